@@ -1,0 +1,1 @@
+"""What one trial does: data, QLoRA training and metrics, behind one small interface."""

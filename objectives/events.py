@@ -1,0 +1,139 @@
+"""What driver and worker say to each other: decisions one way, events the other. Plain values, no torch.
+
+Silence means "go on". A trial trains on while the driver decides; once the driver has stopped it at a
+step, whatever the worker did after that step is thrown away.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from loratory.objectives.records import CurvePoint, FailureKind, Measurement, Resources
+from loratory.objectives.scores import Prediction, ScoreTable
+from loratory.spaces.trial import TrialSpec
+
+AdapterFiles = dict[str, bytes]
+"""PEFT's two files by name: adapter_model.safetensors and adapter_config.json."""
+
+
+class Split(StrEnum):
+    """Parts of the data that scores are computed on."""
+
+    DEV = "dev"
+    SELECT = "select"
+    TEST = "test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Take a slot and train; go on from a checkpoint where there is one."""
+
+    trial: TrialSpec
+    checkpoint: bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """Give the slot back; `reason` says why, for the log."""
+
+    number: int
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Score an adapter, or the untuned base, on a split."""
+
+    key: str
+    split: Split
+    adapter: AdapterFiles | None = None
+
+
+Decision = Start | Stop | Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """The worker holds its base and waits for trials."""
+
+    device: str
+    compute_dtype: str
+    versions: dict[str, str] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """A trial has its slot; `optimizer_steps` is what its schedule will take."""
+
+    number: int
+    attempt: int
+    optimizer_steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progressed:
+    """Optimiser steps were made."""
+
+    number: int
+    attempt: int
+    points: tuple[CurvePoint, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """An evaluation on eval.dev is done. The driver may answer with `Stop`."""
+
+    number: int
+    attempt: int
+    measurement: Measurement
+    resources: Resources
+    checkpoint: bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """Training ended, and the best checkpoint was scored on eval.select."""
+
+    number: int
+    attempt: int
+    reason: str
+    best_step: int
+    scores: ScoreTable
+    predictions: tuple[Prediction, ...]
+    adapter: AdapterFiles
+    resources: Resources
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """The attempt ended without a score; the slot is free."""
+
+    number: int
+    attempt: int
+    kind: FailureKind
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """A `Stop` was carried out; the slot is free."""
+
+    number: int
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A `Score` is done."""
+
+    key: str
+    split: Split
+    scores: ScoreTable
+    predictions: tuple[Prediction, ...]
+    resources: Resources
+
+
+TrialEvent = Started | Progressed | Reported | Finished | Failed | Stopped
+Event = Ready | TrialEvent | Scored

@@ -1,0 +1,72 @@
+"""The interface of what runs on a worker, and the registry of its kinds."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from loratory.objectives.events import Decision, Event
+from loratory.spaces.study import ObjectiveName, StudySpec
+
+
+class Objective(Protocol):
+    """Trials in slots over one base. One thread calls it; nothing in it needs a lock."""
+
+    slots: int
+    """How many trials may hold a slot at once."""
+
+    def advance(self, decisions: Sequence[Decision]) -> list[Event]:
+        """Carry out decisions, then do a small piece of work (at most about a second) for every slot.
+
+        Starts never exceed the free slots. The first call's events begin with `Ready`. With nothing to do
+        it returns at once with no events. An exception means that the worker as a whole is broken; what
+        goes wrong within one trial is a `Failed` event.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What the driver made ready before any worker started. Sent to each worker once.
+
+    Attributes:
+        payload: what `build` needs; must pickle.
+        hashes: content hashes by name (`data`, `base`), recorded and compared on resume.
+        summary: lines for the terminal: what was read, and what cleaning removed.
+        files: for the study folder's data/, by name.
+        has_base: there is an untuned base to score before the first trial.
+        has_test: there is a test split to score the winner on at the end.
+    """
+
+    payload: Any = None
+    hashes: dict[str, str] = field(default_factory=dict)
+    summary: tuple[str, ...] = ()
+    files: dict[str, bytes] = field(default_factory=dict)
+    has_base: bool = False
+    has_test: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveKind:
+    """How one kind of objective is made.
+
+    Attributes:
+        prepare: runs on the driver, before Ray: reads and checks input, loads no model weights.
+        build: runs on a worker: loads the base.
+    """
+
+    prepare: Callable[[StudySpec], Prepared]
+    build: Callable[[StudySpec, Prepared], Objective]
+
+
+OBJECTIVES = {
+    ObjectiveName.QLORA: "loratory.objectives.qlora.kind:QLORA",
+    ObjectiveName.TOY: "loratory.objectives.toy:TOY",
+}
+
+
+def objective_kind(name: ObjectiveName) -> ObjectiveKind:
+    """The kind registered under `name`; heavy libraries are imported only now."""
+    module, _, attribute = OBJECTIVES[name].partition(":")
+    kind: ObjectiveKind = getattr(importlib.import_module(module), attribute)
+    return kind

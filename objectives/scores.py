@@ -1,0 +1,84 @@
+"""Scores of every example with their sufficient statistics, and the text they were computed on."""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_METRIC, _STATISTIC = "metric/", "statistic/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTable:
+    """Per-example scores of one model on one split, n examples in the split's fixed order.
+
+    Attributes:
+        example_ids: n ids, unique in the split.
+        groups: n group names (a document, a module), for clustered statistics.
+        metrics: name to float64 [n], the metric of each example alone.
+        statistics: name to float64 [n, k]: counts that add up over examples (BLEU and chrF n-grams, tokens).
+        signatures: name to what exactly was computed (tokenizer, case, version).
+        aggregate: name to the value over the whole split; what is ranked.
+    """
+
+    example_ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    metrics: dict[str, NDArray[np.float64]]
+    statistics: dict[str, NDArray[np.float64]]
+    signatures: dict[str, str]
+    aggregate: dict[str, float]
+
+    def to_bytes(self) -> bytes:
+        """The table as an npz archive without pickles."""
+        header = {name: getattr(self, name) for name in ("example_ids", "groups", "signatures", "aggregate")}
+        arrays: dict[str, NDArray[Any]] = {
+            "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+        }
+        arrays |= {_METRIC + name: values for name, values in self.metrics.items()}
+        arrays |= {_STATISTIC + name: values for name, values in self.statistics.items()}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # names are ours, none is allow_pickle
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "ScoreTable":
+        """The table that `to_bytes` wrote."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            header = json.loads(archive["header"].tobytes())
+            metrics = {n.removeprefix(_METRIC): archive[n] for n in archive.files if n.startswith(_METRIC)}
+            statistics = {
+                n.removeprefix(_STATISTIC): archive[n] for n in archive.files if n.startswith(_STATISTIC)
+            }
+        return cls(
+            example_ids=tuple(header["example_ids"]),
+            groups=tuple(header["groups"]),
+            metrics=metrics,
+            statistics=statistics,
+            signatures=header["signatures"],
+            aggregate=header["aggregate"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a model answered to one example."""
+
+    example_id: str
+    group: str
+    prompt: str
+    reference: str
+    prediction: str
+
+
+def predictions_to_bytes(predictions: Sequence[Prediction]) -> bytes:
+    """JSONL, one prediction a line, in order."""
+    return "".join(json.dumps(vars(p), ensure_ascii=False) + "\n" for p in predictions).encode()
+
+
+def predictions_from_bytes(data: bytes) -> list[Prediction]:
+    """The predictions that `predictions_to_bytes` wrote."""
+    return [Prediction(**json.loads(line)) for line in data.decode().split("\n") if line]

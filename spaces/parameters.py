@@ -1,0 +1,131 @@
+"""One searched parameter: a thin, strict reading of an Optuna distribution."""
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalChoiceType,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from pydantic import Field, Tag, model_validator
+from pydantic.types import Discriminator
+
+from loratory.spaces.frozen import Float, Frozen, Int
+
+
+class _Range(Frozen):
+    """What float and int ranges share."""
+
+    log: bool = False
+    """Sample on a logarithmic scale."""
+
+    def _check(self, low: float, high: float, step: float | None) -> None:
+        if low > high:
+            raise ValueError(f"must have low <= high, got low={low:g} and high={high:g}")
+        if self.log and low <= 0:
+            raise ValueError(f"must have low > 0 on a log scale, got low={low:g}")
+        if self.log and step is not None:
+            raise ValueError("must not have both log and step: leave one out")
+
+
+class FloatParameter(_Range):
+    """A real number between two bounds, both included."""
+
+    type: Literal["float"] = "float"
+    low: Float
+    """Smallest value."""
+    high: Float
+    """Largest value."""
+    step: Annotated[Float, Field(gt=0)] | None = None
+    """Distance between neighbouring values; null for a continuous range."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        self._check(self.low, self.high, self.step)
+        return self
+
+    def distribution(self) -> BaseDistribution:
+        """The Optuna distribution of this parameter."""
+        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    def extremes(self) -> tuple[Any, ...]:
+        """Values that must each be legal for the whole range to be."""
+        return (self.low, self.high)
+
+
+class IntParameter(_Range):
+    """A whole number between two bounds, both included."""
+
+    type: Literal["int"] = "int"
+    low: Int
+    """Smallest value."""
+    high: Int
+    """Largest value."""
+    step: Annotated[Int, Field(ge=1)] | None = None
+    """Distance between neighbouring values; null means 1."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        self._check(self.low, self.high, self.step)
+        return self
+
+    def distribution(self) -> BaseDistribution:
+        """The Optuna distribution of this parameter."""
+        return IntDistribution(self.low, self.high, log=self.log, step=self.step or 1)
+
+    def extremes(self) -> tuple[Any, ...]:
+        """Values that must each be legal for the whole range to be."""
+        return (self.low, self.high)
+
+
+class CategoricalParameter(Frozen):
+    """One of a list of values; a plain list in the study file means this."""
+
+    type: Literal["categorical"] = "categorical"
+    choices: tuple[Any, ...] = Field(min_length=1)
+    """The values to choose from; a list among them (`target_modules`) is kept as one choice."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        seen = [json.dumps(choice) for choice in self.choices]
+        twice = {json.loads(s) if not s.startswith("[") else s for s in seen if seen.count(s) > 1}
+        if twice:
+            raise ValueError(f"must have distinct choices, got {sorted(map(str, twice))} more than once")
+        return self
+
+    def distribution(self) -> BaseDistribution:
+        """The Optuna distribution; choices that Optuna cannot store are JSON text there."""
+        return CategoricalDistribution([_stored(choice) for choice in self.choices])
+
+    def extremes(self) -> tuple[Any, ...]:
+        """Values that must each be legal for the whole range to be."""
+        return self.choices
+
+    def decode(self, stored: CategoricalChoiceType) -> Any:
+        """The choice that Optuna stores as `stored`."""
+        return next(choice for choice in self.choices if _stored(choice) == stored)
+
+
+def _stored(choice: Any) -> CategoricalChoiceType:
+    return json.dumps(choice) if isinstance(choice, list | tuple) else choice
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, dict):
+        return str(value.get("type", "missing"))
+    return str(getattr(value, "type", "missing"))
+
+
+Parameter = Annotated[
+    Annotated[FloatParameter, Tag("float")]
+    | Annotated[IntParameter, Tag("int")]
+    | Annotated[CategoricalParameter, Tag("categorical")],
+    Discriminator(
+        _kind,
+        custom_error_type="parameter_type",
+        custom_error_message="must have a type: float, int or categorical (or be a plain list of choices)",
+    ),
+]

@@ -1,0 +1,138 @@
+"""The validated study file: everything a study does follows from it."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import Field, field_serializer, model_validator
+
+from loratory.spaces.data import DataSpec, EvaluationSpec
+from loratory.spaces.frozen import Float, Frozen, Int
+from loratory.spaces.metric_names import DEFAULT_METRICS, METRIC_DIRECTIONS, Direction, Task
+from loratory.spaces.model import ModelSpec
+from loratory.spaces.search import PrunerName, PrunerSpec, ResourceSpec, SamplerName, SamplerSpec
+from loratory.spaces.search_space import SearchSpace
+from loratory.spaces.toy import ToySpec
+from loratory.spaces.tracking import TrackingSpec
+from loratory.spaces.training import TrainingParameters
+
+
+class ObjectiveName(StrEnum):
+    """What a trial does."""
+
+    QLORA = "qlora"
+    TOY = "toy"
+
+
+class StudySpec(Frozen):
+    """One study: what is searched, on what model and data, by which rules, with what resources."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    """Name of the study and of its folder."""
+    objective: ObjectiveName = ObjectiveName.QLORA
+    """qlora fine-tunes a model; toy runs analytic curves in seconds."""
+    metric: str = "rougeL"
+    """The metric that is optimised, pruned on and ranked by."""
+    direction: Direction | None = None
+    """maximize or minimize; null takes the metric's own."""
+    trials: Int = Field(default=20, ge=1, le=100_000)
+    """How many trials in all: COMPLETE, PRUNED, and FAIL after the last attempt count."""
+    time_limit_minutes: Annotated[Float, Field(gt=0)] | None = None
+    """Start no new trial after this long, over all runs of the study; running ones finish."""
+    attempts: Int = Field(default=2, ge=1, le=100)
+    """How often a trial that fails is tried before it is FAIL."""
+    early_stopping_patience: Annotated[Int, Field(ge=1)] | None = None
+    """Stop a trial after this many evaluations without improvement; null trains to the end."""
+    seed: Int = Field(default=0, ge=0, lt=2**32)
+    """Seeds the sampler and, with its number, every trial."""
+    space: SearchSpace
+    """The hyperparameters that are searched."""
+    training: TrainingParameters = TrainingParameters()
+    """The hyperparameters that are fixed."""
+    model: ModelSpec | None = None
+    """The base model (objective qlora)."""
+    data: DataSpec | None = None
+    """The examples (objective qlora)."""
+    evaluation: EvaluationSpec = EvaluationSpec()
+    """When and on what trials are scored."""
+    sampler: SamplerSpec = SamplerSpec()
+    """How points are chosen."""
+    pruner: PrunerSpec = PrunerSpec()
+    """How hopeless trials are stopped."""
+    resources: ResourceSpec = ResourceSpec()
+    """What workers take."""
+    tracking: TrackingSpec = TrackingSpec()
+    """W&B and TensorBoard."""
+    storage: str | None = None
+    """SQLAlchemy URL of a shared Optuna storage; null keeps SQLite in the study folder."""
+    toy: ToySpec | None = None
+    """Settings of objective toy."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self._check_training()
+        self._check_sections()
+        self._check_metric()
+        self._check_search()
+        return self
+
+    def _check_training(self) -> None:
+        both = sorted(self.training.model_fields_set & set(self.space.root))
+        if both:
+            raise ValueError(f"{both[0]} stands in both space and training: keep one")
+
+    def _check_sections(self) -> None:
+        qlora = self.objective is ObjectiveName.QLORA
+        needs: dict[str, Frozen | None] = {"model": self.model, "data": self.data} if qlora else {}
+        refuses: dict[str, Frozen | None] = (
+            {"toy": self.toy} if qlora else {"model": self.model, "data": self.data}
+        )
+        for section, value in needs.items():
+            if value is None:
+                raise ValueError(f"objective {self.objective} needs a section {section}")
+        for section, value in refuses.items():
+            if value is not None:
+                raise ValueError(f"objective {self.objective} has no section {section}: remove it")
+
+    def _check_metric(self) -> None:
+        for name in (self.metric, *self.metrics):
+            if name not in METRIC_DIRECTIONS:
+                raise ValueError(f"unknown metric {name!r}: known are {', '.join(METRIC_DIRECTIONS)}")
+        own = METRIC_DIRECTIONS[self.metric]
+        if self.direction is not None and self.direction is not own:
+            raise ValueError(f"direction must be {own} for metric {self.metric}, got {self.direction}")
+
+    def _check_search(self) -> None:
+        if self.sampler.name is SamplerName.GRID:
+            for name, parameter in self.space.root.items():
+                if parameter.type == "float" and parameter.step is None:
+                    raise ValueError(f"sampler grid needs a step for the float {name}, or a list of choices")
+        if (
+            self.pruner.name is not PrunerName.NONE
+            and self.pruner.min_evaluations > self.evaluation.evaluations
+        ):
+            raise ValueError("pruner.min_evaluations must be at most evaluation.evaluations")
+
+    @field_serializer("training")
+    def _fixed_only(self, training: TrainingParameters) -> dict[str, Any]:
+        # What is searched has no fixed value: a file written from this spec must read back.
+        return training.model_dump(mode="json", exclude=set(self.space.root))
+
+    @property
+    def task(self) -> Task:
+        """What an answer is."""
+        return self.data.task if self.data else Task.GENERATION
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Every metric computed on decoded text, the study's own first."""
+        chosen = self.evaluation.metrics or DEFAULT_METRICS[self.task]
+        return tuple(dict.fromkeys(name for name in (self.metric, *chosen) if name != "loss"))
+
+    @property
+    def metric_direction(self) -> Direction:
+        """Which way the study's metric is better."""
+        return METRIC_DIRECTIONS[self.metric]
+
+    def resolve(self, sampled: dict[str, Any]) -> TrainingParameters:
+        """Sampled values (as the study file writes them) merged over the fixed ones."""
+        return TrainingParameters.model_validate({**self.training.model_dump(), **sampled})

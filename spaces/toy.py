@@ -1,0 +1,42 @@
+"""The analytic objective: instant learning curves with a known optimum, noise and faults on request."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from loratory.spaces.frozen import Float, Frozen, Int
+
+
+class FaultSpec(Frozen):
+    """Share of trials in which a fault is injected; which ones follows from the trial's seed."""
+
+    crash: Float = Field(default=0.0, ge=0, le=1)
+    """The objective raises an exception."""
+    flaky: Float = Field(default=0.0, ge=0, le=1)
+    """The objective raises on its first attempt only."""
+    oom: Float = Field(default=0.0, ge=0, le=1)
+    """The trial runs out of memory, as one that fits no device."""
+    diverge: Float = Field(default=0.0, ge=0, le=1)
+    """The loss becomes NaN."""
+    exit: Float = Field(default=0.0, ge=0, le=1)
+    """The worker's process dies on the trial's first attempt."""
+
+    @model_validator(mode="after")
+    def _sum(self) -> Self:
+        total = self.crash + self.flaky + self.oom + self.diverge + self.exit
+        if total > 1:
+            raise ValueError(f"shares of faults must add up to at most 1, got {total:g}")
+        return self
+
+
+class ToySpec(Frozen):
+    """Settings of `objective: toy`."""
+
+    noise: Float = Field(default=0.01, ge=0, le=1)
+    """Standard deviation of the noise on each measured score."""
+    examples: Int = Field(default=50, ge=1)
+    """Scored examples a trial."""
+    seconds_per_evaluation: Float = Field(default=0.0, ge=0)
+    """How long a trial works before each evaluation."""
+    faults: FaultSpec = FaultSpec()
+    """Faults to inject."""

@@ -1,0 +1,54 @@
+"""The hyperparameters of one trial: every one can be fixed or searched."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from loratory.spaces.frozen import Float, Frozen, Int
+
+
+class Schedule(StrEnum):
+    """How the learning rate goes after the warm-up."""
+
+    COSINE = "cosine"
+    LINEAR = "linear"
+    CONSTANT = "constant"
+
+
+class TrainingParameters(Frozen):
+    """What one trial trains with, sampled and fixed values merged.
+
+    The optimiser is AdamW (Loshchilov and Hutter, 2019) with betas 0.9 and 0.999 and epsilon 1e-8, the
+    adapters are LoRA (Hu et al., 2021) over an nf4 base (Dettmers et al., 2023).
+    """
+
+    learning_rate: Float = Field(default=2e-4, gt=0, le=1)
+    """Peak learning rate of AdamW."""
+    batch_size: Int = Field(default=16, ge=1, le=65_536)
+    """Examples per optimiser step; reached by accumulating micro-batches."""
+    epochs: Float = Field(default=1.0, gt=0, le=1000)
+    """Passes over the training examples; may be a fraction."""
+    rank: Int = Field(default=16, ge=1, le=1024)
+    """Rank r of the LoRA matrices."""
+    alpha: Annotated[Float, Field(gt=0, le=65_536)] | None = None
+    """LoRA scaling numerator; null means twice the rank."""
+    rank_stabilized: bool = False
+    """Scale by alpha / sqrt(rank) (rsLoRA; Kalajdzievski, 2023) and not by alpha / rank."""
+    dropout: Float = Field(default=0.05, ge=0, lt=1)
+    """Probability that an input feature of an adapter is dropped in training."""
+    target_modules: str | tuple[str, ...] = "all-linear"
+    """`all-linear`, or names of the linear layers that get an adapter (`q_proj`, `v_proj`, ...)."""
+    schedule: Schedule = Schedule.COSINE
+    """Shape of the learning rate after the warm-up."""
+    warmup: Float = Field(default=0.05, ge=0, lt=1)
+    """Share of the optimiser steps in which the learning rate rises linearly from zero."""
+    weight_decay: Float = Field(default=0.0, ge=0, le=10)
+    """Decoupled weight decay on the adapter's weights."""
+    max_grad_norm: Annotated[Float, Field(gt=0)] | None = 1.0
+    """Gradients are clipped to this global norm; null turns clipping off."""
+
+    @property
+    def lora_alpha(self) -> float:
+        """The scaling numerator with its default filled in."""
+        return 2.0 * self.rank if self.alpha is None else self.alpha
