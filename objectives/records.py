@@ -40,7 +40,7 @@ class Resources(Frozen):
     pack_size: int = 1
     """Most trials that trained on the same base at once."""
     gpu_seconds_attributed: float = 0.0
-    """Seconds of the device, each step's time shared by the tokens of the trials in it (a CPU's, on a CPU)."""
+    """Seconds of the device (GPU or CPU), each step's time shared by the tokens of the trials in it."""
     peak_memory_bytes_pack: int = 0
     """Most memory that the pack held: of the GPU, or on a CPU the process's resident set."""
 

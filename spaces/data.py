@@ -27,7 +27,7 @@ class CleaningSpec(Frozen):
     exact_duplicates: bool = True
     """Remove training rows that repeat an earlier one to the letter (after Unicode and space folding)."""
     near_duplicate_threshold: Annotated[Float, Field(gt=0, le=1)] | None = 0.9
-    """Remove training rows whose word 5-gram Jaccard similarity (MinHash) with an earlier one reaches this."""
+    """Remove training rows whose MinHash Jaccard similarity (word 5-grams) to an earlier one reaches this."""
     leaked: bool = True
     """Remove training rows that also stand in eval or test."""
 
