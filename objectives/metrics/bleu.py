@@ -1,0 +1,52 @@
+"""BLEU by sacrebleu, with the counts it is made of."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loratory.objectives.metrics.scripts import bleu_tokenizer, text_script
+from loratory.objectives.metrics.text_metric import ExampleScores, TextContext
+
+_ORDER = 4
+
+
+class Bleu:
+    """BLEU (Papineni et al., 2002), 0 to 100, as `sacrebleu.metrics.BLEU` computes it (Post, 2018).
+
+    The aggregate is `corpus_score` with sacrebleu's defaults; an example alone is its sentence BLEU, which
+    stops at the longest n-gram the prediction has (effective order). Statistics are [n, 10]: lengths of
+    prediction and reference, matches of 1- to 4-grams, n-grams of the prediction.
+    """
+
+    def score(
+        self, predictions: Sequence[str], references: Sequence[str], context: TextContext
+    ) -> ExampleScores:
+        """Score n >= 1 predictions, each against its reference."""
+        from sacrebleu.metrics.bleu import BLEU
+
+        tokenizer = bleu_tokenizer(text_script(references, context.language))
+        sentence = BLEU(tokenize=tokenizer, effective_order=True, force=True)
+        scores = [sentence.sentence_score(p, [r]) for p, r in zip(predictions, references, strict=True)]
+        corpus = BLEU(tokenize=tokenizer, force=True)
+        corpus.corpus_score(predictions[:1], [references[:1]])  # the signature counts references on use
+        return ExampleScores(
+            values=np.array([s.score for s in scores], dtype=np.float64),
+            statistics=np.array(
+                [[s.sys_len, s.ref_len, *s.counts, *s.totals] for s in scores], dtype=np.float64
+            ),
+            signature=str(corpus.get_signature()),
+        )
+
+    def aggregate(self, summed: NDArray[np.float64]) -> float:
+        """Corpus BLEU of examples whose statistics add up to `summed`, float64 [10]."""
+        from sacrebleu.metrics.bleu import BLEU
+
+        counts = [round(count) for count in summed]
+        return BLEU.compute_bleu(
+            correct=counts[2 : 2 + _ORDER],
+            total=counts[2 + _ORDER :],
+            sys_len=counts[0],
+            ref_len=counts[1],
+            smooth_method="exp",
+        ).score

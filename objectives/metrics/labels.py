@@ -1,0 +1,129 @@
+"""Accuracy and macro F1 where every answer is one of few labels."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loratory.objectives.metrics.answers import trimmed
+from loratory.objectives.metrics.text_metric import ExampleScores, MeanMetric, TextContext, mean_statistics
+from loratory.spaces.errors import InputError
+
+_MOST_LABELS = 1000
+_SIGNATURE = "labels:{labels}|match:exact-then-folded|norm:nfkc|version:1"
+
+
+class Accuracy(MeanMetric):
+    """Share of answers that are the right label, 0 to 1."""
+
+    def score(
+        self, predictions: Sequence[str], references: Sequence[str], context: TextContext
+    ) -> ExampleScores:
+        """Score n >= 1 predictions. An answer that is no label is wrong."""
+        reader = LabelReader.of(context.labels, references)
+        values = (reader.read(predictions) == reader.read_references(references)).astype(np.float64)
+        signature = _SIGNATURE.format(labels=len(reader.labels))
+        return ExampleScores(values=values, statistics=mean_statistics(values), signature=signature)
+
+
+class MacroF1:
+    """F1 of each label, averaged over the labels that occur as reference or answer, 0 to 1.
+
+    This is scikit-learn's `f1_score(average="macro", zero_division=0)`, but an answer that is no label is
+    a miss of the right label and no class of its own. Statistics are [n, 3L], for L labels the hits, then
+    how often each was answered, then how often it was right. An example alone scores 1 or 0.
+    """
+
+    def score(
+        self, predictions: Sequence[str], references: Sequence[str], context: TextContext
+    ) -> ExampleScores:
+        """Score n >= 1 predictions, each against its reference."""
+        reader = LabelReader.of(context.labels, references)
+        answered, right = (
+            _one_hot(places, len(reader.labels))
+            for places in (reader.read(predictions), reader.read_references(references))
+        )
+        hits = answered * right
+        return ExampleScores(
+            values=hits.sum(axis=1),
+            statistics=np.concatenate([hits, answered, right], axis=1),
+            signature=f"average:macro|{_SIGNATURE.format(labels=len(reader.labels))}",
+        )
+
+    def aggregate(self, summed: NDArray[np.float64]) -> float:
+        """Macro F1 of examples whose statistics add up to `summed`, float64 [3L]."""
+        hits, answered, right = summed.reshape(3, -1)
+        occurs = answered + right > 0
+        return float(np.mean(2 * hits[occurs] / (answered + right)[occurs]))
+
+
+class LabelReader:
+    """Finds the label in an answer.
+
+    An answer is a label if it equals one without outer white space, or else, where only one label fits,
+    without regard to case, width of characters and outer punctuation (`Positive.` is `positive`).
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        """Take labels in the order that their statistics are to have."""
+        self.labels = tuple(labels)
+        self._exact = {trimmed(label): place for place, label in enumerate(self.labels)}
+        folded = Counter(map(_folded, self.labels))
+        self._folded = {
+            _folded(label): place for place, label in enumerate(self.labels) if folded[_folded(label)] == 1
+        }
+
+    @classmethod
+    def of(cls, labels: Sequence[str], references: Sequence[str]) -> "LabelReader":
+        """A reader of `labels`, or where there are none, of the references' own in sorted order.
+
+        Raises:
+            InputError: there are so many that this can be no label task.
+        """
+        known = labels or sorted(set(map(trimmed, references)))
+        if len(known) > _MOST_LABELS:
+            raise InputError(
+                f"accuracy and macro_f1 need at most {_MOST_LABELS} labels, got {len(known)}: "
+                "take metrics for free text, such as rougeL"
+            )
+        return cls(known)
+
+    def read(self, answers: Sequence[str]) -> NDArray[np.int64]:
+        """Place of the label in each answer, int64 [n]; -1 where there is none."""
+        return np.array([self._place(answer) for answer in answers], dtype=np.int64)
+
+    def read_references(self, references: Sequence[str]) -> NDArray[np.int64]:
+        """Place of each reference, int64 [n].
+
+        Raises:
+            InputError: a reference is not among the labels.
+        """
+        places = self.read(references)
+        if (places < 0).any():
+            stranger = references[int(np.argmin(places))]
+            raise InputError(
+                f"every reference must be one of the {len(self.labels)} labels, got {stranger!r}"
+            )
+        return places
+
+    def _place(self, answer: str) -> int:
+        exact = self._exact.get(trimmed(answer))
+        return self._folded.get(_folded(answer), -1) if exact is None else exact
+
+
+def _folded(text: str) -> str:
+    plain = unicodedata.normalize("NFKC", text).casefold().strip()
+    bare = plain
+    while bare and not bare[0].isalnum():
+        bare = bare[1:]
+    while bare and not bare[-1].isalnum():
+        bare = bare[:-1]
+    return bare or plain
+
+
+def _one_hot(places: NDArray[np.int64], labels: int) -> NDArray[np.float64]:
+    """Rows with a one at each place, float64 [n, labels]; a row of zeros for -1."""
+    rows: NDArray[np.float64] = np.equal.outer(places, np.arange(labels)).astype(np.float64)
+    return rows

@@ -1,0 +1,108 @@
+"""Every metric of decoded text by its name: the entry that the engine and the reports use."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loratory.objectives.metrics.answers import ExactMatch, TokenF1
+from loratory.objectives.metrics.bleu import Bleu
+from loratory.objectives.metrics.chrf import Chrf
+from loratory.objectives.metrics.labels import Accuracy, MacroF1
+from loratory.objectives.metrics.rouge import Rouge
+from loratory.objectives.metrics.text_metric import TextContext, TextMetric
+from loratory.spaces.errors import InputError
+
+_METRICS: dict[str, TextMetric] = {
+    "bleu": Bleu(),
+    "chrf": Chrf(),
+    "rouge1": Rouge("rouge1"),
+    "rouge2": Rouge("rouge2"),
+    "rougeL": Rouge("rougeL"),
+    "token_f1": TokenF1(),
+    "exact_match": ExactMatch(),
+    "accuracy": Accuracy(),
+    "macro_f1": MacroF1(),
+}
+TEXT_METRICS = MappingProxyType(_METRICS)
+"""Metrics of decoded text; `loss`, which needs the model, is not one. Directions: `METRIC_DIRECTIONS`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextScores:
+    """Some metrics on n examples.
+
+    Attributes:
+        aggregate: name to the value over all examples.
+        metrics: name to float64 [n], the metric of each example alone.
+        statistics: name to float64 [n, k]; `aggregate_from_statistics` of their sum is the aggregate.
+        signatures: name to what exactly was computed: tokenizer, case, version.
+    """
+
+    aggregate: dict[str, float]
+    metrics: dict[str, NDArray[np.float64]]
+    statistics: dict[str, NDArray[np.float64]]
+    signatures: dict[str, str]
+
+
+def score_texts(
+    names: Sequence[str],
+    predictions: Sequence[str],
+    references: Sequence[str],
+    *,
+    language: str | None = None,
+    labels: Sequence[str] = (),
+) -> TextScores:
+    """Score predictions, each against its reference.
+
+    Args:
+        names: metrics to compute.
+        predictions: n >= 1 decoded answers; an empty one is scored as such.
+        references: n expected answers.
+        language: language of the references; None detects the script.
+        labels: every label of a classification task, in a fixed order.
+
+    Raises:
+        InputError: an unknown name, nothing to score, lists of unlike length, or a null text.
+    """
+    _check_texts(predictions, references)
+    context = TextContext(language=language, labels=tuple(labels))
+    scores = {name: _metric(name).score(predictions, references, context) for name in names}
+    return TextScores(
+        aggregate={n: aggregate_from_statistics(n, s.statistics.sum(axis=0)) for n, s in scores.items()},
+        metrics={n: s.values for n, s in scores.items()},
+        statistics={n: s.statistics for n, s in scores.items()},
+        signatures={n: s.signature for n, s in scores.items()},
+    )
+
+
+def aggregate_from_statistics(name: str, summed: NDArray[np.float64]) -> float:
+    """The metric over a set of examples, from the sum of their statistics.
+
+    Args:
+        name: a metric of `TEXT_METRICS`.
+        summed: float64 [k], rows of `TextScores.statistics` added up, each as often as it was drawn.
+    """
+    return _metric(name).aggregate(np.asarray(summed, dtype=np.float64))
+
+
+def _metric(name: str) -> TextMetric:
+    if name not in TEXT_METRICS:
+        raise InputError(f"metric must be one of {', '.join(TEXT_METRICS)}, got {name!r}")
+    return TEXT_METRICS[name]
+
+
+def _check_texts(predictions: Sequence[str], references: Sequence[str]) -> None:
+    if len(predictions) != len(references):
+        raise InputError(
+            "predictions and references must be equally many, "
+            f"got {len(predictions)} predictions and {len(references)} references"
+        )
+    if not len(predictions):
+        raise InputError("there must be at least one example to score, got none")
+    for side, texts in (("prediction", predictions), ("reference", references)):
+        for place, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InputError(f"{side} {place} must be text, got {text!r}")

@@ -1,0 +1,250 @@
+"""The toy objective: analytic learning curves with a known optimum, noise and faults, without torch.
+
+The score of a trial rises towards a ceiling that is highest at learning rate 3e-4, rank 16 and batch size
+16, and falls off as a Gaussian in their logarithms. Everything random follows from the trial's seed, so a
+trial gives the same curve in any slot, on any worker, and from any checkpoint.
+"""
+
+import json
+import math
+import os
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from loratory.objectives.events import (
+    Decision,
+    Event,
+    Failed,
+    Finished,
+    Ready,
+    Reported,
+    Score,
+    Scored,
+    Start,
+    Started,
+    Stop,
+    Stopped,
+)
+from loratory.objectives.objective import ObjectiveKind, Prepared
+from loratory.objectives.records import FailureKind, Measurement, Resources
+from loratory.objectives.scores import ScoreTable
+from loratory.spaces.study import StudySpec
+from loratory.spaces.toy import FaultSpec, ToySpec
+from loratory.spaces.training import TrainingParameters
+from loratory.spaces.trial import TrialSpec
+
+OPTIMUM = TrainingParameters(learning_rate=3e-4, rank=16, batch_size=16, epochs=3)
+CEILING, FLOOR = 0.8, 0.05
+_WIDTHS = {"learning_rate": 0.5, "rank": 1.5, "batch_size": 1.5}  # decades at which the score falls to 61%
+_OPTIMIZER_STEPS_PER_EVALUATION = 10
+
+
+class InjectedFaultError(RuntimeError):
+    """A fault that the study file asked for."""
+
+
+def quality(training: TrainingParameters, progress: float) -> float:
+    """The noiseless score, in [0, 1], after a share of a trial's schedule.
+
+    Args:
+        training: the trial's hyperparameters.
+        progress: share of the schedule done, 0 to 1.
+    """
+    exponent = 0.0
+    for name, width in _WIDTHS.items():
+        decades = math.log10(getattr(training, name) / getattr(OPTIMUM, name))
+        exponent += (decades / width) ** 2 / 2
+    ceiling = FLOOR + (CEILING - FLOOR) * math.exp(-exponent)
+    return ceiling - (ceiling - FLOOR) * math.exp(-2.0 * progress * math.sqrt(training.epochs))
+
+
+@dataclass
+class _Slot:
+    trial: TrialSpec
+    fault: str | None
+    step: int = 0
+    best_step: int = 0
+    best_score: float = -math.inf
+    seconds: float = 0.0
+
+    def checkpoint(self) -> bytes:
+        return json.dumps([self.step, self.best_step, self.best_score, self.seconds]).encode()
+
+    def restore(self, checkpoint: bytes | None) -> None:
+        if checkpoint is not None:
+            self.step, self.best_step, self.best_score, self.seconds = json.loads(checkpoint)
+
+
+class ToyObjective:
+    """One slot; every call of `advance` makes one evaluation."""
+
+    slots = 1
+
+    def __init__(self, study: StudySpec) -> None:
+        self._study = study
+        self._toy = study.toy or ToySpec()
+        self._slot: _Slot | None = None
+        self._ready_sent = False
+
+    def advance(self, decisions: Sequence[Decision]) -> list[Event]:
+        """Carry out decisions, then evaluate the trial in the slot once more."""
+        events: list[Event] = []
+        if not self._ready_sent:
+            self._ready_sent = True
+            events.append(Ready(device="toy", compute_dtype="fp64"))
+        for decision in decisions:
+            events.append(self._carry_out(decision))
+        if self._slot is not None:
+            events += self._work(self._slot)
+        return events
+
+    def _carry_out(self, decision: Decision) -> Event:
+        match decision:
+            case Start():
+                trial = decision.trial
+                self._slot = _Slot(trial, injected_fault(self._toy.faults, trial))
+                self._slot.restore(decision.checkpoint)
+                total = self._study.evaluation.evaluations * _OPTIMIZER_STEPS_PER_EVALUATION
+                return Started(number=trial.number, attempt=trial.attempt, optimizer_steps=total)
+            case Stop():
+                if self._slot is not None and self._slot.trial.number == decision.number:
+                    self._slot = None
+                return Stopped(number=decision.number, attempt=decision.attempt)
+            case Score():
+                scores = self._score_table(FLOOR, seed=0)
+                return Scored(
+                    key=decision.key,
+                    split=decision.split,
+                    scores=scores,
+                    predictions=(),
+                    resources=Resources(),
+                )
+
+    def _work(self, slot: _Slot) -> list[Event]:
+        try:
+            return self._evaluate(slot)
+        except InjectedFaultError as fault:
+            kind = {"oom": FailureKind.OOM, "diverge": FailureKind.DIVERGED}.get(
+                str(slot.fault), FailureKind.CRASHED
+            )
+            self._slot = None
+            return [
+                Failed(number=slot.trial.number, attempt=slot.trial.attempt, kind=kind, message=str(fault))
+            ]
+
+    def _evaluate(self, slot: _Slot) -> list[Event]:
+        started = time.perf_counter()
+        evaluations = self._study.evaluation.evaluations
+        time.sleep(self._toy.seconds_per_evaluation)
+        slot.step += 1
+        _inject(slot, evaluations)
+        score = self._measured(slot.trial, slot.step / evaluations, seed=slot.step)
+        if score > slot.best_score:
+            slot.best_step, slot.best_score = slot.step, score
+        slot.seconds += time.perf_counter() - started
+        events: list[Event] = [self._reported(slot, score)]
+        patience = self._study.early_stopping_patience
+        stalled = patience is not None and slot.step - slot.best_step >= patience
+        if stalled or slot.step == evaluations:
+            reason = (
+                f"early stopping: no better since evaluation {slot.best_step}"
+                if stalled
+                else "trained to the end"
+            )
+            events.append(self._finished(slot, reason))
+            self._slot = None
+        return events
+
+    def _reported(self, slot: _Slot, score: float) -> Reported:
+        updates = slot.step * _OPTIMIZER_STEPS_PER_EVALUATION
+        examples = updates * slot.trial.training.batch_size
+        measurement = Measurement(
+            step=slot.step,
+            optimizer_steps=updates,
+            examples_seen=examples,
+            tokens_seen=examples * 100,
+            elapsed_seconds=slot.seconds,
+            metrics=self._metrics(score),
+        )
+        return Reported(
+            number=slot.trial.number,
+            attempt=slot.trial.attempt,
+            measurement=measurement,
+            resources=_resources(slot),
+            checkpoint=slot.checkpoint(),
+        )
+
+    def _finished(self, slot: _Slot, reason: str) -> Finished:
+        truth = quality(slot.trial.training, slot.best_step / self._study.evaluation.evaluations)
+        return Finished(
+            number=slot.trial.number,
+            attempt=slot.trial.attempt,
+            reason=reason,
+            best_step=slot.best_step,
+            scores=self._score_table(truth, seed=slot.trial.seed),
+            predictions=(),
+            adapter={},
+            resources=_resources(slot),
+        )
+
+    def _measured(self, trial: TrialSpec, progress: float, *, seed: int) -> float:
+        noise = np.random.default_rng([trial.seed, seed]).normal(0.0, self._toy.noise)
+        return float(np.clip(quality(trial.training, progress) + noise, 0.0, 1.0))
+
+    def _metrics(self, score: float) -> dict[str, float]:
+        return {"loss": 1.0 - score} | dict.fromkeys(self._study.metrics, score)
+
+    def _score_table(self, truth: float, *, seed: int) -> ScoreTable:
+        count = self._toy.examples
+        noise = np.random.default_rng([seed, 2**20]).normal(0.0, self._toy.noise * math.sqrt(count), count)
+        per_example = np.clip(truth + noise, 0.0, 1.0)
+        metrics = {"loss": 1.0 - per_example} | dict.fromkeys(self._study.metrics, per_example)
+        return ScoreTable(
+            example_ids=tuple(f"toy-{index}" for index in range(count)),
+            groups=tuple(f"group-{index % 10}" for index in range(count)),
+            metrics=metrics,
+            statistics={},
+            signatures=dict.fromkeys(metrics, "toy:mean"),
+            aggregate={name: float(values.mean()) for name, values in metrics.items()},
+        )
+
+
+def injected_fault(faults: FaultSpec, trial: TrialSpec) -> str | None:
+    """The fault that a trial meets, by its seed: one of the fields of `FaultSpec`, or none."""
+    draw = float(np.random.default_rng([trial.seed, 1]).random())
+    for name, share in faults.model_dump().items():
+        if draw < share:
+            return str(name)
+        draw -= share
+    return None
+
+
+def _inject(slot: _Slot, evaluations: int) -> None:
+    halfway = slot.step >= math.ceil(evaluations / 2)
+    if slot.fault is None or not halfway:
+        return
+    first = slot.trial.attempt == 1
+    if slot.fault == "exit" and first:
+        os._exit(1)
+    if slot.fault in ("crash", "oom", "diverge") or (slot.fault == "flaky" and first):
+        raise InjectedFaultError(f"injected fault: {slot.fault}")
+
+
+def _resources(slot: _Slot) -> Resources:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Resources(device="toy", gpu_seconds_attributed=slot.seconds, peak_memory_bytes_pack=peak)
+
+
+def _prepare(_study: StudySpec) -> Prepared:
+    return Prepared(summary=("toy objective: nothing to read",), has_base=True)
+
+
+def _build(study: StudySpec, _prepared: Prepared) -> ToyObjective:
+    return ToyObjective(study)
+
+
+TOY = ObjectiveKind(prepare=_prepare, build=_build)

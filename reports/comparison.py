@@ -1,0 +1,175 @@
+"""Compute the comparison of a study from its folder alone: never from W&B or the Optuna storage."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from loratory.objectives.records import ScoreRecord, TrialRecord, TrialState
+from loratory.objectives.scores import ScoreTable
+from loratory.objectives.study_folder import Manifest, StudyFolder
+from loratory.reports.comparison_report import (
+    ComparisonReport,
+    Interval,
+    RankedTrial,
+    Sample,
+    Scores,
+    StudyFacts,
+    Totals,
+    Uncertainty,
+    UnrankedTrial,
+)
+from loratory.reports.curves import trial_curves
+from loratory.reports.importance import parameter_importance
+from loratory.reports.ranking import order, ranked_trial, unranked_trial, why_unranked
+from loratory.reports.samples import read_predictions, samples
+from loratory.reports.uncertainty import intervals, read_table, resampling
+from loratory.spaces.metric_names import Direction
+
+WITH_INTERVALS = 100
+"""How many of the best trials get an interval: in a study of thousands the others would only take time."""
+_BASE = -1
+"""Stands for the untuned base among trial numbers."""
+
+
+def compare(folder: StudyFolder) -> ComparisonReport:
+    """Compare the trials of a study, finished or still running.
+
+    Args:
+        folder: the study folder; it is only read.
+
+    Raises:
+        InputError: there is no study in the folder.
+        LoratoryError: a record is damaged, or newer than this loratory.
+    """
+    manifest = folder.read_manifest()
+    spec, metric = manifest.spec, manifest.spec.metric
+    direction = spec.direction or spec.metric_direction
+    records = folder.read_records()
+    ordered = order(records, direction)
+    tables = _tables(folder, ordered)
+    found, uncertainty = _intervals(tables, metric, spec.seed)
+    base = _scores(folder.read_score(folder.base), found.get(_BASE))
+    ranking = _ranking(ordered, metric=metric, direction=direction, base=base, found=found, folder=folder)
+    return ComparisonReport(
+        study=_facts(manifest, direction),
+        counts={state: sum(record.state is state for record in records) for state in TrialState},
+        ranking=ranking,
+        unranked=_unranked(records, metric, direction),
+        # The worse of the two in the middle: never flattering.
+        median=ranking[len(ranking) // 2].number if ranking else None,
+        base=base,
+        test=tuple(scores for name in ("base", "winner") if (scores := _test(folder, name, metric, spec.seed))),
+        importance=parameter_importance(ordered, spec.space, direction),
+        curves=trial_curves(folder, records, metric),
+        samples=_samples(folder, ordered, tables, metric),
+        totals=_totals(records),
+        uncertainty=uncertainty,
+        versions=ordered[0].provenance.versions if ordered else {},
+    )
+
+
+def _facts(manifest: Manifest, direction: Direction) -> StudyFacts:
+    spec = manifest.spec
+    return StudyFacts(
+        name=spec.name,
+        uuid=manifest.uuid,
+        objective=spec.objective.value,
+        metric=spec.metric,
+        direction=direction,
+        base_model=spec.model.base if spec.model else None,
+        sampler=spec.sampler.name.value,
+        pruner=spec.pruner.name.value,
+        seed=spec.seed,
+        trials_planned=spec.trials,
+        evaluations=spec.evaluation.evaluations,
+        created_at=manifest.created_at,
+        hashes=manifest.hashes,
+    )
+
+
+def _ranking(
+    ordered: Sequence[TrialRecord],
+    *,
+    metric: str,
+    direction: Direction,
+    base: Scores | None,
+    found: dict[int, Interval],
+    folder: StudyFolder,
+) -> tuple[RankedTrial, ...]:
+    return tuple(
+        ranked_trial(
+            record,
+            rank=rank,
+            metric=metric,
+            direction=direction,
+            base_value=base.metrics.get(metric) if base else None,
+            interval=found.get(record.number),
+            folder=folder,
+        )
+        for rank, record in enumerate(ordered, start=1)
+    )
+
+
+def _unranked(
+    records: Sequence[TrialRecord], metric: str, direction: Direction
+) -> tuple[UnrankedTrial, ...]:
+    return tuple(
+        unranked_trial(record, reason, metric=metric, direction=direction)
+        for record in records
+        if (reason := why_unranked(record)) is not None
+    )
+
+
+def _tables(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> dict[int, ScoreTable]:
+    best = ordered[:WITH_INTERVALS]
+    paths = {_BASE: folder.base} | {record.number: folder.trial(record.number) for record in best}
+    return {number: table for number, path in paths.items() if (table := read_table(path)) is not None}
+
+
+def _intervals(
+    tables: dict[int, ScoreTable], metric: str, seed: int
+) -> tuple[dict[int, Interval], Uncertainty | None]:
+    first = next((table for table in tables.values() if table.example_ids), None)
+    if first is None:
+        return {}, None
+    drawn = resampling(first, seed=seed)
+    found = intervals(tables, metric, drawn)
+    return found, drawn.described if found else None
+
+
+def _scores(record: ScoreRecord | None, interval: Interval | None) -> Scores | None:
+    if record is None:
+        return None
+    return Scores(number=record.number, split=record.split, metrics=record.metrics, interval=interval)
+
+
+def _test(folder: StudyFolder, name: str, metric: str, seed: int) -> Scores | None:
+    path: Path = folder.test / name
+    table = read_table(path)
+    found, _ = _intervals({_BASE: table} if table else {}, metric, seed)
+    return _scores(folder.read_score(path), found.get(_BASE))
+
+
+def _samples(
+    folder: StudyFolder, ordered: Sequence[TrialRecord], tables: dict[int, ScoreTable], metric: str
+) -> tuple[Sample, ...]:
+    if not ordered:
+        return ()
+    best = ordered[0].number
+    return samples(
+        read_predictions(folder.trial(best)),
+        read_predictions(folder.base),
+        tables=(tables.get(best), tables.get(_BASE)),
+        metric=metric,
+    )
+
+
+def _totals(records: Sequence[TrialRecord]) -> Totals:
+    starts = [datetime.fromisoformat(record.started_at) for record in records if record.started_at]
+    ends = [datetime.fromisoformat(record.finished_at) for record in records if record.finished_at]
+    return Totals(
+        device_seconds=sum(record.resources.gpu_seconds_attributed for record in records),
+        elapsed_seconds=(max(ends) - min(starts)).total_seconds() if starts and ends else None,
+        peak_memory_bytes=max((record.resources.peak_memory_bytes_pack for record in records), default=0),
+        devices=tuple(sorted({record.resources.device for record in records if record.resources.device})),
+    )

@@ -1,0 +1,124 @@
+"""Who is ranked and in which order: by state first, and never by value alone."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from loratory.objectives.records import TrialRecord, TrialState
+from loratory.objectives.study_folder import StudyFolder
+from loratory.reports.comparison_report import Interval, RankedTrial, UnrankedTrial
+from loratory.spaces.metric_names import Direction
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value, a list or a mapping holds no NaN and no infinity."""
+    if isinstance(value, dict):
+        return all(is_finite(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return all(is_finite(item) for item in value)
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def sign(direction: Direction) -> float:
+    """1 where larger is better, -1 where smaller is."""
+    return 1.0 if direction is Direction.MAXIMIZE else -1.0
+
+
+def why_unranked(record: TrialRecord) -> str | None:
+    """The reason why a trial has no place, or None where it has one."""
+    if record.state is not TrialState.COMPLETE:
+        return record.reason or (record.error.message if record.error else "") or _WHY[record.state]
+    if not record.values:
+        return "complete, but its record holds no value"
+    for name, content in (("value", record.values), ("metrics", record.metrics), ("params", record.params)):
+        if not is_finite(content):
+            return f"complete, but its {name} must be finite to be ranked, got {content}"
+    return None
+
+
+_WHY = {
+    TrialState.RUNNING: "still running",
+    TrialState.PRUNED: "stopped early by the pruner",
+    TrialState.FAIL: "failed",
+    TrialState.INFEASIBLE: "fits no worker",
+}
+
+
+def order(records: Sequence[TrialRecord], direction: Direction) -> list[TrialRecord]:
+    """Rankable records, best first; equal values keep the order of their numbers.
+
+    Optuna gives a PRUNED trial its last intermediate value, measured on other data and a shorter
+    training: such a value never enters here.
+    """
+    ranked = [record for record in records if why_unranked(record) is None]
+    return sorted(ranked, key=lambda record: (-sign(direction) * _value(record), record.number))
+
+
+def ranked_trial(
+    record: TrialRecord,
+    *,
+    rank: int,
+    metric: str,
+    direction: Direction,
+    base_value: float | None,
+    interval: Interval | None,
+    folder: StudyFolder,
+) -> RankedTrial:
+    """A record with its place.
+
+    Args:
+        record: a COMPLETE trial.
+        rank: its place, from 1.
+        metric: the study's metric.
+        direction: which way it is better.
+        base_value: the untuned base's value, where it was scored.
+        interval: bootstrap interval of the value.
+        folder: where its adapter lies.
+    """
+    value = _value(record)
+    kept = record.adapter is not None
+    return RankedTrial(
+        **_facts(record, metric, direction),
+        reason=record.reason,
+        rank=rank,
+        value=value,
+        interval=interval,
+        gain=None if base_value is None else sign(direction) * (value - base_value),
+        metrics=record.metrics,
+        best_step=record.adapter.step if record.adapter else None,
+        adapter=folder.adapter(record.number).relative_to(folder.path).as_posix() if kept else None,
+        adapter_sha256=record.adapter.sha256 if record.adapter else None,
+        adapter_bytes=record.adapter.size_bytes if record.adapter else None,
+    )
+
+
+def unranked_trial(record: TrialRecord, reason: str, *, metric: str, direction: Direction) -> UnrankedTrial:
+    """A record without a place, and why."""
+    return UnrankedTrial(
+        **_facts(record, metric, direction),
+        reason=reason,
+        failure=record.error.kind if record.error and record.state is TrialState.FAIL else None,
+    )
+
+
+def _value(record: TrialRecord) -> float:
+    assert record.values is not None
+    return record.values[0]
+
+
+def _facts(record: TrialRecord, metric: str, direction: Direction) -> dict[str, Any]:
+    dev = [m.metrics[metric] for m in record.measurements if is_finite(m.metrics.get(metric, math.nan))]
+    return {
+        "number": record.number,
+        "state": record.state,
+        "params": record.params if is_finite(record.params) else {k: str(v) for k, v in record.params.items()},
+        "seed": record.provenance.seed,
+        "attempt": record.attempt,
+        "evaluations": len(record.measurements),
+        "best_dev_value": max(dev, key=lambda value: sign(direction) * value) if dev else None,
+        "elapsed_seconds": record.measurements[-1].elapsed_seconds if record.measurements else None,
+        "device": record.resources.device,
+        "device_seconds": record.resources.gpu_seconds_attributed,
+        "peak_memory_bytes": record.resources.peak_memory_bytes_pack,
+        "pack_size": record.resources.pack_size,
+    }

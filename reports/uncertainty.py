@@ -1,0 +1,142 @@
+"""How much a trial's score hangs on which examples it was measured on: a bootstrap over the kept scores.
+
+This is one interval a trial, each alone. Which trials are statistically tied with the best needs paired
+comparisons and their correction; `resampled_scores` draws the same examples for every trial, so that such
+comparisons can be made on its result.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loratory.objectives.metrics import aggregate_from_statistics
+from loratory.objectives.metrics.scoring import TEXT_METRICS
+from loratory.objectives.metrics.text_metric import MeanMetric, mean_statistics
+from loratory.objectives.scores import ScoreTable
+from loratory.reports.comparison_report import Interval, Uncertainty
+
+_Aggregate = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+LEVEL = 0.95
+RESAMPLES = 1000
+FEWEST_GROUPS = 20
+"""Below this many groups, drawing whole groups says too little: single examples are drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resampling:
+    """How often each unit is drawn in each resample.
+
+    Attributes:
+        example_ids: the n examples that it is for.
+        unit: `example` or `group`.
+        units: number u of units.
+        unit_of_example: int64 [n], index of each example's unit.
+        draws: float64 [resamples, u].
+    """
+
+    example_ids: tuple[str, ...]
+    unit: str
+    units: int
+    unit_of_example: NDArray[np.int64]
+    draws: NDArray[np.float64]
+
+    @property
+    def described(self) -> Uncertainty:
+        """How the intervals were made, for the reader."""
+        return Uncertainty(level=LEVEL, resamples=len(self.draws), unit=self.unit, units=self.units)
+
+
+def read_table(folder: Path) -> ScoreTable | None:
+    """The per-example scores in a trial's or the base's folder, if they are kept."""
+    path = folder / "scores.npz"
+    return ScoreTable.from_bytes(path.read_bytes()) if path.is_file() else None
+
+
+def resampling(table: ScoreTable, *, seed: int, resamples: int = RESAMPLES) -> Resampling:
+    """Draw units with replacement, as many as there are (Efron, 1979).
+
+    Rows of one document resemble each other, so whole groups are drawn (the cluster bootstrap; Field and
+    Welsh, 2007) where there are enough of them.
+
+    Args:
+        table: whose examples are drawn.
+        seed: of the draw.
+        resamples: how often.
+    """
+    grouped = len(set(table.groups)) >= FEWEST_GROUPS
+    names = table.groups if grouped else table.example_ids
+    _, unit_of_example = np.unique(np.array(names, dtype=np.str_), return_inverse=True)
+    units = int(unit_of_example.max()) + 1
+    draws = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=resamples)
+    return Resampling(
+        example_ids=table.example_ids,
+        unit="group" if grouped else "example",
+        units=units,
+        unit_of_example=unit_of_example.astype(np.int64),
+        draws=draws.astype(np.float64),
+    )
+
+
+def resampled_scores(table: ScoreTable, metric: str, drawn: Resampling) -> NDArray[np.float64] | None:
+    """The metric over each resample, float64 [resamples].
+
+    A corpus metric is computed again from the summed counts; any other is a mean over examples.
+
+    Returns:
+        None where the table is of other examples, where its scores are not finite, or where what is kept
+        of each example does not give the recorded value of the whole.
+    """
+    if table.example_ids != drawn.example_ids:
+        return None
+    estimator = _estimator(table, metric)
+    if estimator is None:
+        return None
+    columns, aggregate = estimator
+    whole = float(aggregate(columns.sum(axis=0, keepdims=True))[0])
+    if not math.isclose(whole, table.aggregate.get(metric, math.nan), rel_tol=1e-6, abs_tol=1e-9):
+        return None
+    scores = aggregate(drawn.draws @ _summed(columns, drawn))
+    return scores if np.isfinite(scores).all() else None
+
+
+def intervals(tables: Mapping[int, ScoreTable], metric: str, drawn: Resampling) -> dict[int, Interval]:
+    """The percentile interval of each trial's score; trials without one are left out."""
+    found = {}
+    for number, table in tables.items():
+        scores = resampled_scores(table, metric, drawn)
+        if scores is not None:
+            low, high = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+            found[number] = Interval(low=low, high=high)
+    return found
+
+
+def _estimator(table: ScoreTable, metric: str) -> tuple[NDArray[np.float64], _Aggregate] | None:
+    """What is kept of each example, [n, k], and how sums of it, [r, k], become values, [r]."""
+    corpus = metric in TEXT_METRICS and not isinstance(TEXT_METRICS[metric], MeanMetric)
+    if corpus and metric in table.statistics:
+        return table.statistics[metric], lambda sums: np.array(
+            [aggregate_from_statistics(metric, row) for row in sums]
+        )
+    if metric in table.statistics and table.statistics[metric].shape[1] == 2:
+        return table.statistics[metric], _ratio
+    if metric in table.metrics:
+        return mean_statistics(table.metrics[metric]), _ratio
+    return None
+
+
+def _ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values: NDArray[np.float64] = sums[:, 0] / sums[:, 1]
+    return values
+
+
+def _summed(columns: NDArray[np.float64], drawn: Resampling) -> NDArray[np.float64]:
+    """Columns [n, k] summed over the examples of each unit: [u, k]."""
+    sums = np.zeros((drawn.units, columns.shape[1]))
+    np.add.at(sums, drawn.unit_of_example, columns)
+    return sums

@@ -1,0 +1,126 @@
+"""What the terminal shows while a study runs: a live view, or plain lines where there is no terminal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from loratory.objectives.events import Failed, Reported, Started, TrialEvent
+from loratory.objectives.records import TrialRecord, TrialState
+from loratory.search.progress import RunningTrial, StudyProgress, clock, short
+
+_COLOURS = {
+    TrialState.COMPLETE: "green",
+    TrialState.PRUNED: "yellow",
+    TrialState.FAIL: "red",
+    TrialState.INFEASIBLE: "magenta",
+}
+
+
+class PlainLines:
+    """A watcher that prints a line for each start, evaluation and end."""
+
+    def __init__(self, console: Console, progress: StudyProgress) -> None:
+        self._console, self._progress = console, progress
+
+    def observe(self, event: TrialEvent, record: TrialRecord) -> None:
+        """Print what one event says."""
+        if isinstance(event, Started):
+            again = f", attempt {event.attempt}" if event.attempt > 1 else ""
+            self._print(record, f"started{again}: {short(record.params)}")
+        elif isinstance(event, Reported):
+            metric = self._progress.study.metric
+            total = self._progress.study.evaluation.evaluations
+            value = event.measurement.metrics[metric]
+            self._print(record, f"evaluation {event.measurement.step}/{total}: {metric} {value:.4g} on dev")
+        elif isinstance(event, Failed) and not record.state.finished:
+            self._print(record, f"attempt {event.attempt} failed, goes on: {event.message}")
+
+    def finished(self, record: TrialRecord) -> None:
+        """Print how a trial ended."""
+        self._print(record, ending(record, self._progress.study.metric))
+
+    def close(self, timeout_seconds: float) -> list[str]:  # noqa: ARG002 (a watcher's signature)
+        """Nothing is held."""
+        return []
+
+    def _print(self, record: TrialRecord, text: str) -> None:
+        self._console.print(
+            f"trial {record.number:>3}  {text}", highlight=False, markup=False, soft_wrap=True
+        )
+
+
+class FinishedLines:
+    """A watcher that prints, above the live view, only how trials ended."""
+
+    def __init__(self, console: Console, progress: StudyProgress) -> None:
+        self._console, self._progress = console, progress
+
+    def observe(self, event: TrialEvent, record: TrialRecord) -> None:
+        """Only ends are printed: the live view shows the rest."""
+
+    def finished(self, record: TrialRecord) -> None:
+        """Print how a trial ended."""
+        line = Text(f"trial {record.number:>3}  ")
+        line.append(f"{record.state:<10} ", style=_COLOURS.get(record.state, ""))
+        line.append(f"{short(record.params)}  ", style="dim")
+        line.append(ending(record, self._progress.study.metric, state=False))
+        self._console.print(line, soft_wrap=True)
+
+    def close(self, timeout_seconds: float) -> list[str]:  # noqa: ARG002 (a watcher's signature)
+        """Nothing is held."""
+        return []
+
+
+def ending(record: TrialRecord, metric: str, *, state: bool = True) -> str:
+    """How a trial ended, in a line."""
+    prefix = f"{record.state}: " if state else ""
+    if record.values:
+        return f"{prefix}{metric} {record.values[0]:.4g} on select ({record.reason})"
+    return f"{prefix}{record.reason}"
+
+
+@contextmanager
+def live_view(console: Console, progress: StudyProgress) -> Iterator[None]:
+    """Show the running trials below whatever is printed, four times a second."""
+    with Live(get_renderable=lambda: render(progress), console=console, refresh_per_second=4, transient=True):
+        yield
+
+
+def render(progress: StudyProgress) -> RenderableType:
+    """The live view at this moment."""
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(progress.running), header_style="dim")
+    for heading in ("trial", "progress", "step", "loss", progress.study.metric, "parameters"):
+        table.add_column(heading, no_wrap=heading != "parameters")
+    for number, trial in sorted(progress.running.copy().items()):
+        table.add_row(*_row(number, trial))
+    return Group(table, _summary(progress))
+
+
+def _row(number: int, trial: RunningTrial) -> tuple[RenderableType, ...]:
+    return (
+        str(number),
+        ProgressBar(total=max(1, trial.total), completed=trial.done, width=20),
+        f"{trial.done}/{trial.total}",
+        "-" if trial.loss is None else f"{trial.loss:.3f}",
+        "-" if trial.value is None else f"{trial.value:.4g}",
+        short(trial.params),
+    )
+
+
+def _summary(progress: StudyProgress) -> Text:
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(progress.states.items()))
+    text = Text(f"{progress.done}/{progress.limit} trials")
+    text.append(f" ({counts})" if counts else "", style="dim")
+    if progress.best is not None and progress.best.values is not None:
+        text.append(
+            f"  best {progress.study.metric} {progress.best.values[0]:.4g} (trial {progress.best.number})"
+        )
+    elif not progress.running and not progress.states:
+        text.append("  starting workers, scoring the untuned base", style="dim")
+    text.append(f"  {clock(progress.seconds_left)} left", style="dim")
+    return text

@@ -1,0 +1,66 @@
+"""How many workers of which shape a cluster holds; an error where Ray would wait for ever."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from loratory.spaces.errors import InputError
+from loratory.spaces.search import ResourceSpec
+
+
+@dataclass(frozen=True)
+class WorkerShape:
+    """What one worker reserves.
+
+    Attributes:
+        gpus: GPUs, may be a fraction.
+        cpus: CPU cores.
+    """
+
+    gpus: float
+    cpus: float
+
+
+def count_workers(wanted: ResourceSpec, nodes: Sequence[Mapping[str, float]]) -> tuple[WorkerShape, int]:
+    """Shape and number of workers.
+
+    Args:
+        wanted: what the study file asks for.
+        nodes: resources of each living node, as Ray names them (`GPU`, `CPU`).
+
+    Raises:
+        InputError: no node holds one worker, or all together hold fewer than asked for.
+    """
+    gpus = wanted.gpus_per_worker
+    if gpus is None:
+        gpus = 1 if any(node.get("GPU", 0) >= 1 for node in nodes) else 0
+    shape = WorkerShape(gpus=gpus, cpus=wanted.cpus_per_worker)
+    fitting = [_fitting(shape, node) for node in nodes]
+    if not any(fitting):
+        raise InputError(_too_large(shape, nodes))
+    workers = wanted.workers or sum(fitting)
+    if workers > sum(fitting):
+        raise InputError(
+            f"resources.workers must be at most {sum(fitting)}, the workers of {shape.gpus:g} GPUs and "
+            f"{shape.cpus:g} CPUs that fit the nodes, got {workers}; lower it, or the share of a worker"
+        )
+    return shape, workers
+
+
+def _fitting(shape: WorkerShape, node: Mapping[str, float]) -> int:
+    limits = [node.get("CPU", 0) / shape.cpus]
+    if shape.gpus > 0:
+        limits.append(node.get("GPU", 0) / shape.gpus)
+    # A third of a GPU fits three times, whatever floating point says.
+    return int(min(limits) + 1e-6)
+
+
+def _too_large(shape: WorkerShape, nodes: Sequence[Mapping[str, float]]) -> str:
+    gpus = max((node.get("GPU", 0) for node in nodes), default=0)
+    cpus = max((node.get("CPU", 0) for node in nodes), default=0)
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    hint = f" (CUDA_VISIBLE_DEVICES is {hidden!r})" if shape.gpus > gpus and hidden is not None else ""
+    return (
+        f"resources: a worker of {shape.gpus:g} GPUs and {shape.cpus:g} CPUs must fit a node, the "
+        f"largest has {gpus:g} GPUs and {cpus:g} CPUs{hint}; lower resources.gpus_per_worker or resources.cpus_per_worker"
+    )

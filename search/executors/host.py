@@ -1,0 +1,93 @@
+"""A worker: one objective on a thread of its own, and two queues."""
+
+import os
+import threading
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loratory.objectives.events import Decision, Event, Failed, Finished, Start, Stopped
+from loratory.objectives.objective import Prepared, objective_kind
+from loratory.spaces.study import StudySpec
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What an exchange returns: events, and why the worker broke if it did. Plain values, no exception."""
+
+    events: tuple[Event, ...]
+    broken: str | None
+
+
+class WorkerHost:
+    """Runs an objective for the life of a study. `exchange` may be called from any thread."""
+
+    def __init__(self, study: StudySpec, prepared: Prepared) -> None:
+        self._study, self._prepared = study, prepared
+        self._changed = threading.Condition()
+        self._inbox: list[Decision] = []
+        self._outbox: list[Event] = []
+        self._active: set[int] = set()
+        self._broken: str | None = None
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="objective", daemon=True)
+        self._thread.start()
+
+    def exchange(self, decisions: Sequence[Decision], wait_seconds: float) -> Reply:
+        """Hand in decisions and take what has happened, waiting a moment if nothing has."""
+        with self._changed:
+            self._inbox += decisions
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._outbox or self._broken, wait_seconds)
+            events, self._outbox = tuple(self._outbox), []
+            return Reply(events, self._broken)
+
+    def close(self) -> None:
+        """End the thread after the piece of work it is at."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            _limit_threads(self._study.resources.cpus_per_worker)
+            objective = objective_kind(self._study.objective).build(self._study, self._prepared)
+            events = objective.advance(())
+            while not self._closing:
+                self._put(events)
+                events = objective.advance(self._take(idle=not events and not self._active))
+        except BaseException as error:
+            self._break(error)
+
+    def _put(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Finished | Failed | Stopped):
+                self._active.discard(event.number)
+        with self._changed:
+            self._outbox += events
+            self._changed.notify_all()
+
+    def _take(self, *, idle: bool) -> list[Decision]:
+        with self._changed:
+            if idle:
+                self._changed.wait_for(lambda: self._inbox or self._closing)
+            decisions, self._inbox = self._inbox, []
+        self._active |= {decision.trial.number for decision in decisions if isinstance(decision, Start)}
+        return decisions
+
+    def _break(self, error: BaseException) -> None:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        with self._changed:
+            place = f"{last.name}, {Path(last.filename).name}:{last.lineno}"
+            self._broken = f"{type(error).__name__}: {error} (in {place})"
+            self._changed.notify_all()
+
+
+def _limit_threads(cpus: float) -> None:
+    """Keep a worker's arithmetic to its share of the cores; each library reads its own switch on import."""
+    threads = str(max(1, int(cpus)))
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = threads
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

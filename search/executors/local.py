@@ -1,0 +1,44 @@
+"""One worker in the driver's own process, without Ray: for debugging and fast tests."""
+
+from collections.abc import Sequence
+
+from loratory.objectives.events import Decision
+from loratory.objectives.objective import Prepared
+from loratory.search.executors.executor import Message
+from loratory.search.executors.host import WorkerHost
+from loratory.spaces.study import StudySpec
+
+
+class LocalExecutor:
+    """A single worker on a thread."""
+
+    def __init__(self, study: StudySpec, prepared: Prepared) -> None:
+        self._study, self._prepared = study, prepared
+        self._host: WorkerHost | None = None
+        self._outbox: list[Decision] = []
+
+    def start(self) -> Sequence[int]:
+        """Start the worker."""
+        self._host = WorkerHost(self._study, self._prepared)
+        return (0,)
+
+    def send(self, worker: int, decisions: Sequence[Decision]) -> None:  # noqa: ARG002 (there is one)
+        """Hand decisions to the worker."""
+        self._outbox += decisions
+
+    def poll(self, timeout_seconds: float) -> list[Message]:
+        """Exchange with the worker."""
+        assert self._host is not None, "start comes first"
+        decisions, self._outbox = self._outbox, []
+        reply = self._host.exchange(decisions, timeout_seconds)
+        return [Message(worker=0, events=reply.events, broken=reply.broken, deterministic=True)]
+
+    def replace(self, worker: int) -> None:  # noqa: ARG002 (there is one)
+        """Start the worker anew."""
+        self._outbox = []
+        self.start()
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._host is not None:
+            self._host.close()

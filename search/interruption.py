@@ -1,0 +1,40 @@
+"""Ctrl-C: the first stops in order, the second at once."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_INTERRUPTED = 130
+
+
+@contextmanager
+def catch_interrupt(notify: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Turn SIGINT and SIGTERM into a flag to ask; a second signal ends the process at once.
+
+    What lies on disk is whole at any moment, so a forced end loses no more than the work since the last
+    evaluation. Outside the main thread Python allows no handlers, and the flag is never set.
+
+    Args:
+        notify: called at the first signal, to tell the person.
+    """
+    flag = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if flag.is_set():
+            os._exit(_INTERRUPTED)
+        flag.set()
+        notify()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield flag.is_set
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    earlier = [signal.signal(number, handle) for number in signals]
+    try:
+        yield flag.is_set
+    finally:
+        for number, handler in zip(signals, earlier, strict=True):
+            signal.signal(number, handler)

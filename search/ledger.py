@@ -1,0 +1,154 @@
+"""Every trial's record and files in the study folder, written in an order that a crash cannot spoil."""
+
+import hashlib
+from datetime import UTC, datetime
+
+from loratory.objectives.events import Finished, Progressed, Reported, Scored, Start, Started
+from loratory.objectives.records import (
+    AdapterRecord,
+    Provenance,
+    ScoreRecord,
+    TrialError,
+    TrialRecord,
+    TrialState,
+)
+from loratory.objectives.scores import predictions_to_bytes
+from loratory.objectives.study_folder import ADAPTER_WEIGHTS, StudyFolder, write_atomically
+from loratory.spaces.trial import TrialSpec
+
+
+class TrialLedger:
+    """The trials of one study, in memory and on disk. What a record names lies on disk before it does."""
+
+    def __init__(self, folder: StudyFolder, *, study_uuid: str, provenance: Provenance) -> None:
+        self._folder = folder
+        self._uuid = study_uuid
+        self._provenance = provenance
+        self.records = {record.number: record for record in folder.read_records()}
+
+    def begin(self, trial: TrialSpec) -> Start:
+        """Write that an attempt begins; it goes on from the last checkpoint, or from the start."""
+        step, checkpoint = self._checkpoint(trial.number)
+        known = self.records.get(trial.number)
+        kept = [m for m in known.measurements if m.step <= step] if known else []
+        self._folder.cut_curve(trial.number, after_optimizer_step=kept[-1].optimizer_steps if kept else 0)
+        provenance = self._provenance.model_copy(update={"seed": trial.seed})
+        if known is None:
+            known = TrialRecord(
+                study=self._uuid, number=trial.number, params=trial.params, provenance=provenance
+            )
+        self._write(known, attempt=trial.attempt, measurements=kept, error=None)
+        return Start(trial=trial, checkpoint=checkpoint)
+
+    def started(self, event: Started) -> None:
+        """A worker has the trial."""
+        record = self.records[event.number]
+        self._write(record, started_at=record.started_at or _now())
+
+    def worker(self, number: int, *, versions: dict[str, str], hashes: dict[str, str]) -> None:
+        """Note what the trial runs on."""
+        provenance = self.records[number].provenance
+        merged = {"versions": versions, "hashes": provenance.hashes | hashes}
+        self._write(self.records[number], provenance=provenance.model_copy(update=merged))
+
+    def progressed(self, event: Progressed) -> None:
+        """Add to the curve."""
+        self._folder.append_curve(event.number, event.points)
+
+    def reported(self, event: Reported) -> None:
+        """Add a measurement, then keep the checkpoint: a crash in between only repeats the evaluation."""
+        record = self.records[event.number]
+        earlier = [m for m in record.measurements if m.step < event.measurement.step]
+        self._write(record, measurements=[*earlier, event.measurement], resources=event.resources)
+        if event.checkpoint is not None:
+            self._keep_checkpoint(event.number, event.measurement.step, event.checkpoint)
+
+    def complete(self, event: Finished, *, value: float) -> TrialRecord:
+        """Keep adapter, scores and predictions, then say that the trial is COMPLETE."""
+        folder = self._folder.trial(event.number)
+        for name, data in event.adapter.items():
+            write_atomically(self._folder.adapter(event.number) / name, data)
+        write_atomically(folder / "scores.npz", event.scores.to_bytes())
+        write_atomically(folder / "predictions.jsonl", predictions_to_bytes(event.predictions))
+        return self._finish(
+            event.number,
+            TrialState.COMPLETE,
+            event.reason,
+            values=[value],
+            metrics=event.scores.aggregate,
+            adapter=_adapter_record(event),
+            resources=event.resources,
+        )
+
+    def prune(self, number: int, reason: str, error: TrialError | None = None) -> TrialRecord:
+        """Say that the trial is PRUNED."""
+        return self._finish(number, TrialState.PRUNED, reason, error=error)
+
+    def infeasible(self, number: int, error: TrialError) -> TrialRecord:
+        """Say that the trial fits no worker."""
+        return self._finish(number, TrialState.INFEASIBLE, f"out of memory: {error.message}", error=error)
+
+    def attempt_failed(self, number: int, error: TrialError) -> TrialRecord:
+        """Note a failed attempt of a trial that may be tried again."""
+        record = self.records[number]
+        return self._write(record, error=error, failures=[*record.failures, error])
+
+    def fail(self, number: int) -> TrialRecord:
+        """Say that the trial is FAIL after its last attempt."""
+        error = self.records[number].error
+        return self._finish(number, TrialState.FAIL, error.message if error else "failed")
+
+    def score(self, event: Scored, *, number: int | None) -> ScoreRecord:
+        """Keep a scoring outside any trial."""
+        folder = self._folder.path / event.key
+        write_atomically(folder / "scores.npz", event.scores.to_bytes())
+        write_atomically(folder / "predictions.jsonl", predictions_to_bytes(event.predictions))
+        record = ScoreRecord(
+            study=self._uuid,
+            key=event.key,
+            split=event.split,
+            number=number,
+            metrics=event.scores.aggregate,
+            resources=event.resources,
+            provenance=self._provenance,
+        )
+        write_atomically(folder / "record.json", record.model_dump_json(indent=1).encode())
+        return record
+
+    def _finish(self, number: int, state: TrialState, reason: str, **changes: object) -> TrialRecord:
+        record = self._write(self.records[number], state=state, reason=reason, finished_at=_now(), **changes)
+        for path in self._folder.trial(number).glob("checkpoint-*.bin"):
+            path.unlink()
+        return record
+
+    def _write(self, record: TrialRecord, **changes: object) -> TrialRecord:
+        record = record.model_copy(update=changes)
+        self._folder.write_record(record)
+        self.records[record.number] = record
+        return record
+
+    def _keep_checkpoint(self, number: int, step: int, data: bytes) -> None:
+        path = self._folder.trial(number) / f"checkpoint-{step:04d}.bin"
+        write_atomically(path, data)
+        for older in path.parent.glob("checkpoint-*.bin"):
+            if older < path:
+                older.unlink()
+
+    def _checkpoint(self, number: int) -> tuple[int, bytes | None]:
+        paths = sorted(self._folder.trial(number).glob("checkpoint-*.bin"))
+        if not paths:
+            return 0, None
+        return int(paths[-1].stem.removeprefix("checkpoint-")), paths[-1].read_bytes()
+
+
+def _adapter_record(event: Finished) -> AdapterRecord | None:
+    weights = event.adapter.get(ADAPTER_WEIGHTS)
+    if weights is None:
+        return None
+    return AdapterRecord(
+        sha256=hashlib.sha256(weights).hexdigest(), size_bytes=len(weights), step=event.best_step
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

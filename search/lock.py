@@ -1,0 +1,65 @@
+"""One driver a study: a lock that the kernel gives back when the driver dies, however it dies."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from loratory.spaces.errors import InputError
+
+LOCK_NAME = "driver.lock"
+
+
+@contextmanager
+def driver_lock(folder: Path) -> Iterator[None]:
+    """Hold the study's lock.
+
+    Raises:
+        InputError: another driver holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK_NAME).open("a+", encoding="utf-8") as file:
+        if not _try_lock(file):
+            raise InputError(
+                f"{folder}: must have one driver at a time, {_holder(file)} is running this study; "
+                "wait for it, or interrupt it there"
+            )
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        file.flush()
+        yield
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a driver holds the study's lock now."""
+    path = folder / LOCK_NAME
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8") as file:
+        try:
+            # A shared lock disturbs no other reader, and is gone with the file at the end of the block.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _holder(file: IO[str]) -> str:
+    file.seek(0)
+    try:
+        holder = json.load(file)
+        return f"process {holder['pid']} on {holder['host']}"
+    except (ValueError, KeyError):
+        return "another process"

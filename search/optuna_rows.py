@@ -1,0 +1,83 @@
+"""Rows of the Optuna storage: opening, suggesting and telling, with Optuna's sharp edges covered."""
+
+import warnings
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from loratory.objectives.study_folder import Manifest, StudyFolder
+from loratory.search.pruners import build_pruner
+from loratory.search.samplers import build_sampler
+from loratory.spaces.errors import InputError
+
+_UUID = "loratory_uuid"
+
+
+def open_rows(folder: StudyFolder, manifest: Manifest) -> optuna.Study:
+    """The study's rows in the Optuna storage, created on first use.
+
+    Raises:
+        InputError: the storage cannot be reached, or holds another study of this name.
+    """
+    study = manifest.spec
+    url = study.storage or f"sqlite:///{folder.database.resolve()}"
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        rows = optuna.create_study(
+            storage=url,
+            study_name=study.name,
+            direction=study.metric_direction.value,
+            sampler=build_sampler(study, 0),
+            pruner=build_pruner(study),
+            load_if_exists=True,
+        )
+    except (SQLAlchemyError, ImportError, KeyError) as error:
+        cause = str(error).splitlines()[0]
+        raise InputError(
+            f"storage must be a reachable database URL: {type(error).__name__}: {cause}"
+        ) from error
+    owner = rows.user_attrs.get(_UUID)
+    if owner is None and not rows.get_trials(deepcopy=False):
+        rows.set_user_attr(_UUID, manifest.uuid)
+    elif owner != manifest.uuid:
+        raise InputError(f"name: storage already has another study named {study.name}; choose another name")
+    return rows
+
+
+def suggest(trial: Trial, distributions: dict[str, BaseDistribution]) -> dict[str, Any]:
+    """Sampled values of a row; what it already has stays, so an ask that was cut short is completed."""
+    with warnings.catch_warnings():
+        # Values of a grid are members of the range, whatever Optuna's rounding says.
+        warnings.simplefilter("ignore")
+        return {name: _suggest(trial, name, distribution) for name, distribution in distributions.items()}
+
+
+def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
+    match distribution:
+        case FloatDistribution():
+            low, high = distribution.low, distribution.high
+            return trial.suggest_float(name, low, high, step=distribution.step, log=distribution.log)
+        case IntDistribution():
+            low, high = distribution.low, distribution.high
+            return trial.suggest_int(name, low, high, step=distribution.step, log=distribution.log)
+        case CategoricalDistribution():
+            return trial.suggest_categorical(name, distribution.choices)
+    raise TypeError(f"unknown distribution {distribution}")
+
+
+def tell_row(rows: optuna.Study, number: int, state: TrialState, value: float | None = None) -> None:
+    """Finish a row; telling it again changes nothing."""
+    try:
+        rows.tell(number, value, state=state, skip_if_finished=True)
+    except RuntimeError as error:
+        # The grid sampler stops its study on the last point, after the state is written.
+        if "Study.stop" not in str(error):
+            raise

@@ -1,0 +1,115 @@
+"""How far a study is, kept from the event stream: what every display draws."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from loratory.objectives.events import Progressed, Reported, Started, TrialEvent
+from loratory.objectives.records import TrialRecord, TrialState
+from loratory.spaces.metric_names import Direction
+from loratory.spaces.study import StudySpec
+
+
+@dataclass
+class RunningTrial:
+    """One trial under way.
+
+    Attributes:
+        params: its sampled values.
+        total: optimiser steps of its whole schedule.
+        done: optimiser steps made.
+        loss: training loss of the last one.
+        step: evaluations made.
+        value: the study's metric at the last evaluation.
+    """
+
+    params: Mapping[str, object]
+    total: int = 0
+    done: int = 0
+    loss: float | None = None
+    step: int = 0
+    value: float | None = None
+
+
+@dataclass
+class StudyProgress:
+    """The study as a whole. A watcher of events: it keeps what displays need and draws nothing."""
+
+    study: StudySpec
+    limit: int
+    states: Counter[TrialState] = field(default_factory=Counter)
+    running: dict[int, RunningTrial] = field(default_factory=dict)
+    best: TrialRecord | None = None
+    finished_here: int = 0
+    started_at: float = field(default_factory=time.monotonic)
+
+    def observe(self, event: TrialEvent, record: TrialRecord) -> None:
+        """Take in one event."""
+        if record.state.finished:
+            return
+        if isinstance(event, Started):
+            last = record.measurements[-1] if record.measurements else None
+            done = last.optimizer_steps if last else 0
+            self.running[event.number] = RunningTrial(record.params, total=event.optimizer_steps, done=done)
+        trial = self.running.get(event.number)
+        if trial is None:
+            return
+        if isinstance(event, Progressed):
+            trial.done, trial.loss = event.points[-1].optimizer_step, event.points[-1].loss
+        if isinstance(event, Reported):
+            trial.done, trial.step = event.measurement.optimizer_steps, event.measurement.step
+            trial.value = event.measurement.metrics[self.study.metric]
+
+    def finished(self, record: TrialRecord) -> None:
+        """Take in a final record."""
+        self.running.pop(record.number, None)
+        self.finished_here += 1
+        self.count(record)
+
+    def count(self, record: TrialRecord) -> None:
+        """Count a final record, of this run or an earlier one."""
+        self.states[record.state] += 1
+        if record.values and self._better(record.values[0]):
+            self.best = record
+
+    def close(self, timeout_seconds: float) -> list[str]:  # noqa: ARG002 (a watcher's signature)
+        """Nothing is held."""
+        return []
+
+    @property
+    def done(self) -> int:
+        """Trials that count towards the limit and are over."""
+        return sum(count for state, count in self.states.items() if state is not TrialState.INFEASIBLE)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time to the limit at the pace of this run; null before the first trial of it is over."""
+        if not self.finished_here:
+            return None
+        pace = (time.monotonic() - self.started_at) / self.finished_here
+        return pace * max(0, self.limit - self.done)
+
+    def _better(self, value: float) -> bool:
+        if self.best is None or self.best.values is None:
+            return True
+        sign = 1 if self.study.metric_direction is Direction.MAXIMIZE else -1
+        return sign * value > sign * self.best.values[0]
+
+
+def short(params: Mapping[str, object]) -> str:
+    """Parameters in a line: `learning_rate 0.00021 rank 8`."""
+    return " ".join(f"{name} {_short_value(value)}" for name, value in params.items())
+
+
+def _short_value(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def clock(seconds: float | None) -> str:
+    """Hours, minutes and seconds; dashes where unknown."""
+    if seconds is None:
+        return "-:--"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

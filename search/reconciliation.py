@@ -1,0 +1,72 @@
+"""After a crash: make records and Optuna rows agree, and put unfinished trials back in line."""
+
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import TrialState as OptunaState
+
+from loratory.objectives.records import TrialRecord, TrialState
+from loratory.search.optuna_rows import tell_row
+from loratory.search.owner import MEMORY_CONSTRAINT, StudyOwner
+from loratory.spaces.errors import LoratoryError
+
+_ROW_STATES = {
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.INFEASIBLE: OptunaState.PRUNED,
+    TrialState.FAIL: OptunaState.FAIL,
+}
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """What a start found.
+
+    Attributes:
+        finished: trials with a final state.
+        unfinished: trials that go on.
+    """
+
+    finished: int
+    unfinished: int
+
+
+def reconcile(owner: StudyOwner, rows: optuna.Study) -> Resumed:
+    """Tell rows what their records know, and queue every trial without an end.
+
+    A row without a record is an ask that was cut short, or one whose record was not yet written: it is
+    completed and run, so no row is wasted.
+
+    Raises:
+        LoratoryError: a record has no row; the storage is not the one that this folder was written with.
+    """
+    frozen = rows.get_trials(deepcopy=False)
+    lost = sorted(set(owner.records) - {row.number for row in frozen})
+    if lost:
+        raise LoratoryError(
+            f"storage has no row for recorded trial {lost[0]}: it must be the storage of the first run"
+        )
+    for row in frozen:
+        record = owner.records.get(row.number)
+        if record is not None and record.state.finished:
+            _tell(rows, row, record)
+        elif row.state.is_finished():
+            raise LoratoryError(
+                f"trial {row.number} is {row.state.name} in the storage and unfinished in its record; "
+                "another program wrote to the storage: restore it, or start a study of another name"
+            )
+        else:
+            owner.wait(row.number)
+    return Resumed(
+        finished=sum(record.state.finished for record in owner.records.values()),
+        unfinished=sum(not row.state.is_finished() for row in rows.get_trials(deepcopy=False)),
+    )
+
+
+def _tell(rows: optuna.Study, row: optuna.trial.FrozenTrial, record: TrialRecord) -> None:
+    if row.state.is_finished():
+        return
+    if record.state is TrialState.INFEASIBLE and not row.constraints:
+        optuna.trial.Trial(rows, row._trial_id).set_constraint(MEMORY_CONSTRAINT, 1.0)
+    value = record.values[0] if record.state is TrialState.COMPLETE and record.values else None
+    tell_row(rows, row.number, _ROW_STATES[record.state], value)

@@ -1,0 +1,69 @@
+"""Optuna samplers from a study file, made anew for every ask."""
+
+import math
+from typing import Any
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    GridSampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
+
+from loratory.spaces.search import SamplerName
+from loratory.spaces.study import StudySpec
+from loratory.spaces.trial import derive_seed
+
+
+def build_sampler(study: StudySpec, number: int) -> BaseSampler:
+    """The sampler that suggests trial `number`.
+
+    Optuna stores no sampler's random state, so each ask gets a sampler seeded by the study and the trial:
+    a resumed study asks what an uninterrupted one would have asked, given the same finished trials. The
+    grid alone is shuffled by the study's seed, since its order must not change between trials.
+    """
+    seed = derive_seed(study.seed, number)
+    startup = study.sampler.startup_trials
+    options: dict[str, Any] = {} if startup is None else {"n_startup_trials": startup}
+    match study.sampler.name:
+        case SamplerName.TPE:
+            return TPESampler(seed=seed, **options)
+        case SamplerName.RANDOM:
+            return RandomSampler(seed=seed)
+        case SamplerName.GRID:
+            return GridSampler(grid(study), seed=study.seed)
+        case SamplerName.CMAES:
+            return CmaEsSampler(seed=seed, warn_independent_sampling=False, **options)
+        case SamplerName.GP:
+            return GPSampler(seed=seed, warn_independent_sampling=False, **options)
+        case SamplerName.NSGA2:
+            return NSGAIISampler(seed=seed, population_size=study.sampler.population_size or 50)
+
+
+def grid(study: StudySpec) -> dict[str, list[Any]]:
+    """Every value of every parameter, for the grid sampler."""
+    return {name: _values(distribution) for name, distribution in study.space.distributions().items()}
+
+
+def trial_limit(study: StudySpec) -> int:
+    """How many trials the study can have: `trials`, or the points of a smaller grid."""
+    if study.sampler.name is not SamplerName.GRID:
+        return study.trials
+    return min(study.trials, math.prod(len(values) for values in grid(study).values()))
+
+
+def _values(distribution: Any) -> list[Any]:
+    match distribution:
+        case CategoricalDistribution():
+            return list(distribution.choices)
+        case IntDistribution():
+            return list(range(distribution.low, distribution.high + 1, distribution.step))
+        case FloatDistribution(step=float() as step):
+            # A thousandth of a step forgives rounding in the last value.
+            count = int((distribution.high - distribution.low) / step + 1e-3) + 1
+            return [distribution.low + index * step for index in range(count)]
+    raise TypeError(f"grid needs listed values, got {distribution}")

@@ -1,0 +1,117 @@
+"""How far a study is, read from its folder by anyone at any time."""
+
+from collections import Counter
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from loratory.objectives.records import TrialRecord, TrialState
+from loratory.objectives.study_folder import StudyFolder
+from loratory.reports.ranking import order
+from loratory.search.clock import read_active_seconds
+from loratory.search.lock import is_running
+from loratory.search.progress import clock, short
+from loratory.search.samplers import trial_limit
+from loratory.spaces.frozen import Frozen
+from loratory.spaces.study import StudySpec
+
+
+class TrialStatus(Frozen):
+    """A trial under way."""
+
+    number: int
+    attempt: int
+    params: dict[str, Any]
+    evaluation: int
+    """Evaluations made."""
+    evaluations: int
+    """Evaluations of the whole schedule."""
+    value: float | None
+    """The study's metric at the last evaluation, on eval.dev."""
+    optimizer_step: int
+    """Optimiser steps made."""
+
+
+class StudyStatus(Frozen):
+    """What `loratory status` says."""
+
+    name: str
+    folder: str
+    running: bool
+    """Whether a driver is at work now."""
+    done: int
+    """Trials that count towards the limit and are over."""
+    limit: int
+    """Trials in all."""
+    states: dict[str, int]
+    """Trials by state."""
+    metric: str
+    best_number: int | None
+    best_value: float | None
+    active_seconds: float
+    """Time that drivers have worked on the study."""
+    trials: list[TrialStatus]
+    """Trials under way, or waiting to go on."""
+
+
+def study_status(folder: StudyFolder) -> StudyStatus:
+    """Read how far a study is.
+
+    Raises:
+        InputError: there is no study in the folder.
+    """
+    study = folder.read_manifest().spec
+    records = folder.read_records()
+    ranked = order(records, study.metric_direction)
+    states = Counter(record.state for record in records)
+    done = sum(states[state] for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+    return StudyStatus(
+        name=study.name,
+        folder=str(folder.path),
+        running=is_running(folder.path),
+        done=done,
+        limit=trial_limit(study),
+        states={state.value: count for state, count in sorted(states.items())},
+        metric=study.metric,
+        best_number=ranked[0].number if ranked else None,
+        best_value=ranked[0].values[0] if ranked and ranked[0].values else None,
+        active_seconds=read_active_seconds(folder.path / "clock.json"),
+        trials=[_trial(folder, study, record) for record in records if not record.state.finished],
+    )
+
+
+def _trial(folder: StudyFolder, study: StudySpec, record: TrialRecord) -> TrialStatus:
+    last = record.measurements[-1] if record.measurements else None
+    curve = folder.read_curve(record.number)
+    return TrialStatus(
+        number=record.number,
+        attempt=record.attempt,
+        params=record.params,
+        evaluation=last.step if last else 0,
+        evaluations=study.evaluation.evaluations,
+        value=last.metrics[study.metric] if last else None,
+        optimizer_step=curve[-1].optimizer_step if curve else 0,
+    )
+
+
+def render_status(status: StudyStatus) -> RenderableType:
+    """The status for a terminal."""
+    finished = status.done >= status.limit
+    state = (
+        "running" if status.running else "done" if finished else "stopped; the same command goes on with it"
+    )
+    counts = ", ".join(f"{count} {name}" for name, count in status.states.items())
+    head = Text(f"{status.name}: {state}\n{status.done}/{status.limit} trials ({counts or 'none yet'})")
+    head.append(f", {clock(status.active_seconds)} of work")
+    if status.best_value is not None:
+        head.append(f"\nbest {status.metric} {status.best_value:.4g} (trial {status.best_number})")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=bool(status.trials))
+    for heading in ("trial", "attempt", "evaluation", status.metric, "parameters"):
+        table.add_column(heading)
+    for trial in status.trials:
+        value = "-" if trial.value is None else f"{trial.value:.4g}"
+        evaluation = f"{trial.evaluation}/{trial.evaluations}"
+        table.add_row(str(trial.number), str(trial.attempt), evaluation, value, short(trial.params))
+    return Group(head, table)

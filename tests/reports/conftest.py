@@ -1,0 +1,263 @@
+"""A study folder as a driver would leave it: twelve trials of all states, scores, predictions, curves."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from loratory.objectives.metrics import score_texts
+from loratory.objectives.records import (
+    AdapterRecord,
+    CurvePoint,
+    FailureKind,
+    Measurement,
+    Provenance,
+    Resources,
+    ScoreRecord,
+    TrialError,
+    TrialRecord,
+    TrialState,
+)
+from loratory.objectives.scores import Prediction, ScoreTable, predictions_to_bytes
+from loratory.objectives.study_folder import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    Manifest,
+    StudyFolder,
+    write_atomically,
+)
+from loratory.spaces import StudySpec
+
+UUID = "6f1f3c1e-8d0a-4a0e-9a55-0c1f5f7a2b11"
+METRICS = ("rougeL", "bleu", "token_f1", "exact_match")
+EXAMPLES = 60
+NASTY = (
+    "</script><script>window.pwned = 1</script>",
+    "{{ 7 * 7 }} {% raw %} ${1+1}",
+    "=cmd|' /C calc'!A0",
+    "第一行\n第二行 | 表格 🚀",
+    "<img src=x onerror=window.pwned=1> <!-- -->",
+    "````\nfence `inside`\n```",
+    "x" * 30_000,
+)
+
+SPEC: dict[str, Any] = {
+    "name": "docstrings",
+    "metric": "rougeL",
+    "trials": 12,
+    "early_stopping_patience": 2,
+    "space": {
+        "learning_rate": {"type": "float", "low": 1e-5, "high": 1e-2, "log": True},
+        "rank": {"type": "int", "low": 4, "high": 64, "log": True},
+        "batch_size": [8, 16, 32],
+        "target_modules": ["all-linear", ["q_proj", "v_proj"]],
+    },
+    "model": {"base": "acme/tiny-llama", "revision": "0123456789abcdef0123456789abcdef01234567"},
+    "data": {"train": "train.jsonl"},
+    "evaluation": {"evaluations": 4, "metrics": list(METRICS[1:])},
+}
+
+# number, state, skill (share of words right), learning rate, rank, batch size, modules
+TRIALS: list[tuple[int, TrialState, float, float, int, int, Any]] = [
+    (0, TrialState.COMPLETE, 0.30, 1e-4, 8, 16, "all-linear"),
+    (1, TrialState.COMPLETE, 0.62, 1e-3, 16, 16, "all-linear"),
+    (2, TrialState.PRUNED, 0.10, 2e-5, 4, 32, ["q_proj", "v_proj"]),
+    (3, TrialState.COMPLETE, 0.55, 2e-3, 8, 8, ["q_proj", "v_proj"]),
+    (4, TrialState.FAIL, 0.05, 5e-4, 64, 32, "all-linear"),
+    (5, TrialState.COMPLETE, 0.45, 3e-4, 32, 16, "all-linear"),
+    (6, TrialState.PRUNED, 0.15, 9e-3, 16, 8, "all-linear"),
+    (7, TrialState.COMPLETE, 0.74, 1.5e-3, 32, 8, "all-linear"),
+    (8, TrialState.INFEASIBLE, 0.0, 1e-3, 64, 32, "all-linear"),
+    (9, TrialState.COMPLETE, 0.35, 6e-5, 32, 32, "all-linear"),
+    (10, TrialState.COMPLETE, 0.70, 1.2e-3, 64, 8, "all-linear"),
+    (11, TrialState.RUNNING, 0.40, 1e-3, 48, 16, "all-linear"),
+]
+REASONS = {
+    TrialState.COMPLETE: "trained to the end",
+    TrialState.PRUNED: "rougeL 0.08 at evaluation 2 is below the median 0.31",
+    TrialState.FAIL: "CUDA out of memory | 20 GiB\n=HYPERLINK(\"http://evil\")",
+    TrialState.INFEASIBLE: "needs 92 GiB, the largest worker has 80 GiB",
+}
+WORDS = ("return", "the", "list", "of", "open", "files", "for", "a", "given", "path", "or", "None", "数据", "值")
+
+
+def _texts(skill: float, seed: int) -> tuple[list[str], list[str]]:
+    """References, the same for every seed, and predictions of which a share of the words is right."""
+    words, noise = np.random.default_rng(0), np.random.default_rng([1, seed])
+    references, predictions = [], []
+    for index in range(EXAMPLES):
+        reference = words.choice(WORDS, size=8).tolist()
+        kept = [w if noise.random() < skill else str(noise.choice(WORDS)) for w in reference]
+        references.append(" ".join(reference))
+        predictions.append(NASTY[index % len(NASTY)] if index < len(NASTY) and seed == 7 else " ".join(kept))
+    return references, predictions
+
+
+def _scored(path: Path, skill: float, seed: int) -> dict[str, float]:
+    references, predictions = _texts(skill, seed)
+    scores = score_texts(METRICS, predictions, references)
+    ids = tuple(f"example-{index:03d}" for index in range(EXAMPLES))
+    groups = tuple(f"module-{index // 2}" for index in range(EXAMPLES))
+    table = ScoreTable(example_ids=ids, groups=groups, **vars(scores))
+    rows = [
+        Prediction(example_id=i, group=g, prompt=f"Describe {NASTY[n % 7]}", reference=r, prediction=p)
+        for n, (i, g, r, p) in enumerate(zip(ids, groups, references, predictions, strict=True))
+    ]
+    write_atomically(path / "scores.npz", table.to_bytes())
+    write_atomically(path / "predictions.jsonl", predictions_to_bytes(rows))
+    return scores.aggregate
+
+
+def _measurements(skill: float, count: int, batch_size: int) -> list[Measurement]:
+    return [
+        Measurement(
+            step=step,
+            optimizer_steps=step * 800 // batch_size,
+            examples_seen=step * 200,
+            tokens_seen=step * 20_000,
+            elapsed_seconds=step * 7.5,
+            metrics={"rougeL": skill * (1 - 0.6**step), "loss": 4 - 2 * skill * (1 - 0.5**step)},
+        )
+        for step in range(1, count + 1)
+    ]
+
+
+def _curve(skill: float, count: int) -> list[CurvePoint]:
+    noise = np.random.default_rng(3)
+    return [
+        CurvePoint(
+            optimizer_step=step,
+            loss=float(4 - 2 * skill * (1 - 0.98**step) + noise.normal(0, 0.1)),
+            learning_rate=1e-3,
+            grad_norm=1.0,
+            tokens_seen=step * 400,
+        )
+        for step in range(1, count * 50 + 1)
+    ]
+
+
+def adapter_files() -> dict[str, bytes]:
+    """PEFT's two files, small; the configuration names a folder, as PEFT writes it."""
+    weight = np.arange(32, dtype=np.float32).reshape(4, 8)
+    prefix = "base_model.model.model.layers.0.self_attn.q_proj"
+    tensors = {f"{prefix}.lora_A.weight": weight, f"{prefix}.lora_B.weight": weight.T.copy()}
+    config = {
+        "base_model_name_or_path": "/srv/models/tiny-llama",
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": 4,
+        "lora_alpha": 8,
+        "target_modules": ["q_proj"],
+        "inference_mode": True,
+        "revision": None,
+    }
+    return {ADAPTER_WEIGHTS: save(tensors), ADAPTER_CONFIG: json.dumps(config).encode()}
+
+
+def _adapter(folder: StudyFolder, number: int) -> AdapterRecord:
+    files = adapter_files()
+    for name, data in files.items():
+        write_atomically(folder.adapter(number) / name, data)
+    weights = files[ADAPTER_WEIGHTS]
+    return AdapterRecord(sha256=hashlib.sha256(weights).hexdigest(), size_bytes=len(weights), step=3)
+
+
+def _error(state: TrialState) -> TrialError | None:
+    if state is not TrialState.FAIL:
+        return None
+    return TrialError(attempt=2, kind=FailureKind.OOM, message=REASONS[state], traceback="Traceback ...")
+
+
+def write_trial(folder: StudyFolder, row: tuple[int, TrialState, float, float, int, int, Any]) -> TrialRecord:
+    """One trial with its files."""
+    number, state, skill, learning_rate, rank, batch_size, modules = row
+    complete = state is TrialState.COMPLETE
+    metrics = _scored(folder.trial(number), skill, number) if complete else {}
+    evaluations = {TrialState.COMPLETE: 4, TrialState.INFEASIBLE: 0, TrialState.FAIL: 1}.get(state, 2)
+    record = TrialRecord(
+        study=UUID,
+        number=number,
+        attempt=2 if state is TrialState.FAIL else 1,
+        state=state,
+        reason=REASONS.get(state, ""),
+        params={
+            "learning_rate": learning_rate,
+            "rank": rank,
+            "batch_size": batch_size,
+            "target_modules": modules,
+        },
+        # Optuna gives a pruned trial its last value: a high one here must not place it.
+        values=[metrics["rougeL"]] if complete else ([0.99] if state is TrialState.PRUNED else None),
+        metrics=metrics,
+        measurements=_measurements(skill, evaluations, batch_size),
+        resources=Resources(
+            device="NVIDIA H200",
+            gpu_seconds_attributed=10.0 * evaluations,
+            peak_memory_bytes_pack=evaluations * 2**29,
+        ),
+        provenance=Provenance(seed=1000 + number, versions={"torch": "2.13.0", "peft": "0.21.2"}),
+        adapter=_adapter(folder, number) if complete else None,
+        error=_error(state),
+        started_at=None if state is TrialState.INFEASIBLE else f"2026-01-02T03:{number:02d}:00+00:00",
+        finished_at=None if state is TrialState.RUNNING else f"2026-01-02T03:{number + 1:02d}:30+00:00",
+    )
+    folder.write_record(record)
+    if evaluations:
+        folder.append_curve(number, _curve(skill, evaluations))
+    return record
+
+
+def write_score(folder: StudyFolder, path: Path, *, key: str, split: str, skill: float, number: int | None) -> None:
+    """A scoring outside any trial."""
+    metrics = _scored(path, skill, 500 if number is None else number)
+    record = ScoreRecord(
+        study=UUID, key=key, split=split, number=number, metrics=metrics, provenance=Provenance(seed=0)
+    )
+    write_atomically(path / "record.json", record.model_dump_json().encode())
+
+
+def write_manifest(folder: StudyFolder, **changes: Any) -> None:
+    """study.json with some keys of the study file changed."""
+    manifest = Manifest(
+        uuid=UUID,
+        spec=StudySpec.model_validate({**SPEC, **changes}),
+        hashes={"base": "b" * 64, "data": "d" * 64},
+        created_at="2026-01-02T03:00:00+00:00",
+    )
+    write_atomically(folder.manifest, manifest.to_json().encode())
+
+
+@pytest.fixture
+def make_study(tmp_path: Path) -> Callable[..., StudyFolder]:
+    """Writes a study folder: `make_study(rows, base=True, test=True, **changes of the study file)`."""
+
+    def make(
+        rows: list[tuple[int, TrialState, float, float, int, int, Any]] = TRIALS,
+        *,
+        base: bool = True,
+        test: bool = True,
+        **changes: Any,
+    ) -> StudyFolder:
+        folder = StudyFolder(tmp_path / "docstrings")
+        write_manifest(folder, **changes)
+        for row in rows:
+            write_trial(folder, row)
+        if base:
+            write_score(folder, folder.base, key="base", split="select", skill=0.02, number=None)
+        if test:
+            write_score(folder, folder.test / "base", key="test/base", split="test", skill=0.03, number=None)
+            write_score(folder, folder.test / "winner", key="test/winner", split="test", skill=0.7, number=7)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def study(make_study: Callable[..., StudyFolder]) -> StudyFolder:
+    """The whole study of twelve trials."""
+    return make_study()
