@@ -20,6 +20,7 @@ from loratory.objectives.events import (
     Event,
     Failed,
     Finished,
+    Progressed,
     Ready,
     Reported,
     Score,
@@ -30,7 +31,7 @@ from loratory.objectives.events import (
     Stopped,
 )
 from loratory.objectives.objective import ObjectiveKind, Prepared
-from loratory.objectives.records import FailureKind, Measurement, Resources
+from loratory.objectives.records import CurvePoint, FailureKind, Measurement, Resources
 from loratory.objectives.scores import ScoreTable
 from loratory.spaces.study import StudySpec
 from loratory.spaces.toy import FaultSpec, ToySpec
@@ -41,6 +42,7 @@ OPTIMUM = TrainingParameters(learning_rate=3e-4, rank=16, batch_size=16, epochs=
 CEILING, FLOOR = 0.8, 0.05
 _WIDTHS = {"learning_rate": 0.5, "rank": 1.5, "batch_size": 1.5}  # decades at which the score falls to 61%
 _OPTIMIZER_STEPS_PER_EVALUATION = 10
+_TOKENS_PER_EXAMPLE = 100
 
 
 class InjectedFaultError(RuntimeError):
@@ -146,7 +148,7 @@ class ToyObjective:
         if score > slot.best_score:
             slot.best_step, slot.best_score = slot.step, score
         slot.seconds += time.perf_counter() - started
-        events: list[Event] = [self._reported(slot, score)]
+        events: list[Event] = [self._progressed(slot), self._reported(slot, score)]
         patience = self._study.early_stopping_patience
         stalled = patience is not None and slot.step - slot.best_step >= patience
         if stalled or slot.step == evaluations:
@@ -159,6 +161,16 @@ class ToyObjective:
             self._slot = None
         return events
 
+    def _progressed(self, slot: _Slot) -> Progressed:
+        per_evaluation = _OPTIMIZER_STEPS_PER_EVALUATION
+        total = per_evaluation * self._study.evaluation.evaluations
+        steps = range((slot.step - 1) * per_evaluation + 1, slot.step * per_evaluation + 1)
+        return Progressed(
+            number=slot.trial.number,
+            attempt=slot.trial.attempt,
+            points=tuple(_point(slot.trial.training, step, total) for step in steps),
+        )
+
     def _reported(self, slot: _Slot, score: float) -> Reported:
         updates = slot.step * _OPTIMIZER_STEPS_PER_EVALUATION
         examples = updates * slot.trial.training.batch_size
@@ -166,7 +178,7 @@ class ToyObjective:
             step=slot.step,
             optimizer_steps=updates,
             examples_seen=examples,
-            tokens_seen=examples * 100,
+            tokens_seen=examples * _TOKENS_PER_EXAMPLE,
             elapsed_seconds=slot.seconds,
             metrics=self._metrics(score),
         )
@@ -211,6 +223,16 @@ class ToyObjective:
             signatures=dict.fromkeys(metrics, "toy:mean"),
             aggregate={name: float(values.mean()) for name, values in metrics.items()},
         )
+
+
+def _point(training: TrainingParameters, step: int, total: int) -> CurvePoint:
+    return CurvePoint(
+        optimizer_step=step,
+        loss=1.0 - quality(training, step / total),
+        learning_rate=training.learning_rate,
+        grad_norm=1.0,
+        tokens_seen=step * training.batch_size * _TOKENS_PER_EXAMPLE,
+    )
 
 
 def injected_fault(faults: FaultSpec, trial: TrialSpec) -> str | None:

@@ -10,6 +10,7 @@ from loratory.objectives.study_folder import Manifest, StudyFolder
 from loratory.reports.comparison_report import (
     ComparisonReport,
     Interval,
+    ParameterFacts,
     RankedTrial,
     Sample,
     Scores,
@@ -58,7 +59,9 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         # The worse of the two in the middle: never flattering.
         median=ranking[len(ranking) // 2].number if ranking else None,
         base=base,
-        test=tuple(scores for name in ("base", "winner") if (scores := _test(folder, name, metric, spec.seed))),
+        test=tuple(
+            scores for name in ("base", "winner") if (scores := _test(folder, name, metric, spec.seed))
+        ),
         importance=parameter_importance(ordered, spec.space, direction),
         curves=trial_curves(folder, records, metric),
         samples=_samples(folder, ordered, tables, metric),
@@ -83,6 +86,15 @@ def _facts(manifest: Manifest, direction: Direction) -> StudyFacts:
         trials_planned=spec.trials,
         evaluations=spec.evaluation.evaluations,
         created_at=manifest.created_at,
+        parameters=tuple(
+            ParameterFacts(
+                name=name,
+                kind=parameter.type,
+                log=getattr(parameter, "log", False),
+                choices=getattr(parameter, "choices", ()),
+            )
+            for name, parameter in spec.space.root.items()
+        ),
         hashes=manifest.hashes,
     )
 
@@ -110,9 +122,7 @@ def _ranking(
     )
 
 
-def _unranked(
-    records: Sequence[TrialRecord], metric: str, direction: Direction
-) -> tuple[UnrankedTrial, ...]:
+def _unranked(records: Sequence[TrialRecord], metric: str, direction: Direction) -> tuple[UnrankedTrial, ...]:
     return tuple(
         unranked_trial(record, reason, metric=metric, direction=direction)
         for record in records

@@ -1,4 +1,4 @@
-"""What a study found, as pure data: every view (HTML, Markdown, JSON, CSV, terminal) is made from this alone."""
+"""What a study found, as pure data: every view (HTML, Markdown, JSON, CSV, terminal) comes from it."""
 
 from typing import Any, Final, Literal
 
@@ -7,6 +7,19 @@ from loratory.spaces.frozen import Frozen
 from loratory.spaces.metric_names import Direction
 
 REPORT_VERSION: Final = 1
+
+
+class ParameterFacts(Frozen):
+    """One searched parameter."""
+
+    name: str
+    """Its name."""
+    kind: Literal["float", "int", "categorical"]
+    """What values it takes."""
+    log: bool = False
+    """Whether it was sampled on a logarithmic scale."""
+    choices: tuple[Any, ...] = ()
+    """The values of a categorical."""
 
 
 class StudyFacts(Frozen):
@@ -36,6 +49,8 @@ class StudyFacts(Frozen):
     """Points of the nominal evaluation grid."""
     created_at: str
     """UTC time at which the study began, ISO 8601."""
+    parameters: tuple[ParameterFacts, ...]
+    """What was searched, in the study file's order."""
     hashes: dict[str, str] = {}
     """Content hashes of base and data."""
 

@@ -14,9 +14,7 @@ POINTS = 120
 """Points kept of a training-loss curve."""
 
 
-def trial_curves(
-    folder: StudyFolder, records: Iterable[TrialRecord], metric: str
-) -> tuple[TrialCurves, ...]:
+def trial_curves(folder: StudyFolder, records: Iterable[TrialRecord], metric: str) -> tuple[TrialCurves, ...]:
     """The curves of every trial that has any.
 
     Args:

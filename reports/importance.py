@@ -52,20 +52,26 @@ def parameter_importance(
 
 
 def _evaluate(trials: Sequence[FrozenTrial], direction: Direction, top: float) -> dict[str, float]:
+    study = _quiet_study(direction)
+    study.add_trials(trials)
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=top)
     with warnings.catch_warnings():
         # Only unnormalised shares tell "all alike" from "nothing found", and Optuna calls them experimental.
         warnings.simplefilter("ignore")
-        study = optuna.create_study(
-            storage=optuna.storages.InMemoryStorage(),
-            study_name="importance",
-            direction=direction.value,
-        )
-        study.add_trials(trials)
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=top)
         shares: dict[str, float] = optuna.importance.get_param_importances(
             study, evaluator=evaluator, normalize=False
         )
     return shares
+
+
+def _quiet_study(direction: Direction) -> optuna.Study:
+    """A study in memory, without the line that Optuna logs for each: it would look like the user's."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.create_study(direction=direction.value)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 def _rebuilt(record: TrialRecord, distributions: dict[str, BaseDistribution]) -> FrozenTrial | None:

@@ -111,7 +111,9 @@ def _facts(record: TrialRecord, metric: str, direction: Direction) -> dict[str, 
     return {
         "number": record.number,
         "state": record.state,
-        "params": record.params if is_finite(record.params) else {k: str(v) for k, v in record.params.items()},
+        "params": record.params
+        if is_finite(record.params)
+        else {k: str(v) for k, v in record.params.items()},
         "seed": record.provenance.seed,
         "attempt": record.attempt,
         "evaluations": len(record.measurements),

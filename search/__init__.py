@@ -1,5 +1,17 @@
 """Who tries what, where: the owner of a study, its driver, workers and command line."""
 
-from loratory.search.study_run import StudyResult, run_study
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loratory.search.study_run import StudyResult, run_study
 
 __all__ = ["StudyResult", "run_study"]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazily: workers import this package too, and need none of the driver's libraries.
+    if name in __all__:
+        from loratory.search import study_run
+
+        return getattr(study_run, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -39,3 +39,6 @@ DEFAULT_METRICS = MappingProxyType(
         Task.CLASSIFICATION: ("accuracy", "macro_f1", "exact_match"),
     }
 )
+
+LABEL_METRICS = frozenset({"accuracy", "macro_f1"})
+"""Metrics that need a task of classification."""

@@ -1,6 +1,7 @@
 """One searched parameter: a thin, strict reading of an Optuna distribution."""
 
 import json
+from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 from optuna.distributions import (
@@ -10,10 +11,11 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from pydantic import Field, Tag, model_validator
+from pydantic import Field, Tag, field_validator, model_validator
 from pydantic.types import Discriminator
 
 from loratory.spaces.frozen import Float, Frozen, Int
+from loratory.spaces.rules import shown
 
 
 class _Range(Frozen):
@@ -28,7 +30,22 @@ class _Range(Frozen):
         if self.log and low <= 0:
             raise ValueError(f"must have low > 0 on a log scale, got low={low:g}")
         if self.log and step is not None:
-            raise ValueError("must not have both log and step: leave one out")
+            raise ValueError(
+                f"must not have both log and step, got log=true and step={step:g}: leave one out"
+            )
+        if step is not None:
+            _check_step(low, high, step)
+
+
+def _check_step(low: float, high: float, step: float) -> None:
+    # In decimals, as Optuna does it: 0.3 is three steps of 0.1, though not in binary.
+    lowest, highest, distance = (Decimal(str(bound)) for bound in (low, high, step))
+    nearest = lowest + (highest - lowest) // distance * distance
+    if nearest != highest:
+        raise ValueError(
+            f"must reach high from low in whole steps, got low={low:g}, high={high:g}, step={step:g}: "
+            f"high={nearest} would do"
+        )
 
 
 class FloatParameter(_Range):
@@ -88,13 +105,14 @@ class CategoricalParameter(Frozen):
     choices: tuple[Any, ...] = Field(min_length=1)
     """The values to choose from; a list among them (`target_modules`) is kept as one choice."""
 
-    @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        seen = [json.dumps(choice) for choice in self.choices]
-        twice = {json.loads(s) if not s.startswith("[") else s for s in seen if seen.count(s) > 1}
+    @field_validator("choices")
+    @classmethod
+    def _distinct(cls, choices: tuple[Any, ...]) -> tuple[Any, ...]:
+        listed = tuple(list(choice) if isinstance(choice, tuple) else choice for choice in choices)
+        twice = [choice for place, choice in enumerate(listed) if choice in listed[:place]]
         if twice:
-            raise ValueError(f"must have distinct choices, got {sorted(map(str, twice))} more than once")
-        return self
+            raise ValueError(f"must have distinct choices, got {shown(twice[0])} more than once")
+        return listed
 
     def distribution(self) -> BaseDistribution:
         """The Optuna distribution; choices that Optuna cannot store are JSON text there."""
@@ -110,7 +128,7 @@ class CategoricalParameter(Frozen):
 
 
 def _stored(choice: Any) -> CategoricalChoiceType:
-    return json.dumps(choice) if isinstance(choice, list | tuple) else choice
+    return json.dumps(choice) if isinstance(choice, list) else choice
 
 
 def _kind(value: Any) -> str:

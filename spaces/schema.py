@@ -2,23 +2,57 @@
 
 from typing import Any
 
+from loratory.spaces.metric_names import METRIC_DIRECTIONS
 from loratory.spaces.study import StudySpec
+from loratory.spaces.training import TrainingParameters
+
+TITLE = "loratory study file"
+
+_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
 def study_schema() -> dict[str, Any]:
-    """The schema that `loratory init` writes beside the starter file."""
+    """The schema (draft 2020-12) that `loratory init` writes beside the starter file.
+
+    It accepts what the loader accepts but for values in quotes that the loader reads as numbers, and it
+    cannot hold rules that span keys.
+    """
     schema = StudySpec.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "loratory study file"
-    space = schema["$defs"]["SearchSpace"]
-    # A plain list stands for a categorical parameter.
-    space["additionalProperties"] = {
-        "anyOf": [space["additionalProperties"], {"type": "array", "minItems": 1}]
-    }
+    schema["title"] = TITLE
+    definitions = schema["$defs"]
     for section in ("SamplerSpec", "PrunerSpec"):
-        definition = schema["$defs"][section]
-        schema["$defs"][section] = {
-            "anyOf": [{"type": "string"}, definition],
-            "description": definition["description"],
-        }
-    return schema
+        definitions[section] = _or_name_alone(definitions[section])
+    for kind in ("FloatParameter", "IntParameter", "CategoricalParameter"):
+        definitions[kind]["required"] = sorted({"type", *definitions[kind].get("required", ())})
+    _name_parameters(definitions["SearchSpace"])
+    names = {"enum": list(METRIC_DIRECTIONS)}
+    schema["properties"]["metric"] |= names
+    definitions["EvaluationSpec"]["properties"]["metrics"]["anyOf"][0]["items"] |= names
+    return _standard_bounds(schema)
+
+
+def _or_name_alone(definition: dict[str, Any]) -> dict[str, Any]:
+    name = definition["properties"]["name"]
+    names = {key: name[key] for key in ("$ref", "enum") if key in name}
+    return {"anyOf": [names, definition], "description": definition["description"]}
+
+
+def _name_parameters(space: dict[str, Any]) -> None:
+    """Let the space hold hyperparameters only, each a parameter or a plain list of choices."""
+    parameter = {"anyOf": [space.pop("additionalProperties"), {"type": "array", "minItems": 1}]}
+    space["properties"] = {
+        name: {**parameter, "description": info.description}
+        for name, info in TrainingParameters.model_fields.items()
+    }
+    space |= {"additionalProperties": False, "minProperties": 1}
+
+
+def _standard_bounds(schema: Any) -> Any:
+    """The schema with bounds as JSON Schema spells them: behind a validator pydantic writes its own names."""
+    if isinstance(schema, list):
+        return [_standard_bounds(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    names = _BOUNDS if "type" in schema else {}
+    return {names.get(key, key): _standard_bounds(value) for key, value in schema.items()}

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from loratory.spaces.frozen import Float, Frozen, Int
+from loratory.spaces.rules import broken_rule
 
 
 class SamplerName(StrEnum):
@@ -83,5 +84,5 @@ class ResourceSpec(Frozen):
     def _whole_above_one(self) -> Self:
         gpus = self.gpus_per_worker
         if gpus is not None and gpus > 1 and gpus != int(gpus):
-            raise ValueError(f"gpus_per_worker must be whole above 1, got {gpus:g}")
+            raise broken_rule("must be whole above 1", at=("gpus_per_worker",), value=gpus)
         return self

@@ -3,13 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 from optuna.distributions import BaseDistribution
 from pydantic import RootModel, ValidationError, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from loratory.spaces.parameters import CategoricalParameter, Parameter
+from loratory.spaces.rules import broken_rule, did_you_mean, in_words
 from loratory.spaces.training import TrainingParameters
 
 
@@ -24,21 +24,16 @@ class SearchSpace(RootModel[dict[str, Parameter]]):
         if not isinstance(value, Mapping):
             return value
         return {
-            k: {"type": "categorical", "choices": v} if isinstance(v, list) else v for k, v in value.items()
+            k: {"type": "categorical", "choices": v} if isinstance(v, list | tuple) else v
+            for k, v in value.items()
         }
 
     @field_validator("root")
     @classmethod
-    def _not_empty(cls, value: dict[str, Parameter]) -> dict[str, Parameter]:
+    def _legal_everywhere(cls, value: dict[str, Parameter]) -> dict[str, Parameter]:
         if not value:
-            raise ValueError("must name at least one parameter to search, such as learning_rate")
-        return value
-
-    @model_validator(mode="after")
-    def _legal_everywhere(self) -> Self:
-        for name, parameter in self.root.items():
-            _check_parameter(name, parameter)
-        return self
+            raise broken_rule("must name at least one parameter to search, such as learning_rate")
+        return {name: _legal(name, parameter) for name, parameter in value.items()}
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Optuna's distributions by name, in the file's order."""
@@ -58,18 +53,34 @@ def _decoded(parameter: Parameter, value: Any) -> Any:
     return parameter.decode(value) if isinstance(parameter, CategoricalParameter) else value
 
 
-def _check_parameter(name: str, parameter: Parameter) -> None:
-    """Refuse a name that no trial has, and a range that reaches an illegal value."""
+def _legal(name: str, parameter: Parameter) -> Parameter:
+    """The parameter, where its name is a hyperparameter and all its values are legal there."""
     known = TrainingParameters.model_fields
     if name not in known:
-        raise _illegal(name, f"is not a hyperparameter; known are {', '.join(sorted(known))}", name)
+        hint = did_you_mean(name, known) or f"; known are {', '.join(sorted(known))}"
+        raise broken_rule(f"is not a hyperparameter{hint}", at=(name,))
+    if isinstance(parameter, CategoricalParameter):
+        choices = tuple(_legal_value(name, choice) for choice in parameter.choices)
+        return parameter.model_copy(update={"choices": choices})
+    _check_type(name, parameter.type)
     for value in parameter.extremes():
-        try:
-            TrainingParameters.model_validate({name: value})
-        except ValidationError as error:
-            raise _illegal(name, error.errors()[0]["msg"], value) from None
+        _legal_value(name, value)
+    return parameter
 
 
-def _illegal(name: str, rule: str, value: Any) -> PydanticCustomError:
-    # The loader reads `below` to point at the parameter's own line.
-    return PydanticCustomError("illegal_parameter", "{rule}", {"rule": rule, "below": name, "value": value})
+def _check_type(name: str, type_name: str) -> None:
+    """Refuse a range over a hyperparameter that has no numbers, or a float range over whole numbers."""
+    field_type = TrainingParameters.model_fields[name].annotation
+    if field_type is bool:
+        raise broken_rule(f"takes true or false: write a list of choices, got type {type_name}", at=(name,))
+    if field_type is int and type_name == "float":
+        raise broken_rule("takes whole numbers: must be of type int, got type float", at=(name,))
+
+
+def _legal_value(name: str, value: Any) -> Any:
+    """The value, a number also where the file has it in quotes."""
+    try:
+        legal = getattr(TrainingParameters.model_validate({name: value}), name)
+    except ValidationError as error:
+        raise broken_rule(in_words(error.errors()[0]), at=(name,)) from None
+    return legal if isinstance(value, str) and isinstance(legal, int | float) else value

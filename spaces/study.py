@@ -7,8 +7,15 @@ from pydantic import Field, field_serializer, model_validator
 
 from loratory.spaces.data import DataSpec, EvaluationSpec
 from loratory.spaces.frozen import Float, Frozen, Int
-from loratory.spaces.metric_names import DEFAULT_METRICS, METRIC_DIRECTIONS, Direction, Task
+from loratory.spaces.metric_names import (
+    DEFAULT_METRICS,
+    LABEL_METRICS,
+    METRIC_DIRECTIONS,
+    Direction,
+    Task,
+)
 from loratory.spaces.model import ModelSpec
+from loratory.spaces.rules import STUDY_NAME, broken_rule, did_you_mean, shown
 from loratory.spaces.search import PrunerName, PrunerSpec, ResourceSpec, SamplerName, SamplerSpec
 from loratory.spaces.search_space import SearchSpace
 from loratory.spaces.toy import ToySpec
@@ -26,7 +33,7 @@ class ObjectiveName(StrEnum):
 class StudySpec(Frozen):
     """One study: what is searched, on what model and data, by which rules, with what resources."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    name: str = Field(pattern=STUDY_NAME)
     """Name of the study and of its folder."""
     objective: ObjectiveName = ObjectiveName.QLORA
     """qlora fine-tunes a model; toy runs analytic curves in seconds."""
@@ -76,41 +83,51 @@ class StudySpec(Frozen):
         return self
 
     def _check_training(self) -> None:
-        both = sorted(self.training.model_fields_set & set(self.space.root))
-        if both:
-            raise ValueError(f"{both[0]} stands in both space and training: keep one")
+        for name in sorted(self.training.model_fields_set & set(self.space.root)):
+            fixed = getattr(self.training, name)
+            rule = "must not stand in both space and training: keep one"
+            raise broken_rule(rule, at=("training", name), value=fixed)
 
     def _check_sections(self) -> None:
         qlora = self.objective is ObjectiveName.QLORA
-        needs: dict[str, Frozen | None] = {"model": self.model, "data": self.data} if qlora else {}
-        refuses: dict[str, Frozen | None] = (
-            {"toy": self.toy} if qlora else {"model": self.model, "data": self.data}
-        )
-        for section, value in needs.items():
-            if value is None:
-                raise ValueError(f"objective {self.objective} needs a section {section}")
-        for section, value in refuses.items():
-            if value is not None:
-                raise ValueError(f"objective {self.objective} has no section {section}: remove it")
+        needed, refused = (("model", "data"), ("toy",)) if qlora else ((), ("model", "data"))
+        for section in needed:
+            if getattr(self, section) is None:
+                raise broken_rule(f"is required for objective {self.objective} and missing", at=(section,))
+        for section in refused:
+            if getattr(self, section) is not None:
+                raise broken_rule(
+                    f"must not be there for objective {self.objective}: remove it", at=(section,)
+                )
 
     def _check_metric(self) -> None:
-        for name in (self.metric, *self.metrics):
-            if name not in METRIC_DIRECTIONS:
-                raise ValueError(f"unknown metric {name!r}: known are {', '.join(METRIC_DIRECTIONS)}")
+        self._check_metric_name(self.metric, ("metric",))
+        for place, name in enumerate(self.evaluation.metrics or ()):
+            self._check_metric_name(name, ("evaluation", "metrics", place))
         own = METRIC_DIRECTIONS[self.metric]
-        if self.direction is not None and self.direction is not own:
-            raise ValueError(f"direction must be {own} for metric {self.metric}, got {self.direction}")
+        if self.direction not in (None, own):
+            raise broken_rule(
+                f"must be {own} for metric {self.metric}", at=("direction",), value=self.direction
+            )
+
+    def _check_metric_name(self, name: str, at: tuple[str | int, ...]) -> None:
+        if name not in METRIC_DIRECTIONS:
+            known = ", ".join(METRIC_DIRECTIONS)
+            hint = did_you_mean(name, METRIC_DIRECTIONS)
+            raise broken_rule(f"must be one of {known}, got {shown(name)}{hint}", at=at)
+        if name in LABEL_METRICS and self.data is not None and self.task is not Task.CLASSIFICATION:
+            raise broken_rule(f"{name} needs labels: set data.task: classification", at=at)
 
     def _check_search(self) -> None:
         if self.sampler.name is SamplerName.GRID:
             for name, parameter in self.space.root.items():
                 if parameter.type == "float" and parameter.step is None:
-                    raise ValueError(f"sampler grid needs a step for the float {name}, or a list of choices")
-        if (
-            self.pruner.name is not PrunerName.NONE
-            and self.pruner.min_evaluations > self.evaluation.evaluations
-        ):
-            raise ValueError("pruner.min_evaluations must be at most evaluation.evaluations")
+                    rule = "must have a step for sampler grid, or be a list of choices"
+                    raise broken_rule(rule, at=("space", name))
+        least, most = self.pruner.min_evaluations, self.evaluation.evaluations
+        if self.pruner.name is not PrunerName.NONE and least > most:
+            rule = f"must be <= evaluation.evaluations ({most})"
+            raise broken_rule(rule, at=("pruner", "min_evaluations"), value=least)
 
     @field_serializer("training")
     def _fixed_only(self, training: TrainingParameters) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from enum import StrEnum
 
-from loratory.spaces.frozen import Frozen
+from pydantic import Field
+
+from loratory.spaces.frozen import Frozen, Int
 
 
 class WandbMode(StrEnum):
@@ -25,7 +27,7 @@ class WandbSpec(Frozen):
     """User or team; null takes the account's default."""
     tags: tuple[str, ...] = ()
     """Tags on every run."""
-    prediction_rows: int = 50
+    prediction_rows: Int = Field(default=50, ge=0, le=10_000)
     """Predictions in each run's table."""
 
 

@@ -1,0 +1,1 @@
+"""The data of a study: sources to token ids, cleaned and split."""

@@ -61,6 +61,6 @@ def _too_large(shape: WorkerShape, nodes: Sequence[Mapping[str, float]]) -> str:
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     hint = f" (CUDA_VISIBLE_DEVICES is {hidden!r})" if shape.gpus > gpus and hidden is not None else ""
     return (
-        f"resources: a worker of {shape.gpus:g} GPUs and {shape.cpus:g} CPUs must fit a node, the "
-        f"largest has {gpus:g} GPUs and {cpus:g} CPUs{hint}; lower resources.gpus_per_worker or resources.cpus_per_worker"
+        f"resources: a worker of {shape.gpus:g} GPUs and {shape.cpus:g} CPUs must fit a node, the largest "
+        f"has {gpus:g} GPUs and {cpus:g} CPUs{hint}; lower gpus_per_worker or cpus_per_worker"
     )

@@ -71,7 +71,7 @@ TRIALS: list[tuple[int, TrialState, float, float, int, int, Any]] = [
     (4, TrialState.FAIL, 0.05, 5e-4, 64, 32, "all-linear"),
     (5, TrialState.COMPLETE, 0.45, 3e-4, 32, 16, "all-linear"),
     (6, TrialState.PRUNED, 0.15, 9e-3, 16, 8, "all-linear"),
-    (7, TrialState.COMPLETE, 0.74, 1.5e-3, 32, 8, "all-linear"),
+    (7, TrialState.COMPLETE, 0.92, 1.5e-3, 32, 8, "all-linear"),
     (8, TrialState.INFEASIBLE, 0.0, 1e-3, 64, 32, "all-linear"),
     (9, TrialState.COMPLETE, 0.35, 6e-5, 32, 32, "all-linear"),
     (10, TrialState.COMPLETE, 0.70, 1.2e-3, 64, 8, "all-linear"),
@@ -80,10 +80,25 @@ TRIALS: list[tuple[int, TrialState, float, float, int, int, Any]] = [
 REASONS = {
     TrialState.COMPLETE: "trained to the end",
     TrialState.PRUNED: "rougeL 0.08 at evaluation 2 is below the median 0.31",
-    TrialState.FAIL: "CUDA out of memory | 20 GiB\n=HYPERLINK(\"http://evil\")",
+    TrialState.FAIL: 'CUDA out of memory | 20 GiB\n=HYPERLINK("http://evil")',
     TrialState.INFEASIBLE: "needs 92 GiB, the largest worker has 80 GiB",
 }
-WORDS = ("return", "the", "list", "of", "open", "files", "for", "a", "given", "path", "or", "None", "数据", "值")
+WORDS = (
+    "return",
+    "the",
+    "list",
+    "of",
+    "open",
+    "files",
+    "for",
+    "a",
+    "given",
+    "path",
+    "or",
+    "None",
+    "数据",
+    "值",
+)
 
 
 def _texts(skill: float, seed: int) -> tuple[list[str], list[str]]:
@@ -94,7 +109,8 @@ def _texts(skill: float, seed: int) -> tuple[list[str], list[str]]:
         reference = words.choice(WORDS, size=8).tolist()
         kept = [w if noise.random() < skill else str(noise.choice(WORDS)) for w in reference]
         references.append(" ".join(reference))
-        predictions.append(NASTY[index % len(NASTY)] if index < len(NASTY) and seed == 7 else " ".join(kept))
+        nasty = seed == 7 and index % 6 == 0
+        predictions.append(NASTY[index // 6 % len(NASTY)] if nasty else " ".join(kept))
     return references, predictions
 
 
@@ -212,7 +228,9 @@ def write_trial(folder: StudyFolder, row: tuple[int, TrialState, float, float, i
     return record
 
 
-def write_score(folder: StudyFolder, path: Path, *, key: str, split: str, skill: float, number: int | None) -> None:
+def write_score(
+    folder: StudyFolder, path: Path, *, key: str, split: str, skill: float, number: int | None
+) -> None:
     """A scoring outside any trial."""
     metrics = _scored(path, skill, 500 if number is None else number)
     record = ScoreRecord(

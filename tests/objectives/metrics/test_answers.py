@@ -1,4 +1,5 @@
 import pytest
+
 from loratory.objectives.metrics import score_texts
 
 

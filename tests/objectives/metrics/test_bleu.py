@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loratory.objectives.metrics import aggregate_from_statistics, score_texts
 from sacrebleu.metrics.bleu import BLEU
+
+from loratory.objectives.metrics import aggregate_from_statistics, score_texts
 
 WORDS = st.lists(
     st.sampled_from(["a", "the", "return", "值", "返回", "データ", "x,y", "\t", "é"]), max_size=9

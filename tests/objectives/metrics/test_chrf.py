@@ -1,8 +1,9 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loratory.objectives.metrics import aggregate_from_statistics, score_texts
 from sacrebleu.metrics.chrf import CHRF
+
+from loratory.objectives.metrics import aggregate_from_statistics, score_texts
 
 TEXT = st.text(st.sampled_from("ab cd值返回データ,.é"), max_size=25)
 

@@ -1,12 +1,13 @@
 import socket
 
+import evaluate
 import pytest
+
 from loratory.objectives.metrics import score_texts
 from loratory.objectives.metrics.scoring import TEXT_METRICS
 from loratory.spaces import InputError
 from loratory.spaces.metric_names import METRIC_DIRECTIONS
 
-evaluate = pytest.importorskip("evaluate")
 LABELS = ["good", "bad"]
 
 

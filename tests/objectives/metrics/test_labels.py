@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from loratory.objectives.metrics import aggregate_from_statistics, score_texts
 from loratory.objectives.metrics.labels import LabelReader
 from loratory.spaces import InputError
@@ -72,7 +73,7 @@ def test_reading_a_label_from_an_answer(labels, answer, place):
 
 
 def test_a_reference_that_is_no_label_is_refused():
-    with pytest.raises(InputError, match=r"each reference must be one of the 3 labels, got 'odd'"):
+    with pytest.raises(InputError, match=r"every reference must be one of the 3 labels, got 'odd'"):
         score_texts(["accuracy"], ["positive"], ["odd"], labels=LABELS)
 
 

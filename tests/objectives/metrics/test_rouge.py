@@ -3,8 +3,9 @@ import string
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loratory.objectives.metrics import score_texts
 from rouge_score.rouge_scorer import RougeScorer
+
+from loratory.objectives.metrics import score_texts
 
 VARIANTS = ["rouge1", "rouge2", "rougeL"]
 TEXT = st.text(st.sampled_from("abcAB12 .,_-\n"), max_size=40) | st.text(st.sampled_from(string.printable))

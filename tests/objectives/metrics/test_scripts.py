@@ -1,4 +1,5 @@
 import pytest
+
 from loratory.objectives.metrics.scripts import Script, bleu_tokenizer, text_script
 
 

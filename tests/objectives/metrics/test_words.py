@@ -4,8 +4,9 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from loratory.objectives.metrics.words import answer_words, rouge_words
 from rouge_score.tokenizers import DefaultTokenizer
+
+from loratory.objectives.metrics.words import answer_words, rouge_words
 
 ASCII = st.text(st.sampled_from(string.printable))
 

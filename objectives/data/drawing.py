@@ -1,0 +1,113 @@
+"""Draws by a fixed hash of the content: the same on every machine, whatever the order of the rows."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class Halves(Generic[_Item]):
+    """A sequence in two, each in the order it had.
+
+    Attributes:
+        drawn: what was drawn.
+        rest: the others.
+        held_back: what belongs to neither, so that no group stands in both.
+        by_group: whether groups were kept whole.
+    """
+
+    drawn: tuple[_Item, ...]
+    rest: tuple[_Item, ...]
+    held_back: tuple[_Item, ...] = ()
+    by_group: bool = True
+
+
+def rank(salt: str, key: str) -> bytes:
+    """Where a key stands in the fixed random order named `salt`."""
+    return hashlib.sha256(f"{salt}\0{key}".encode()).digest()
+
+
+def draw(items: Sequence[_Item], count: int, *, key: Callable[[_Item], str], salt: str) -> tuple[_Item, ...]:
+    """Draw `count` items, or all where there are fewer; a larger draw contains the smaller."""
+    order = sorted(range(len(items)), key=lambda index: (rank(salt, key(items[index])), index))
+    chosen = set(order[:count])
+    return tuple(item for index, item in enumerate(items) if index in chosen)
+
+
+def split_fraction(
+    items: Sequence[_Item], fraction: float, *, group: Callable[[_Item], str], salt: str
+) -> Halves[_Item]:
+    """Draw whole groups until a share of the items is reached: never more, unless no group is that small.
+
+    Args:
+        items: what is split; has at least two groups.
+        fraction: share to draw.
+        group: name of an item's group.
+        salt: name of the draw.
+    """
+    sizes = Counter(map(group, items))
+    chosen = _fill(sizes, max(1, round(len(items) * fraction)), salt)
+    if not chosen:
+        chosen = {min(sizes, key=lambda name: (sizes[name], rank(salt, name)))}
+    return _halves(items, group, chosen)
+
+
+def split_count(
+    items: Sequence[_Item],
+    count: int,
+    *,
+    group: Callable[[_Item], str],
+    key: Callable[[_Item], str],
+    salt: str,
+) -> Halves[_Item]:
+    """Draw exactly `count` items, by whole groups where that is possible.
+
+    Groups are taken whole in hash order while they fit; the smallest one left fills the gap, and its
+    other items are held back from both sides. Where that would cost over a tenth of the items, or leave
+    nothing, groups are too few or too large to be kept apart, and items are drawn one by one.
+
+    Args:
+        items: what is split.
+        count: how many to draw, fewer than there are.
+        group: name of an item's group.
+        key: name of an item.
+        salt: name of the draw.
+    """
+    sizes = Counter(map(group, items))
+    chosen = _fill(sizes, count, salt)
+    gap = count - sum(sizes[name] for name in chosen)
+    cut = min((n for n in sizes if n not in chosen), key=lambda n: (sizes[n], rank(salt, n)), default=None)
+    held_back = sizes[cut] - gap if gap and cut is not None else 0
+    if held_back > len(items) / 10 or held_back >= len(items) - count:
+        drawn = draw(items, count, key=key, salt=salt)
+        return Halves(drawn, _without(items, drawn), by_group=False)
+    halves = _halves(items, group, chosen)
+    if not gap:
+        return halves
+    members = [item for item in halves.rest if group(item) == cut]
+    filler = draw(members, gap, key=key, salt=salt)
+    drawn = _without(items, _without(items, (*halves.drawn, *filler)))
+    return Halves(drawn, _without(halves.rest, members), _without(members, filler))
+
+
+def _fill(sizes: Counter[str], room: int, salt: str) -> set[str]:
+    chosen = set()
+    for name in sorted(sizes, key=lambda name: rank(salt, name)):
+        if sizes[name] <= room:
+            chosen.add(name)
+            room -= sizes[name]
+    return chosen
+
+
+def _halves(items: Sequence[_Item], group: Callable[[_Item], str], chosen: set[str]) -> Halves[_Item]:
+    drawn = tuple(item for item in items if group(item) in chosen)
+    return Halves(drawn, tuple(item for item in items if group(item) not in chosen))
+
+
+def _without(items: Sequence[_Item], taken: Sequence[object]) -> tuple[_Item, ...]:
+    gone = {id(item) for item in taken}
+    return tuple(item for item in items if id(item) not in gone)

@@ -1,0 +1,138 @@
+"""Text to token ids with the loss on the answer alone, and the check that it is so."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loratory.objectives.data.rendering import Rendered, Renderer, RenderError, Tokenizer
+from loratory.objectives.data.rows import Ledger, Part, Reason, Row
+from loratory.spaces.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """A row with its token ids.
+
+    Attributes:
+        row: where it comes from.
+        prompt: the text that the model reads.
+        reference: the answer.
+        prompt_ids: token ids that the loss leaves out.
+        answer_ids: token ids that are learned, end-of-sequence last.
+    """
+
+    row: Row
+    prompt: str
+    reference: str
+    prompt_ids: tuple[int, ...]
+    answer_ids: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """Tokens in all."""
+        return len(self.prompt_ids) + len(self.answer_ids)
+
+
+class Encoder:
+    """Renders and encodes rows with one tokenizer."""
+
+    def __init__(self, tokenizer: Tokenizer, renderer: Renderer) -> None:
+        if tokenizer.eos_token_id is None or not tokenizer.eos_token:
+            raise InputError(
+                "the tokenizer must have an end-of-sequence token, has none: models learn to stop by it"
+            )
+        self._tokenizer, self._renderer = tokenizer, renderer
+        self._eos: str = tokenizer.eos_token
+        self._eos_id: int = tokenizer.eos_token_id
+        self._bos_id = tokenizer.bos_token_id
+        self._opening = self._opening_ids() if renderer.adds_special_tokens else ()
+        self._closing = self._closing_ids()
+
+    def encode(self, rows: Sequence[Row], part: Part, ledger: Ledger) -> list[Encoded]:
+        """Encode rows; those that the template or the tokenizer cannot carry go to the ledger."""
+        rendered = [(row, text) for row in rows if (text := self._render(row, part, ledger)) is not None]
+        encoded = self._ids(rendered)
+        decoded = self._decode([example.answer_ids for example in encoded])
+        kept = []
+        for example, reads in zip(encoded, decoded, strict=True):
+            problem = self._problem(example, reads)
+            if problem is None:
+                kept.append(example)
+            else:
+                ledger.remove(part, example.row.raw, reason=Reason.UNENCODABLE, detail=problem)
+        return kept
+
+    def _render(self, row: Row, part: Part, ledger: Ledger) -> Rendered | None:
+        try:
+            text = self._renderer.render(row)
+        except RenderError as error:
+            ledger.remove(part, row.raw, reason=Reason.TEMPLATE, detail=str(error))
+            return None
+        # Data made for another trainer may close its answers itself; end-of-sequence is added once, below.
+        return Rendered(text.prompt, text.answer.rstrip().removesuffix(self._eos).rstrip())
+
+    def _ids(self, rendered: Sequence[tuple[Row, Rendered]]) -> list[Encoded]:
+        prompts = self._tokenize([text.prompt for _, text in rendered])
+        wholes = self._tokenize([text.prompt + text.answer for _, text in rendered])
+        alone = self._tokenize([text.answer for _, text in rendered])
+        return [
+            Encoded(
+                row=row,
+                prompt=text.prompt,
+                reference=text.answer.strip(),
+                prompt_ids=self._opened(prompt),
+                answer_ids=(*_after(prompt, whole, answer), *self._closing, self._eos_id),
+            )
+            for (row, text), prompt, whole, answer in zip(rendered, prompts, wholes, alone, strict=True)
+        ]
+
+    def _opened(self, prompt: Sequence[int]) -> tuple[int, ...]:
+        """The prompt with the beginning-of-sequence token once, whether text, tokenizer or both write it."""
+        ids = (*self._opening, *prompt)
+        while len(ids) > 1 and self._bos_id is not None and ids[0] == ids[1] == self._bos_id:
+            ids = ids[1:]
+        return ids
+
+    def _problem(self, example: Encoded, decoded: str) -> str | None:
+        """What is wrong with the mask of an example."""
+        if not example.prompt_ids:
+            return "the tokenizer makes no token of the prompt"
+        if self._eos_id in example.answer_ids[:-1]:
+            return f"the answer holds the end-of-sequence token {self._eos}"
+        if _folded(decoded) != _folded(example.reference):
+            return f"the learned tokens read {decoded[:80]!r}, not the answer"
+        return None
+
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+    def _decode(self, sequences: list[tuple[int, ...]]) -> list[str]:
+        return self._tokenizer.batch_decode(
+            [list(ids) for ids in sequences], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+
+    def _opening_ids(self) -> tuple[int, ...]:
+        """The beginning-of-sequence token, where the tokenizer opens a text with it."""
+        first = self._tokenizer("a")["input_ids"][:1]
+        return (self._bos_id,) if self._bos_id is not None and first == [self._bos_id] else ()
+
+    def _closing_ids(self) -> tuple[int, ...]:
+        """End-of-turn tokens of the template; plain text there would be scored as part of the answer."""
+        ids = tuple(self._tokenize([self._renderer.closing])[0]) if self._renderer.closing else ()
+        return ids if ids and not self._decode([ids])[0].strip() else ()
+
+
+def _after(prompt: list[int], whole: list[int], alone: list[int]) -> list[int]:
+    """Ids of the answer as it follows the prompt.
+
+    At inference the prompt is encoded alone. Where a token of the whole spans the border, the answer is
+    encoded alone too.
+    """
+    return whole[len(prompt) :] if whole[: len(prompt)] == prompt else alone
+
+
+def _folded(text: str) -> str:
+    """Without what tokenizers normalise: width, case and space."""
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())

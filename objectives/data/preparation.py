@@ -1,0 +1,224 @@
+"""A study's data from its sources to token ids: read, cleaned, split; loads no weights."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from loratory.objectives.data.drawing import draw, split_count, split_fraction
+from loratory.objectives.data.duplicates import clean_train, without_exact_duplicates
+from loratory.objectives.data.encoding import Encoded, Encoder
+from loratory.objectives.data.formats import parse_rows
+from loratory.objectives.data.labels import find_labels
+from loratory.objectives.data.lengths import Lengths, check_max_length, within_length
+from loratory.objectives.data.prepared import Example, PreparedData
+from loratory.objectives.data.rendering import Tokenizer, choose_renderer
+from loratory.objectives.data.rows import Ledger, Part
+from loratory.objectives.data.screening import screen
+from loratory.objectives.data.sources import read_sources
+from loratory.objectives.data.summary import Summary
+from loratory.spaces.data import DataSpec
+from loratory.spaces.errors import InputError
+from loratory.spaces.study import StudySpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataPreparation:
+    """What came of a study's data.
+
+    Attributes:
+        data: the splits, ready to train on.
+        removed: one dict a removed row: split, file, row, reason, detail, content.
+        summary: lines for the terminal.
+        files: for the study folder's data/: removed.jsonl, and examples.json with the ids and groups of
+            every split in its fixed order.
+    """
+
+    data: PreparedData
+    removed: tuple[dict[str, Any], ...]
+    summary: tuple[str, ...]
+    files: dict[str, bytes]
+
+
+def prepare_data(
+    study: StudySpec, tokenizer: Tokenizer, *, max_positions: int | None = None
+) -> DataPreparation:
+    """Read, clean, split and encode the data of a study.
+
+    Args:
+        study: a study with a data section.
+        tokenizer: the base model's.
+        max_positions: longest input that the model takes, in tokens; None where it has no limit.
+
+    Raises:
+        InputError: a source cannot be read, nothing is left of a split, or the splits do not fit the study.
+    """
+    if study.data is None:
+        raise InputError("a study of objective qlora needs a section data")
+    check_max_length(study.data, max_positions)
+    return _Preparation(study, study.data, tokenizer, max_positions).run()
+
+
+class _Preparation:
+    """The steps, with what they share."""
+
+    def __init__(
+        self, study: StudySpec, data: DataSpec, tokenizer: Tokenizer, max_positions: int | None
+    ) -> None:
+        self._data, self._evaluation = data, study.evaluation
+        renderer = choose_renderer(tokenizer, data.prompt_template)
+        self._encoder = Encoder(tokenizer, renderer)
+        self._max_positions = max_positions
+        self._ledger = Ledger()
+        self._summary = Summary(renderer.description)
+
+    def run(self) -> DataPreparation:
+        parts = self._split(self._read())
+        for part in (Part.EVAL, Part.TEST):
+            parts[part] = self._within_length(parts[part], part)
+            if self._data.cleaning.exact_duplicates:
+                parts[part] = without_exact_duplicates(parts[part], part, self._ledger)
+        held_out = [(part, e) for part in (Part.EVAL, Part.TEST) for e in parts[part]]
+        parts[Part.TRAIN] = clean_train(
+            self._within_length(parts[Part.TRAIN], Part.TRAIN),
+            held_out,
+            cleaning=self._data.cleaning,
+            ledger=self._ledger,
+        )
+        self._check_left(parts)
+        return self._finish(parts)
+
+    def _read(self) -> dict[Part, list[Encoded]]:
+        encoded = {}
+        for part, raw in read_sources(self._data).items():
+            rows, found = parse_rows(raw, self._data)
+            self._summary.read(part, raw, found)
+            encoded[part] = self._encoder.encode(screen(rows, part, self._ledger), part, self._ledger)
+            if not encoded[part]:
+                raise InputError(self._nothing_left(part))
+        return encoded
+
+    def _split(self, read: dict[Part, list[Encoded]]) -> dict[Part, list[Encoded]]:
+        parts = {part: read.get(part, []) for part in Part}
+        if Part.EVAL not in read:
+            train = parts[Part.TRAIN]
+            if len({e.row.group_key for e in train}) < 2:
+                raise InputError(
+                    "data.eval must name a source: the rows of train are all one group and cannot be split; "
+                    "or set data.group_column: null"
+                )
+            halves = split_fraction(
+                train, self._data.eval_fraction, group=lambda e: e.row.group_key, salt="eval"
+            )
+            parts[Part.TRAIN], parts[Part.EVAL] = list(halves.rest), list(halves.drawn)
+            self._summary.drew_eval(len(halves.drawn), len(train), self._data.eval_fraction)
+        return parts
+
+    def _within_length(self, examples: Sequence[Encoded], part: Part) -> list[Encoded]:
+        lengths = Lengths(self._data.max_length, self._max_positions, self._evaluation.max_new_tokens)
+        return within_length(examples, part, lengths=lengths, ledger=self._ledger)
+
+    def _check_left(self, parts: dict[Part, list[Encoded]]) -> None:
+        for part, examples in parts.items():
+            asked = part is not Part.TEST or self._ledger.counts(part)
+            if asked and not examples:
+                raise InputError(self._nothing_left(part))
+
+    def _nothing_left(self, part: Part) -> str:
+        counts = ", ".join(f"{count} {reason}" for reason, count in self._ledger.counts(part).items())
+        first = self._ledger.first(part) or {}
+        return (
+            f"data.{part} must leave examples, all rows were removed ({counts}); "
+            f"first {first.get('file')}, row {first.get('row')}: {first.get('detail')}"
+        )
+
+    def _finish(self, parts: dict[Part, list[Encoded]]) -> DataPreparation:
+        labels = find_labels(
+            parts,
+            task=self._data.task,
+            max_new_tokens=self._evaluation.max_new_tokens,
+        )
+        examples = _examples(parts)
+        data = self._assemble(examples, labels)
+        self._summary.sizes(examples, data, self._data)
+        self._summary.lengths(data, self._evaluation.max_new_tokens)
+        return DataPreparation(
+            data=data,
+            removed=tuple(self._ledger.entries),
+            summary=self._summary.lines(self._ledger),
+            files={"removed.jsonl": self._ledger.to_jsonl(), "examples.json": _listing(data)},
+        )
+
+    def _assemble(self, examples: dict[Part, list[Example]], labels: tuple[str, ...]) -> PreparedData:
+        dev_size, found = self._evaluation.dev_examples, len(examples[Part.EVAL])
+        if dev_size >= found:
+            raise InputError(
+                f"evaluation.dev_examples must leave eval examples for select: eval has {found} "
+                f"after cleaning, got {dev_size}"
+            )
+        eval_ = split_count(examples[Part.EVAL], dev_size, group=_group, key=_id, salt="dev")
+        self._summary.split_eval(eval_)
+        data = PreparedData(
+            train=_drawn(examples[Part.TRAIN], self._data.train_examples, "train"),
+            dev=eval_.drawn,
+            select=_drawn(eval_.rest, self._evaluation.select_examples, "select"),
+            test=_drawn(examples[Part.TEST], self._evaluation.test_examples, "test"),
+            labels=labels,
+            sha256="",
+        )
+        return replace(data, sha256=content_hash(data))
+
+
+def content_hash(data: PreparedData) -> str:
+    """SHA-256, in hex, of everything in the data but this hash: the same on every machine."""
+    digest = hashlib.sha256()
+    for name in ("train", "dev", "select", "test"):
+        digest.update(f"{name}\n".encode())
+        for example in getattr(data, name):
+            digest.update((json.dumps(vars(example), sort_keys=True) + "\n").encode())
+    digest.update(json.dumps(data.labels).encode())
+    return digest.hexdigest()
+
+
+def _examples(parts: dict[Part, list[Encoded]]) -> dict[Part, list[Example]]:
+    """Examples with ids of their own: eval is named first, so its ids do not depend on train."""
+    uses: Counter[str] = Counter()
+    return {part: list(_named(parts[part], uses)) for part in (Part.EVAL, Part.TEST, Part.TRAIN)}
+
+
+def _named(examples: Iterable[Encoded], uses: Counter[str]) -> Iterable[Example]:
+    for example in examples:
+        content_id, group = example.row.content_id, example.row.group
+        uses[content_id] += 1
+        example_id = content_id if uses[content_id] == 1 else f"{content_id}-{uses[content_id]}"
+        yield Example(
+            example_id=example_id,
+            group=example_id if group is None else group,
+            prompt=example.prompt,
+            reference=example.reference,
+            prompt_ids=example.prompt_ids,
+            answer_ids=example.answer_ids,
+        )
+
+
+def _drawn(examples: Sequence[Example], count: int | None, salt: str) -> tuple[Example, ...]:
+    return tuple(examples) if count is None else draw(examples, count, key=_id, salt=salt)
+
+
+def _id(example: Example) -> str:
+    return example.example_id
+
+
+def _group(example: Example) -> str:
+    return example.group
+
+
+def _listing(data: PreparedData) -> bytes:
+    splits = {
+        name: [{"id": example.example_id, "group": example.group} for example in getattr(data, name)]
+        for name in ("train", "dev", "select", "test")
+    }
+    listing = {"sha256": data.sha256, "labels": data.labels, "splits": splits}
+    return (json.dumps(listing, indent=1, ensure_ascii=False) + "\n").encode()

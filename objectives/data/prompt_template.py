@@ -1,0 +1,44 @@
+"""`data.prompt_template`: a Python format string over a row's columns."""
+
+from string import Formatter
+
+from loratory.objectives.data.view import View
+from loratory.spaces.errors import InputError
+
+
+def fill_template(template: str, view: View, *, answer: str) -> str:
+    """The prompt that the template makes of a row; a null column is "".
+
+    Args:
+        template: a format string whose fields are names of columns.
+        view: the row.
+        answer: the format's column that holds the answer, which a prompt must not.
+
+    Raises:
+        InputError: the template is none, names a column that is not there, or gives the answer away.
+    """
+    names = _template_columns(template)
+    answer_columns = {answer, view.columns.get(answer, answer)}
+    values = {}
+    for name in names:
+        if name in answer_columns:
+            raise InputError(f"data.prompt_template must not hold the answer, has {{{name}}}")
+        if not view.has(name):
+            have = ", ".join(view.raw.fields)
+            raise InputError(f"data.prompt_template: {view.raw.place} has no column {name}; it has {have}")
+        values[name] = view.optional_text(name)
+    return template.format(**values)
+
+
+def _template_columns(template: str) -> list[str]:
+    try:
+        fields = [field for field in Formatter().parse(template) if field[1] is not None]
+    except ValueError as error:
+        raise InputError(f"data.prompt_template must be a Python format string: {error}") from error
+    for _, name, spec, conversion in fields:
+        if not (name or "").isidentifier() or spec or conversion:
+            raise InputError(
+                f"data.prompt_template: a field must be the name of a column, got {{{name}}}; "
+                "write {{ and }} for braces"
+            )
+    return [name for _, name, _, _ in fields if name]

@@ -1,0 +1,144 @@
+"""One row on its way from a file to an example, and the reasons for which it may be removed."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+
+class Part(StrEnum):
+    """The splits as the study file names them; eval becomes dev and select later."""
+
+    TRAIN = "train"
+    EVAL = "eval"
+    TEST = "test"
+
+
+class Reason(StrEnum):
+    """Why a row was removed."""
+
+    EMPTY = "empty"
+    WRONG_ENCODING = "wrong_encoding"
+    TEMPLATE = "template"
+    UNENCODABLE = "unencodable"
+    OVER_LENGTH = "over_length"
+    EXACT_DUPLICATE = "exact_duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
+    LEAKED = "leaked"
+
+
+class Role(StrEnum):
+    """Who says a turn. `prompt` is text to be read as it is; `input` belongs to the user turn before it."""
+
+    SYSTEM = "system"
+    USER = "user"
+    INPUT = "input"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+    PROMPT = "prompt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawRow:
+    """A row as it was read.
+
+    Attributes:
+        file: the file or Hub data set, as the study file names it.
+        number: from 1: the line of a JSONL file, the record of any other (a CSV header is not counted).
+        fields: column name to value.
+    """
+
+    file: str
+    number: int
+    fields: dict[str, Any]
+
+    @property
+    def place(self) -> str:
+        """Where a person finds the row."""
+        return f"{self.file}, row {self.number}"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One thing said before the answer."""
+
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row understood: what is read, and what is to be answered.
+
+    Attributes:
+        raw: the row as it was read.
+        turns: the prompt, not yet rendered.
+        answer: what is learned.
+        group: value of the group column; None where there is none.
+    """
+
+    raw: RawRow
+    turns: tuple[Turn, ...]
+    answer: str
+    group: str | None
+
+    @cached_property
+    def content_id(self) -> str:
+        """16 hex digits of the SHA-256 of prompt and answer: the same on every machine."""
+        content = [[[turn.role, turn.text] for turn in self.turns], self.answer]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    @property
+    def group_key(self) -> str:
+        """The group, or what stands for it in a row that belongs to none."""
+        return self.content_id if self.group is None else f"group {self.group}"
+
+
+@dataclass
+class Ledger:
+    """Every row that was removed, in the order of removal."""
+
+    entries: list[dict[str, Any]] = field(default_factory=list)
+
+    def remove(self, part: Part, raw: RawRow, *, reason: Reason, detail: str) -> None:
+        """Note a removed row.
+
+        Args:
+            part: the split that it was removed from.
+            raw: the row.
+            reason: the rule.
+            detail: the value that broke it, or the row that it repeats.
+        """
+        self.entries.append(
+            {
+                "split": part.value,
+                "file": raw.file,
+                "row": raw.number,
+                "reason": reason.value,
+                "detail": detail,
+                "content": raw.fields,
+            }
+        )
+
+    def counts(self, part: Part) -> dict[str, int]:
+        """Removed rows of a split by reason, in the order of `Reason`."""
+        reasons = [entry["reason"] for entry in self.entries if entry["split"] == part]
+        return {reason.value: reasons.count(reason) for reason in Reason if reason in reasons}
+
+    def first(self, part: Part) -> dict[str, Any] | None:
+        """The first removed row of a split."""
+        return next((entry for entry in self.entries if entry["split"] == part), None)
+
+    def to_jsonl(self) -> bytes:
+        """One removed row a line."""
+        return b"".join(_line(entry) for entry in self.entries)
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    try:
+        return (json.dumps(entry, ensure_ascii=False, default=str) + "\n").encode()
+    except UnicodeEncodeError:
+        # Half a surrogate pair has no UTF-8; an escape keeps it.
+        return (json.dumps(entry, default=str) + "\n").encode()

@@ -1,0 +1,48 @@
+"""What `data.train`, `data.eval` and `data.test` name, read to rows."""
+
+import tempfile
+from pathlib import Path
+
+from loratory.objectives.data.files import READERS, read_file
+from loratory.objectives.data.hub import read_hub
+from loratory.objectives.data.rows import Part, RawRow
+from loratory.spaces.data import QUICKSTART_DATA, DataSpec
+from loratory.spaces.errors import InputError
+
+
+def read_sources(data: DataSpec) -> dict[Part, list[RawRow]]:
+    """The rows of every split that has a source of its own.
+
+    `builtin:quickstart` as train brings its own eval and test, unless the study file names others.
+
+    Raises:
+        InputError: something cannot be read.
+    """
+    builtin = data.train == QUICKSTART_DATA
+    named = {
+        Part.TRAIN: data.train,
+        Part.EVAL: data.eval or (QUICKSTART_DATA if builtin else None),
+        Part.TEST: data.test or (QUICKSTART_DATA if builtin else None),
+    }
+    with tempfile.TemporaryDirectory(prefix="loratory-quickstart-") as folder:
+        files = _quickstart(Path(folder)) if QUICKSTART_DATA in named.values() else {}
+        return {part: _read(name, part, data, files) for part, name in named.items() if name is not None}
+
+
+def _read(name: str, part: Part, data: DataSpec, quickstart: dict[Part, Path]) -> list[RawRow]:
+    if name == QUICKSTART_DATA:
+        return read_file(quickstart[part], f"{QUICKSTART_DATA}/{part}.jsonl")
+    if name.startswith("builtin:"):
+        raise InputError(f"data.{part}: the only builtin data is {QUICKSTART_DATA}, got {name}")
+    path = Path(name).expanduser()
+    if path.is_file() or path.suffix.lower() in READERS:
+        return read_file(path, name)
+    return read_hub(name, part, data)
+
+
+def _quickstart(folder: Path) -> dict[Part, Path]:
+    # The quickstart parses the whole standard library: import it only where it is asked for.
+    from loratory.objectives.quickstart.pairs import write_pairs
+
+    write_pairs(folder)
+    return {part: folder / f"{part}.jsonl" for part in Part}

@@ -1,0 +1,89 @@
+"""What data preparation tells the terminal: what was read, what was removed and why, what is left."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from loratory.objectives.data.drawing import Halves
+from loratory.objectives.data.prepared import Example, PreparedData
+from loratory.objectives.data.rows import Ledger, Part, RawRow
+from loratory.spaces.data import DataFormat, DataSpec
+
+
+class Summary:
+    """Collects lines while data is prepared."""
+
+    def __init__(self, rendering: str) -> None:
+        self._read: dict[Part, str] = {}
+        self._after: list[str] = [rendering]
+
+    def read(self, part: Part, raw: Sequence[RawRow], found: DataFormat) -> None:
+        """A source was read."""
+        self._read[part] = f"{part}: read {len(raw):,} rows of {raw[0].file} ({found})"
+
+    def drew_eval(self, drawn: int, total: int, fraction: float) -> None:
+        """Eval was taken from train."""
+        self._read[Part.EVAL] = (
+            f"eval: {drawn:,} of the {total:,} rows of train, by fixed hash (data.eval_fraction {fraction:g})"
+        )
+
+    def split_eval(self, halves: Halves[Example]) -> None:
+        """Eval became dev and select."""
+        groups = len({example.group for example in (*halves.drawn, *halves.rest)})
+        if not halves.by_group:
+            self._after.append(
+                f"dev and select share groups: {groups:,} are too few or too large to be kept apart"
+            )
+        if halves.held_back:
+            self._after.append(
+                f"{len(halves.held_back):,} eval examples are in neither dev nor select: of their group "
+                f"{halves.held_back[0].group} dev has a part"
+            )
+
+    def sizes(self, examples: dict[Part, list[Example]], data: PreparedData, spec: DataSpec) -> None:
+        """How large the splits are."""
+        sizes = (("train", data.train), ("dev", data.dev), ("select", data.select), ("test", data.test))
+        self._after.append("examples: " + ", ".join(f"{len(split):,} {name}" for name, split in sizes))
+        capped = len(examples[Part.TRAIN]) - len(data.train)
+        if capped:
+            self._after.append(
+                f"train: {capped:,} examples left out, data.train_examples is {spec.train_examples:,}"
+            )
+        shared = _groups(spec, examples, Part.TRAIN) & (
+            _groups(spec, examples, Part.EVAL) | _groups(spec, examples, Part.TEST)
+        )
+        if shared:
+            self._after.append(f"{len(shared):,} groups of train stand in eval or test too")
+        if data.labels:
+            self._after.append(f"labels: {len(data.labels)}")
+
+    def lengths(self, data: PreparedData, max_new_tokens: int) -> None:
+        """How long the examples are, in tokens."""
+        train = np.array([(len(example), len(example.answer_ids)) for example in data.train])
+        for name, column in (("prompt and answer", 0), ("answer", 1)):
+            middle, most, nearly, longest = np.percentile(train[:, column], [50, 90, 99, 100]).astype(int)
+            self._after.append(
+                f"tokens of {name}: half up to {middle}, 90% {most}, 99% {nearly}, longest {longest}"
+            )
+        scored = (*data.dev, *data.select, *data.test)
+        cut = sum(len(example.answer_ids) > max_new_tokens for example in scored)
+        if cut:
+            self._after.append(
+                f"{cut:,} of {len(scored):,} eval and test answers are longer than evaluation.max_new_tokens "
+                f"({max_new_tokens}): what is decoded is cut there"
+            )
+
+    def lines(self, ledger: Ledger) -> tuple[str, ...]:
+        """The lines in reading order."""
+        lines = []
+        for part, read in self._read.items():
+            counts = ledger.counts(part)
+            removed = ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "nothing"
+            lines += [read, f"{part}: removed {removed}"]
+        return (*lines, *self._after)
+
+
+def _groups(spec: DataSpec, examples: dict[Part, list[Example]], part: Part) -> set[str]:
+    if spec.group_column is None:
+        return set()
+    return {example.group for example in examples[part] if example.group != example.example_id}

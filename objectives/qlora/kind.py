@@ -1,0 +1,88 @@
+"""How the QLoRA objective is made: checked on the driver without weights, built on a worker."""
+
+from dataclasses import dataclass
+
+from loratory.objectives.data.prepared import PreparedData
+from loratory.objectives.objective import Objective, ObjectiveKind, Prepared
+from loratory.objectives.qlora.architecture import check_targets, read_architecture, read_tokenizer
+from loratory.objectives.qlora.reference import BaseReference, content_sha256, resolve_base
+from loratory.spaces.errors import InputError, LoratoryError
+from loratory.spaces.model import ModelSpec
+from loratory.spaces.study import StudySpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class QloraInput:
+    """What a worker needs beside the study.
+
+    Attributes:
+        data: the splits.
+        reference: the base, which each worker finds for itself.
+    """
+
+    data: PreparedData
+    reference: BaseReference
+
+
+def model_spec(study: StudySpec) -> ModelSpec:
+    """The study's model section, which every study of this objective has."""
+    if study.model is None:
+        raise InputError("objective qlora needs a section model")
+    return study.model
+
+
+def prepare(study: StudySpec) -> Prepared:
+    """Check base, target modules and data; what a study names wrongly is refused here.
+
+    Raises:
+        InputError: base, target modules, rank or data are not as they must be.
+    """
+    from loratory.objectives.data.preparation import prepare_data
+
+    reference = resolve_base(model_spec(study))
+    architecture = read_architecture(reference)
+    check_targets(study, architecture)
+    prepared = prepare_data(study, read_tokenizer(reference), max_positions=architecture.max_positions)
+    return Prepared(
+        payload=QloraInput(data=prepared.data, reference=reference),
+        hashes={"data": prepared.data.sha256, "base": reference.sha256},
+        summary=prepared.summary,
+        files=prepared.files,
+        has_base=True,
+        has_test=bool(prepared.data.test),
+    )
+
+
+def build(study: StudySpec, prepared: Prepared) -> Objective:
+    """Load the base, on the GPU where there is one.
+
+    Raises:
+        LoratoryError: the base on this machine is not the one that the driver checked.
+    """
+    from loratory.objectives.qlora.base import load_base
+    from loratory.objectives.qlora.objective import QloraObjective
+
+    given: QloraInput = prepared.payload
+    check_same_base(given.reference)
+    return QloraObjective(
+        study,
+        base=load_base(model_spec(study), given.reference),
+        architecture=read_architecture(given.reference),
+        data=given.data,
+        hashes={"base": given.reference.sha256},
+    )
+
+
+def check_same_base(reference: BaseReference) -> None:
+    """Compare a folder's content with the driver's hash of it; a Hub id is pinned by its commit.
+
+    Raises:
+        LoratoryError: they differ.
+    """
+    if reference.revision is None and content_sha256(reference.source) != reference.sha256:
+        raise LoratoryError(
+            f"base {reference.location} must be the same on every machine, this one has other files"
+        )
+
+
+QLORA = ObjectiveKind(prepare=prepare, build=build)

@@ -1,0 +1,185 @@
+"""The model card of a published adapter: metadata that the Hub reads, and what a reader needs to judge it.
+
+It names no path and no example of the data: what is published is read by anyone.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from loratory.reports import formatting
+from loratory.reports.comparison_report import ComparisonReport, RankedTrial
+from loratory.reports.markdown import escaped, table
+from loratory.reports.markdown_view import comparison_table, ranking_table
+
+MOST_TRIALS = 20
+"""Ranked trials listed in the card."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardFacts:
+    """What the card says beyond the comparison.
+
+    Attributes:
+        repo_id: where the adapter is published.
+        base_id: the base's Hub id.
+        base_revision: its commit, where the study pinned one.
+        training: every hyperparameter of the trial, sampled and fixed.
+        dataset_id: Hub id of the training data, where it is on the Hub.
+        language: language of the answers, where the study names it.
+    """
+
+    repo_id: str
+    base_id: str
+    base_revision: str | None
+    training: dict[str, Any]
+    dataset_id: str | None
+    language: str | None
+
+
+def model_card(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> str:
+    """README.md of the repository: YAML metadata, then Markdown.
+
+    Args:
+        report: the study's comparison.
+        trial: the trial whose adapter is published.
+        facts: what else is said.
+    """
+    metadata = yaml.safe_dump(
+        card_metadata(report, trial, facts), sort_keys=False, allow_unicode=True, width=10_000
+    )
+    sections = [
+        f"---\n{metadata}---",
+        f"# {facts.repo_id.partition('/')[2]}",
+        _opening(report, trial, facts),
+        "## Use",
+        _usage(facts),
+        "## Scores",
+        comparison_table(report) if trial.number == report.median or trial is report.best else _scores(trial),
+        _method(report),
+        "## All ranked trials",
+        ranking_table(report, limit=MOST_TRIALS),
+        f"{formatting.counts(report.counts).capitalize()}. Published: trial {trial.number}.",
+        "## Training",
+        table(["hyperparameter", "value"], _hyperparameters(trial, facts), text_columns=2),
+        _provenance(report, trial, facts),
+        "## Limits",
+        _limits(report),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def card_metadata(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> dict[str, Any]:
+    """The card's YAML header, as the Hub's documentation of model cards has it."""
+    optional = {"language": facts.language, "datasets": [facts.dataset_id] if facts.dataset_id else None}
+    return {
+        "base_model": facts.base_id,
+        "base_model_relation": "adapter",
+        "library_name": "peft",
+        "pipeline_tag": "text-generation",
+        **{name: value for name, value in optional.items() if value},
+        "tags": [f"base_model:adapter:{facts.base_id}", "lora", "qlora", "transformers", "loratory"],
+        "model-index": [{"name": facts.repo_id.partition("/")[2], "results": _results(report, trial, facts)}],
+    }
+
+
+def _results(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> list[dict[str, Any]]:
+    """One result a split. Values are whole, so that they can be checked by scoring again."""
+    splits = {"select": trial.metrics}
+    splits |= {scores.split: scores.metrics for scores in report.test if scores.number == trial.number}
+    return [
+        {
+            "task": {"type": "text-generation", "name": "Text generation"},
+            "dataset": {
+                "type": facts.dataset_id or "private",
+                "name": f"{report.study.name} ({split})",
+                "split": split,
+            },
+            "metrics": [
+                {"type": name, "name": formatting.label(name), "value": value}
+                for name, value in metrics.items()
+            ],
+        }
+        for split, metrics in splits.items()
+    ]
+
+
+def _opening(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> str:
+    metric = formatting.label(report.study.metric)
+    place = "the best" if trial.rank == 1 else f"number {trial.rank}"
+    gain = "" if trial.gain is None else f", {formatting.signed(trial.gain)} against the untuned base"
+    return (
+        f"A LoRA adapter for [{facts.base_id}](https://huggingface.co/{facts.base_id}), trained with QLoRA: "
+        f"{place} of {len(report.ranking)} complete trials of a hyperparameter search. "
+        f"{metric} on held-out examples: **{formatting.score(trial.value)}**{gain}."
+    )
+
+
+def _usage(facts: CardFacts) -> str:
+    revision = f", revision={facts.base_revision!r}" if facts.base_revision else ""
+    return f"""```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base = AutoModelForCausalLM.from_pretrained({facts.base_id!r}{revision})
+tokenizer = AutoTokenizer.from_pretrained({facts.base_id!r}{revision})
+model = PeftModel.from_pretrained(base, {facts.repo_id!r})
+```
+
+It was trained and scored on the base in 4 bits (nf4); on the base in full precision its answers differ a
+little."""
+
+
+def _scores(trial: RankedTrial) -> str:
+    rows = [
+        [formatting.label(name), "select", formatting.score(value)] for name, value in trial.metrics.items()
+    ]
+    return table(["metric", "split", "value"], rows, text_columns=2)
+
+
+def _method(report: ComparisonReport) -> str:
+    text = (
+        "`select` is the part of the evaluation data that ranks finished trials: training, early stopping "
+        "and pruning never saw it. `test` is scored once, for the winner and the base. Decoding is greedy."
+    )
+    how = report.uncertainty
+    if how is None:
+        return text
+    units = f"{how.units} {how.unit}s"
+    return f"{text} Intervals are {how.level:.0%} bootstrap intervals over {units}, each trial alone."
+
+
+def _hyperparameters(trial: RankedTrial, facts: CardFacts) -> list[list[str]]:
+    return [
+        [name + (" (searched)" if name in trial.params else ""), formatting.parameter(value)]
+        for name, value in facts.training.items()
+        if value is not None
+    ]
+
+
+def _provenance(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> str:
+    lines = [
+        f"- Base: `{facts.base_id}`" + (f" at `{facts.base_revision}`" if facts.base_revision else ""),
+        *(f"- Hash of the {escaped(name)}: `{value}`" for name, value in report.study.hashes.items()),
+        f"- Study `{report.study.uuid}`, trial {trial.number}, seed {trial.seed}, "
+        f"sampler {report.study.sampler}, pruner {report.study.pruner}",
+        f"- Device: {escaped(trial.device) or '–'}, {formatting.duration(trial.device_seconds)} of its time, "
+        f"{formatting.size(trial.peak_memory_bytes)} at most",
+    ]
+    if trial.adapter_sha256:
+        lines.append(f"- sha256 of adapter_model.safetensors: `{trial.adapter_sha256}`")
+    if report.versions:
+        lines.append("- Versions: " + ", ".join(f"{escaped(k)} {v}" for k, v in report.versions.items()))
+    return "\n".join(lines)
+
+
+def _limits(report: ComparisonReport) -> str:
+    return "\n".join(
+        [
+            "- Scores compare answers with references word by word; they do not measure truth or safety.",
+            f"- It is the first of {len(report.ranking)} compared on the same examples, so its score on "
+            "`select` is a little flattering; `test`, where given, is not.",
+            "- It inherits the base's limits, and its licence may bind the adapter: read the base's card.",
+        ]
+    )

@@ -1,0 +1,101 @@
+"""report.html: one file that needs nothing from outside, and that a content policy keeps from asking.
+
+Texts come from data sets and models, so they are hostile until escaped: Jinja escapes every value, the
+figures are JSON that cannot close its element, and only the two scripts of this page, named by their
+hashes, may run.
+"""
+
+import base64
+import hashlib
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
+from loratory.reports import formatting
+from loratory.reports.comparison_report import ComparisonReport
+from loratory.reports.comparison_rows import comparison_rows, metric_names
+from loratory.reports.figures import (
+    Figure,
+    dev_figure,
+    history_figure,
+    importance_figure,
+    loss_figure,
+    scores_figure,
+    slice_figures,
+)
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def html_report(report: ComparisonReport) -> str:
+    """The comparison as a page."""
+    from plotly.offline import get_plotlyjs
+
+    drawn = [scores_figure, history_figure, dev_figure, loss_figure, importance_figure]
+    figures = [figure for draw in drawn if (figure := draw(report)) is not None]
+    slices = slice_figures(report)
+    scripts = {"plotly_js": get_plotlyjs(), "page_js": _read("report.js")}
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            **_context(report),
+            figures={figure.name: figure for figure in figures},
+            slices=slices,
+            figures_json=_json([*figures, *slices]),
+            # Our own files, not data: escaping would break them.
+            css=Markup(_read("report.css")),
+            policy=_policy(list(scripts.values())),
+            **{name: Markup(script) for name, script in scripts.items()},
+        )
+    )
+
+
+def _context(report: ComparisonReport) -> dict[str, Any]:
+    own = report.study.metric
+    metrics = metric_names(report)
+    return {
+        "report": report,
+        "best": report.best,
+        "metric": formatting.label(own),
+        "metrics": [name for name in metrics if name != own],
+        "all_metrics": metrics,
+        "parameters": [parameter.name for parameter in report.study.parameters],
+        "base_value": report.base.metrics.get(own) if report.base else None,
+        "comparison_rows": comparison_rows(report) if report.best else [],
+    }
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    names = ("label", "score", "signed", "parameter", "duration", "size", "counts", "state")
+    environment.filters |= {name: getattr(formatting, name) for name in names}
+    return environment
+
+
+def _json(figures: list[Figure]) -> Markup:
+    content = [{"name": f.name, "data": f.data, "layout": f.layout} for f in figures]
+    return htmlsafe_json_dumps(content, dumps=partial(json.dumps, allow_nan=False))
+
+
+def _policy(scripts: list[str]) -> str:
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _read(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")

@@ -1,0 +1,126 @@
+"""report.md: the comparison as text, for a repository, an issue or a chat."""
+
+from loratory.reports import formatting
+from loratory.reports.comparison_report import ComparisonReport, Interval
+from loratory.reports.comparison_rows import comparison_rows, metric_names
+from loratory.reports.markdown import escaped, fenced, table
+
+
+def markdown_report(report: ComparisonReport) -> str:
+    """The comparison as Markdown."""
+    parts = [f"# {escaped(report.study.name)}", _opening(report)]
+    if report.best:
+        parts += ["## Base, median and best", comparison_table(report)]
+        parts += ["## Ranking", ranking_table(report), *_interval_note(report)]
+        parts += ["## What decided", *_importance(report)]
+    if report.unranked:
+        parts += ["## Not ranked", _unranked_table(report)]
+    if report.samples:
+        parts += ["## Sample answers", *_samples(report)]
+    parts += ["## What it took", _totals(report)]
+    return "\n\n".join(parts) + "\n"
+
+
+def comparison_table(report: ComparisonReport) -> str:
+    """Every metric of base, median and best."""
+    names = metric_names(report)
+    rows = [
+        [row.model, row.split, *(formatting.score(row.metrics.get(name)) for name in names)]
+        for row in comparison_rows(report)
+    ]
+    return table(["model", "split", *map(formatting.label, names)], rows, text_columns=2)
+
+
+def ranking_table(report: ComparisonReport, *, limit: int | None = None) -> str:
+    """The ranked trials with their parameters; `limit` keeps the best."""
+    parameters = [parameter.name for parameter in report.study.parameters]
+    header = ["rank", "trial", formatting.label(report.study.metric), "interval", "over base", *parameters]
+    rows = [
+        [
+            str(trial.rank),
+            str(trial.number),
+            formatting.score(trial.value),
+            _interval(trial.interval),
+            formatting.signed(trial.gain),
+            *(formatting.parameter(trial.params.get(name, "–")) for name in parameters),
+        ]
+        for trial in report.ranking[:limit]
+    ]
+    return table(header, rows)
+
+
+def _opening(report: ComparisonReport) -> str:
+    metric, best = formatting.label(report.study.metric), report.best
+    lines = [f"{formatting.counts(report.counts).capitalize()}.", ""]
+    if report.provisional:
+        lines[0] += " Trials still run: all of this is provisional."
+    if best is None:
+        return "\n".join([*lines, "No trial is ranked: none has completed with finite scores."])
+    gain = "" if best.gain is None else f", {formatting.signed(best.gain)} against the untuned base"
+    lines += [
+        f"**Trial {best.number} is best**: {metric} {formatting.score(best.value)} on eval.select{gain}.",
+        "",
+    ]
+    lines += [f"- {escaped(name)}: {escaped(formatting.parameter(v))}" for name, v in best.params.items()]
+    if best.adapter:
+        lines += ["", f"Its adapter is in `{best.adapter}` of the study folder."]
+    return "\n".join(lines)
+
+
+def _interval(interval: Interval | None) -> str:
+    return (
+        "–" if interval is None else f"{formatting.score(interval.low)} – {formatting.score(interval.high)}"
+    )
+
+
+def _interval_note(report: ComparisonReport) -> list[str]:
+    how = report.uncertainty
+    if how is None:
+        return []
+    return [
+        f"Intervals: {how.level:.0%}, by {how.resamples} bootstrap resamples of {how.units} {how.unit}s, "
+        "each trial taken alone. They do not say which trials are tied."
+    ]
+
+
+def _importance(report: ComparisonReport) -> list[str]:
+    rows = [[name, f"{share:.0%}"] for name, share in report.importance.shares.items()]
+    return [*([table(["parameter", "share"], rows, text_columns=1)] if rows else []), report.importance.note]
+
+
+def _unranked_table(report: ComparisonReport) -> str:
+    rows = [
+        [
+            str(t.number),
+            formatting.state(t.state),
+            t.reason,
+            str(t.evaluations),
+            formatting.score(t.best_dev_value),
+        ]
+        for t in report.unranked
+    ]
+    return table(["trial", "state", "why", "evaluations", "best on eval.dev"], rows, text_columns=3)
+
+
+def _samples(report: ComparisonReport) -> list[str]:
+    parts = [f"{len(report.samples)} examples of eval.select, drawn by a hash of their ids."]
+    for sample in report.samples:
+        parts += [f"### {escaped(sample.example_id)}", fenced(sample.prompt)]
+        parts += ["Reference:", fenced(sample.reference)]
+        if sample.base:
+            parts += ["Untuned base:", fenced(sample.base.text)]
+        parts += ["Best trial:", fenced(sample.best.text)]
+    return parts
+
+
+def _totals(report: ComparisonReport) -> str:
+    totals = report.totals
+    return "\n".join(
+        [
+            f"- Device time of all trials: {formatting.duration(totals.device_seconds)}",
+            f"- From the first start to the last end: {formatting.duration(totals.elapsed_seconds)}",
+            f"- Most memory of a pack: {formatting.size(totals.peak_memory_bytes)}",
+            f"- Devices: {escaped(', '.join(totals.devices)) or '–'}",
+            f"- Study {report.study.uuid}, seed {report.study.seed}",
+        ]
+    )

@@ -1,0 +1,208 @@
+"""Stage a trial's adapter as a Hub repository of exactly three files, and upload it in one commit."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loratory.objectives.study_folder import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    StudyFolder,
+    write_atomically,
+)
+from loratory.reports import formatting
+from loratory.reports.card import CardFacts, model_card
+from loratory.reports.comparison import compare
+from loratory.reports.comparison_report import ComparisonReport, RankedTrial
+from loratory.reports.hub_ids import check_repo_id, dataset_hub_id, resolve_base_id
+from loratory.reports.staging_checks import (
+    check_config,
+    check_weights,
+    read_config,
+    refuse_paths,
+    refuse_secrets,
+)
+from loratory.spaces.errors import InputError
+from loratory.spaces.study import StudySpec
+
+CARD = "README.md"
+PUBLISHED = (ADAPTER_WEIGHTS, ADAPTER_CONFIG, CARD)
+"""All that is ever uploaded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedFile:
+    """One file ready to upload."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """A repository ready to upload.
+
+    Attributes:
+        path: folder that holds the files.
+        repo_id: where they go.
+        trial: number of the trial.
+        base_id: the base's Hub id.
+        files: the files, as `PUBLISHED` names them.
+    """
+
+    path: Path
+    repo_id: str
+    trial: int
+    base_id: str
+    files: tuple[StagedFile, ...]
+
+    def lines(self) -> list[str]:
+        """What is staged, for the terminal."""
+        head = f"{self.repo_id}: adapter of trial {self.trial} on {self.base_id}, staged in {self.path}"
+        width = max(len(file.name) for file in self.files)
+        return [head] + [
+            f"  {file.name:<{width}}  {formatting.size(file.size_bytes):>10}  sha256 {file.sha256}"
+            for file in self.files
+        ]
+
+
+def stage(folder: StudyFolder, *, trial: int | None, repo_id: str, base_id: str | None = None) -> Staged:
+    """Write the files to publish into <study>/publish/, and nothing else.
+
+    Args:
+        folder: the study folder.
+        trial: number of a complete trial; None takes the best.
+        repo_id: `owner/name` on the Hub.
+        base_id: Hub id of the base, where the study names a folder.
+
+    Raises:
+        InputError: no such adapter, no Hub id for the base, a bad repository name, or content that must
+            not be published.
+    """
+    check_repo_id(repo_id)
+    spec = folder.read_manifest().spec
+    base = resolve_base_id(spec, base_id)
+    report = compare(folder)
+    chosen = _chosen(report, trial)
+    config = _config(folder, chosen, base_id=base, spec=spec)
+    card = model_card(report, chosen, _facts(spec, chosen, repo_id=repo_id, base_id=base))
+    for check in (refuse_secrets, refuse_paths):
+        check(CARD, card)
+    contents = {
+        ADAPTER_WEIGHTS: _weights(folder, chosen),
+        ADAPTER_CONFIG: json.dumps(config, indent=2, sort_keys=True).encode(),
+        CARD: card.encode(),
+    }
+    target = folder.path / "publish"
+    _refuse_strangers(target)
+    for name, content in contents.items():
+        write_atomically(target / name, content)
+    files = tuple(_described(target / name) for name in PUBLISHED)
+    return Staged(path=target, repo_id=repo_id, trial=chosen.number, base_id=base, files=files)
+
+
+def push(
+    staged: Staged, *, token: str | None = None, endpoint: str | None = None, private: bool | None = None
+) -> str:
+    """Upload what is staged in one commit.
+
+    Args:
+        staged: what `stage` made; refused where a file has changed since.
+        token: Hub token; None takes the one that huggingface_hub finds.
+        endpoint: the Hub's address; None takes huggingface_hub's own.
+        private: whether a new repository is private; None takes the account's default.
+
+    Returns:
+        Address of the commit.
+
+    Raises:
+        InputError: no token, one without the right, or a name that the Hub refuses.
+        LoratoryError: the Hub cannot be reached, or failed.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi, get_token
+
+    from loratory.reports.hub_errors import hub_errors
+
+    token = token or get_token()
+    if not token:
+        raise InputError("publish needs a Hub token, found none: set HF_TOKEN, or run `hf auth login`")
+    operations = [
+        CommitOperationAdd(path_in_repo=file.name, path_or_fileobj=str(_unchanged(staged.path, file)))
+        for file in staged.files
+    ]
+    api = HfApi(endpoint=endpoint, token=token)
+    with hub_errors(staged.repo_id):
+        api.create_repo(staged.repo_id, exist_ok=True, private=private)
+        message = f"Trial {staged.trial}, by loratory"
+        return str(api.create_commit(staged.repo_id, operations, commit_message=message).commit_url)
+
+
+def _chosen(report: ComparisonReport, number: int | None) -> RankedTrial:
+    trial = next((t for t in report.ranking if number in (None, t.number)), None)
+    if trial is None:
+        wanted = "a complete trial" if number is None else f"trial {number} to be complete"
+        known = ", ".join(str(t.number) for t in report.ranking[:10]) or "none"
+        raise InputError(f"publish needs {wanted} with finite scores; ranked are: {known}")
+    if trial.adapter is None:
+        raise InputError(f"publish needs an adapter, trial {trial.number} kept none")
+    return trial
+
+
+def _weights(folder: StudyFolder, trial: RankedTrial) -> bytes:
+    path = folder.adapter(trial.number) / ADAPTER_WEIGHTS
+    check_weights(path)
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != trial.adapter_sha256:
+        raise InputError(
+            f"{path}: must be the adapter that was scored (sha256 {trial.adapter_sha256}), is {found}; "
+            "restore it, or publish another trial"
+        )
+    return content
+
+
+def _config(folder: StudyFolder, trial: RankedTrial, *, base_id: str, spec: StudySpec) -> dict[str, Any]:
+    config = read_config(folder.adapter(trial.number) / ADAPTER_CONFIG)
+    config |= {"base_model_name_or_path": base_id, "revision": _revision(spec, base_id)}
+    check_config(ADAPTER_CONFIG, config)
+    return config
+
+
+def _revision(spec: StudySpec, base_id: str) -> str | None:
+    """The base's commit, where it is a commit of this id and not of another copy."""
+    return spec.model.revision if spec.model and spec.model.base == base_id else None
+
+
+def _facts(spec: StudySpec, trial: RankedTrial, *, repo_id: str, base_id: str) -> CardFacts:
+    return CardFacts(
+        repo_id=repo_id,
+        base_id=base_id,
+        base_revision=_revision(spec, base_id),
+        training=spec.resolve(trial.params).model_dump(mode="json"),
+        dataset_id=dataset_hub_id(spec),
+        language=spec.evaluation.language,
+    )
+
+
+def _refuse_strangers(target: Path) -> None:
+    strangers = sorted(p.name for p in target.iterdir() if p.name not in PUBLISHED) if target.is_dir() else []
+    if strangers:
+        raise InputError(
+            f"{target}: must hold only {', '.join(PUBLISHED)}, holds {strangers[0]!r}; move it away"
+        )
+
+
+def _described(path: Path) -> StagedFile:
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    return StagedFile(name=path.name, size_bytes=len(content), sha256=digest)
+
+
+def _unchanged(folder: Path, file: StagedFile) -> Path:
+    path = folder / file.name
+    if file.name not in PUBLISHED or not path.is_file() or _described(path) != file:
+        raise InputError(f"{path}: must be as it was staged, has changed; run `loratory publish` again")
+    return path

@@ -1,0 +1,91 @@
+"""What may not be published: secrets, paths of a machine, and weights that are no adapter's."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from loratory.spaces.errors import InputError
+
+_SECRETS = {
+    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{20,}",
+    "a GitHub token": r"\b(gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,})",
+    "an AWS key": r"\b(AKIA|ASIA)[A-Z0-9]{16}\b",
+    "an API key": r"\b(sk|wandb_v1)[-_][A-Za-z0-9_-]{20,}",
+    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+    "a password in a URL": r"\b[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]+@",
+}
+_PATHS = re.compile(r"(^|[\s\"'`(=])(/[\w.~-]+|~/|[A-Za-z]:[\\/]|\\\\\w|file:)")
+_ADAPTER_TENSOR = re.compile(r"\.lora_(A|B|embedding_A|embedding_B|magnitude_vector)\b")
+
+
+def refuse_secrets(name: str, text: str) -> None:
+    """Refuse text that holds something like a credential; the message does not repeat it."""
+    for what, pattern in _SECRETS.items():
+        if re.search(pattern, text):
+            raise InputError(f"{name}: must hold no secret, seems to hold {what}; remove it and revoke it")
+
+
+def refuse_paths(name: str, text: str) -> None:
+    """Refuse text with an absolute path: it tells about a machine, and means nothing elsewhere."""
+    found = _PATHS.search(text)
+    if found:
+        raise InputError(f"{name}: must hold no path of a machine, holds {found.group(2)!r}")
+
+
+def check_config(name: str, content: dict[str, Any]) -> None:
+    """Refuse a PEFT configuration with secrets or paths anywhere in it.
+
+    Raises:
+        InputError: it has one.
+    """
+    for text in _strings(content):
+        refuse_secrets(name, text)
+        refuse_paths(name, text)
+
+
+def check_weights(path: Path) -> None:
+    """Refuse a file that is not safetensors, or holds anything but LoRA tensors.
+
+    Raises:
+        InputError: it does.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            names = list(file.keys())
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path.name}: must be whole safetensors, is not: {error}") from error
+    strange = [name for name in names if not _ADAPTER_TENSOR.search(name)]
+    if strange or not names:
+        raise InputError(f"{path.name}: must hold LoRA tensors alone, holds {(strange or ['nothing'])[0]!r}")
+    for text in (*metadata, *metadata.values()):
+        refuse_secrets(path.name, text)
+        refuse_paths(path.name, text)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A PEFT configuration.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: must be the adapter's configuration, cannot be read: {error}") from error
+    if not isinstance(content, dict) or content.get("peft_type") != "LORA":
+        raise InputError(f"{path}: must be a LoRA configuration of PEFT, is not")
+    return content
+
+
+def _strings(content: Any) -> list[str]:
+    if isinstance(content, str):
+        return [content]
+    if isinstance(content, dict):
+        return [text for item in content.items() for part in item for text in _strings(part)]
+    if isinstance(content, list):
+        return [text for part in content for text in _strings(part)]
+    return []

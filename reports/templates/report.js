@@ -1,0 +1,49 @@
+"use strict";
+(() => {
+  const figures = JSON.parse(document.getElementById("figures").textContent);
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+
+  // Figures name the page's style variables where a colour belongs.
+  const painted = (value, style, key = "") => {
+    if (Array.isArray(value)) return value.map((item) => painted(item, style, key));
+    if (value && typeof value === "object")
+      return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, painted(v, style, k)]));
+    const named = typeof value === "string" && value.startsWith("--") && key.endsWith("color");
+    return named ? style.getPropertyValue(value).trim() : value;
+  };
+
+  const draw = () => {
+    const style = getComputedStyle(document.documentElement);
+    for (const figure of figures) {
+      const [data, layout] = [painted(figure.data, style), painted(figure.layout, style)];
+      Plotly.react(figure.name, data, layout, { displayModeBar: false, responsive: true });
+    }
+  };
+
+  const compare = (a, b) => {
+    const [x, y] = [Number(a), Number(b)];
+    if (a === "" || b === "") return (a === "") - (b === "");
+    return Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b) : x - y;
+  };
+
+  const sortBy = (button) => {
+    const header = button.closest("th");
+    const body = header.closest("table").tBodies[0];
+    const down = header.getAttribute("aria-sort") === "ascending";
+    for (const other of header.parentNode.children) other.removeAttribute("aria-sort");
+    header.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const key = (row) => row.cells[header.cellIndex].dataset.sort ?? "";
+    const rows = [...body.rows].sort((a, b) => {
+      if (key(a) === "" || key(b) === "") return compare(key(a), key(b));
+      return (down ? -1 : 1) * compare(key(a), key(b));
+    });
+    body.append(...rows);
+  };
+
+  draw();
+  dark.addEventListener("change", draw);
+  for (const button of document.querySelectorAll("th button")) {
+    button.addEventListener("click", () => sortBy(button));
+  }
+  document.documentElement.dataset.drawn = "yes";
+})();

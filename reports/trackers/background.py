@@ -1,0 +1,137 @@
+"""A tracker that works on its own thread, from the study folder's files."""
+
+import threading
+import time
+from typing import Protocol
+
+from loratory.objectives.events import TrialEvent
+from loratory.objectives.records import TrialRecord
+from loratory.objectives.study_folder import StudyFolder
+from loratory.reports.trackers.marker import marker_path, read_marker
+from loratory.reports.trackers.pending import News, PendingTrials
+
+_TRIES = 3
+_FAILURES_TO_GIVE_UP = 6
+_FIRST_PAUSE_SECONDS = 0.1
+
+
+class Sink(Protocol):
+    """Where a `BackgroundTracker` writes. One thread calls it, save for `abort`. Its methods may raise."""
+
+    name: str
+    """For messages."""
+    marker: str
+    """Name of the marker file, without suffix."""
+
+    def update(self, number: int) -> None:
+        """Write what is new of a running trial."""
+        ...
+
+    def complete(self, number: int) -> None:
+        """Write the whole of a finished trial, unless its marker says that it is written."""
+        ...
+
+    def abort(self) -> None:
+        """Make a call that hangs on another thread return soon."""
+        ...
+
+    def close(self, timeout_seconds: float) -> list[str]:
+        """Stop, and return lines for the terminal. Nothing is called after it."""
+        ...
+
+
+class BackgroundTracker:
+    """Tells a sink which trials have news, until it has written them all or keeps on failing.
+
+    The caller only leaves a number; the sink reads the study folder. A trial that could not be written is
+    tried again, and after that left, without a marker, to the study's next run.
+    """
+
+    def __init__(self, sink: Sink, folder: StudyFolder) -> None:
+        """Start the thread; it begins with the finished trials that have no marker yet."""
+        self._sink = sink
+        self._folder = folder
+        self._pending = PendingTrials()
+        self._refilled = threading.Event()
+        self._tries: dict[int, int] = {}
+        self._failures_in_a_row = 0
+        self._unwritten: set[int] = set()
+        self._last_error = ""
+        self._thread = threading.Thread(target=self._run, name=f"tracker {sink.name}", daemon=True)
+        self._thread.start()
+
+    def observe(self, event: TrialEvent, record: TrialRecord) -> None:  # noqa: ARG002
+        """Note that a running trial has news."""
+        self._pending.add(record.number, final=False)
+
+    def finished(self, record: TrialRecord) -> None:
+        """Note that a trial is over."""
+        self._pending.add(record.number, final=True)
+
+    def close(self, timeout_seconds: float) -> list[str]:
+        """Wait for the sink, stop it and the thread, and say what went wrong."""
+        deadline = time.monotonic() + timeout_seconds
+        in_time = self._refilled.wait(timeout_seconds)
+        in_time &= self._pending.wait_until_read(deadline - time.monotonic())
+        left = len(self._pending)
+        self._pending.close()
+        if not in_time:
+            self._sink.abort()
+        self._thread.join(max(1.0, deadline - time.monotonic()))
+        lines = self._sink.close(max(1.0, deadline - time.monotonic()))
+        return [*self._complaints(in_time, left), *lines]
+
+    def _complaints(self, in_time: bool, left: int) -> list[str]:
+        remedy = "the same command again writes what is missing"
+        lines = []
+        if self._unwritten:
+            count = f"{len(self._unwritten)} of its trials"
+            lines.append(f"{self._sink.name}: {count} not written: {self._last_error}; {remedy}")
+        if not in_time:
+            lines.append(f"{self._sink.name}: stopped with {max(left, 1)} trials to write; {remedy}")
+        return lines
+
+    def _run(self) -> None:
+        try:
+            self._refill()
+        except Exception as error:
+            self._last_error = f"{type(error).__name__}: {error}"
+        self._refilled.set()
+        while (news := self._pending.take()) is not None:
+            if self._failures_in_a_row >= _FAILURES_TO_GIVE_UP:
+                self._leave(news)
+            else:
+                self._write(news)
+
+    def _refill(self) -> None:
+        for record in self._folder.read_records():
+            if record.state.finished:
+                marker = read_marker(marker_path(self._folder, record.number, self._sink.marker))
+                if marker is None or not marker.covers(record):
+                    self._pending.add(record.number, final=True)
+
+    def _write(self, news: News) -> None:
+        try:
+            if news.final:
+                self._sink.complete(news.number)
+            else:
+                self._sink.update(news.number)
+        except Exception as error:
+            self._failed(news, error)
+        else:
+            self._failures_in_a_row = 0
+            self._unwritten.discard(news.number)
+
+    def _failed(self, news: News, error: Exception) -> None:
+        self._last_error = f"{type(error).__name__}: {error}".splitlines()[0]
+        self._pending.pause(_FIRST_PAUSE_SECONDS * 2**self._failures_in_a_row)
+        self._failures_in_a_row += 1
+        self._tries[news.number] = self._tries.get(news.number, 0) + 1
+        if news.final and self._tries[news.number] < _TRIES:
+            self._pending.add(news.number, final=True)
+        else:
+            self._leave(news)
+
+    def _leave(self, news: News) -> None:
+        if news.final:
+            self._unwritten.add(news.number)

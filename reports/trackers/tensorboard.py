@@ -1,0 +1,155 @@
+"""TensorBoard event files, one folder a trial, under the study's `tensorboard/`."""
+
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from loratory.objectives.records import CurvePoint, Measurement, TrialRecord
+from loratory.objectives.study_folder import StudyFolder
+from loratory.reports.trackers.marker import Marker, marker_path, read_marker, write_marker
+from loratory.reports.trackers.trial_files import CurveReader, merge, read_record
+from loratory.spaces.study import StudySpec
+
+
+class TensorBoardSink:
+    """Event files that grow with a trial, and are written again as a whole when it is over.
+
+    The first look at a trial in this process writes its file anew, so that no point stands there twice
+    after a resume. The last look does so too, beside the old file, and swaps the folders.
+    """
+
+    name = "TensorBoard"
+    marker = "tensorboard"
+
+    def __init__(self, study: StudySpec, folder: StudyFolder) -> None:
+        """Take a study and its folder; writes nothing yet."""
+        self._study = study
+        self._folder = folder
+        self._live: dict[int, _LiveFile] = {}
+
+    def update(self, number: int) -> None:
+        """Append what is new of a running trial."""
+        record = read_record(self._folder, number)
+        live = self._live.get(number)
+        if live is not None and live.attempt != record.attempt:
+            self._live.pop(number).events.close()
+            live = None
+        if live is None:
+            live = self._live[number] = _LiveFile(
+                self._folder, number, self._path(number), attempt=record.attempt
+            )
+        live.append(record)
+
+    def complete(self, number: int) -> None:
+        """Write a finished trial."""
+        record = read_record(self._folder, number)
+        path = marker_path(self._folder, number, self.marker)
+        written = read_marker(path)
+        if written is not None and written.covers(record):
+            return
+        if number in self._live:
+            self._live.pop(number).events.close()
+        partial = self._folder.trial(number) / ".tensorboard"
+        shutil.rmtree(partial, ignore_errors=True)
+        events = EventFile(partial)
+        events.add_items(merge(self._folder.read_curve(number), record.measurements))
+        events.add_result(record, self._study)
+        events.close()
+        self._put(partial, self._path(number))
+        write_marker(
+            path,
+            Marker(
+                id=f"{number:04d}",
+                mode="files",
+                folder=f"tensorboard/{number:04d}",
+                complete=True,
+                state=record.state,
+                attempt=record.attempt,
+            ),
+        )
+
+    def abort(self) -> None:
+        """Nothing hangs here."""
+
+    def close(self, timeout_seconds: float) -> list[str]:  # noqa: ARG002
+        """Close the files of trials that are not over."""
+        for live in self._live.values():
+            live.events.close()
+        shown = self._folder.path / "tensorboard"
+        return [f"TensorBoard: tensorboard --logdir {shown}"] if shown.is_dir() else []
+
+    def _path(self, number: int) -> Path:
+        return self._folder.path / "tensorboard" / f"{number:04d}"
+
+    @staticmethod
+    def _put(partial: Path, final: Path) -> None:
+        shutil.rmtree(final, ignore_errors=True)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        partial.rename(final)
+
+
+class EventFile:
+    """One event file; written at once, on the caller's thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the folder and the file."""
+        from tensorboardX.event_file_writer import EventsWriter
+
+        path.mkdir(parents=True, exist_ok=True)
+        self._writer = EventsWriter(str(path / "events"))
+
+    def add_items(self, items: Iterable[CurvePoint | Measurement]) -> None:
+        """Scalars of optimiser steps (`train/`) and of evaluations (`dev/`, by grid index)."""
+        for item in items:
+            if isinstance(item, CurvePoint):
+                self._add_scalars("train", item.model_dump(exclude={"optimizer_step"}), item.optimizer_step)
+            else:
+                self._add_scalars("dev", item.metrics, item.step)
+        self._writer.flush()
+
+    def add_result(self, record: TrialRecord, study: StudySpec) -> None:
+        """Hyperparameters, metrics on eval.select, and how the trial ended."""
+        from tensorboardX.summary import hparams, text
+
+        step = record.measurements[-1].step if record.measurements else 0
+        final = {f"select/{name}": value for name, value in record.metrics.items()}
+        training = study.resolve(record.params).model_dump(mode="json")
+        scalars = {k: v if isinstance(v, str | bool | int | float) else str(v) for k, v in training.items()}
+        for summary in hparams(scalars | {"state": record.state.value}, final):
+            self._add(summary, 0)
+        self._add_scalars("select", record.metrics, step)
+        self._add(text("state", f"{record.state.value}: {record.reason}"), step)
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._writer.close()
+
+    def _add_scalars(self, group: str, values: dict[str, float], step: int) -> None:
+        from tensorboardX.summary import scalar
+
+        for name, value in values.items():
+            self._add(scalar(f"{group}/{name}", value), step)
+
+    def _add(self, summary: Any, step: int) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
+        self._writer.write_event(Event(wall_time=time.time(), step=step, summary=summary))
+
+
+class _LiveFile:
+    def __init__(self, folder: StudyFolder, number: int, path: Path, *, attempt: int) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+        self.attempt = attempt
+        self.events = EventFile(path)
+        self._curve = CurveReader(folder, number)
+        self._optimizer_step = 0
+        self._evaluation = 0
+
+    def append(self, record: TrialRecord) -> None:
+        points = [p for p in self._curve.read() if p.optimizer_step > self._optimizer_step]
+        measurements = [m for m in record.measurements if m.step > self._evaluation]
+        self.events.add_items(merge(points, measurements))
+        self._optimizer_step = max([self._optimizer_step, *(p.optimizer_step for p in points)])
+        self._evaluation = max([self._evaluation, *(m.step for m in measurements)])

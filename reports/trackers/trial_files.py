@@ -1,0 +1,57 @@
+"""What a tracker reads of a trial from the study folder."""
+
+import os
+from collections.abc import Sequence
+
+from loratory.objectives.records import CurvePoint, Measurement, TrialRecord
+from loratory.objectives.scores import Prediction, predictions_from_bytes
+from loratory.objectives.study_folder import StudyFolder
+
+
+def read_record(folder: StudyFolder, number: int) -> TrialRecord:
+    """A trial's record.
+
+    Raises:
+        OSError: there is none.
+        ValidationError: it is damaged.
+    """
+    return TrialRecord.model_validate_json((folder.trial(number) / "record.json").read_bytes())
+
+
+def read_predictions(folder: StudyFolder, number: int) -> list[Prediction]:
+    """What a trial's best adapter answered on eval.select; empty where it was not scored."""
+    path = folder.trial(number) / "predictions.jsonl"
+    return predictions_from_bytes(path.read_bytes()) if path.is_file() else []
+
+
+def merge(
+    points: Sequence[CurvePoint], measurements: Sequence[Measurement]
+) -> list[CurvePoint | Measurement]:
+    """Curve and evaluations in the order of training; an evaluation stands after the step it was made at."""
+    keyed: list[tuple[int, int, CurvePoint | Measurement]] = [(p.optimizer_step, 0, p) for p in points]
+    keyed += [(m.optimizer_steps, m.step, m) for m in measurements]
+    return [item for _, _, item in sorted(keyed, key=lambda entry: entry[:2])]
+
+
+class CurveReader:
+    """A curve that grows: each call reads only what was added since the last one."""
+
+    def __init__(self, folder: StudyFolder, number: int) -> None:
+        """Begin at the start of a trial's curve."""
+        self._path = folder.trial(number) / "curve.jsonl"
+        self._file_number = -1
+        self._offset_bytes = 0
+
+    def read(self) -> list[CurvePoint]:
+        """Points in whole lines that are new; all of them again where the file was replaced."""
+        if not self._path.is_file():
+            return []
+        with self._path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if status.st_ino != self._file_number or status.st_size < self._offset_bytes:
+                self._file_number, self._offset_bytes = status.st_ino, 0
+            file.seek(self._offset_bytes)
+            text = file.read()
+        text = text[: text.rfind(b"\n") + 1]
+        self._offset_bytes += len(text)
+        return [CurvePoint.model_validate_json(line) for line in text.splitlines()]

@@ -1,0 +1,284 @@
+"""W&B runs of a study's trials. Runs in the W&B process only, the one place that imports wandb."""
+
+import shutil
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from loratory.objectives.records import TrialRecord, TrialState
+from loratory.objectives.study_folder import StudyFolder
+from loratory.reports.trackers.marker import Marker, Position, marker_path, read_marker, write_marker
+from loratory.reports.trackers.trial_files import CurveReader, merge, read_predictions, read_record
+from loratory.reports.trackers.wandb_content import (
+    AXES,
+    TABLE,
+    TABLE_COLUMNS,
+    final_summary,
+    history_row,
+    run_config,
+    table_rows,
+)
+from loratory.reports.trackers.wandb_environment import run_id
+from loratory.spaces.study import StudySpec
+
+MARKER = "wandb"
+_INIT_TIMEOUT_SECONDS = 20.0
+_KEPT_POSITIONS = 64
+
+
+class UnreachableError(RuntimeError):
+    """The W&B server cannot be reached, or refuses us."""
+
+
+class StudyRuns:
+    """What all runs of a study share, and how each is begun and ended."""
+
+    def __init__(self, study: StudySpec, folder: StudyFolder, *, study_uuid: str, work: Path) -> None:
+        """Take a study.
+
+        Args:
+            study: its spec, without secrets.
+            folder: its folder.
+            study_uuid: run ids are made of it.
+            work: where offline runs stand until they are whole.
+        """
+        self.study = study
+        self.folder = folder
+        self._study_uuid = study_uuid
+        self._work = work
+
+    def id(self, number: int) -> str:
+        """The id of a trial's run."""
+        return run_id(self._study_uuid, number)
+
+    def marker_path(self, number: int) -> Path:
+        """Where the marker of a trial lies."""
+        return marker_path(self.folder, number, MARKER)
+
+    def is_complete(self, record: TrialRecord) -> bool:
+        """Whether a finished trial's run is written already."""
+        marker = read_marker(self.marker_path(record.number))
+        return marker is not None and marker.covers(record)
+
+    def begin(self, record: TrialRecord, *, online: bool) -> Any:
+        """A `wandb.Run` of a trial; online, the one that an earlier process began.
+
+        Raises:
+            UnreachableError: online, and the server does not answer or refuses the key.
+        """
+        import wandb
+
+        place = self.folder.path if online else self._work
+        place.mkdir(parents=True, exist_ok=True)  # wandb would fall back to the temporary folder
+        spec = self.study.tracking.wandb
+        try:
+            run = wandb.init(
+                project=spec.project,
+                entity=spec.entity,
+                group=self.study.name,
+                job_type="trial",
+                id=self.id(record.number),
+                name=f"{self.study.name}-{record.number:04d}",
+                tags=spec.tags,
+                config=run_config(self.study, record),
+                mode="online" if online else "offline",
+                resume="allow" if online else None,
+                reinit="create_new",
+                dir=str(place),
+                settings=_settings(),
+            )
+        except Exception as error:
+            if online:
+                raise UnreachableError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+            raise
+        for axis in dict.fromkeys(AXES.values()):
+            run.define_metric(axis, hidden=True)
+        for names, axis in AXES.items():
+            run.define_metric(names, step_metric=axis)
+        return run
+
+    def end(self, run: Any, record: TrialRecord) -> Path:
+        """Final metrics, state and predictions; returns the folder of the finished run."""
+        import wandb
+
+        run.summary.update(final_summary(record))
+        run.tags = (*self.study.tracking.wandb.tags, record.state.value)
+        rows = table_rows(
+            read_predictions(self.folder, record.number), self.study.tracking.wandb.prediction_rows
+        )
+        if rows:
+            run.log({TABLE: wandb.Table(columns=list(TABLE_COLUMNS), data=rows)})
+        path = Path(run.dir).parent
+        run.finish(exit_code=1 if record.state is TrialState.FAIL else 0)
+        return path
+
+    def mark_complete(self, record: TrialRecord, path: Path, mode: str) -> None:
+        """Note that a trial's run is whole."""
+        marker = Marker(
+            id=self.id(record.number),
+            mode=mode,
+            folder=f"wandb/{path.name}",
+            complete=True,
+            state=record.state,
+            attempt=record.attempt,
+        )
+        write_marker(self.marker_path(record.number), marker)
+
+    def remove_folders(self, number: int) -> None:
+        """Remove what lies in the study folder of a trial's run: cut short, or out of date."""
+        for path in self.folder.path.glob(f"wandb/*run-*-{self.id(number)}"):
+            shutil.rmtree(path)
+
+
+class OfflineRuns:
+    """Runs written to disk, each in one go when its trial is over.
+
+    A run that grew over several processes would lie in several folders, and uploading one overwrites the
+    curve of the other. The folder of a run stands outside `wandb/` until it is whole.
+    """
+
+    mode = "offline"
+
+    def __init__(self, runs: StudyRuns) -> None:
+        """Take the study's runs."""
+        self._runs = runs
+
+    def update(self, number: int) -> None:
+        """Do nothing: nobody can watch it."""
+
+    def complete(self, number: int) -> None:
+        """Write a finished trial, unless it is written."""
+        record = read_record(self._runs.folder, number)
+        if self._runs.is_complete(record):
+            return
+        self._runs.remove_folders(number)
+        run = self._runs.begin(record, online=False)
+        for item in merge(self._runs.folder.read_curve(number), record.measurements):
+            run.log(history_row(item))
+        path = self._runs.end(run, record)
+        kept = self._runs.folder.path / "wandb" / path.name
+        path.rename(kept)
+        self._runs.mark_complete(record, kept, self.mode)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class OnlineRuns:
+    """Runs that grow on the server while their trials train."""
+
+    mode = "online"
+
+    def __init__(self, runs: StudyRuns) -> None:
+        """Take the study's runs."""
+        self._runs = runs
+        self._live: dict[int, _LiveRun] = {}
+
+    def update(self, number: int) -> None:
+        """Send what is new of a trial."""
+        record = read_record(self._runs.folder, number)
+        if not record.state.finished:
+            self._open(record).send(record)
+
+    def complete(self, number: int) -> None:
+        """Send the rest of a finished trial and finish its run."""
+        record = read_record(self._runs.folder, number)
+        if self._runs.is_complete(record):
+            return
+        live = self._open(record)
+        live.send(record)
+        path = self._runs.end(live.run, record)
+        del self._live[number]
+        self._runs.mark_complete(record, path, self.mode)
+
+    def close(self) -> None:
+        """Finish the runs of trials that go on another day, as preempted."""
+        for live in self._live.values():
+            live.run.mark_preempting()
+            live.run.finish(exit_code=1)
+
+    def _open(self, record: TrialRecord) -> "_LiveRun":
+        if record.number not in self._live:
+            self._live[record.number] = _LiveRun(self._runs, record)
+        return self._live[record.number]
+
+
+class _LiveRun:
+    """One run on the server, and how far it has come.
+
+    The marker is written before rows are sent. When a process that died is followed by another, the server
+    says how many rows it has; what the marker has beyond them is sent again, and nothing else.
+    """
+
+    def __init__(self, runs: StudyRuns, record: TrialRecord) -> None:
+        self._runs = runs
+        self._curve = CurveReader(runs.folder, record.number)
+        marker = read_marker(runs.marker_path(record.number))
+        known = marker is not None and marker.mode == OnlineRuns.mode
+        self._sent = list(marker.sent) if marker is not None and known else [Position()]
+        self.run = runs.begin(record, online=True)
+        for row in self._lost_rows(record):
+            self.run.log(row)
+
+    def send(self, record: TrialRecord) -> None:
+        """Send steps and evaluations later than those sent before."""
+        last = self._sent[-1]
+        points = [p for p in self._curve.read() if p.optimizer_step > last.optimizer_step]
+        measurements = [m for m in record.measurements if m.step > last.evaluation]
+        if not points and not measurements:
+            return
+        items = merge(points, measurements)
+        position = Position(
+            rows=last.rows + len(items),
+            optimizer_step=max([last.optimizer_step, *(p.optimizer_step for p in points)]),
+            evaluation=max([last.evaluation, *(m.step for m in measurements)]),
+        )
+        # The first position stays, so that a run deleted on the server can be sent from its beginning.
+        self._sent = [self._sent[0], *self._sent[1:][2 - _KEPT_POSITIONS :], position]
+        self._note(record)
+        for item in items:
+            self.run.log(history_row(item))
+
+    def _lost_rows(self, record: TrialRecord) -> list[dict[str, float]]:
+        received = int(self.run.starting_step)
+        if received >= self._sent[-1].rows:
+            return []
+        first = max(i for i, position in enumerate(self._sent) if position.rows <= received)
+        points = self._runs.folder.read_curve(record.number)
+        items = [
+            item
+            for start, end in pairwise(self._sent[first:])
+            for item in merge(
+                [p for p in points if start.optimizer_step < p.optimizer_step <= end.optimizer_step],
+                [m for m in record.measurements if start.evaluation < m.step <= end.evaluation],
+            )
+        ]
+        return [history_row(item) for item in items[received - self._sent[first].rows :]]
+
+    def _note(self, record: TrialRecord) -> None:
+        marker = Marker(
+            id=self._runs.id(record.number),
+            mode=OnlineRuns.mode,
+            folder=f"wandb/{Path(self.run.dir).parent.name}",
+            attempt=record.attempt,
+            sent=tuple(self._sent),
+        )
+        write_marker(self._runs.marker_path(record.number), marker)
+
+
+def _settings() -> Any:
+    """Settings of every run: the machine and the code of this process are not what trained."""
+    import wandb
+
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        init_timeout=_INIT_TIMEOUT_SECONDS,
+        disable_git=True,
+        disable_code=True,
+        save_code=False,
+        x_disable_meta=True,
+        x_disable_machine_info=True,
+        x_disable_stats=True,
+        x_save_requirements=False,
+    )

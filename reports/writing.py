@@ -1,0 +1,37 @@
+"""Write the comparison of a study in all its forms."""
+
+from pathlib import Path
+
+from loratory.objectives.study_folder import StudyFolder, write_atomically
+from loratory.reports.comparison import compare
+from loratory.reports.comparison_report import ComparisonReport
+from loratory.reports.csv_view import csv_report
+from loratory.reports.html_view import html_report
+from loratory.reports.json_view import json_report
+from loratory.reports.markdown_view import markdown_report
+
+
+def write_report(folder: StudyFolder, report: ComparisonReport | None = None) -> Path:
+    """Write report.html, report.md, report.json and trials.csv into the study folder.
+
+    Args:
+        folder: the study folder.
+        report: its comparison, where it is computed already.
+
+    Returns:
+        Path of report.html.
+
+    Raises:
+        InputError: there is no study in the folder.
+        LoratoryError: a record is damaged, or newer than this loratory.
+    """
+    report = report or compare(folder)
+    texts = {
+        "report.json": json_report(report),
+        "report.md": markdown_report(report),
+        "trials.csv": csv_report(report),
+        "report.html": html_report(report),
+    }
+    for name, text in texts.items():
+        write_atomically(folder.report / name, text.encode("utf-8"))
+    return folder.report / "report.html"

@@ -1,0 +1,124 @@
+"""A toy study, opened, and a driver so small that it can be read at a glance."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+import pytest
+
+from loratory.objectives.events import Failed, Finished, Progressed, Reported, Start, Started, Stop
+from loratory.objectives.records import Provenance
+from loratory.objectives.study_folder import StudyFolder
+from loratory.objectives.toy import ToyObjective
+from loratory.search.ledger import TrialLedger
+from loratory.search.manifest import open_manifest
+from loratory.search.optuna_rows import open_rows
+from loratory.search.owner import StudyOwner
+from loratory.search.reconciliation import Resumed, reconcile
+from loratory.spaces import StudySpec
+
+SPACE = {
+    "learning_rate": {"type": "float", "low": 1e-6, "high": 1e-1, "log": True},
+    "rank": [2, 8, 32],
+    "epochs": {"type": "int", "low": 1, "high": 4},
+}
+
+
+@dataclass
+class OpenStudy:
+    study: StudySpec
+    folder: StudyFolder
+    rows: optuna.Study
+    ledger: TrialLedger
+    owner: StudyOwner
+    resumed: Resumed
+
+    def play(self, objective: ToyObjective | None = None, *, steps: int | None = None) -> None:
+        """Run trials one after another, like a driver with one worker; stop after `steps` evaluations."""
+        objective = objective or ToyObjective(self.study)
+        while (start := self.owner.ask(new=True)) is not None:
+            decisions: list[Start | Stop] = [start]
+            active = True
+            while active:
+                events = objective.advance(decisions)
+                decisions = []
+                for event in events:
+                    if isinstance(event, Reported) and steps is not None:
+                        steps -= 1
+                        if steps < 0:
+                            return
+                    stop = self.tell(event)
+                    decisions += [stop] if stop else []
+                active = self.owner.is_current(start.trial.number, start.trial.attempt) and not any(
+                    isinstance(event, Failed) for event in events
+                )
+            objective.advance(decisions)
+
+    def tell(self, event: object) -> Stop | None:
+        match event:
+            case Started() | Progressed() | Reported() | Finished() | Failed():
+                if not self.owner.is_current(event.number, event.attempt):
+                    return None
+                handlers = {
+                    Started: self.owner.started,
+                    Progressed: self.owner.progressed,
+                    Reported: self.owner.reported,
+                    Finished: self.owner.finished,
+                    Failed: self.owner.failed,
+                }
+                return handlers[type(event)](event)
+        return None
+
+
+@pytest.fixture
+def toy_study():
+    def make(**changes) -> StudySpec:
+        toy = {"noise": 0.01, **changes.pop("toy", {})}
+        fields = {
+            "name": "toy",
+            "objective": "toy",
+            "trials": 10,
+            "space": SPACE,
+            "evaluation": {"evaluations": 4},
+            "pruner": {"name": "median", "startup_trials": 2},
+            "tracking": {"wandb": {"mode": "off"}},
+            "toy": toy,
+        }
+        return StudySpec.model_validate(fields | changes)
+
+    return make
+
+
+@pytest.fixture
+def open_study(tmp_path: Path):
+    def open_(study: StudySpec) -> OpenStudy:
+        folder = StudyFolder(tmp_path / "runs" / study.name)
+        manifest = open_manifest(folder, study, {})
+        rows = open_rows(folder, manifest)
+        ledger = TrialLedger(folder, study_uuid=manifest.uuid, provenance=Provenance(seed=study.seed))
+        owner = StudyOwner(study, rows=rows, ledger=ledger)
+        return OpenStudy(study, folder, rows, ledger, owner, reconcile(owner, rows))
+
+    return open_
+
+
+@pytest.fixture
+def assert_agreement():
+    """Records and Optuna rows tell one story: number, state, value, intermediate values, constraint."""
+
+    def check(rows: optuna.Study, folder: StudyFolder, metric: str = "rougeL") -> None:
+        records = {record.number: record for record in folder.read_records()}
+        frozen = {trial.number: trial for trial in rows.get_trials()}
+        assert sorted(records) == sorted(frozen) == list(range(len(records)))
+        for number, record in records.items():
+            row = frozen[number]
+            expected = {"INFEASIBLE": "PRUNED"}.get(record.state, str(record.state))
+            assert row.state.name == expected, number
+            assert row.intermediate_values == {m.step: m.metrics[metric] for m in record.measurements}, number
+            assert bool(row.constraints) == (record.state == "INFEASIBLE")
+            if record.state == "COMPLETE":
+                assert [row.value] == record.values
+            curve = [point.optimizer_step for point in folder.read_curve(number)]
+            assert curve == list(range(1, len(curve) + 1)), number
+
+    return check

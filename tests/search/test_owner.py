@@ -1,0 +1,182 @@
+import json
+
+import optuna
+import pytest
+
+from loratory.objectives.events import Failed, Reported, Start
+from loratory.objectives.records import FailureKind, Measurement, Resources, TrialState
+from loratory.objectives.toy import ToyObjective
+from loratory.search import optuna_rows
+
+
+def test_a_study_ends_with_as_many_trials_as_asked_and_agrees_with_optuna(
+    toy_study, open_study, assert_agreement
+):
+    opened = open_study(toy_study(trials=15))
+    opened.play()
+    states = [record.state for record in opened.folder.read_records()]
+    assert len(states) == 15
+    assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert_agreement(opened.rows, opened.folder)
+
+
+def test_a_pruned_trial_is_pruned_in_optuna_with_its_intermediate_values(toy_study, open_study):
+    opened = open_study(toy_study(trials=15))
+    opened.play()
+    pruned = next(r for r in opened.folder.read_records() if r.state is TrialState.PRUNED)
+    row = opened.rows.trials[pruned.number]
+    assert row.state is optuna.trial.TrialState.PRUNED
+    assert list(row.intermediate_values) == [1, 2]
+    assert pruned.values is None
+    assert "median pruner: rougeL" in pruned.reason
+
+
+def test_a_diverged_trial_is_pruned_and_not_tried_again(toy_study, open_study, assert_agreement):
+    opened = open_study(toy_study(trials=3, toy={"faults": {"diverge": 1.0}}))
+    opened.play()
+    records = opened.folder.read_records()
+    assert [(r.state, r.attempt) for r in records] == [(TrialState.PRUNED, 1)] * 3
+    assert all(r.reason.startswith("diverged:") for r in records)
+    assert_agreement(opened.rows, opened.folder)
+
+
+def test_out_of_memory_is_a_constraint_that_does_not_count(toy_study, open_study, assert_agreement):
+    opened = open_study(toy_study(trials=12, toy={"faults": {"oom": 0.4}}))
+    opened.play()
+    records = opened.folder.read_records()
+    infeasible = [r for r in records if r.state is TrialState.INFEASIBLE]
+    assert infeasible
+    assert len(records) - len(infeasible) == 12
+    row = opened.rows.trials[infeasible[0].number]
+    assert row.state is optuna.trial.TrialState.PRUNED
+    assert all(value > 0 for value in row.constraints.values())
+    assert_agreement(opened.rows, opened.folder)
+
+
+def test_a_flaky_trial_keeps_its_number_and_ends_complete(toy_study, open_study, assert_agreement):
+    study = toy_study(trials=4, pruner="none", toy={"faults": {"flaky": 0.5}}, seed=1)
+    opened = open_study(study)
+    opened.play()
+    records = opened.folder.read_records()
+    assert {r.state for r in records} == {TrialState.COMPLETE}
+    assert {r.attempt for r in records} == {1, 2}
+    retried = next(r for r in records if r.attempt == 2)
+    assert [failure.kind for failure in retried.failures] == [FailureKind.CRASHED]
+    assert_agreement(opened.rows, opened.folder)
+
+
+def test_a_trial_that_always_crashes_fails_after_its_last_attempt_and_does_not_stop_the_study(
+    toy_study, open_study, assert_agreement
+):
+    opened = open_study(toy_study(trials=10, pruner="none", toy={"faults": {"crash": 0.3}}, seed=3))
+    opened.play()
+    records = opened.folder.read_records()
+    failed = [r for r in records if r.state is TrialState.FAIL]
+    assert 0 < len(failed) < 10 == len(records)
+    assert all(len(r.failures) == 2 for r in failed)
+    assert_agreement(opened.rows, opened.folder)
+
+
+def test_three_equal_failures_before_any_success_stop_the_study(toy_study, open_study):
+    opened = open_study(toy_study(toy={"faults": {"crash": 1.0}}))
+    opened.play()
+    assert opened.owner.stop_reason is not None
+    assert "injected fault: crash" in opened.owner.stop_reason
+    assert sum(len(r.failures) for r in opened.folder.read_records()) == 3
+
+
+def test_a_crash_between_record_and_row_is_mended_on_the_next_start(
+    toy_study, open_study, assert_agreement, monkeypatch
+):
+    study = toy_study(trials=1)
+    opened = open_study(study)
+    monkeypatch.setattr("loratory.search.owner.tell_row", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        opened.play()
+    assert opened.rows.trials[0].state is optuna.trial.TrialState.RUNNING
+    monkeypatch.undo()
+    again = open_study(study)
+    assert again.resumed.unfinished == 0
+    again.play()
+    assert len(again.rows.trials) == 1
+    assert_agreement(again.rows, again.folder)
+
+
+def test_an_interrupted_trial_goes_on_from_its_checkpoint_with_the_same_curve(toy_study, open_study):
+    study = toy_study(trials=1, pruner="none")
+    whole = open_study(toy_study(trials=1, pruner="none", name="whole"))
+    whole.play()
+    open_study(study).play(steps=2)
+    again = open_study(study)
+    start = again.owner.ask(new=True)
+    assert start is not None and start.checkpoint is not None
+    assert (start.trial.number, start.trial.attempt) == (0, 2)
+    assert json.loads(start.checkpoint)[0] == 2
+    third = open_study(study)
+    third.play()
+    resumed, straight = third.folder.read_records()[0], whole.folder.read_records()[0]
+    assert [m.metrics for m in resumed.measurements] == [m.metrics for m in straight.measurements]
+    assert resumed.values == straight.values
+    assert third.folder.read_curve(0) == whole.folder.read_curve(0)
+
+
+def test_an_ask_cut_short_is_completed_and_wastes_no_row(
+    toy_study, open_study, assert_agreement, monkeypatch
+):
+    study = toy_study(trials=2)
+    opened = open_study(study)
+
+    def suggest_one(trial, distributions):
+        name, distribution = next(iter(distributions.items()))
+        optuna_rows._suggest(trial, name, distribution)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("loratory.search.owner.suggest", suggest_one)
+    with pytest.raises(KeyboardInterrupt):
+        opened.owner.ask(new=True)
+    monkeypatch.undo()
+    first = opened.rows.trials[0].params["learning_rate"]
+    again = open_study(study)
+    again.play()
+    records = again.folder.read_records()
+    assert len(records) == 2
+    assert records[0].params["learning_rate"] == first
+    assert_agreement(again.rows, again.folder)
+
+
+def test_an_event_of_a_dead_attempt_is_not_current(toy_study, open_study):
+    opened = open_study(toy_study())
+    start = opened.owner.ask(new=True)
+    assert isinstance(start, Start)
+    failed = Failed(number=0, attempt=1, kind=FailureKind.WORKER_LOST, message="gone")
+    opened.owner.failed(failed)
+    second = opened.owner.ask(new=True)
+    assert second is not None and second.trial.attempt == 2
+    assert second.trial.seed == start.trial.seed
+    assert not opened.owner.is_current(0, 1)
+    assert opened.owner.is_current(0, 2)
+
+
+def test_a_repeated_step_overwrites_the_dead_attempts_value(toy_study, open_study):
+    opened = open_study(toy_study())
+    opened.owner.ask(new=True)
+    for value in (0.1, 0.7):
+        measurement = Measurement(
+            step=1,
+            optimizer_steps=1,
+            examples_seen=1,
+            tokens_seen=1,
+            elapsed_seconds=1,
+            metrics={"rougeL": value},
+        )
+        event = Reported(number=0, attempt=1, measurement=measurement, resources=Resources())
+        opened.owner.reported(event)
+    assert opened.rows.trials[0].intermediate_values == {1: 0.7}
+    assert [m.metrics["rougeL"] for m in opened.owner.records[0].measurements] == [0.7]
+
+
+def test_the_same_study_asks_the_same_trials_twice(toy_study, open_study):
+    first, second = open_study(toy_study(name="a")), open_study(toy_study(name="b"))
+    first.play(ToyObjective(first.study))
+    second.play(ToyObjective(second.study))
+    assert [r.params for r in first.folder.read_records()] == [r.params for r in second.folder.read_records()]
