@@ -28,6 +28,7 @@ class CardFacts:
         training: every hyperparameter of the trial, sampled and fixed.
         dataset_id: Hub id of the training data, where it is on the Hub.
         language: language of the answers, where the study names it.
+        versions: package versions that the trial ran with.
     """
 
     repo_id: str
@@ -36,6 +37,7 @@ class CardFacts:
     training: dict[str, Any]
     dataset_id: str | None
     language: str | None
+    versions: dict[str, str]
 
 
 def model_card(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> str:
@@ -56,7 +58,7 @@ def model_card(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -
         "## Use",
         _usage(facts),
         "## Scores",
-        comparison_table(report) if trial.number == report.median or trial is report.best else _scores(trial),
+        comparison_table(report, trial),
         _method(report),
         "## All ranked trials",
         ranking_table(report, limit=MOST_TRIALS),
@@ -131,13 +133,6 @@ It was trained and scored on the base in 4 bits (nf4); on the base in full preci
 little."""
 
 
-def _scores(trial: RankedTrial) -> str:
-    rows = [
-        [formatting.label(name), "select", formatting.score(value)] for name, value in trial.metrics.items()
-    ]
-    return table(["metric", "split", "value"], rows, text_columns=2)
-
-
 def _method(report: ComparisonReport) -> str:
     text = (
         "`select` is the part of the evaluation data that ranks finished trials: training, early stopping "
@@ -169,8 +164,8 @@ def _provenance(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) 
     ]
     if trial.adapter_sha256:
         lines.append(f"- sha256 of adapter_model.safetensors: `{trial.adapter_sha256}`")
-    if report.versions:
-        lines.append("- Versions: " + ", ".join(f"{escaped(k)} {v}" for k, v in report.versions.items()))
+    if facts.versions:
+        lines.append("- Versions: " + ", ".join(f"{escaped(k)} {v}" for k, v in facts.versions.items()))
     return "\n".join(lines)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from loratory.reports.comparison_report import ComparisonReport, Scores
+from loratory.reports.comparison_report import ComparisonReport, RankedTrial, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +23,18 @@ def metric_names(report: ComparisonReport) -> list[str]:
     return [name for name in (own, *(n for n in known if n != own)) if name in known]
 
 
-def comparison_rows(report: ComparisonReport) -> list[ComparisonRow]:
-    """Base, median and best on eval.select, then what was scored on test."""
+def comparison_rows(report: ComparisonReport, published: RankedTrial | None = None) -> list[ComparisonRow]:
+    """Base, median and best on eval.select, then what was scored on test.
+
+    Args:
+        report: the comparison.
+        published: a trial that gets a row of its own where it is neither median nor best.
+    """
     rows = [_outside(report.base)] if report.base else []
-    for name, trial in (("median", report.median_trial), ("best", report.best)):
+    named = [("median", report.median_trial), ("best", report.best)]
+    if published not in (report.median_trial, report.best):
+        named.append(("published", published))
+    for name, trial in named:
         if trial is not None:
             model = f"trial {trial.number} ({name})"
             rows.append(ComparisonRow(model=model, split="select", metrics=trial.metrics))

@@ -172,8 +172,8 @@ def _slice_figure(report: ComparisonReport, parameter: ParameterFacts) -> Figure
 
 def log_ticks(low: float, high: float) -> list[float]:
     """Ticks of a logarithmic axis: powers of ten, with their doubles and halves where those are few."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    steps = (1,) if last - first > 3 else (1, 3) if last - first > 1 else (1, 2, 5)
+    first, last, decades = math.floor(math.log10(low)), math.ceil(math.log10(high)), math.log10(high / low)
+    steps = (1,) if decades > 3.5 else (1, 3) if decades > 1.5 else (1, 2, 5)
     ticks = [float(f"{step}e{power}") for power in range(first, last + 1) for step in steps]
     return [tick for tick in ticks if low / 1.5 <= tick <= high * 1.5]
 

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$!])")
+# An underscore within a word means nothing in Markdown, and parameter names have many.
+_SPECIAL = re.compile(r"([\\`*\[\]<>#|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 _FENCE = re.compile(r"`{3,}")
 
 

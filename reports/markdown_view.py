@@ -1,7 +1,7 @@
 """report.md: the comparison as text, for a repository, an issue or a chat."""
 
 from loratory.reports import formatting
-from loratory.reports.comparison_report import ComparisonReport, Interval
+from loratory.reports.comparison_report import ComparisonReport, Interval, RankedTrial
 from loratory.reports.comparison_rows import comparison_rows, metric_names
 from loratory.reports.markdown import escaped, fenced, table
 
@@ -21,12 +21,12 @@ def markdown_report(report: ComparisonReport) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def comparison_table(report: ComparisonReport) -> str:
-    """Every metric of base, median and best."""
+def comparison_table(report: ComparisonReport, published: RankedTrial | None = None) -> str:
+    """Every metric of base, median, best and the published trial."""
     names = metric_names(report)
     rows = [
         [row.model, row.split, *(formatting.score(row.metrics.get(name)) for name in names)]
-        for row in comparison_rows(report)
+        for row in comparison_rows(report, published)
     ]
     return table(["model", "split", *map(formatting.label, names)], rows, text_columns=2)
 

@@ -88,7 +88,7 @@ def stage(folder: StudyFolder, *, trial: int | None, repo_id: str, base_id: str 
     report = compare(folder)
     chosen = _chosen(report, trial)
     config = _config(folder, chosen, base_id=base, spec=spec)
-    card = model_card(report, chosen, _facts(spec, chosen, repo_id=repo_id, base_id=base))
+    card = model_card(report, chosen, _facts(folder, chosen, repo_id=repo_id, base_id=base))
     for check in (refuse_secrets, refuse_paths):
         check(CARD, card)
     contents = {
@@ -176,14 +176,18 @@ def _revision(spec: StudySpec, base_id: str) -> str | None:
     return spec.model.revision if spec.model and spec.model.base == base_id else None
 
 
-def _facts(spec: StudySpec, trial: RankedTrial, *, repo_id: str, base_id: str) -> CardFacts:
+def _facts(folder: StudyFolder, trial: RankedTrial, *, repo_id: str, base_id: str) -> CardFacts:
+    spec = folder.read_manifest().spec
+    record = next(record for record in folder.read_records() if record.number == trial.number)
+    training = spec.resolve(trial.params)
     return CardFacts(
         repo_id=repo_id,
         base_id=base_id,
         base_revision=_revision(spec, base_id),
-        training=spec.resolve(trial.params).model_dump(mode="json"),
+        training=training.model_dump(mode="json") | {"alpha": training.lora_alpha},
         dataset_id=dataset_hub_id(spec),
         language=spec.evaluation.language,
+        versions=record.provenance.versions,
     )
 
 

@@ -7,17 +7,25 @@ from pathlib import Path
 
 from loratory.objectives.scores import Prediction, ScoreTable, predictions_from_bytes
 from loratory.reports.comparison_report import Answer, Sample
+from loratory.spaces.errors import LoratoryError
 
 LONGEST_TEXT = 2000
 """Characters of a text that are shown."""
 
 
 def read_predictions(folder: Path) -> dict[str, Prediction]:
-    """Predictions kept in a trial's or the base's folder, by example id; empty where there are none."""
+    """Predictions kept in a trial's or the base's folder, by example id; empty where there are none.
+
+    Raises:
+        LoratoryError: the file is damaged.
+    """
     path = folder / "predictions.jsonl"
     if not path.is_file():
         return {}
-    return {p.example_id: p for p in predictions_from_bytes(path.read_bytes())}
+    try:
+        return {p.example_id: p for p in predictions_from_bytes(path.read_bytes())}
+    except (ValueError, TypeError) as error:
+        raise LoratoryError(f"{path}: must be predictions, is damaged: {error}") from error
 
 
 def samples(

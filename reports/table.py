@@ -64,13 +64,14 @@ def ranking_table(report: ComparisonReport, *, limit: int | None = 20) -> Group:
 
 def _trials(report: ComparisonReport, limit: int | None) -> Table:
     # Text everywhere, not markup: brackets in a name are not a style.
-    table = Table(box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", title_style="bold")
     table.title = Text(f"{report.study.name}: {formatting.counts(report.counts)}")
     table.add_column(Text("rank"), no_wrap=True)
     names = [formatting.label(report.study.metric), "over base", *(p.name for p in report.study.parameters)]
     for name in ("trial", *names):
-        # Long names break at their underscores, so that the table fits a narrow terminal.
-        table.add_column(Text(name.replace("_", "_\n")), justify="right", no_wrap=True)
+        # Long names break, so that the table fits a narrow terminal.
+        broken = name.replace("_", "_\n").replace(" ", "\n")
+        table.add_column(Text(broken), justify="right", no_wrap=True)
     for index, row in enumerate(ranking_rows(report, limit=limit)):
         cells = (row.place, row.number, row.value, row.gain, *row.params)
         first = index == 0 and report.best is not None
@@ -85,7 +86,7 @@ def _trials(report: ComparisonReport, limit: int | None) -> Table:
 def _models(report: ComparisonReport) -> Table:
     names = metric_names(report)
     rows: list[ComparisonRow] = comparison_rows(report)
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(Text("model"), no_wrap=True)
     table.add_column(Text("split"), no_wrap=True)
     for name in names:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from loratory.objectives.metrics.scoring import TEXT_METRICS
 from loratory.objectives.metrics.text_metric import MeanMetric, mean_statistics
 from loratory.objectives.scores import ScoreTable
 from loratory.reports.comparison_report import Interval, Uncertainty
+from loratory.spaces.errors import LoratoryError
 
 _Aggregate = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -52,9 +54,16 @@ class Resampling:
 
 
 def read_table(folder: Path) -> ScoreTable | None:
-    """The per-example scores in a trial's or the base's folder, if they are kept."""
+    """The per-example scores in a trial's or the base's folder, if they are kept.
+
+    Raises:
+        LoratoryError: the file is damaged.
+    """
     path = folder / "scores.npz"
-    return ScoreTable.from_bytes(path.read_bytes()) if path.is_file() else None
+    try:
+        return ScoreTable.from_bytes(path.read_bytes()) if path.is_file() else None
+    except (BadZipFile, ValueError, KeyError, OSError) as error:
+        raise LoratoryError(f"{path}: must be per-example scores, is damaged: {error}") from error
 
 
 def resampling(table: ScoreTable, *, seed: int, resamples: int = RESAMPLES) -> Resampling:

@@ -106,7 +106,7 @@ def publish(
     from loratory.search.publication import publish_adapter
 
     publish_adapter(
-        StudyFolder(folder), Console(), repo=repo, trial=trial, base_id=base_id, push=push, verify=verify
+        StudyFolder(folder), Console(), repo=repo, trial=trial, base_id=base_id, upload=push, verify=verify
     )
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from loratory.spaces.parameters import CategoricalParameter, FloatParameter, IntParameter
-from loratory.spaces.rules import did_you_mean, in_words, shown
+from loratory.spaces.rules import did_you_mean, in_words, shown, usual_name
 from loratory.spaces.study import StudySpec
 from loratory.spaces.yaml_source import Path, Source
 
@@ -103,9 +103,10 @@ def _remedy(key: str, parent: Path) -> str:
     known = _known_keys(parent)
     if hint := did_you_mean(key, known):
         return hint
-    homes = [section for section, model in _sections() if key in model.model_fields and section != parent]
+    name = usual_name(key)
+    homes = [".".join(home) or "the top level" for home, model in _sections() if name in model.model_fields]
     if homes:
-        return f": it belongs in {' or '.join('.'.join(home) or 'the top level' for home in homes)}"
+        return f": it belongs in {' or '.join(homes)}{f' as {name}' if name != key else ''}"
     return f"; known are {', '.join(sorted(known))}"
 
 

@@ -53,6 +53,7 @@ _WORDS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "less_than_equal": lambda c: f"must be <= {c['le']:g}",
     "less_than": lambda c: f"must be < {c['lt']:g}",
     "finite_number": lambda _: "must be a finite number",
+    "string_type": lambda _: "must be text",
     "string_too_short": lambda _: "must not be empty",
     "string_pattern_mismatch": lambda c: _PATTERNS.get(c["pattern"], f"must match {c['pattern']}"),
     "too_short": lambda c: f"must have at least {c['min_length']} item{'s' * (c['min_length'] > 1)}",
@@ -62,9 +63,6 @@ _WORDS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     ),
     **dict.fromkeys(("float_type", "float_parsing"), lambda _: "must be a number"),
     **dict.fromkeys(("bool_type", "bool_parsing"), lambda _: "must be true or false"),
-    **dict.fromkeys(
-        ("string_type",), lambda _: "must be text (in quotes where YAML would read another thing)"
-    ),
     **dict.fromkeys(("dict_type", "model_type"), lambda _: "must be a mapping of keys"),
     **dict.fromkeys(("tuple_type", "list_type"), lambda _: "must be a list"),
 }
@@ -91,8 +89,13 @@ def in_words(detail: ErrorDetails) -> str:
     value = context.get("value", detail["input"])
     if isinstance(value, Mapping) and detail["type"] == "value_error":
         return rule
-    hint = did_you_mean(value, _expected(context)) if "expected" in context else ""
-    return f"{rule}, got {shown(value)}{hint}"
+    return f"{rule}, got {shown(value)}{_hint(detail['type'], value, context)}"
+
+
+def _hint(kind: str, value: Any, context: Mapping[str, Any]) -> str:
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return ": put it in quotes"
+    return did_you_mean(value, _expected(context)) if "expected" in context else ""
 
 
 def shown(value: Any) -> str:
@@ -108,13 +111,18 @@ def shown(value: Any) -> str:
 def did_you_mean(word: Any, known: Iterable[str]) -> str:
     """`: did you mean X?` for the closest known word, or nothing."""
     by_letters = {_letters(name): name for name in known}
-    other = _letters(_OTHER_NAMES.get(str(word).lower(), ""))
+    other = _letters(usual_name(str(word)))
     close = (
         [other]
         if other in by_letters
         else difflib.get_close_matches(_letters(word), by_letters, n=1, cutoff=0.7)
     )
     return f": did you mean {by_letters[close[0]]}?" if close else ""
+
+
+def usual_name(word: str) -> str:
+    """What a study file calls `word`, which may be the name that another tool has for it."""
+    return _OTHER_NAMES.get(word.lower(), word)
 
 
 def _letters(word: Any) -> str:

@@ -29,7 +29,8 @@ def study_schema() -> dict[str, Any]:
     names = {"enum": list(METRIC_DIRECTIONS)}
     schema["properties"]["metric"] |= names
     definitions["EvaluationSpec"]["properties"]["metrics"]["anyOf"][0]["items"] |= names
-    return _standard_bounds(schema)
+    standard: dict[str, Any] = _standard_bounds(schema)
+    return standard
 
 
 def _or_name_alone(definition: dict[str, Any]) -> dict[str, Any]:

@@ -84,9 +84,9 @@ class StudySpec(Frozen):
 
     def _check_training(self) -> None:
         for name in sorted(self.training.model_fields_set & set(self.space.root)):
-            fixed = getattr(self.training, name)
-            rule = "must not stand in both space and training: keep one"
-            raise broken_rule(rule, at=("training", name), value=fixed)
+            fixed = shown(getattr(self.training, name))
+            rule = f"must not stand in both space and training, got {fixed}: keep one"
+            raise broken_rule(rule, at=("training", name))
 
     def _check_sections(self) -> None:
         qlora = self.objective is ObjectiveName.QLORA

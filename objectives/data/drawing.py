@@ -50,7 +50,8 @@ def split_fraction(
         salt: name of the draw.
     """
     sizes = Counter(map(group, items))
-    chosen = _fill(sizes, max(1, round(len(items) * fraction)), salt)
+    room = min(max(1, round(len(items) * fraction)), len(items) - 1)
+    chosen = _fill(sizes, room, salt)
     if not chosen:
         chosen = {min(sizes, key=lambda name: (sizes[name], rank(salt, name)))}
     return _halves(items, group, chosen)

@@ -51,6 +51,8 @@ class Encoder:
         """Encode rows; those that the template or the tokenizer cannot carry go to the ledger."""
         rendered = [(row, text) for row in rows if (text := self._render(row, part, ledger)) is not None]
         encoded = self._ids(rendered)
+        if not encoded:
+            return []
         decoded = self._decode([example.answer_ids for example in encoded])
         kept = []
         for example, reads in zip(encoded, decoded, strict=True):
@@ -71,6 +73,8 @@ class Encoder:
         return Rendered(text.prompt, text.answer.rstrip().removesuffix(self._eos).rstrip())
 
     def _ids(self, rendered: Sequence[tuple[Row, Rendered]]) -> list[Encoded]:
+        if not rendered:  # transformers encodes and decodes an empty list as one empty text
+            return []
         prompts = self._tokenize([text.prompt for _, text in rendered])
         wholes = self._tokenize([text.prompt + text.answer for _, text in rendered])
         alone = self._tokenize([text.answer for _, text in rendered])
@@ -103,8 +107,6 @@ class Encoder:
         return None
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        if not texts:
-            return []
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 

@@ -105,7 +105,7 @@ def _group(raw: RawRow, data: DataSpec) -> str | None:
     if column is None:
         return None
     if column not in raw.fields:
-        if "group_column" not in data.model_fields_set:
+        if column == DataSpec.model_fields["group_column"].default:
             return None
         raise InputError(
             f"{raw.place}: must have the column {column} that data.group_column names, "

@@ -9,7 +9,8 @@ from loratory.objectives.data.rows import Ledger, Part, Reason, Row
 _ALLOWED_CONTROLS = "\t\n\r\f"
 
 # UTF-8 that was read as Windows-1252 or Latin-1: C3 A9 (é) shows as Ã©, E2 80 99 (’) as â€™.
-_MOJIBAKE = re.compile("[ÂÃ][\u0080-\u00bf]|â€[\u2122\u02dc\u0153\u009d\u201c\u201d\u00a6\u00a2]|ï»¿|ðŸ")
+# Only sequences that no language writes: French puts à, a hard space and » side by side, which is UTF-8 too.
+_MOJIBAKE = re.compile("[ÂÃ][\u0080-\u00bf]|â€[\u2122\u02dc\u0153\u009d\u201c\u201d\u00a6\u00a2]|â‚¬|ï»¿|ðŸ")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
 
 

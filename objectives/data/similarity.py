@@ -117,17 +117,18 @@ def band_shape(threshold: float) -> tuple[int, int]:
     return safe[-1] if safe else shapes[0]
 
 
-def without_common(texts: Sequence[Shingles], *, least: int = 50) -> list[Shingles]:
-    """The texts without shingles that stand in over half of them: a template, which says nothing.
+def without_common(texts: Sequence[Shingles], *, share: float = 0.1, least: int = 100) -> list[Shingles]:
+    """The texts without shingles that very many of them have: those of a template, which says nothing.
 
     Args:
         texts: shingle sets.
+        share: a shingle that stands in more than this share of the texts goes.
         least: a shingle that stands in no more texts than this always stays.
     """
     if len(texts) <= least:
         return list(texts)
     values, counts = np.unique(np.concatenate(texts), return_counts=True)
-    common = values[counts > max(least, len(texts) / 2)]
+    common = values[counts > max(least, len(texts) * share)]
     return [np.setdiff1d(text, common, assume_unique=True) for text in texts]
 
 

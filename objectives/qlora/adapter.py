@@ -32,10 +32,12 @@ class Adapter:
             name: free on the base; without dots.
             config: a `peft.LoraConfig`.
         """
-        from peft.functional import inject_adapter_in_model
+        from peft.functional import cast_adapter_dtype, inject_adapter_in_model
 
         self._base, self._name, self._config = base, name, config
         inject_adapter_in_model(config, base.model, name)
+        # In mixed precision the matrices that AdamW updates stay in fp32: bf16 loses small updates.
+        cast_adapter_dtype(base.model, name)
         # PEFT leaves a record of this adapter on the model, and warns of it when the next one comes.
         del base.model.peft_config
         marks = (f".lora_A.{name}.", f".lora_B.{name}.")

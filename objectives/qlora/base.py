@@ -104,13 +104,11 @@ def _load_quantized(
         quantization_config=quantization,
         dtype=dtype,
         device_map={"": device},
-        attn_implementation="sdpa",
     )
     quantized.requires_grad_(False)
     keep_weights_in_place(quantized)
     if model.gradient_checkpointing:
-        # Not reentrant: the reentrant kind gives wrong gradients where no input of a layer needs one.
-        quantized.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        _checkpoint_activations(quantized)
     return quantized
 
 
@@ -125,6 +123,14 @@ def keep_weights_in_place(model: Any) -> None:
     for module in model.modules():
         if isinstance(module, bitsandbytes.nn.Linear4bit):
             module.support_avx512bf16_for_cpu = False
+
+
+def _checkpoint_activations(model: Any) -> None:
+    # Not reentrant: the reentrant kind gives wrong gradients where no input of a layer needs one.
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    else:  # its name before transformers 5.20
+        model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def _end_ids(model: Any, tokenizer: Any) -> set[int]:

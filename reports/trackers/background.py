@@ -12,7 +12,6 @@ from loratory.reports.trackers.pending import News, PendingTrials
 
 _TRIES = 3
 _FAILURES_TO_GIVE_UP = 6
-_FIRST_PAUSE_SECONDS = 0.1
 
 
 class Sink(Protocol):
@@ -47,10 +46,17 @@ class BackgroundTracker:
     tried again, and after that left, without a marker, to the study's next run.
     """
 
-    def __init__(self, sink: Sink, folder: StudyFolder) -> None:
-        """Start the thread; it begins with the finished trials that have no marker yet."""
+    def __init__(self, sink: Sink, folder: StudyFolder, *, first_pause_seconds: float = 0.1) -> None:
+        """Start the thread; it begins with the finished trials that have no marker yet.
+
+        Args:
+            sink: where to write; it is called from the thread alone.
+            folder: the study's folder.
+            first_pause_seconds: wait after a failure; it doubles with each in a row.
+        """
         self._sink = sink
         self._folder = folder
+        self._first_pause_seconds = first_pause_seconds
         self._pending = PendingTrials()
         self._refilled = threading.Event()
         self._tries: dict[int, int] = {}
@@ -119,15 +125,19 @@ class BackgroundTracker:
         except Exception as error:
             self._failed(news, error)
         else:
-            self._failures_in_a_row = 0
-            self._unwritten.discard(news.number)
+            # An update may have had nothing to do: only a trial that was written shows that it works.
+            if news.final:
+                self._failures_in_a_row = 0
+                self._unwritten.discard(news.number)
 
     def _failed(self, news: News, error: Exception) -> None:
         self._last_error = f"{type(error).__name__}: {error}".splitlines()[0]
-        self._pending.pause(_FIRST_PAUSE_SECONDS * 2**self._failures_in_a_row)
+        self._pending.pause(self._first_pause_seconds * 2**self._failures_in_a_row)
+        if not news.final:
+            return
         self._failures_in_a_row += 1
         self._tries[news.number] = self._tries.get(news.number, 0) + 1
-        if news.final and self._tries[news.number] < _TRIES:
+        if self._tries[news.number] < _TRIES:
             self._pending.add(news.number, final=True)
         else:
             self._leave(news)

@@ -1,7 +1,10 @@
 """What a tracker reads of a trial from the study folder."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+from pydantic import ValidationError
 
 from loratory.objectives.records import CurvePoint, Measurement, TrialRecord
 from loratory.objectives.scores import Prediction, predictions_from_bytes
@@ -54,4 +57,10 @@ class CurveReader:
             text = file.read()
         text = text[: text.rfind(b"\n") + 1]
         self._offset_bytes += len(text)
-        return [CurvePoint.model_validate_json(line) for line in text.splitlines()]
+        return list(_whole_points(text.splitlines()))
+
+
+def _whole_points(lines: Iterable[bytes]) -> Iterator[CurvePoint]:
+    for line in lines:
+        with contextlib.suppress(ValidationError):  # a crash cut it short, and the next line was joined to it
+            yield CurvePoint.model_validate_json(line)

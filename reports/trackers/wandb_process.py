@@ -65,6 +65,7 @@ def _runs(settings: Mapping[str, Any], work: Path) -> OfflineRuns | OnlineRuns:
         StudyFolder(Path(settings["folder"])),
         study_uuid=settings["study_uuid"],
         work=work / "runs",
+        connect_timeout_seconds=settings["connect_timeout_seconds"],
     )
     mode = WandbMode(settings["mode"])
     online = mode is WandbMode.ONLINE or (mode is WandbMode.AUTO and _has_key())

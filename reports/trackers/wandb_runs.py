@@ -1,5 +1,6 @@
 """W&B runs of a study's trials. Runs in the W&B process only, the one place that imports wandb."""
 
+import json
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +23,6 @@ from loratory.reports.trackers.wandb_environment import run_id
 from loratory.spaces.study import StudySpec
 
 MARKER = "wandb"
-_INIT_TIMEOUT_SECONDS = 20.0
 _KEPT_POSITIONS = 64
 
 
@@ -33,7 +33,15 @@ class UnreachableError(RuntimeError):
 class StudyRuns:
     """What all runs of a study share, and how each is begun and ended."""
 
-    def __init__(self, study: StudySpec, folder: StudyFolder, *, study_uuid: str, work: Path) -> None:
+    def __init__(
+        self,
+        study: StudySpec,
+        folder: StudyFolder,
+        *,
+        study_uuid: str,
+        work: Path,
+        connect_timeout_seconds: float,
+    ) -> None:
         """Take a study.
 
         Args:
@@ -41,11 +49,13 @@ class StudyRuns:
             folder: its folder.
             study_uuid: run ids are made of it.
             work: where offline runs stand until they are whole.
+            connect_timeout_seconds: longest wait for the server when a run begins.
         """
         self.study = study
         self.folder = folder
         self._study_uuid = study_uuid
         self._work = work
+        self._connect_timeout_seconds = connect_timeout_seconds
 
     def id(self, number: int) -> str:
         """The id of a trial's run."""
@@ -85,7 +95,7 @@ class StudyRuns:
                 resume="allow" if online else None,
                 reinit="create_new",
                 dir=str(place),
-                settings=_settings(),
+                settings=_settings(self._connect_timeout_seconds),
             )
         except Exception as error:
             if online:
@@ -189,6 +199,7 @@ class OnlineRuns:
         live.send(record)
         path = self._runs.end(live.run, record)
         del self._live[number]
+        _check_uploaded(path)
         self._runs.mark_complete(record, path, self.mode)
 
     def close(self) -> None:
@@ -266,14 +277,22 @@ class _LiveRun:
         write_marker(self._runs.marker_path(record.number), marker)
 
 
-def _settings() -> Any:
+def _check_uploaded(path: Path) -> None:
+    # Where the server refuses rows for good, `finish` says nothing; the run's own log does.
+    log = path / "logs" / "debug-internal.log"
+    fatal = (line for line in log.read_text(errors="replace").splitlines() if '"level":"ERROR+' in line)
+    if (line := next(fatal, None)) is not None:
+        raise UnreachableError(str(json.loads(line).get("msg", line)))
+
+
+def _settings(connect_timeout_seconds: float) -> Any:
     """Settings of every run: the machine and the code of this process are not what trained."""
     import wandb
 
     return wandb.Settings(
         silent=True,
         console="off",
-        init_timeout=_INIT_TIMEOUT_SECONDS,
+        init_timeout=connect_timeout_seconds,
         disable_git=True,
         disable_code=True,
         save_code=False,

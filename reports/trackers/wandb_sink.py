@@ -14,7 +14,7 @@ from loratory.spaces.tracking import WandbMode
 
 _MODULE = "loratory.reports.trackers.wandb_process"
 _START_TIMEOUT_SECONDS = 120.0
-_ANSWER_TIMEOUT_SECONDS = {False: 60.0, True: 180.0}
+_ANSWER_TIMEOUT_SECONDS = {False: 60.0, True: 90.0}
 _LOSSES_ONLINE = 2
 
 
@@ -28,7 +28,15 @@ class WandbSink:
     name = "W&B"
     marker = "wandb"
 
-    def __init__(self, study: StudySpec, folder: StudyFolder, *, study_uuid: str, mode: WandbMode) -> None:
+    def __init__(
+        self,
+        study: StudySpec,
+        folder: StudyFolder,
+        *,
+        study_uuid: str,
+        mode: WandbMode,
+        connect_timeout_seconds: float = 20.0,
+    ) -> None:
         """Take a study; the process starts when the first trial has news.
 
         Args:
@@ -36,12 +44,14 @@ class WandbSink:
             folder: its folder.
             study_uuid: run ids are made of it.
             mode: online, offline, or auto.
+            connect_timeout_seconds: longest wait for the server when a run begins.
         """
         self._study = study
         self._folder = StudyFolder(folder.path.absolute())
         self._shown_path = folder.path
         self._study_uuid = study_uuid
         self._mode = mode
+        self._connect_timeout_seconds = connect_timeout_seconds
         self._child: ChildProcess | None = None
         self._starts = 0
         self._losses = 0
@@ -71,6 +81,11 @@ class WandbSink:
         self._child = None
         shutil.rmtree(self._work_root, ignore_errors=True)
         return [*self._warnings, *self._upload_lines()]
+
+    @property
+    def process_id(self) -> int | None:
+        """The W&B process; None while there is none."""
+        return None if self._child is None else self._child.pid
 
     @property
     def _work_root(self) -> Path:
@@ -113,6 +128,7 @@ class WandbSink:
             "folder": str(self._folder.path),
             "study_uuid": self._study_uuid,
             "mode": self._mode.value,
+            "connect_timeout_seconds": self._connect_timeout_seconds,
         }
 
     def _drop_child(self) -> None:

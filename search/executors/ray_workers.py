@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -18,6 +19,7 @@ from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
 _EXCHANGE_SECONDS = 0.5
+_CONNECT_SECONDS = 5.0
 _DRIVER_ONLY = ("WANDB_API_KEY",)
 
 
@@ -105,12 +107,24 @@ def _connect(address: str | None) -> None:
             # "local": a stale file of a dead cluster must not be joined. Loopback: nobody else is let in.
             ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **options)
             return
+        _check_reachable(address)
         try:
             ray.init(address=address, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise InputError(
                 f"--address {address}: must be a running Ray cluster: {_one_line(error)}"
             ) from error
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise InputError(f"--address {address}: must be a running Ray cluster: {error}") from error
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """A study folder as a driver would leave it: twelve trials of all states, scores, predictions, curves."""
 
+import functools
 import hashlib
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,6 @@ from loratory.objectives.study_folder import (
     ADAPTER_WEIGHTS,
     Manifest,
     StudyFolder,
-    write_atomically,
 )
 from loratory.spaces import StudySpec
 
@@ -62,8 +63,9 @@ SPEC: dict[str, Any] = {
     "evaluation": {"evaluations": 4, "metrics": list(METRICS[1:])},
 }
 
+Row = tuple[int, TrialState, float, float, int, int, Any]
 # number, state, skill (share of words right), learning rate, rank, batch size, modules
-TRIALS: list[tuple[int, TrialState, float, float, int, int, Any]] = [
+TRIALS: list[Row] = [
     (0, TrialState.COMPLETE, 0.30, 1e-4, 8, 16, "all-linear"),
     (1, TrialState.COMPLETE, 0.62, 1e-3, 16, 16, "all-linear"),
     (2, TrialState.PRUNED, 0.10, 2e-5, 4, 32, ["q_proj", "v_proj"]),
@@ -114,19 +116,38 @@ def _texts(skill: float, seed: int) -> tuple[list[str], list[str]]:
     return references, predictions
 
 
-def _scored(path: Path, skill: float, seed: int) -> dict[str, float]:
+@functools.cache
+def _score_files(skill: float, seed: int) -> tuple[dict[str, bytes], dict[str, float]]:
     references, predictions = _texts(skill, seed)
     scores = score_texts(METRICS, predictions, references)
     ids = tuple(f"example-{index:03d}" for index in range(EXAMPLES))
     groups = tuple(f"module-{index // 2}" for index in range(EXAMPLES))
     table = ScoreTable(example_ids=ids, groups=groups, **vars(scores))
     rows = [
-        Prediction(example_id=i, group=g, prompt=f"Describe {NASTY[n % 7]}", reference=r, prediction=p)
+        Prediction(
+            example_id=i,
+            group=g,
+            prompt="\n".join(NASTY[: 7 if n % 9 == 0 else 6]),
+            reference=r,
+            prediction=p,
+        )
         for n, (i, g, r, p) in enumerate(zip(ids, groups, references, predictions, strict=True))
     ]
-    write_atomically(path / "scores.npz", table.to_bytes())
-    write_atomically(path / "predictions.jsonl", predictions_to_bytes(rows))
-    return scores.aggregate
+    files = {"scores.npz": table.to_bytes(), "predictions.jsonl": predictions_to_bytes(rows)}
+    return files, scores.aggregate
+
+
+def _scored(path: Path, skill: float, seed: int) -> dict[str, float]:
+    files, aggregate = _score_files(skill, seed)
+    _write(path, files)
+    return dict(aggregate)
+
+
+def _write(path: Path, files: dict[str, bytes]) -> None:
+    # Not write_atomically: syncing hundreds of files to disk takes longer than the tests.
+    path.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (path / name).write_bytes(data)
 
 
 def _measurements(skill: float, count: int, batch_size: int) -> list[Measurement]:
@@ -177,8 +198,7 @@ def adapter_files() -> dict[str, bytes]:
 
 def _adapter(folder: StudyFolder, number: int) -> AdapterRecord:
     files = adapter_files()
-    for name, data in files.items():
-        write_atomically(folder.adapter(number) / name, data)
+    _write(folder.adapter(number), files)
     weights = files[ADAPTER_WEIGHTS]
     return AdapterRecord(sha256=hashlib.sha256(weights).hexdigest(), size_bytes=len(weights), step=3)
 
@@ -189,7 +209,7 @@ def _error(state: TrialState) -> TrialError | None:
     return TrialError(attempt=2, kind=FailureKind.OOM, message=REASONS[state], traceback="Traceback ...")
 
 
-def write_trial(folder: StudyFolder, row: tuple[int, TrialState, float, float, int, int, Any]) -> TrialRecord:
+def write_trial(folder: StudyFolder, row: Row) -> TrialRecord:
     """One trial with its files."""
     number, state, skill, learning_rate, rank, batch_size, modules = row
     complete = state is TrialState.COMPLETE
@@ -222,7 +242,7 @@ def write_trial(folder: StudyFolder, row: tuple[int, TrialState, float, float, i
         started_at=None if state is TrialState.INFEASIBLE else f"2026-01-02T03:{number:02d}:00+00:00",
         finished_at=None if state is TrialState.RUNNING else f"2026-01-02T03:{number + 1:02d}:30+00:00",
     )
-    folder.write_record(record)
+    _write(folder.trial(number), {"record.json": record.model_dump_json().encode()})
     if evaluations:
         folder.append_curve(number, _curve(skill, evaluations))
     return record
@@ -236,7 +256,7 @@ def write_score(
     record = ScoreRecord(
         study=UUID, key=key, split=split, number=number, metrics=metrics, provenance=Provenance(seed=0)
     )
-    write_atomically(path / "record.json", record.model_dump_json().encode())
+    _write(path, {"record.json": record.model_dump_json().encode()})
 
 
 def write_manifest(folder: StudyFolder, **changes: Any) -> None:
@@ -247,35 +267,42 @@ def write_manifest(folder: StudyFolder, **changes: Any) -> None:
         hashes={"base": "b" * 64, "data": "d" * 64},
         created_at="2026-01-02T03:00:00+00:00",
     )
-    write_atomically(folder.manifest, manifest.to_json().encode())
+    _write(folder.path, {"study.json": manifest.to_json().encode()})
+
+
+def write_study(
+    folder: StudyFolder,
+    rows: Sequence[Row] = TRIALS,
+    *,
+    base: bool = True,
+    test: bool = True,
+    **changes: Any,
+) -> StudyFolder:
+    """A study folder with these trials, and with keys of the study file changed."""
+    write_manifest(folder, **changes)
+    for row in rows:
+        write_trial(folder, row)
+    if base:
+        write_score(folder, folder.base, key="base", split="select", skill=0.02, number=None)
+    if test:
+        write_score(folder, folder.test / "base", key="test/base", split="test", skill=0.03, number=None)
+        write_score(folder, folder.test / "winner", key="test/winner", split="test", skill=0.7, number=7)
+    return folder
 
 
 @pytest.fixture
 def make_study(tmp_path: Path) -> Callable[..., StudyFolder]:
     """Writes a study folder: `make_study(rows, base=True, test=True, **changes of the study file)`."""
+    return functools.partial(write_study, StudyFolder(tmp_path / "docstrings"))
 
-    def make(
-        rows: list[tuple[int, TrialState, float, float, int, int, Any]] = TRIALS,
-        *,
-        base: bool = True,
-        test: bool = True,
-        **changes: Any,
-    ) -> StudyFolder:
-        folder = StudyFolder(tmp_path / "docstrings")
-        write_manifest(folder, **changes)
-        for row in rows:
-            write_trial(folder, row)
-        if base:
-            write_score(folder, folder.base, key="base", split="select", skill=0.02, number=None)
-        if test:
-            write_score(folder, folder.test / "base", key="test/base", split="test", skill=0.03, number=None)
-            write_score(folder, folder.test / "winner", key="test/winner", split="test", skill=0.7, number=7)
-        return folder
 
-    return make
+@pytest.fixture(scope="session")
+def pristine_study(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+    """The whole study of twelve trials; read only."""
+    return write_study(StudyFolder(tmp_path_factory.mktemp("pristine") / "docstrings"))
 
 
 @pytest.fixture
-def study(make_study: Callable[..., StudyFolder]) -> StudyFolder:
-    """The whole study of twelve trials."""
-    return make_study()
+def study(pristine_study: StudyFolder, tmp_path: Path) -> StudyFolder:
+    """A copy of the whole study."""
+    return StudyFolder(shutil.copytree(pristine_study.path, tmp_path / "docstrings"))

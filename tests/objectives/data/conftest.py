@@ -2,9 +2,10 @@ import json
 from pathlib import Path
 
 import pytest
-from loratory.spaces.study import StudySpec
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
+
+from loratory.spaces.study import StudySpec
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -70,7 +71,7 @@ def alpaca_rows():
             row = {
                 "instruction": f"Please {verb} the {topic} number {n}.",
                 "input": "",
-                "output": f"The {topic} {n} was easy to {verb}, took {n * 7 % 13} days, and cost {n * n} coins.",
+                "output": f"The {topic} {n} was easy to {verb}, took {n % 13} days, and cost {n * n} coins.",
             }
             made.append({**row, "group": f"g{n % groups}"} if groups else row)
         return made

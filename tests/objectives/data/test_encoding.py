@@ -1,12 +1,13 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
 from loratory.objectives.data.encoding import Encoder
 from loratory.objectives.data.rendering import choose_renderer
 from loratory.objectives.data.rows import Ledger, Part, RawRow, Role, Row, Turn
 from loratory.spaces.errors import InputError
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 
 def _row(prompt, answer, role=Role.USER):

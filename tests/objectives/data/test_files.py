@@ -4,6 +4,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from loratory.objectives.data.files import read_file
 from loratory.spaces.errors import InputError
 

@@ -1,4 +1,5 @@
 import pytest
+
 from loratory.objectives.data.formats import parse_rows
 from loratory.objectives.data.rows import RawRow, Role
 from loratory.spaces.data import DataFormat, DataSpec

@@ -2,6 +2,7 @@ import json
 
 import datasets
 import pytest
+
 from loratory.objectives.data.hub import read_hub
 from loratory.objectives.data.rows import Part
 from loratory.spaces.data import DataSpec

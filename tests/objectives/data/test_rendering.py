@@ -1,4 +1,5 @@
 import pytest
+
 from loratory.objectives.data.rendering import ChatTemplate, Rendered, RenderError, choose_renderer
 from loratory.objectives.data.rows import RawRow, Role, Row, Turn
 from loratory.spaces.errors import InputError
@@ -113,5 +114,5 @@ def test_rows_that_a_template_refuses_or_changes(make_tokenizer, template, turns
     "template", ["{{ raise_exception('no') }}", "constant", "{{ messages[0].content }}", "{% if %}"]
 )
 def test_a_template_that_cannot_be_used(make_tokenizer, template):
-    with pytest.raises(InputError, match="chat template .*; set data.prompt_template"):
+    with pytest.raises(InputError, match=r"chat template .*; set data\.prompt_template"):
         choose_renderer(make_tokenizer(template), None)

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from loratory.objectives.data.rows import Ledger, Part, RawRow, Role, Row, Turn
 from loratory.objectives.data.screening import encoding_problem, screen
 
@@ -10,7 +11,7 @@ from loratory.objectives.data.screening import encoding_problem, screen
     [
         ("plain", None),
         ("tab\tnew\r\nline\fpage", None),
-        ("Çà et là, Ângela, SÃO, naïve café – “quoted” 日本語 😀 ﷽", None),
+        ("« Çà et là\xa0», Ângela, SÃO, naïve café – “quoted” 日本語 😀 ﷽", None),
         ("a\ufffdb", "holds replacement character U+FFFD at character 1"),
         ("\ud83d alone", "holds half a surrogate pair U+D83D at character 0"),
         ("a\x00", "holds control character U+0000 at character 1"),
@@ -25,13 +26,13 @@ def test_wrong_encodings_are_told_from_sound_text(text, problem):
     assert encoding_problem(text) == problem
 
 
-@pytest.mark.parametrize("text", ["é", "ñ", "ü", "–", "“q", "’s", "€", "中文", "😀"])
+@pytest.mark.parametrize("text", ["é", "ñ", "ü", "–", "“q", "’s", "€", "😀"])
 def test_utf8_read_as_windows_1252_is_found(text):
     try:
         broken = text.encode().decode("cp1252")
     except UnicodeDecodeError:
         broken = text.encode().decode("latin-1")
-    assert encoding_problem(f"x {broken} y") is not None or text == "中文"
+    assert encoding_problem(f"x {broken} y") is not None
 
 
 def test_removed_rows_keep_reason_place_and_content():

@@ -14,7 +14,21 @@ from loratory.objectives.qlora.reference import resolve_base
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import TrialSpec
 
-WORDS = "red green blue one two three four cat dog bird fish stone river hill moon star".split()
+WORDS = [
+    "red",
+    "green",
+    "blue",
+    "one",
+    "two",
+    "three",
+    "four",
+    "cat",
+    "dog",
+    "bird",
+    "fish",
+    "stone",
+    "river",
+]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -81,7 +95,7 @@ def make_examples(tokenizer):
         for index in range(count):
             words = draw.choices(WORDS, k=draw.randint(1, 12))
             prompt = "say " + " ".join(words) + ":"
-            answer = ("even" if len(words) % 2 == 0 else "odd") if labels else " ".join(words[:3])
+            answer = ("E" if len(words) % 2 == 0 else "O") if labels else " ".join(words[:3])
             examples.append(
                 Example(
                     example_id=f"{seed}-{index}",
@@ -119,8 +133,8 @@ def make_study(base_folder):
                 "metric": "loss",
                 "training": {key: value for key, value in fixed.items() if key not in space},
                 "model": {"base": str(base_folder()), "micro_batch_size": 4} | (model or {}),
-                "data": {"train": "unused.jsonl"} | (data or {}),
-                "evaluation": {"evaluations": 3, "dev_examples": 6, "max_new_tokens": 6, "metrics": []}
+                "data": {"train": "unused.jsonl", "max_length": 200} | (data or {}),
+                "evaluation": {"evaluations": 3, "dev_examples": 6, "max_new_tokens": 6, "metrics": ["loss"]}
                 | (evaluation or {}),
                 **changes,
             }

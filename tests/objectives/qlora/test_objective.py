@@ -221,9 +221,10 @@ def test_base_is_unchanged_to_the_bit(study, make_objective, make_trial, drive):
 
 
 @pytest.fixture(scope="module")
-def contrary(data, make_examples):
+def contrary(data, tokenizer):
     """Splits whose dev answers are unlike those in train: the loss on dev soon rises."""
-    return replace(data, dev=make_examples(6, 50, labels=True))
+    answer = (*tokenizer("QZXJVKWUQZ")["input_ids"], tokenizer.eos_token_id)
+    return replace(data, dev=tuple(replace(example, answer_ids=answer) for example in data.dev))
 
 
 def test_best_adapter_is_kept_and_not_the_last(contrary, make_study, make_objective, make_trial, drive):

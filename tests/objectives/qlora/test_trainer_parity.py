@@ -86,7 +86,7 @@ def test_same_curve_as_trainer_with_peft(make_study, make_trial, make_examples, 
     losses, norms = trainer_losses(peft_model, ordered, tmp_path, trial.training)
 
     assert len(losses) == STEPS
-    assert losses[-1] < 0.6 * losses[0]
+    assert losses[-1] < 0.7 * losses[0]
     assert [point.loss for point in points] == pytest.approx(losses, rel=2e-3)
     assert [point.grad_norm for point in points] == pytest.approx(norms, rel=2e-2)
     assert [point.loss for point in points][:5] == pytest.approx(losses[:5], rel=1e-5)

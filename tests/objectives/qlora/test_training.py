@@ -102,8 +102,7 @@ def test_gradient_checkpointing_changes_no_gradient(base, slot, data, make_study
     model = make_study(model={"gradient_checkpointing": True}).model
     saving = load_base(model, resolve_base(model))
     recomputed = []
-    layer = saving.model.model.layers[0]
-    layer.register_forward_hook(lambda *_: recomputed.append(1))
+    saving.model.model.layers[0].mlp.register_forward_pre_hook(lambda *_: recomputed.append(1))
     loss, gradients = gradients_of_first_step(saving, slot(on=saving), data.train)
     assert len(recomputed) == 2 * 2  # two passes, each run again in its backward
     expected = gradients_of_first_step(base, slot(), data.train)
@@ -143,7 +142,7 @@ def test_fp16_leaves_out_overflowing_steps_and_gives_up_in_the_end(make_study, m
 
     study = make_study(model={"compute_dtype": "fp16"})
     half = load_base(study.model, resolve_base(study.model))
-    trial = make_trial(study)
+    trial = make_trial(study, epochs=20.0)
     adapter = new_adapter(half, name="slot_0", training=trial.training, targets=("q_proj",), seed=1)
     plan = Plan(training=trial.training, seed=1, train_examples=len(data.train), evaluations=1)
     made = open_slot(half, trial, plan=plan, adapter=adapter, micro_batch_size=8)

@@ -1,10 +1,16 @@
+import gzip
 import json
+import re
 import struct
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+
 from loratory.objectives.events import Progressed, Reported
 from loratory.objectives.records import (
     AdapterRecord,
@@ -97,7 +103,9 @@ class Driver:
             )
         )
         if complete:
-            write_atomically(self.folder.trial(number) / "predictions.jsonl", predictions_to_bytes(PREDICTIONS))
+            write_atomically(
+                self.folder.trial(number) / "predictions.jsonl", predictions_to_bytes(PREDICTIONS)
+            )
         if tracker is not None:
             tracker.finished(self.records[number])
 
@@ -236,6 +244,130 @@ def offline_runs(folder: StudyFolder) -> Any:
     return read
 
 
+class WandbServer:
+    """As much of a W&B server as a run needs: it keeps the rows and summaries that it is sent.
+
+    `refuse` makes it answer rows with 403, as a server does that will never take them.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[int, Any]] = {}
+        self.summaries: dict[str, dict[str, Any]] = {}
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.uploads: dict[str, bytes] = {}
+        self.exit_codes: dict[str, int] = {}
+        self.refuse = False
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+
+    def history(self, run_id: str) -> list[Any]:
+        rows = self.rows.get(run_id, {})
+        assert sorted(rows) == list(range(len(rows)))
+        return [rows[i] for i in sorted(rows)]
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    def _handler(server: "WandbServer") -> type[BaseHTTPRequestHandler]:  # noqa: N805
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                self._reply({})
+
+            def do_PUT(self) -> None:
+                server.uploads[self.path] = self._body()
+                self._reply({})
+
+            def do_POST(self) -> None:
+                body = json.loads(self._body())
+                if self.path == "/graphql":
+                    operation = re.search(r"(?:query|mutation)\s+(\w+)", body["query"])
+                    name = operation[1] if operation else ""
+                    answer = server._answer(name, body.get("variables", {}))
+                    self._reply(
+                        {"data": answer} if answer is not None else {"errors": [{"message": f"no {name}"}]}
+                    )
+                elif server.refuse:
+                    self._reply({"error": "refused"}, 403)
+                else:
+                    server._take(self.path.split("/")[-2], body)
+                    self._reply({})
+
+            def _body(self) -> bytes:
+                data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                return gzip.decompress(data) if self.headers.get("Content-Encoding") == "gzip" else data
+
+            def _reply(self, answer: Any, status: int = 200) -> None:
+                data = json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+        return Handler
+
+    def _take(self, run_id: str, body: dict[str, Any]) -> None:
+        for name, chunk in (body.get("files") or {}).items():
+            if name == "wandb-history.jsonl":
+                for index, line in enumerate(chunk["content"]):
+                    self.rows.setdefault(run_id, {})[chunk["offset"] + index] = json.loads(line)
+            elif name == "wandb-summary.json":
+                self.summaries.setdefault(run_id, {}).update(json.loads(chunk["content"][-1]))
+        if body.get("complete"):
+            self.exit_codes[run_id] = body["exitcode"]
+
+    def _answer(self, operation: str, variables: dict[str, Any]) -> Any:
+        entity = {"id": "1", "name": "me"}
+        project = {"id": "1", "name": "loratory", "entity": entity}
+        match operation:
+            case "UpsertBucket":
+                name, new = variables["name"], variables["name"] not in self.runs
+                self.runs.setdefault(name, {}).update({k: v for k, v in variables.items() if v is not None})
+                bucket = {"id": name, "name": name, "displayName": name, "config": "{}", "project": project}
+                return {"upsertBucket": {"bucket": bucket, "inserted": new}}
+            case "RunResumeStatus":
+                name = variables["name"]
+                bucket = self._resume_status(name) if name in self.runs else None
+                return {"model": {"id": "1", "name": "loratory", "entity": entity, "bucket": bucket}}
+            case "CreateRunFiles":
+                files = [{"name": f, "uploadUrl": f"{self.url}/upload/{f}"} for f in variables["files"]]
+                return {"createRunFiles": {"runID": variables["run"], "uploadHeaders": [], "files": files}}
+            case "Viewer":
+                return {"viewer": {"id": "1", "username": "me", "entity": "me", "flags": "{}"}}
+        return None
+
+    def _resume_status(self, run_id: str) -> dict[str, Any]:
+        rows = self.history(run_id)
+        return {
+            "id": run_id,
+            "name": run_id,
+            "historyLineCount": len(rows),
+            "eventsLineCount": 0,
+            "logLineCount": 0,
+            "historyTail": json.dumps([json.dumps(row) for row in rows[-1:]]),
+            "eventsTail": "[]",
+            "summaryMetrics": json.dumps(self.summaries.get(run_id, {})),
+            "config": self.runs[run_id].get("config", "{}"),
+            "tags": [],
+            "wandbConfig": "{}",
+        }
+
+
+@pytest.fixture
+def wandb_server(clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    """A stand-in for a W&B server on the loopback, and a key for it in the environment."""
+    server = WandbServer()
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def study_uuid() -> str:
     return UUID
@@ -249,5 +381,3 @@ def study_with() -> Any:
 @pytest.fixture
 def expected_predictions() -> tuple[Prediction, ...]:
     return PREDICTIONS
-
-

@@ -1,0 +1,98 @@
+"""The quickstart's data: functions of the standard library, each with the first sentence of its docstring.
+
+Nothing is cleaned: copies, signatures for sentences, sentences cut short and functions longer than the model can
+read are left in, as data has them. The rows depend on the running interpreter's version, the split of a module
+(see `loratory.objectives.quickstart.stdlib.split_of`) does not.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from loratory.objectives.quickstart.functions import described_functions, read_source
+from loratory.objectives.quickstart.stdlib import Split, split_of, stdlib_modules
+
+# It stands in every example and costs its tokens in each.
+INSTRUCTION = "Describe this function."
+
+# On a CPU time goes with length, so most of the rows are short (about 220 tokens of the quickstart's base at most):
+# of the third that is longer, one in ten is kept, for the cleaning to deal with.
+SHORT_CHARACTERS = 400
+LONG_KEPT_ONE_IN = 10
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One row; ``group`` is the dotted name of the function's module."""
+
+    instruction: str
+    input: str
+    output: str
+    group: str
+
+
+@dataclass(frozen=True)
+class PairFiles:
+    """The three files of JSON lines, and the number of rows in each."""
+
+    train: Path
+    eval: Path
+    test: Path
+    counts: Mapping[Split, int]
+
+
+def write_pairs(
+    folder: Path, *, train_examples: int | None, eval_examples: int | None = 300, test_examples: int | None = 200
+) -> PairFiles:
+    """Write train.jsonl, eval.jsonl and test.jsonl into the folder; the same interpreter writes the same bytes.
+
+    Args:
+        folder: Made where it is missing; files of these names in it are replaced.
+        train_examples: The most rows of train; None for all, over-long ones too.
+        eval_examples: The most rows of eval; None for all.
+        test_examples: The most rows of test; None for all.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    limits = {Split.TRAIN: train_examples, Split.EVAL: eval_examples, Split.TEST: test_examples}
+    pairs = list(gather_pairs())
+    counts = {}
+    for split, limit in limits.items():
+        of_split = [pair for pair in pairs if split_of(pair.group) is split]
+        chosen = choose_pairs(of_split, limit=limit)
+        rows = [json.dumps(asdict(pair), ensure_ascii=False) + "\n" for pair in chosen]
+        (folder / f"{split}.jsonl").write_text("".join(rows), encoding="utf-8")
+        counts[split] = len(rows)
+    train, eval_, test = (folder / f"{split}.jsonl" for split in limits)
+    return PairFiles(train=train, eval=eval_, test=test, counts=counts)
+
+
+def gather_pairs(library: Path | None = None) -> Iterator[Pair]:
+    """Yield every pair of a standard library (the running interpreter's) by module and line."""
+    for module in stdlib_modules(library):
+        for function in described_functions(read_source(module.path) or ""):
+            yield Pair(
+                instruction=INSTRUCTION, input=function.source, output=function.sentence, group=module.name
+            )
+
+
+def choose_pairs(pairs: list[Pair], *, limit: int | None) -> list[Pair]:
+    """Return the pairs in an order without pattern; with a limit, the first so many, mostly short ones.
+
+    Order and choice come from a hash of what a pair says, not of where it was found. So copies stay together,
+    and a choice of a few hundred rows has its share of them.
+    """
+    ordered = sorted(pairs, key=lambda pair: (_point(pair), pair.group))
+    if limit is None:
+        return ordered
+    return [pair for pair in ordered if _is_short(pair) or _point(pair) % LONG_KEPT_ONE_IN == 0][:limit]
+
+
+def _is_short(pair: Pair) -> bool:
+    return len(pair.input) + len(pair.output) <= SHORT_CHARACTERS
+
+
+def _point(pair: Pair) -> int:
+    content = f"{pair.input}\0{pair.output}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest())

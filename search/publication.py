@@ -1,0 +1,88 @@
+"""`loratory publish`: stage, show, upload, verify."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+from loratory.objectives.events import Split
+from loratory.objectives.objective import objective_kind
+from loratory.objectives.study_folder import StudyFolder
+from loratory.reports.publishing import CARD, PUBLISHED, push, stage
+from loratory.reports.verification import compare_scores, read_card_metrics
+from loratory.spaces.errors import InputError, LoratoryError
+
+
+def publish_adapter(
+    folder: StudyFolder,
+    console: Console,
+    *,
+    repo: str,
+    trial: int | None = None,
+    base_id: str | None = None,
+    upload: bool = False,
+    verify: bool = False,
+) -> None:
+    """Stage a trial's adapter, show it, and upload and verify it where asked to.
+
+    Args:
+        folder: the study folder.
+        console: where the lines go.
+        repo: `owner/name` on the Hub.
+        trial: number of a COMPLETE trial; null takes the best.
+        base_id: Hub id of the base, where the study names a folder.
+        upload: send what is staged to the Hub, in one commit.
+        verify: score again what was uploaded, or else what is staged, and compare with its card.
+
+    Raises:
+        InputError: nothing to publish, or something that must not be published.
+        LoratoryError: the Hub failed, or the scores are not those of the card.
+    """
+    staged = stage(folder, trial=trial, repo_id=repo, base_id=base_id)
+    for line in staged.lines():
+        _say(console, line)
+    if upload:
+        _say(console, f"uploaded: {push(staged)}")
+    else:
+        _say(console, "nothing was uploaded; the same command with --push uploads these files")
+    if verify and upload:
+        with TemporaryDirectory() as copy:
+            verify_scores(folder, _download(repo, Path(copy)), console)
+    elif verify:
+        verify_scores(folder, staged.path, console)
+
+
+def verify_scores(folder: StudyFolder, adapter: Path, console: Console) -> None:
+    """Score an adapter on eval.select by plain PEFT, and compare with the card beside it.
+
+    Raises:
+        LoratoryError: a score differs from the card's.
+    """
+    from loratory.objectives.qlora.verification import score_adapter
+
+    manifest = folder.read_manifest()
+    stated = read_card_metrics(adapter / CARD)
+    prepared = objective_kind(manifest.spec.objective).prepare(manifest.spec)
+    if prepared.hashes != manifest.hashes:
+        raise InputError(
+            f"{folder.path}: base and data must be what the study was scored on (hashes {manifest.hashes}), "
+            f"are {prepared.hashes}; restore them"
+        )
+    measured = score_adapter(manifest.spec, prepared, adapter, Split.SELECT).aggregate
+    differences = compare_scores(stated, measured)
+    if differences:
+        raise LoratoryError("the adapter does not score what its card says: " + "; ".join(differences))
+    scores = ", ".join(f"{name} {measured[name]:.4g}" for name in stated)
+    _say(console, f"verified on eval.select: {scores}")
+
+
+def _download(repo: str, folder: Path) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    for name in PUBLISHED:
+        hf_hub_download(repo, name, local_dir=folder)
+    return folder
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

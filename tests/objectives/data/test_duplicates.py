@@ -1,0 +1,93 @@
+import pytest
+
+from loratory.objectives.data.duplicates import clean_train, without_exact_duplicates
+from loratory.objectives.data.encoding import Encoded
+from loratory.objectives.data.rows import Ledger, Part, RawRow, Role, Row, Turn
+from loratory.spaces.data import CleaningSpec
+
+LONG = " ".join(f"word{n}" for n in range(100))
+CHANGED = LONG.replace("word99", "other")
+
+
+def _example(number, prompt, answer="yes", instruction=None, file="train.jsonl"):
+    turns = [Turn(Role.USER, instruction)] if instruction else []
+    turns.append(Turn(Role.INPUT if instruction else Role.USER, prompt))
+    raw = RawRow(file=file, number=number, fields={"p": prompt, "a": answer})
+    row = Row(raw=raw, turns=tuple(turns), answer=answer, group=None)
+    return Encoded(row=row, prompt=prompt, reference=answer, prompt_ids=(1,), answer_ids=(2,))
+
+
+def _numbers(examples):
+    return [example.row.raw.number for example in examples]
+
+
+def _removed(ledger):
+    return [(entry["row"], entry["reason"], entry["detail"]) for entry in ledger.entries]
+
+
+def _clean(train, held_out=(), **cleaning):
+    ledger = Ledger()
+    kept = clean_train(
+        train, [(Part.EVAL, e) for e in held_out], cleaning=CleaningSpec(**cleaning), ledger=ledger
+    )
+    assert len(kept) + len(ledger.entries) == len(train)
+    return _numbers(kept), _removed(ledger)
+
+
+def test_exact_duplicates_fold_unicode_and_spaces_but_not_case():
+    texts = ["a  café", "a cafe\u0301\n", "A café", "a café"]
+    ledger = Ledger()
+    examples = [_example(n, text) for n, text in enumerate(texts, 1)] + [_example(5, "a café", answer="no")]
+    assert _numbers(without_exact_duplicates(examples, Part.TEST, ledger)) == [1, 3, 5]
+    assert _removed(ledger) == [
+        (2, "exact_duplicate", "repeats train.jsonl, row 1"),
+        (4, "exact_duplicate", "repeats train.jsonl, row 1"),
+    ]
+
+
+def test_near_duplicates_name_the_row_and_the_true_similarity():
+    train = [_example(1, LONG), _example(2, "something else altogether here now"), _example(3, CHANGED)]
+    # 101 words with the answer, 97 shingles; the changed word is in two of them.
+    kept, removed = _clean(train)
+    assert kept == [1, 2]
+    assert removed == [(3, "near_duplicate", f"Jaccard similarity {95 / 99:.3f} to train.jsonl, row 1")]
+
+
+@pytest.mark.parametrize(("threshold", "kept"), [(95 / 99, [1]), (95 / 99 + 1e-9, [1, 2]), (None, [1, 2])])
+def test_the_threshold_is_kept_to_the_digit(threshold, kept):
+    assert _clean([_example(1, LONG), _example(2, CHANGED)], near_duplicate_threshold=threshold)[0] == kept
+
+
+def test_what_stands_in_eval_leaves_train():
+    held_out = [_example(8, LONG, file="eval.jsonl"), _example(9, "a short one", file="eval.jsonl")]
+    train = [_example(1, CHANGED), _example(2, "a  short one"), _example(3, "a short one", answer="no")]
+    kept, removed = _clean(train, held_out)
+    assert kept == [3]
+    assert removed == [
+        (2, "leaked", "stands in eval (eval.jsonl, row 9)"),
+        (1, "leaked", f"Jaccard similarity {95 / 99:.3f} to eval (eval.jsonl, row 8)"),
+    ]
+    assert _clean(train, held_out, leaked=False)[0] == [1, 2, 3]
+    assert _clean(train, held_out, near_duplicate_threshold=None)[0] == [1, 3]
+
+
+def test_rules_can_be_turned_off():
+    train = [_example(1, "same thing"), _example(2, "same thing")]
+    assert _clean(train, exact_duplicates=False, near_duplicate_threshold=None)[0] == [1, 2]
+    assert _clean(train)[1][0][1] == "exact_duplicate"
+
+
+def test_an_instruction_that_many_rows_share_does_not_make_them_alike():
+    inputs = [f"item {n} of the list number {n * 31}" for n in range(30)]
+    shared = [_example(n, text, instruction=LONG) for n, text in enumerate(inputs)]
+    assert _clean(shared)[0] == list(range(30))
+    # Where fewer rows share it, it is part of what they say.
+    assert len(_clean(shared[:3], near_duplicate_threshold=0.8)[0]) == 1
+
+
+def test_chinese_rows():
+    text = "今天天气很好我们一起去公园散步然后在湖边喝茶聊天直到太阳下山才慢慢走回家里吃晚饭看书"
+    train = [_example(1, text, "好"), _example(2, text[:-1] + "报", "好"), _example(3, text[::-1], "好")]
+    kept, removed = _clean(train, near_duplicate_threshold=0.8)
+    assert kept == [1, 3]
+    assert removed[0][1] == "near_duplicate"

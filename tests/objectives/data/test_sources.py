@@ -1,0 +1,25 @@
+import pytest
+
+from loratory.objectives.data.rows import Part
+from loratory.objectives.data.sources import read_sources
+from loratory.spaces.data import DataSpec
+from loratory.spaces.errors import InputError
+
+
+def test_each_part_has_its_file(write_jsonl):
+    train, test = write_jsonl([{"a": "1"}], "a.jsonl"), write_jsonl([{"a": "2"}], "b.jsonl")
+    read = read_sources(DataSpec(train=train, test=test))
+    assert {part: rows[0].fields["a"] for part, rows in read.items()} == {Part.TRAIN: "1", Part.TEST: "2"}
+    assert read[Part.TEST][0].place == f"{test}, row 1"
+
+
+def test_an_unknown_builtin():
+    with pytest.raises(
+        InputError, match="the only builtin data is builtin:quickstart, got builtin:slowstart"
+    ):
+        read_sources(DataSpec(train="builtin:slowstart"))
+
+
+def test_a_missing_file_is_not_taken_for_a_hub_id():
+    with pytest.raises(InputError, match=r"data/nowhere\.jsonl: no such file"):
+        read_sources(DataSpec(train="data/nowhere.jsonl"))

@@ -1,0 +1,90 @@
+import json
+import pickle
+
+import pytest
+
+from loratory.objectives.events import Finished, Ready, Score, Scored, Split, Start
+from loratory.objectives.objective import objective_kind
+from loratory.objectives.qlora.kind import QLORA, build, prepare
+from loratory.spaces.errors import InputError, LoratoryError
+from loratory.spaces.study import ObjectiveName
+from loratory.spaces.trial import resolve_trial
+
+COLOURS = ["red", "green", "blue", "stone", "river", "hill"]
+
+
+@pytest.fixture
+def real_study(make_study, tmp_path):
+    """A study that reads its data from a file."""
+
+    def make(**changes):
+        rows = [
+            {"instruction": f"Name colour {n} after {n % 7}.", "input": "", "output": f"{COLOURS[n % 6]} {n}"}
+            for n in range(60)
+        ]
+        path = tmp_path / "train.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        data = {"train": str(path), "eval_fraction": 0.4, "cleaning": {"near_duplicate_threshold": None}}
+        evaluation = {"dev_examples": 8, "metrics": ["rougeL"], "max_new_tokens": 16}
+        return make_study(metric="rougeL", data=data, evaluation=evaluation, **changes)
+
+    return make
+
+
+def test_registry_finds_it():
+    assert objective_kind(ObjectiveName.QLORA) is QLORA
+
+
+def test_prepared_travels_to_a_worker_and_a_trial_runs_there(real_study, drive):
+    study = real_study()
+    prepared = prepare(study)
+    assert set(prepared.hashes) == {"data", "base"}
+    assert prepared.has_base
+    assert not prepared.has_test
+    assert prepared.summary
+    assert "examples.json" in prepared.files
+    objective = build(study, pickle.loads(pickle.dumps(prepared)))
+    trial = resolve_trial(study, number=0, attempt=1, sampled={"weight_decay": 0.1})
+    events = drive(objective, trial)
+    assert isinstance(events[0], Ready)
+    assert events[0].hashes["base"] == prepared.hashes["base"]
+    assert isinstance(events[-1], Finished)
+
+
+def test_base_is_scored_before_any_trial(real_study):
+    study = real_study()
+    objective = build(study, prepare(study))
+    events = objective.advance([Score(key="base", split=Split.SELECT)])
+    assert [type(event) for event in events] == [Ready, Scored]
+    assert set(events[1].scores.aggregate) == {"loss", "rougeL"}
+    assert isinstance(Start, type)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"model": {"base": "./no/such/base"}}, r"model\.base"),
+        ({"training": {"target_modules": ["c_attn"]}}, "c_attn"),
+        ({"training": {"rank": 1000}}, "rank"),
+    ],
+)
+def test_bad_input_is_refused_before_the_data_is_read(make_study, changes, rule):
+    with pytest.raises(InputError, match=rule):
+        prepare(make_study(**changes))
+
+
+def test_data_that_is_not_there_is_refused(make_study):
+    with pytest.raises(InputError, match=r"unused\.jsonl"):
+        prepare(make_study())
+
+
+def test_worker_with_another_base_is_refused(real_study, tmp_path, base_folder):
+    import shutil
+
+    folder = tmp_path / "base"
+    shutil.copytree(base_folder(), folder)
+    study = real_study(model={"base": str(folder)})
+    prepared = prepare(study)
+    (folder / "generation_config.json").write_text("{}")
+    with pytest.raises(LoratoryError, match="same on every machine"):
+        build(study, prepared)

@@ -1,0 +1,30 @@
+import pytest
+
+from loratory.reports.markdown import escaped, fenced, table
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a|b\nc", r"a\|b c"),
+        ("<script>", r"\<script\>"),
+        ("learning_rate", "learning_rate"),
+        ("_emphasis_", r"\_emphasis\_"),
+        ("[x](http://y)", r"\[x\](http://y)"),
+        ("AT&T;", "AT&amp;T;"),
+    ],
+)
+def test_foreign_text_shows_as_it_is(text: str, shown: str) -> None:
+    assert escaped(text) == shown
+
+
+def test_fence_is_longer_than_any_inside() -> None:
+    assert fenced("````\nx").startswith("`````text\n")
+    assert fenced("x") == "```text\nx\n```"
+
+
+def test_table_keeps_its_columns_whatever_the_cells_hold() -> None:
+    lines = table(["a", "b"], [["x|y", "1"], ["two\nlines", "2"]], text_columns=1).splitlines()
+    assert lines[1] == "| :-- | --: |"
+    assert len(lines) == 4
+    assert all(line.replace(r"\|", "").count("|") == 3 for line in lines)

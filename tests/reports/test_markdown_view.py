@@ -1,0 +1,23 @@
+from collections.abc import Callable
+
+from loratory.objectives.study_folder import StudyFolder
+from loratory.reports.comparison import compare
+from loratory.reports.markdown_view import markdown_report
+
+
+def test_says_the_answer_first(study: StudyFolder) -> None:
+    head = markdown_report(compare(study)).partition("##")[0]
+    assert "**Trial 7 is best**: ROUGE-L 0.7747" in head
+    assert "- learning_rate: 0.0015" in head
+    assert "`trials/0007/adapter`" in head
+    assert "provisional" in head
+
+
+def test_failures_stand_in_one_row(study: StudyFolder) -> None:
+    text = markdown_report(compare(study))
+    (row,) = [line for line in text.splitlines() if "out of memory" in line]
+    assert row.startswith(r"| 4 | failed | CUDA out of memory \| 20 GiB =HYPERLINK")
+
+
+def test_study_without_results_says_so(make_study: Callable[..., StudyFolder]) -> None:
+    assert "No trial is ranked" in markdown_report(compare(make_study([], base=False, test=False)))

@@ -1,0 +1,50 @@
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from loratory.objectives.study_folder import StudyFolder
+from loratory.reports.comparison import compare
+from loratory.reports.table import ranking_rows, ranking_table
+
+
+def printed(study: StudyFolder, width: int = 100, limit: int | None = 20) -> str:
+    console = Console(width=width, force_terminal=False)
+    with console.capture() as capture:
+        console.print(ranking_table(compare(study), limit=limit))
+    return capture.get()
+
+
+def test_rows_are_ranked_trials_then_the_others(study: StudyFolder) -> None:
+    rows = ranking_rows(compare(study))
+    assert [row.number for row in rows] == ["7", "10", "1", "3", "5", "9", "0", "2", "4", "6", "8", "11"]
+    assert rows[0].value == "0.7747"
+    assert rows[7].place == "pruned"
+    assert rows[7].value == "–"
+
+
+def test_prints_base_median_and_best(study: StudyFolder) -> None:
+    text = printed(study)
+    for part in ("untuned base", "trial 3 (median)", "trial 7 (best)", "7 complete, 1 running, 2 pruned"):
+        assert part in text
+    assert "trial 8: needs 92 GiB" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_fits_the_terminal(study: StudyFolder, width: int) -> None:
+    assert max(len(line) for line in printed(study, width).splitlines()) <= width
+
+
+def test_limit_says_how_many_are_hidden(study: StudyFolder) -> None:
+    assert "7 more in trials.csv" in printed(study, limit=3) or "6 more" in printed(study, limit=3)
+
+
+def test_brackets_in_a_reason_are_no_style(make_study: Callable[..., StudyFolder]) -> None:
+    folder = make_study()
+    record = folder.read_records()[4]
+    folder.write_record(record.model_copy(update={"reason": "[red]bad[/red] [/]"}))
+    assert "[red]bad[/red] [/]" in printed(folder)
+
+
+def test_study_without_results_prints(make_study: Callable[..., StudyFolder]) -> None:
+    assert "no trial yet" in printed(make_study([], base=False, test=False))

@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+
+from loratory.objectives.study_folder import StudyFolder
+from loratory.reports.comparison import compare
+from loratory.reports.publishing import stage
+from loratory.reports.verification import compare_scores, read_card_metrics
+from loratory.spaces import InputError
+
+
+def test_card_reads_back_what_was_recorded(study: StudyFolder) -> None:
+    report = compare(study)
+    card = stage(study, trial=None, repo_id="me/x").path / "README.md"
+    assert read_card_metrics(card) == report.ranking[0].metrics
+    assert read_card_metrics(card, split="test") == report.test[1].metrics
+    assert compare_scores(read_card_metrics(card), dict(report.ranking[0].metrics)) == []
+
+
+def test_card_survives_other_line_endings(study: StudyFolder) -> None:
+    card = stage(study, trial=None, repo_id="me/x").path / "README.md"
+    stated = read_card_metrics(card)
+    card.write_bytes(card.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_card_metrics(card) == stated
+
+
+def test_differences_are_named() -> None:
+    stated = {"rougeL": 0.5, "bleu": 30.0, "chrf": 50.0}
+    lines = compare_scores(stated, {"rougeL": 0.51, "bleu": 30.00001})
+    assert lines == [
+        "rougeL: the card states 0.5, measured 0.51",
+        "chrf: the card states 50, it was not measured",
+    ]
+    assert compare_scores(stated, {"rougeL": 0.51, "bleu": 30.0, "chrf": 50.0}, tolerance=0.02) == []
+
+
+def test_nan_never_agrees() -> None:
+    assert compare_scores({"bleu": 1.0}, {"bleu": float("nan")})
+    assert compare_scores({"bleu": float("inf")}, {"bleu": float("inf")})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("# no metadata", "must open with metadata"),
+        ("---\na: [\n---\n", "must be YAML"),
+        ("---\nbase_model: x\n---\n", "must state metrics on split select"),
+    ],
+)
+def test_cards_without_metrics_are_refused(tmp_path: Path, text: str, says: str) -> None:
+    card = tmp_path / "README.md"
+    card.write_text(text)
+    with pytest.raises(InputError, match=says):
+        read_card_metrics(card)
+
+
+def test_missing_card_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is none"):
+        read_card_metrics(tmp_path / "README.md")

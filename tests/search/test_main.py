@@ -1,0 +1,129 @@
+"""The command line as a person meets it: exit status, one line, no traceback."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from loratory.objectives.study_folder import StudyFolder
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TOY = EXAMPLES / "toy.yaml"
+
+
+def loratory(*arguments: object, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True, timeout=timeout)
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "loratory.search.main", *map(str, arguments)]
+
+
+def test_a_study_runs_resumes_reports_and_tells_its_status(tmp_path):
+    done = loratory("run", TOY, "--local", "--set", "trials=6", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "report: runs/toy/report/report.html" in done.stdout
+    status = json.loads(loratory("status", "runs/toy", "--json", cwd=tmp_path).stdout)
+    assert (status["done"], status["limit"], status["running"]) == (6, 6, False)
+    more = loratory("run", TOY, "--local", "--set", "trials=8", cwd=tmp_path)
+    assert more.returncode == 0, more.stderr
+    counted = [r for r in StudyFolder(tmp_path / "runs/toy").read_records() if r.state != "INFEASIBLE"]
+    assert len(counted) == 8
+    report = loratory("report", "runs/toy", "--json", cwd=tmp_path)
+    assert report.returncode == 0
+    assert json.loads(report.stdout)
+    assert "done" in loratory("status", "runs/toy", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "missing.yaml"], "missing.yaml: no such study file"),
+        (["run", TOY, "--set", "metric=blue"], "did you mean bleu"),
+        (["run", TOY, "--set", "space.rank=[0]"], "space.rank"),
+        (["run", TOY, "--set", "spce.rank=[1]"], "spce"),
+        (["run", TOY, "--set", "resources.gpus_per_worker=3"], "must fit a node"),
+        (["run", TOY, "--set", "resources.workers=99"], "resources.workers must be at most"),
+        (["run", TOY, "--address", "127.0.0.1:1"], "must be a running Ray cluster"),
+        (["run", TOY, "--set", "storage=postgresql://nobody@127.0.0.1:1/x"], "storage"),
+        (["status", "nowhere"], "nowhere: must be a study folder"),
+        (["report", "nowhere"], "nowhere: must be a study folder"),
+        (["publish", "nowhere", "--repo", "me/x"], "nowhere: must be a study folder"),
+        (["run"], "Missing argument"),
+        (["fly"], "No such command"),
+    ],
+)
+def test_bad_input_is_a_line_and_exit_status_2(arguments, words, tmp_path):
+    started = time.monotonic()
+    done = loratory(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert time.monotonic() - started < 60
+
+
+def test_bad_input_leaves_no_study_folder_behind(tmp_path):
+    (tmp_path / "study.yaml").write_text(
+        "name: s\nspace: {rank: [4]}\nmodel: {base: builtin:quickstart}\ndata: {train: none.jsonl}\n"
+    )
+    done = loratory("run", "study.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert not (tmp_path / "runs" / "s").exists()
+
+
+def test_a_second_driver_on_one_study_is_refused(tmp_path):
+    slow = ["run", TOY, "--local", "--set", "toy.seconds_per_evaluation=0.5"]
+    first = subprocess.Popen(command(*slow), cwd=tmp_path, stdout=subprocess.DEVNULL)
+    try:
+        _wait_for(tmp_path / "runs/toy/trials")
+        second = loratory(*slow, cwd=tmp_path)
+        assert second.returncode == 2
+        assert f"process {first.pid}" in second.stderr
+    finally:
+        first.kill()
+        first.wait()
+
+
+def test_ctrl_c_leaves_every_trial_resumable_and_says_how(tmp_path):
+    slow = ["run", TOY, "--local", "--set", "trials=3", "--set", "toy.seconds_per_evaluation=0.2"]
+    process = subprocess.Popen(command(*slow), cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    _wait_for(tmp_path / "runs/toy/trials/0001")
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "go on with: loratory run" in output
+    status = json.loads(loratory("status", "runs/toy", "--json", cwd=tmp_path).stdout)
+    assert status["done"] < 3
+    assert status["trials"]
+    again = loratory(*slow[:4], "trials=3", "--set", "toy.seconds_per_evaluation=0.2", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert len([r for r in StudyFolder(tmp_path / "runs/toy").read_records() if r.state != "INFEASIBLE"]) == 3
+
+
+def _wait_for(path: Path, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.05)
+
+
+def test_init_writes_a_study_file_that_is_valid_and_refuses_to_overwrite_it(tmp_path):
+    from loratory.spaces import load_study
+
+    assert loratory("init", "mine.yaml", cwd=tmp_path).returncode == 0
+    assert load_study(tmp_path / "mine.yaml").name
+    again = loratory("init", "mine.yaml", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "mine.yaml" in again.stderr
+
+
+def test_exit_statuses_need_no_home_and_no_terminal(tmp_path):
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    done = subprocess.run(command("--help"), cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "quickstart" in done.stdout
