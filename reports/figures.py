@@ -23,7 +23,8 @@ from loratory.reports.ranking import sign
 
 MOST_CURVES = 120
 """Trials drawn in a plot of curves: the best ones, then the latest of the others."""
-MOST_INTERVALS = 30
+MOST_SCORES = 15
+"""Ranked trials in the plot of scores; the table beside it has them all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class Figure:
 
 def scores_figure(report: ComparisonReport) -> Figure | None:
     """Each ranked trial's score with its interval, best on top, and the base's as a line."""
-    shown = report.ranking[:MOST_INTERVALS]
+    shown = report.ranking[:MOST_SCORES]
     if not shown:
         return None
     names = [f"trial {trial.number}" for trial in shown]
@@ -64,11 +65,13 @@ def scores_figure(report: ComparisonReport) -> Figure | None:
     if any(trial.interval for trial in shown):
         points["error_x"] = _error_bars(shown)
     layout = _layout(x=formatting.label(report.study.metric), y="")
-    layout["yaxis"] |= {"type": "category", "autorange": "reversed"}
+    layout["yaxis"] |= {"type": "category", "range": [len(shown) - 0.5, -0.5]}
     layout["xaxis"]["range"] = _padded(report, shown)
     layout["height"] = max(260, 110 + 26 * len(shown))
     data = [points, *_base_line(report, ys=names, vertical=True)]
-    note = f"Bars: {report.uncertainty.level:.0%} bootstrap intervals." if report.uncertainty else ""
+    more = len(report.ranking) - len(shown)
+    note = f"The best {len(shown)} of {len(report.ranking)}. " if more else ""
+    note += f"Bars: {report.uncertainty.level:.0%} bootstrap intervals." if report.uncertainty else ""
     return Figure(name="scores", title="Scores", note=note, data=data, layout=layout)
 
 
@@ -164,8 +167,8 @@ def _slice_figure(report: ComparisonReport, parameter: ParameterFacts) -> Figure
         layout["xaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": order}
     elif parameter.log:
         ticks = log_ticks(min(values), max(values))
-        texts = [formatting.parameter(float(tick)) for tick in ticks]
-        layout["xaxis"] |= {"type": "log", "tickvals": ticks, "ticktext": texts}
+        texts = [f"{tick:.0e}".replace("e-0", "e-") if tick < 0.01 else f"{tick:g}" for tick in ticks]
+        layout["xaxis"] |= {"type": "log", "tickvals": ticks, "ticktext": texts, "tickangle": 0}
     name = f"slice-{report.study.parameters.index(parameter)}"
     return Figure(name=name, title=parameter.name, note="", data=[data], layout=layout)
 

@@ -64,14 +64,15 @@ def ranking_table(report: ComparisonReport, *, limit: int | None = 20) -> Group:
 
 def _trials(report: ComparisonReport, limit: int | None) -> Table:
     # Text everywhere, not markup: brackets in a name are not a style.
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", title_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", title_style="bold")
     table.title = Text(f"{report.study.name}: {formatting.counts(report.counts)}")
     table.add_column(Text("rank"), no_wrap=True)
-    names = [formatting.label(report.study.metric), "over base", *(p.name for p in report.study.parameters)]
-    for name in ("trial", *names):
-        # Long names break, so that the table fits a narrow terminal.
-        broken = name.replace("_", "_\n").replace(" ", "\n")
-        table.add_column(Text(broken), justify="right", no_wrap=True)
+    # Long names break, and where that is not enough, only a categorical's text: numbers are never cut.
+    for name in ("trial", formatting.label(report.study.metric), "over base"):
+        table.add_column(_broken(name), justify="right", no_wrap=True)
+    for parameter in report.study.parameters:
+        whole = parameter.kind != "categorical"
+        table.add_column(_broken(parameter.name), justify="right", no_wrap=whole, overflow="fold")
     for index, row in enumerate(ranking_rows(report, limit=limit)):
         cells = (row.place, row.number, row.value, row.gain, *row.params)
         first = index == 0 and report.best is not None
@@ -83,10 +84,14 @@ def _trials(report: ComparisonReport, limit: int | None) -> Table:
     return table
 
 
+def _broken(name: str) -> Text:
+    return Text(name.replace("_", "_\n").replace(" ", "\n"))
+
+
 def _models(report: ComparisonReport) -> Table:
     names = metric_names(report)
     rows: list[ComparisonRow] = comparison_rows(report)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column(Text("model"), no_wrap=True)
     table.add_column(Text("split"), no_wrap=True)
     for name in names:

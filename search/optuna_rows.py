@@ -76,7 +76,10 @@ def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
 def tell_row(rows: optuna.Study, number: int, state: TrialState, value: float | None = None) -> None:
     """Finish a row; telling it again changes nothing."""
     try:
-        rows.tell(number, value, state=state, skip_if_finished=True)
+        with warnings.catch_warnings():
+            # CMA-ES says at every infeasible trial that it ignores constraints; the documentation says it once.
+            warnings.simplefilter("ignore", UserWarning)
+            rows.tell(number, value, state=state, skip_if_finished=True)
     except RuntimeError as error:
         # The grid sampler stops its study on the last point, after the state is written.
         if "Study.stop" not in str(error):

@@ -1,5 +1,8 @@
 """Optuna pruners from a study file; their resources are evaluations of the nominal grid."""
 
+import warnings
+
+from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import (
     BasePruner,
     HyperbandPruner,
@@ -28,6 +31,9 @@ def build_pruner(study: StudySpec) -> BasePruner:
         case PrunerName.SUCCESSIVE_HALVING:
             return SuccessiveHalvingPruner(spec.min_evaluations, spec.reduction_factor)
         case PrunerName.PATIENT:
-            return PatientPruner(None, spec.patience, spec.min_delta)
+            with warnings.catch_warnings():
+                # "Experimental" for years; nothing for a user to act on.
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                return PatientPruner(None, spec.patience, spec.min_delta)
         case PrunerName.NONE:
             return NopPruner()

@@ -25,7 +25,7 @@ class CleaningSpec(Frozen):
     """What is removed before training; every removed row is kept, with its reason, in the study folder."""
 
     exact_duplicates: bool = True
-    """Remove training rows that repeat an earlier one to the letter (after Unicode and space folding)."""
+    """Remove rows that repeat an earlier one of their split (after Unicode and space folding)."""
     near_duplicate_threshold: Annotated[Float, Field(gt=0, le=1)] | None = 0.9
     """Remove training rows whose MinHash Jaccard similarity (word 5-grams) to an earlier one reaches this."""
     leaked: bool = True
@@ -54,7 +54,7 @@ class DataSpec(Frozen):
     group_column: str | None = "group"
     """Column whose rows belong together (a document, a module); used where present."""
     prompt_template: str | None = None
-    """Python format string over the columns, for a tokenizer without a chat template."""
+    """Python format string over the columns; replaces the chat template and the default prompt."""
     task: Task = Task.GENERATION
     """generation, or classification where every answer is one of few labels."""
     max_length: Int = Field(default=1024, ge=8, le=1_048_576)

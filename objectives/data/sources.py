@@ -25,7 +25,7 @@ def read_sources(data: DataSpec) -> dict[Part, list[RawRow]]:
         Part.TEST: data.test or (QUICKSTART_DATA if builtin else None),
     }
     with tempfile.TemporaryDirectory(prefix="loratory-quickstart-") as folder:
-        files = _quickstart(Path(folder)) if QUICKSTART_DATA in named.values() else {}
+        files = _quickstart(Path(folder), data) if QUICKSTART_DATA in named.values() else {}
         return {part: _read(name, part, data, files) for part, name in named.items() if name is not None}
 
 
@@ -40,9 +40,9 @@ def _read(name: str, part: Part, data: DataSpec, quickstart: dict[Part, Path]) -
     return read_hub(name, part, data)
 
 
-def _quickstart(folder: Path) -> dict[Part, Path]:
-    # The quickstart parses the whole standard library: import it only where it is asked for.
+def _quickstart(folder: Path, data: DataSpec) -> dict[Part, Path]:
     from loratory.objectives.quickstart.pairs import write_pairs
 
-    write_pairs(folder)
-    return {part: folder / f"{part}.jsonl" for part in Part}
+    # Mostly short pairs, with a share of flaws; cleaning leaves somewhat fewer than data.train_examples.
+    files = write_pairs(folder, train_examples=data.train_examples)
+    return {Part.TRAIN: files.train, Part.EVAL: files.eval, Part.TEST: files.test}

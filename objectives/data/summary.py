@@ -16,6 +16,7 @@ class Summary:
     def __init__(self, rendering: str) -> None:
         self._read: dict[Part, str] = {}
         self._after: list[str] = [rendering]
+        self._held_back = 0
 
     def read(self, part: Part, raw: Sequence[RawRow], found: DataFormat) -> None:
         """A source was read."""
@@ -34,6 +35,7 @@ class Summary:
             self._after.append(
                 f"dev and select share groups: {groups:,} are too few or too large to be kept apart"
             )
+        self._held_back = len(halves.held_back)
         if halves.held_back:
             self._after.append(
                 f"{len(halves.held_back):,} eval examples are in neither dev nor select: of their group "
@@ -44,11 +46,10 @@ class Summary:
         """How large the splits are."""
         sizes = (("train", data.train), ("dev", data.dev), ("select", data.select), ("test", data.test))
         self._after.append("examples: " + ", ".join(f"{len(split):,} {name}" for name, split in sizes))
-        capped = len(examples[Part.TRAIN]) - len(data.train)
-        if capped:
-            self._after.append(
-                f"train: {capped:,} examples left out, data.train_examples is {spec.train_examples:,}"
-            )
+        rest = len(examples[Part.EVAL]) - len(data.dev) - self._held_back
+        self._capped("data.train_examples", len(examples[Part.TRAIN]), len(data.train))
+        self._capped("evaluation.select_examples", rest, len(data.select))
+        self._capped("evaluation.test_examples", len(examples[Part.TEST]), len(data.test))
         shared = _groups(spec, examples, Part.TRAIN) & (
             _groups(spec, examples, Part.EVAL) | _groups(spec, examples, Part.TEST)
         )
@@ -56,6 +57,10 @@ class Summary:
             self._after.append(f"{len(shared):,} groups of train stand in eval or test too")
         if data.labels:
             self._after.append(f"labels: {len(data.labels)}")
+
+    def _capped(self, key: str, found: int, kept: int) -> None:
+        if found > kept:
+            self._after.append(f"{found - kept:,} more examples left out: {key} is {kept:,}")
 
     def lengths(self, data: PreparedData, max_new_tokens: int) -> None:
         """How long the examples are, in tokens."""

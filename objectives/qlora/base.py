@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,8 @@ def _load_quantized(
     model: ModelSpec, reference: BaseReference, *, device: torch.device, dtype: torch.dtype
 ) -> Any:
     _quieten()
+    if device.type == "cuda":
+        _make_deterministic()
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     quantization = BitsAndBytesConfig(
@@ -151,6 +154,14 @@ def _set_greedy_decoding(model: Any, *, end_ids: tuple[int, ...], padding_id: in
         eos_token_id=list(end_ids) or None,
         pad_token_id=padding_id,
     )
+
+
+def _make_deterministic() -> None:
+    # The backward pass of fused attention adds up in an order of its own each time, unless asked not to.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Costs time, and nothing here reads such memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def _quieten() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.objective import Objective, ObjectiveKind, Prepared
 from loratory.objectives.qlora.architecture import check_targets, read_architecture, read_tokenizer
-from loratory.objectives.qlora.reference import BaseReference, content_sha256, resolve_base
+from loratory.objectives.qlora.reference import BaseReference, base_sha256, resolve_base
 from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.model import ModelSpec
 from loratory.spaces.study import StudySpec
@@ -45,7 +45,7 @@ def prepare(study: StudySpec) -> Prepared:
     prepared = prepare_data(study, read_tokenizer(reference), max_positions=architecture.max_positions)
     return Prepared(
         payload=QloraInput(data=prepared.data, reference=reference),
-        hashes={"data": prepared.data.sha256, "base": reference.sha256},
+        hashes={"data": prepared.data.sha256, "base": base_sha256(reference)},
         summary=prepared.summary,
         files=prepared.files,
         has_base=True,
@@ -63,23 +63,24 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
     from loratory.objectives.qlora.objective import QloraObjective
 
     given: QloraInput = prepared.payload
-    check_same_base(given.reference)
+    check_same_base(prepared)
     return QloraObjective(
         study,
         base=load_base(model_spec(study), given.reference),
         architecture=read_architecture(given.reference),
         data=given.data,
-        hashes={"base": given.reference.sha256},
+        hashes={"base": prepared.hashes["base"]},
     )
 
 
-def check_same_base(reference: BaseReference) -> None:
-    """Compare a folder's content with the driver's hash of it; a Hub id is pinned by its commit.
+def check_same_base(prepared: Prepared) -> None:
+    """Compare the base on this machine with the driver's hash of it.
 
     Raises:
         LoratoryError: they differ.
     """
-    if reference.revision is None and content_sha256(reference.source) != reference.sha256:
+    reference: BaseReference = prepared.payload.reference
+    if base_sha256(reference) != prepared.hashes["base"]:
         raise LoratoryError(
             f"base {reference.location} must be the same on every machine, this one has other files"
         )

@@ -1,4 +1,4 @@
-"""Which base a study trains on, resolved without loading weights and named by its content."""
+"""Which base a study trains on: found without loading weights, and hashed by its content."""
 
 import hashlib
 import re
@@ -39,14 +39,12 @@ class BaseReference:
         revision: commit of a Hub id; None for a folder.
         published_name: what an adapter's configuration names as its base: a Hub id, never a path.
         trust_remote_code: whether code that comes with the base may run.
-        sha256: hash of weights, configuration and tokenizer.
     """
 
     location: str
     revision: str | None
     published_name: str | None
     trust_remote_code: bool
-    sha256: str
 
     @property
     def source(self) -> str:
@@ -57,8 +55,7 @@ class BaseReference:
 def resolve_base(model: ModelSpec) -> BaseReference:
     """Find the base that a study names.
 
-    Of a Hub id only configuration and tokenizer are downloaded; its commit stands for its content, since
-    it is a hash over the hashes of all files. A folder's files are read and hashed.
+    Of a Hub id only configuration and tokenizer are downloaded.
 
     Raises:
         InputError: there is no such folder or Hub id, or it holds no model.
@@ -69,6 +66,16 @@ def resolve_base(model: ModelSpec) -> BaseReference:
     if not _HUB_ID.fullmatch(model.base):
         raise InputError(f"model.base: must be a folder that exists or a Hub id, got {model.base!r}")
     return _resolve_hub_id(model)
+
+
+def base_sha256(reference: BaseReference) -> str:
+    """Hash of weights, configuration and tokenizer; reads the whole of a folder, which takes its time.
+
+    The commit of a Hub id stands for its content: it is itself a hash over those of all files.
+    """
+    if reference.revision is None:
+        return content_sha256(reference.source)
+    return hashlib.sha256(f"{reference.location}@{reference.revision}".encode()).hexdigest()
 
 
 def content_sha256(source: str | Path) -> str:
@@ -92,7 +99,7 @@ def _resolve_folder(model: ModelSpec, folder: Path) -> BaseReference:
         raise InputError(
             f"model.revision: must be left out where model.base is a folder, got {model.revision!r}"
         )
-    for pattern, content in {"config.json": "a configuration", "tokenizer*": "a tokenizer"}.items():
+    for pattern, content in {"config.json": "configuration", "tokenizer*": "tokenizer"}.items():
         if not any(folder.glob(pattern)):
             raise InputError(
                 f"model.base: {folder} must be a transformers folder, has no {content} ({pattern})"
@@ -104,7 +111,6 @@ def _resolve_folder(model: ModelSpec, folder: Path) -> BaseReference:
         revision=None,
         published_name=model.hub_id,
         trust_remote_code=model.trust_remote_code,
-        sha256=content_sha256(folder),
     )
 
 
@@ -126,5 +132,4 @@ def _resolve_hub_id(model: ModelSpec) -> BaseReference:
         revision=commit,
         published_name=model.hub_id or model.base,
         trust_remote_code=model.trust_remote_code,
-        sha256=hashlib.sha256(f"{model.base}@{commit}".encode()).hexdigest(),
     )

@@ -27,7 +27,7 @@ def score_adapter(study: StudySpec, prepared: Prepared, adapter_folder: Path, sp
 
     given: QloraInput = prepared.payload
     data: PreparedData = given.data
-    check_same_base(given.reference)
+    check_same_base(prepared)
     base = load_base(model_spec(study), given.reference)
     adapted = replace(base, model=PeftModel.from_pretrained(base.model, str(adapter_folder)))
     return evaluate(adapted, study, data.split(split), labels=data.labels).scores

@@ -44,7 +44,9 @@ def write_corpus(folder: Path, *, other_libraries: Sequence[Path] = ()) -> None:
     for name, part in (("heldout", files[-held_out:]), ("train", files[:-held_out])):
         ids = encode_documents(tokenizer, [file.text for file in part])
         save_ids(ids, folder / f"{name}.npy.xz")
-        print(f"{name}: {len(part)} files, {sum(len(file.text) for file in part)} characters, {len(ids)} tokens")
+        print(
+            f"{name}: {len(part)} files, {sum(len(file.text) for file in part)} characters, {len(ids)} tokens"
+        )
 
 
 def library_version(library: Path) -> str:

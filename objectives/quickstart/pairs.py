@@ -44,7 +44,11 @@ class PairFiles:
 
 
 def write_pairs(
-    folder: Path, *, train_examples: int | None, eval_examples: int | None = 300, test_examples: int | None = 200
+    folder: Path,
+    *,
+    train_examples: int | None,
+    eval_examples: int | None = 300,
+    test_examples: int | None = 200,
 ) -> PairFiles:
     """Write train.jsonl, eval.jsonl and test.jsonl into the folder; the same interpreter writes the same bytes.
 

@@ -112,7 +112,9 @@ def learning_rate_factor(step: int, *, steps: int, warmup: float) -> float:
     return min((step + 1) / rise, (steps - step) / max(1, steps - rise))
 
 
-def train(recipe: Recipe, ids: torch.Tensor, *, held_out: torch.Tensor) -> tuple[LlamaForCausalLM, dict[str, float]]:
+def train(
+    recipe: Recipe, ids: torch.Tensor, *, held_out: torch.Tensor
+) -> tuple[LlamaForCausalLM, dict[str, float]]:
     """Train on ids, shape (tokens,), on their device; return the model and the measurements of the run."""
     model = build_model(recipe).to(ids.device)
     step_loss = torch.compile(loss_of) if recipe.compile else loss_of
@@ -131,7 +133,10 @@ def train(recipe: Recipe, ids: torch.Tensor, *, held_out: torch.Tensor) -> tuple
         optimizer.step()
         optimizer.zero_grad()
         if step % max(1, steps // 20) == 0 or step == steps - 1:
-            print(f"step {step}/{steps} loss {loss.item():.4f} seconds {time.monotonic() - began:.1f}", flush=True)
+            print(
+                f"step {step}/{steps} loss {loss.item():.4f} seconds {time.monotonic() - began:.1f}",
+                flush=True,
+            )
     return model, {
         "seconds": round(time.monotonic() - began, 1),
         "train_loss": round(loss.item(), 4),
@@ -159,6 +164,8 @@ def write_base(recipe: Recipe, *, corpus: Path, base: Path) -> None:
     )
     model, measured = train(recipe, ids, held_out=held_out)
     model.to(torch.bfloat16).save_pretrained(base)
+    # It is written for its owner alone, and a wheel would hand that on.
+    (base / "model.safetensors").chmod(0o644)
     for name in COPIED_FILES:
         shutil.copy(corpus / name, base / name)
     versions = {"python": platform.python_version(), "torch": torch.__version__}

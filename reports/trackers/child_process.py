@@ -35,7 +35,7 @@ class ChildProcess:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as error_stream:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [sys.executable, "-P", "-m", module],  # -P: nothing in the user's folder shadows a library
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=error_stream,

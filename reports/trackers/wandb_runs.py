@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -122,8 +123,17 @@ class StudyRuns:
         run.finish(exit_code=1 if record.state is TrialState.FAIL else 0)
         return path
 
-    def mark_complete(self, record: TrialRecord, path: Path, mode: str) -> None:
-        """Note that a trial's run is whole."""
+    def mark_complete(
+        self, record: TrialRecord, path: Path, *, mode: str, sent: Sequence[Position] = (Position(),)
+    ) -> None:
+        """Note that a trial's run is whole.
+
+        Args:
+            record: the trial.
+            path: the run's folder.
+            mode: online or offline.
+            sent: the latest positions of its history.
+        """
         marker = Marker(
             id=self.id(record.number),
             mode=mode,
@@ -131,6 +141,7 @@ class StudyRuns:
             complete=True,
             state=record.state,
             attempt=record.attempt,
+            sent=tuple(sent),
         )
         write_marker(self.marker_path(record.number), marker)
 
@@ -168,7 +179,7 @@ class OfflineRuns:
         path = self._runs.end(run, record)
         kept = self._runs.folder.path / "wandb" / path.name
         path.rename(kept)
-        self._runs.mark_complete(record, kept, self.mode)
+        self._runs.mark_complete(record, kept, mode=self.mode)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -200,7 +211,7 @@ class OnlineRuns:
         path = self._runs.end(live.run, record)
         del self._live[number]
         _check_uploaded(path)
-        self._runs.mark_complete(record, path, self.mode)
+        self._runs.mark_complete(record, path, mode=self.mode, sent=live.sent)
 
     def close(self) -> None:
         """Finish the runs of trials that go on another day, as preempted."""
@@ -226,14 +237,14 @@ class _LiveRun:
         self._curve = CurveReader(runs.folder, record.number)
         marker = read_marker(runs.marker_path(record.number))
         known = marker is not None and marker.mode == OnlineRuns.mode
-        self._sent = list(marker.sent) if marker is not None and known else [Position()]
+        self.sent = list(marker.sent) if marker is not None and known else [Position()]
         self.run = runs.begin(record, online=True)
         for row in self._lost_rows(record):
             self.run.log(row)
 
     def send(self, record: TrialRecord) -> None:
         """Send steps and evaluations later than those sent before."""
-        last = self._sent[-1]
+        last = self.sent[-1]
         points = [p for p in self._curve.read() if p.optimizer_step > last.optimizer_step]
         measurements = [m for m in record.measurements if m.step > last.evaluation]
         if not points and not measurements:
@@ -245,26 +256,26 @@ class _LiveRun:
             evaluation=max([last.evaluation, *(m.step for m in measurements)]),
         )
         # The first position stays, so that a run deleted on the server can be sent from its beginning.
-        self._sent = [self._sent[0], *self._sent[1:][2 - _KEPT_POSITIONS :], position]
+        self.sent = [self.sent[0], *self.sent[1:][2 - _KEPT_POSITIONS :], position]
         self._note(record)
         for item in items:
             self.run.log(history_row(item))
 
     def _lost_rows(self, record: TrialRecord) -> list[dict[str, float]]:
         received = int(self.run.starting_step)
-        if received >= self._sent[-1].rows:
+        if received >= self.sent[-1].rows:
             return []
-        first = max(i for i, position in enumerate(self._sent) if position.rows <= received)
+        first = max(i for i, position in enumerate(self.sent) if position.rows <= received)
         points = self._runs.folder.read_curve(record.number)
         items = [
             item
-            for start, end in pairwise(self._sent[first:])
+            for start, end in pairwise(self.sent[first:])
             for item in merge(
                 [p for p in points if start.optimizer_step < p.optimizer_step <= end.optimizer_step],
                 [m for m in record.measurements if start.evaluation < m.step <= end.evaluation],
             )
         ]
-        return [history_row(item) for item in items[received - self._sent[first].rows :]]
+        return [history_row(item) for item in items[received - self.sent[first].rows :]]
 
     def _note(self, record: TrialRecord) -> None:
         marker = Marker(
@@ -272,7 +283,7 @@ class _LiveRun:
             mode=OnlineRuns.mode,
             folder=f"wandb/{Path(self.run.dir).parent.name}",
             attempt=record.attempt,
-            sent=tuple(self._sent),
+            sent=tuple(self.sent),
         )
         write_marker(self._runs.marker_path(record.number), marker)
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,10 @@ def _adapter(folder: StudyFolder, number: int) -> AdapterRecord:
     return AdapterRecord(sha256=hashlib.sha256(weights).hexdigest(), size_bytes=len(weights), step=3)
 
 
+def _minute(number: float) -> str:
+    return (datetime(2026, 1, 2, 3, tzinfo=UTC) + timedelta(minutes=number)).isoformat()
+
+
 def _error(state: TrialState) -> TrialError | None:
     if state is not TrialState.FAIL:
         return None
@@ -239,8 +244,8 @@ def write_trial(folder: StudyFolder, row: Row) -> TrialRecord:
         provenance=Provenance(seed=1000 + number, versions={"torch": "2.13.0", "peft": "0.21.2"}),
         adapter=_adapter(folder, number) if complete else None,
         error=_error(state),
-        started_at=None if state is TrialState.INFEASIBLE else f"2026-01-02T03:{number:02d}:00+00:00",
-        finished_at=None if state is TrialState.RUNNING else f"2026-01-02T03:{number + 1:02d}:30+00:00",
+        started_at=None if state is TrialState.INFEASIBLE else _minute(number),
+        finished_at=None if state is TrialState.RUNNING else _minute(number + 1.5),
     )
     _write(folder.trial(number), {"record.json": record.model_dump_json().encode()})
     if evaluations:

@@ -35,8 +35,16 @@ def test_fits_the_terminal(study: StudyFolder, width: int) -> None:
     assert max(len(line) for line in printed(study, width).splitlines()) <= width
 
 
+def test_cuts_no_number_at_eighty_columns(study: StudyFolder) -> None:
+    text = printed(study, 80)
+    assert "…" not in text
+    for part in ("+0.4964", "0.0015", "infeasible", "all-linear"):
+        assert part in text
+
+
 def test_limit_says_how_many_are_hidden(study: StudyFolder) -> None:
-    assert "7 more in trials.csv" in printed(study, limit=3) or "6 more" in printed(study, limit=3)
+    assert "6 more in trials.csv" in printed(study, limit=3)
+    assert "more in" not in printed(study, limit=7)
 
 
 def test_brackets_in_a_reason_are_no_style(make_study: Callable[..., StudyFolder]) -> None:

@@ -1,5 +1,6 @@
 """A toy study, opened, and a driver so small that it can be read at a glance."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,17 @@ SPACE = {
     "rank": [2, 8, 32],
     "epochs": {"type": "int", "low": 1, "high": 4},
 }
+
+TINY = """
+name: tiny
+trials: 3
+space: {{learning_rate: {{type: float, low: 1e-4, high: 1e-2, log: true}}, rank: [4, 8]}}
+training: {{epochs: 1, batch_size: 8}}
+model: {{base: "builtin:quickstart"}}
+data: {{train: "{folder}/train.jsonl", eval: "{folder}/eval.jsonl", max_length: 64}}
+evaluation: {{evaluations: 2, dev_examples: 6, max_new_tokens: 8}}
+pruner: none
+"""
 
 
 @dataclass
@@ -122,3 +134,14 @@ def assert_agreement():
             assert curve == list(range(1, len(curve) + 1)), number
 
     return check
+
+
+@pytest.fixture
+def tiny_study(tmp_path: Path) -> Path:
+    """A study file of three QLoRA trials on the small model that comes with loratory."""
+    rows = [{"instruction": "Say the number.", "input": f"{n}", "output": f"number {n}"} for n in range(60)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:40]))
+    (tmp_path / "eval.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[40:]))
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY.format(folder=tmp_path))
+    return path

@@ -38,7 +38,9 @@ def test_from_files_to_splits(prepare, write_jsonl, alpaca_rows, tokenizer):
     assert found.removed == ()
     assert found.files["removed.jsonl"] == b""
     assert "examples: 20 train, 4 dev, 5 select, 3 test" in found.summary
-    assert any(line.endswith("10 examples left out, data.train_examples is 20") for line in found.summary)
+    assert "10 more examples left out: data.train_examples is 20" in found.summary
+    assert "1 more examples left out: evaluation.select_examples is 5" in found.summary
+    assert "2 more examples left out: evaluation.test_examples is 3" in found.summary
     assert "train: removed nothing" in found.summary
 
 

@@ -23,3 +23,12 @@ def test_an_unknown_builtin():
 def test_a_missing_file_is_not_taken_for_a_hub_id():
     with pytest.raises(InputError, match=r"data/nowhere\.jsonl: no such file"):
         read_sources(DataSpec(train="data/nowhere.jsonl"))
+
+
+def test_the_quickstarts_data_brings_its_own_splits():
+    read = read_sources(DataSpec(train="builtin:quickstart", train_examples=50))
+    assert set(read) == set(Part)
+    assert len(read[Part.TRAIN]) == 50
+    assert read[Part.EVAL][0].place == "builtin:quickstart/eval.jsonl, row 1"
+    groups = [{row.fields["group"] for row in rows} for rows in read.values()]
+    assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2]

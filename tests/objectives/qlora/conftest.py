@@ -10,7 +10,7 @@ from loratory.objectives.data.prepared import Example, PreparedData
 from loratory.objectives.events import Failed, Finished, Start, Stopped
 from loratory.objectives.objective import Prepared
 from loratory.objectives.qlora.kind import QloraInput, build
-from loratory.objectives.qlora.reference import resolve_base
+from loratory.objectives.qlora.reference import base_sha256, resolve_base
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import TrialSpec
 
@@ -149,7 +149,8 @@ def make_prepared(data):
 
     def make(study, examples=None) -> Prepared:
         reference = resolve_base(study.model)
-        return Prepared(payload=QloraInput(data=examples or data, reference=reference))
+        hashes = {"base": base_sha256(reference), "data": data.sha256}
+        return Prepared(payload=QloraInput(data=examples or data, reference=reference), hashes=hashes)
 
     return make
 

@@ -3,7 +3,7 @@ import pickle
 
 import pytest
 
-from loratory.objectives.events import Finished, Ready, Score, Scored, Split, Start
+from loratory.objectives.events import Finished, Ready, Score, Scored, Split
 from loratory.objectives.objective import objective_kind
 from loratory.objectives.qlora.kind import QLORA, build, prepare
 from loratory.spaces.errors import InputError, LoratoryError
@@ -57,7 +57,6 @@ def test_base_is_scored_before_any_trial(real_study):
     events = objective.advance([Score(key="base", split=Split.SELECT)])
     assert [type(event) for event in events] == [Ready, Scored]
     assert set(events[1].scores.aggregate) == {"loss", "rougeL"}
-    assert isinstance(Start, type)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 import pickle
 import shutil
+from dataclasses import replace
 
 import pytest
 
-from loratory.objectives.qlora.reference import content_sha256, resolve_base
+from loratory.objectives.qlora.reference import base_sha256, content_sha256, resolve_base
 from loratory.spaces.errors import InputError
 from loratory.spaces.model import ModelSpec
 
@@ -95,3 +96,5 @@ def test_hub_id_in_the_cache_is_pinned_to_its_commit(folder, tmp_path, monkeypat
     reference = resolve_base(ModelSpec(base="some/base"))
     assert (reference.location, reference.revision) == ("some/base", commit)
     assert reference.published_name == "some/base"
+    with_other_commit = replace(reference, revision="f" * 40)
+    assert base_sha256(reference) != base_sha256(with_other_commit)

@@ -182,9 +182,11 @@ def test_after_a_resume_an_online_run_goes_on_where_the_server_stands(
     tracker = open_trackers(study_with(mode="online"), driver.folder, study_uuid)
     driver.train(0, 3, tracker)
     driver.end(0, TrialState.PRUNED, tracker)
+    driver.end(0, TrialState.FAIL, tracker)  # a record that changes after all changes no row
     assert tracker.close(60) == []
 
     rows = wandb_server.history(name)
+    assert wandb_server.summaries[name]["state"] == "FAIL"
     assert [(row["optimizer_step"], row["train/loss"]) for row in rows if "optimizer_step" in row] == POINTS[
         :15
     ]
@@ -241,10 +243,10 @@ def test_a_closed_port_costs_seconds_and_leaves_complete_offline_runs(
     started = time.monotonic()
     for number in range(3):
         driver.run(number, TrialState.COMPLETE, tracker)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     lines = tracker.close(60)
 
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 40
     assert len(lines) == 2
     assert "not reached" in lines[0]
     assert "3 runs are offline" in lines[1]
@@ -259,7 +261,7 @@ def test_online_without_a_key_falls_back_with_one_warning(driver, study_with, st
     assert len(offline_runs()) == 1
 
 
-def _wait_for(condition, timeout_seconds=30):
+def _wait_for(condition, timeout_seconds=60):
     deadline = time.monotonic() + timeout_seconds
     while not condition():
         assert time.monotonic() < deadline

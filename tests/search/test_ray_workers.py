@@ -1,0 +1,97 @@
+"""Real Ray: workers that die, and a cluster whose nodes cannot see the study folder."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from loratory.objectives.study_folder import ADAPTER_WEIGHTS, StudyFolder
+from loratory.search import run_study
+from loratory.search.optuna_rows import open_rows
+
+LORATORY = [sys.executable, "-m", "loratory.search.main"]
+
+
+def test_a_worker_that_dies_loses_no_trial(toy_study, tmp_path, assert_agreement):
+    study = toy_study(trials=8, pruner="none", toy={"faults": {"exit": 0.3}}, seed=2)
+    result = run_study(study, runs=tmp_path)
+    records = result.folder.read_records()
+    assert {record.state for record in records} == {"COMPLETE"}
+    killed = [record for record in records if record.failures]
+    assert killed
+    assert {failure.kind for record in killed for failure in record.failures} == {"worker_lost"}
+    assert not ray.is_initialized()
+    assert_agreement(open_rows(result.folder, result.folder.read_manifest()), result.folder)
+
+
+def _can_hide_folders() -> bool:
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        return False
+    return subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode == 0
+
+
+# In a mount namespace of its own, an empty file system covers the folder of studies: no worker can see it.
+CLUSTER = """
+import os, sys
+from ray.cluster_utils import Cluster
+os.chdir(sys.argv[1])
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+for _ in range(2):
+    cluster.add_node(num_cpus=1)
+print("address", cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+@pytest.fixture
+def blind_cluster(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """Address of three Ray nodes, two of which have workers, and a folder that they cannot see."""
+    if not _can_hide_folders():
+        pytest.skip("NEEDS ROOT and unshare: a cluster that cannot see the study folder")
+    runs, elsewhere = tmp_path / "runs", tmp_path / "elsewhere"
+    runs.mkdir()
+    elsewhere.mkdir()
+    hidden = f"mount -t tmpfs none {runs} && exec {sys.executable} -c '{CLUSTER}' {elsewhere}"
+    host = subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", hidden],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=elsewhere,
+    )
+    assert host.stdin is not None and host.stdout is not None
+    address = next(line.split()[1] for line in host.stdout if line.startswith("address "))
+    yield address, runs
+    host.stdin.close()
+    host.wait(timeout=60)
+
+
+def test_workers_of_a_cluster_need_no_access_to_the_study_folder(blind_cluster, tiny_study, assert_agreement):
+    address, runs = blind_cluster
+    done = subprocess.run(
+        [*LORATORY, "run", str(tiny_study), "--address", address, "--runs", str(runs)],
+        cwd=tiny_study.parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = StudyFolder(runs / "tiny")
+    records = folder.read_records()
+    complete = [record for record in records if record.state == "COMPLETE"]
+    assert len(complete) == len(records) == 3
+    for record in complete:
+        names = {path.name for path in folder.trial(record.number).iterdir()}
+        assert names >= {"record.json", "curve.jsonl", "scores.npz", "predictions.jsonl", "adapter"}
+        weights = (folder.adapter(record.number) / ADAPTER_WEIGHTS).read_bytes()
+        assert record.adapter is not None
+        assert hashlib.sha256(weights).hexdigest() == record.adapter.sha256
+    assert_agreement(open_rows(folder, folder.read_manifest()), folder)
