@@ -76,7 +76,9 @@ class Prediction:
 
 def predictions_to_bytes(predictions: Sequence[Prediction]) -> bytes:
     """JSONL, one prediction a line, in order."""
-    return "".join(json.dumps(vars(p), ensure_ascii=False) + "\n" for p in predictions).encode()
+    lines = (json.dumps(vars(p), ensure_ascii=False) + "\n" for p in predictions)
+    # A model may answer with half a surrogate pair, which UTF-8 cannot hold.
+    return "".join(lines).encode(errors="replace")
 
 
 def predictions_from_bytes(data: bytes) -> list[Prediction]:

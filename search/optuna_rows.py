@@ -77,7 +77,7 @@ def tell_row(rows: optuna.Study, number: int, state: TrialState, value: float | 
     """Finish a row; telling it again changes nothing."""
     try:
         with warnings.catch_warnings():
-            # CMA-ES says at every infeasible trial that it ignores constraints; the documentation says it once.
+            # CMA-ES says at every infeasible trial that it ignores constraints.
             warnings.simplefilter("ignore", UserWarning)
             rows.tell(number, value, state=state, skip_if_finished=True)
     except RuntimeError as error:
