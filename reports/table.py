@@ -89,14 +89,13 @@ def _broken(name: str) -> Text:
 
 
 def _models(report: ComparisonReport) -> Table:
-    names = metric_names(report)
+    # Metrics down, models across: there are at most five models, and a terminal has 80 columns.
     rows: list[ComparisonRow] = comparison_rows(report)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column(Text("model"), no_wrap=True)
-    table.add_column(Text("split"), no_wrap=True)
-    for name in names:
-        table.add_column(Text(formatting.label(name)), justify="right", no_wrap=True)
+    table.add_column(Text("metric"), no_wrap=True)
     for row in rows:
-        cells = (row.model, row.split, *(formatting.score(row.metrics.get(name)) for name in names))
-        table.add_row(*map(Text, cells))
+        table.add_column(Text(f"{row.model}\non {row.split}"), justify="right")
+    for name in metric_names(report) if rows else ():
+        cells = (formatting.score(row.metrics.get(name)) for row in rows)
+        table.add_row(Text(formatting.label(name)), *map(Text, cells))
     return table

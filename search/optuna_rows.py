@@ -19,6 +19,7 @@ from loratory.search.samplers import build_sampler
 from loratory.spaces.errors import InputError
 
 _UUID = "loratory_uuid"
+_MEMORY_CONSTRAINT = "fits_memory"
 
 
 def open_rows(folder: StudyFolder, manifest: Manifest) -> optuna.Study:
@@ -71,6 +72,13 @@ def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
         case CategoricalDistribution():
             return trial.suggest_categorical(name, distribution.choices)
     raise TypeError(f"unknown distribution {distribution}")
+
+
+def mark_infeasible(trial: Trial, reason: str) -> None:
+    """Tell samplers that a point fits no worker, and people why: the dashboard shows attributes only."""
+    if not trial.storage.get_trial(trial._trial_id).constraints:
+        trial.set_constraint(_MEMORY_CONSTRAINT, 1.0)
+    trial.set_user_attr("infeasible", reason)
 
 
 def tell_row(rows: optuna.Study, number: int, state: TrialState, value: float | None = None) -> None:

@@ -12,12 +12,10 @@ from loratory.objectives.records import FailureKind, TrialError, TrialRecord, Tr
 from loratory.reports.ranking import order
 from loratory.search.failure_watch import FailureWatch
 from loratory.search.ledger import TrialLedger
-from loratory.search.optuna_rows import suggest, tell_row
+from loratory.search.optuna_rows import mark_infeasible, suggest, tell_row
 from loratory.search.samplers import build_sampler, trial_limit
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import resolve_trial
-
-MEMORY_CONSTRAINT = "fits_memory"
 
 
 class StudyOwner:
@@ -121,7 +119,7 @@ class StudyOwner:
             self._tell(event.number, OptunaState.PRUNED)
         elif event.kind is FailureKind.OOM:
             self._ledger.infeasible(event.number, error)
-            self._trial(event.number).set_constraint(MEMORY_CONSTRAINT, 1.0)
+            mark_infeasible(self._trial(event.number), event.message)
             self._tell(event.number, OptunaState.PRUNED)
         else:
             record = self._ledger.attempt_failed(event.number, error)

@@ -6,8 +6,8 @@ import optuna
 from optuna.trial import TrialState as OptunaState
 
 from loratory.objectives.records import TrialRecord, TrialState
-from loratory.search.optuna_rows import tell_row
-from loratory.search.owner import MEMORY_CONSTRAINT, StudyOwner
+from loratory.search.optuna_rows import mark_infeasible, tell_row
+from loratory.search.owner import StudyOwner
 from loratory.spaces.errors import LoratoryError
 
 _ROW_STATES = {
@@ -66,7 +66,7 @@ def reconcile(owner: StudyOwner, rows: optuna.Study) -> Resumed:
 def _tell(rows: optuna.Study, row: optuna.trial.FrozenTrial, record: TrialRecord) -> None:
     if row.state.is_finished():
         return
-    if record.state is TrialState.INFEASIBLE and not row.constraints:
-        optuna.trial.Trial(rows, row._trial_id).set_constraint(MEMORY_CONSTRAINT, 1.0)
+    if record.state is TrialState.INFEASIBLE:
+        mark_infeasible(optuna.trial.Trial(rows, row._trial_id), record.reason)
     value = record.values[0] if record.state is TrialState.COMPLETE and record.values else None
     tell_row(rows, row.number, _ROW_STATES[record.state], value)
