@@ -50,7 +50,7 @@ def resolve_base_id(spec: StudySpec, given: str | None) -> str:
     if not is_hub_id(base):
         raise InputError(
             f"the base of a published adapter must be on the Hub, {base!r} is not: publish the base, then "
-            "name its id in model.hub_id or with --base"
+            "name its id in model.hub_id or with --base-id"
         )
     return base
 

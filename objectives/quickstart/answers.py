@@ -6,12 +6,12 @@ from pathlib import Path
 from loratory.objectives.quickstart.functions import described_functions, normalised, read_source
 from loratory.objectives.quickstart.stdlib import Split, split_of, stdlib_modules
 
-# Shorter ones ("Stub", "Constructor", nine of 1,824) say nothing about one function and are all over Python source.
+# Shorter ones ("Stub", "Constructor": nine of 1,824) say nothing about one function and stand everywhere.
 SHORTEST_ANSWER_CHARACTERS = 12
 
 
 def held_out_answers(folders: Iterable[Path | None] = (None,)) -> frozenset[str]:
-    """Return the sentences of the eval and test splits of some standard libraries (the running interpreter's)."""
+    """Return the sentences of eval and test of some standard libraries; None is the running interpreter's."""
     return frozenset(
         function.sentence
         for folder in folders
@@ -22,15 +22,15 @@ def held_out_answers(folders: Iterable[Path | None] = (None,)) -> frozenset[str]
 
 
 def searchable(text: str) -> str:
-    """Return the text on one line without comment signs, so that a sentence is found however it was wrapped."""
+    """Return the text on one line without comment signs, so that a wrapped sentence is found too."""
     return normalised(text.replace("#", " "))
 
 
 class AnswerFilter:
-    """Finds which of many answers a text contains, comparing without regard to whitespace and a final full stop.
+    """Finds which of many answers a text contains; neither whitespace nor a final full stop counts.
 
-    An answer is looked for only in a text that holds its first inner word, and then all of them, as words of
-    their own; so a corpus of hundreds of megabytes is searched for thousands of answers in a minute.
+    An answer is looked for only in a text that holds its longest inner word, and then all of the inner ones,
+    as words of their own: hundreds of megabytes are searched for thousands of answers in half a minute.
     """
 
     def __init__(self, answers: Iterable[str]) -> None:
@@ -44,7 +44,7 @@ class AnswerFilter:
             self._by_anchor.setdefault(anchor, []).append((inner, needle))
 
     def found_in(self, text: str) -> list[str]:
-        """Return the answers that the text contains, sorted; whole or as the beginning of a longer sentence."""
+        """Return the answers that the text contains, whole or within a longer sentence, sorted."""
         flat = searchable(text)
         words = {"", *flat.split()}
         return sorted(

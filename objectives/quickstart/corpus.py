@@ -2,10 +2,10 @@
 
     nice python -m loratory.objectives.quickstart.corpus FOLDER [--library OTHER_PYTHON/lib/python3.12]
 
-Run it in an environment with loratory's development requirements: the corpus is what is installed there. FOLDER
-then holds the tokenizer's files, corpus.json.gz (what went in) and train.npy.xz and heldout.npy.xz (the ids), all
-that `loratory.objectives.quickstart.pretraining` needs. ``--library`` names the standard library of one more
-interpreter whose eval and test answers must not be in the corpus.
+Run it in an environment with loratory's development requirements: the corpus is what is installed there.
+FOLDER then holds the tokenizer's files, corpus.json.gz (what went in), train.npy.xz and heldout.npy.xz (the
+ids): all that `loratory.objectives.quickstart.pretraining` needs. ``--library`` names the standard library of
+one more interpreter whose eval and test answers must not be in the corpus.
 """
 
 import argparse
@@ -44,9 +44,8 @@ def write_corpus(folder: Path, *, other_libraries: Sequence[Path] = ()) -> None:
     for name, part in (("heldout", files[-held_out:]), ("train", files[:-held_out])):
         ids = encode_documents(tokenizer, [file.text for file in part])
         save_ids(ids, folder / f"{name}.npy.xz")
-        print(
-            f"{name}: {len(part)} files, {sum(len(file.text) for file in part)} characters, {len(ids)} tokens"
-        )
+        characters = sum(len(file.text) for file in part)
+        print(f"{name}: {len(part)} files, {characters} characters, {len(ids)} tokens")
 
 
 def library_version(library: Path) -> str:

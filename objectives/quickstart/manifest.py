@@ -1,4 +1,4 @@
-"""What the base was trained on: names, versions, licences and short hashes of its sources, never their text."""
+"""What the base was trained on: names, versions, licences and short hashes of its sources, not their text."""
 
 import gzip
 import hashlib

@@ -1,8 +1,8 @@
 """The quickstart's data: functions of the standard library, each with the first sentence of its docstring.
 
-Nothing is cleaned: copies, signatures for sentences, sentences cut short and functions longer than the model can
-read are left in, as data has them. The rows depend on the running interpreter's version, the split of a module
-(see `loratory.objectives.quickstart.stdlib.split_of`) does not.
+Nothing is cleaned: copies, signatures for sentences, sentences cut short and functions longer than the model
+can read are left in, as data has them. The rows depend on the running interpreter's version; the split of a
+module (`loratory.objectives.quickstart.stdlib.split_of`) does not.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from loratory.objectives.quickstart.stdlib import Split, split_of, stdlib_module
 # It stands in every example and costs its tokens in each.
 INSTRUCTION = "Describe this function."
 
-# On a CPU time goes with length, so most of the rows are short (about 220 tokens of the quickstart's base at most):
-# of the third that is longer, one in ten is kept, for the cleaning to deal with.
+# On a CPU time goes with length, so most of the rows are short (220 tokens of the quickstart's base at most).
+# Of the third that is longer one in ten is kept, for the cleaning to deal with.
 SHORT_CHARACTERS = 400
 LONG_KEPT_ONE_IN = 10
 
@@ -50,7 +50,7 @@ def write_pairs(
     eval_examples: int | None = 300,
     test_examples: int | None = 200,
 ) -> PairFiles:
-    """Write train.jsonl, eval.jsonl and test.jsonl into the folder; the same interpreter writes the same bytes.
+    """Write train.jsonl, eval.jsonl and test.jsonl; the same interpreter writes the same bytes.
 
     Args:
         folder: Made where it is missing; files of these names in it are replaced.

@@ -1,12 +1,12 @@
-"""The Python sources in reach of an environment that may be learned from: the library's and the installed packages'.
+"""The Python sources of an environment that the base may learn from: the library's and the packages'.
 
-Left out are tests, generated files, copyleft and unlicensed packages, exact copies, the modules of the quickstart's
-eval and test splits, and every file that contains one of their answers.
+Left out are tests, generated files, copyleft and unlicensed packages, copies of other packages, exact
+duplicates, the modules of the quickstart's eval and test splits, and every file with one of their answers.
 """
 
 import importlib.metadata
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from loratory.objectives.quickstart.stdlib import (
 # Plotly's sources are generated: 17 MB of the same few sentences.
 SKIPPED_DISTRIBUTIONS = frozenset({"loratory", "plotly"})
 LONGEST_LINE_CHARACTERS = 1000
+# Private copies of other packages, whose licences the distribution that carries them does not declare.
+COPIES_FOLDERS = frozenset({"_vendor", "vendor", "vendored", "thirdparty", "third_party", "extern"})
 _PERMISSIVE = ("MIT", "BSD", "APACHE", "PSF", "ISC", "ENTHOUGHT", "MOZILLA", "MPL")
 
 
@@ -40,7 +42,7 @@ def corpus_sources(answers: AnswerFilter) -> Iterator[tuple[Source, list[SourceF
     """Yield each source with its usable files, in an order that depends only on names."""
     seen: set[str] = set()
     for source, root, paths in [_standard_library(), *_distributions()]:
-        files = [file for path in paths if (file := _usable(root, path, answers, seen)) is not None]
+        files = list(usable_files(root, paths, answers=answers, seen=seen))
         if files:
             yield Source(**source, files={file.path: file.digest for file in files}), files
 
@@ -53,7 +55,7 @@ def _standard_library() -> tuple[dict[str, str], Path, list[str]]:
 
 
 def _distributions() -> Iterator[tuple[dict[str, str], Path, list[str]]]:
-    """Yield the installed distributions under a permissive licence (MPL too), with the paths of their sources."""
+    """Yield the installed distributions under a permissive licence, with the paths of their sources."""
     found = {found.name.lower(): found for found in importlib.metadata.distributions()}
     for name, distribution in sorted(found.items()):
         licence = licence_of(distribution)
@@ -66,9 +68,9 @@ def _distributions() -> Iterator[tuple[dict[str, str], Path, list[str]]]:
 
 def licence_of(distribution: importlib.metadata.Distribution) -> str:
     """Return what a distribution declares as its licence, on one line, or "" where it declares none."""
-    metadata = distribution.metadata
-    declared = metadata.get("License-Expression") or metadata.get("License") or ""
-    classifiers = [value for value in metadata.get_all("Classifier", []) if value.startswith("License")]
+    metadata = distribution.metadata.json
+    declared = str(metadata.get("license_expression") or metadata.get("license") or "")
+    classifiers = [value for value in metadata.get("classifier", []) if value.startswith("License")]
     lines = declared.strip().splitlines() or [value.split("::")[-1].strip() for value in classifiers]
     return lines[0][:80] if lines else ""
 
@@ -79,15 +81,18 @@ def is_permissive(licence: str) -> bool:
     return "GPL" not in upper and any(word in upper for word in _PERMISSIVE)
 
 
-def _usable(root: Path, path: str, answers: AnswerFilter, seen: set[str]) -> SourceFile | None:
-    """Read one file, or return None where it is skipped, a copy, generated, or contains an answer."""
-    if not SKIPPED_FOLDERS.isdisjoint(Path(path).parts) or path.endswith("_pb2.py"):
-        return None
-    text = read_source(root / path)
-    if not text or max(map(len, text.splitlines())) > LONGEST_LINE_CHARACTERS:
-        return None
-    digest = short_hash((root / path).read_bytes())
-    if digest in seen or answers.found_in(text):
-        return None
-    seen.add(digest)
-    return SourceFile(path=path, text=text, digest=digest)
+def usable_files(
+    root: Path, paths: Iterable[str], *, answers: AnswerFilter, seen: set[str]
+) -> Iterator[SourceFile]:
+    """Yield the files below root that may be learned from, whose hash is not in seen; it is added there."""
+    skipped = SKIPPED_FOLDERS | COPIES_FOLDERS
+    for path in paths:
+        if not skipped.isdisjoint(Path(path).parts) or path.endswith("_pb2.py"):
+            continue
+        text = read_source(root / path)
+        if not text or max(map(len, text.splitlines())) > LONGEST_LINE_CHARACTERS:
+            continue
+        digest = short_hash((root / path).read_bytes())
+        if digest not in seen and not answers.found_in(text):
+            seen.add(digest)
+            yield SourceFile(path=path, text=text, digest=digest)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-# Tests describe themselves and not what they test, third-party code is no part of the library, and lib2to3 and
+# Tests describe themselves, not what they test; third-party code is no part of the library; lib2to3 and
 # distutils are gone from later interpreters.
 SKIPPED_FOLDERS = frozenset(
     {"site-packages", "dist-packages", "test", "tests", "idle_test", "lib2to3", "distutils", "__pycache__"}
@@ -54,7 +54,7 @@ def stdlib_folder() -> Path:
 
 
 def stdlib_modules(folder: Path | None = None) -> Iterator[ModuleSource]:
-    """Yield the modules under a standard library's folder (the running interpreter's) in the order of names."""
+    """Yield the modules of a standard library (the running interpreter's) in the order of paths."""
     root = folder or stdlib_folder()
     for path in sorted(root.rglob("*.py")):
         relative = path.relative_to(root)

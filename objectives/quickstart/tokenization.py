@@ -13,8 +13,8 @@ END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|padding|>"
 LONGEST_SEQUENCE = 512
 
-# A line break keeps the next line's indentation, which so costs one token; a word takes the space or underscore
-# before it, so that the parts of snake_case names are the words of the docstrings; digits stand alone.
+# A line break takes the next line's indentation along, as one token; a word takes the space or underscore
+# before it, so that the parts of snake_case names are the words of docstrings; digits stand alone.
 _PIECES = r"(?:\r?\n)+[ \t]*|[ _]?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s"
 
 
