@@ -43,7 +43,7 @@ def resolve_base_id(spec: StudySpec, given: str | None) -> str:
         raise InputError(
             f"publish needs a study that trains adapters, {spec.name} is of objective {spec.objective.value}"
         )
-    for key, name in (("--base", given), ("model.hub_id", spec.model.hub_id)):
+    for key, name in (("--base-id", given), ("model.hub_id", spec.model.hub_id)):
         if name is not None and not is_hub_id(name):
             raise InputError(f"{key} must be a Hub id such as owner/name, got {name!r}")
     base = given or spec.model.hub_id or spec.model.base

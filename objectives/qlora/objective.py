@@ -163,7 +163,7 @@ class QloraObjective:
         if slot.progress.metrics is None:
             evaluation = self._evaluate(Split.DEV)
             if not evaluation.finite:
-                raise DivergedError(f"diverged: metrics on eval.dev are {evaluation.scores.aggregate}")
+                raise DivergedError(f"metrics on eval.dev are {evaluation.scores.aggregate}")
             slot.keep_measurement(
                 evaluation.scores.aggregate,
                 metric=self._study.metric,
@@ -184,7 +184,7 @@ class QloraObjective:
         slot.adapter.load(slot.best)
         evaluation = self._evaluate(Split.SELECT)
         if not evaluation.finite:
-            raise DivergedError(f"diverged: metrics on eval.select are {evaluation.scores.aggregate}")
+            raise DivergedError(f"metrics on eval.select are {evaluation.scores.aggregate}")
         self._account(slot, began)
         finished = Finished(
             number=slot.trial.number,

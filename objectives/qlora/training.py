@@ -111,11 +111,11 @@ def _finite(slot: Slot, loss: float, norm: float) -> bool:
     """Whether the step counts; raises where the trial is past saving."""
     place = f"at optimiser step {slot.progress.optimizer_steps}"
     if not math.isfinite(loss):
-        raise DivergedError(f"diverged: the training loss is {loss} {place}")
+        raise DivergedError(f"the training loss is {loss} {place}")
     if math.isfinite(norm):
         slot.progress.skipped_in_a_row = 0
         return True
     slot.progress.skipped_in_a_row += 1
     if not slot.scaler.is_enabled() or slot.progress.skipped_in_a_row > _MOST_SKIPPED_STEPS:
-        raise DivergedError(f"diverged: the norm of the gradient is {norm} {place}")
+        raise DivergedError(f"the norm of the gradient is {norm} {place}")
     return False
