@@ -1,0 +1,101 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from loratory.objectives.events import Progressed, Reported, Started
+from loratory.objectives.records import CurvePoint, Measurement, Provenance, Resources, TrialRecord
+from loratory.search.display import FinishedLines, PlainLines, render
+from loratory.search.progress import StudyProgress, clock, short
+
+
+def record(number: int = 3, **fields) -> TrialRecord:
+    params = {"learning_rate": 0.00021234, "rank": 8}
+    return TrialRecord(study="s", number=number, params=params, provenance=Provenance(seed=0), **fields)
+
+
+def measurement(step: int, value: float) -> Measurement:
+    return Measurement(
+        step=step,
+        optimizer_steps=10 * step,
+        examples_seen=1,
+        tokens_seen=1,
+        elapsed_seconds=1.0,
+        metrics={"rougeL": value},
+    )
+
+
+EVENTS = [
+    Started(number=3, attempt=1, optimizer_steps=40),
+    Progressed(
+        number=3,
+        attempt=1,
+        points=(CurvePoint(optimizer_step=7, loss=2.5, learning_rate=1e-3, grad_norm=1.0, tokens_seen=9),),
+    ),
+    Reported(number=3, attempt=1, measurement=measurement(1, 0.25), resources=Resources()),
+]
+
+
+@pytest.fixture
+def progress(toy_study) -> StudyProgress:
+    return StudyProgress(toy_study(), limit=10)
+
+
+def drawn(progress: StudyProgress) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(render(progress))
+    return console.file.getvalue()
+
+
+def test_the_live_view_shows_step_loss_metric_and_parameters(progress):
+    for event in EVENTS:
+        progress.observe(event, record())
+    text = drawn(progress)
+    for part in ("10/40", "2.500", "0.25", "learning_rate 0.000212", "0/10 trials", "-:-- left"):
+        assert part in text, part
+    progress.finished(record(state="COMPLETE", values=[0.31]))
+    text = drawn(progress)
+    assert "1/10 trials (1 COMPLETE)" in text
+    assert "best rougeL 0.31 (trial 3)" in text
+    assert "10/40" not in text
+
+
+def test_the_best_follows_the_direction(toy_study):
+    progress = StudyProgress(toy_study(metric="loss"), limit=10)
+    for number, value in enumerate((0.5, 0.2, 0.9)):
+        progress.finished(record(number, state="COMPLETE", values=[value]))
+    assert progress.best is not None and progress.best.number == 1
+
+
+def test_infeasible_trials_do_not_count_towards_the_limit(progress):
+    progress.finished(record(state="INFEASIBLE"))
+    assert progress.done == 0
+
+
+def test_a_resumed_trial_begins_its_bar_where_it_left_off(progress):
+    progress.observe(EVENTS[0], record(attempt=2, measurements=[measurement(2, 0.1)]))
+    assert progress.running[3].done == 20
+
+
+@pytest.mark.parametrize("view", [PlainLines, FinishedLines])
+def test_every_end_is_a_line_that_a_bracket_cannot_break(view, progress):
+    console = Console(file=io.StringIO(), width=60)
+    watcher = view(console, progress)
+    for event in EVENTS:
+        watcher.observe(event, record())
+    watcher.finished(record(state="PRUNED", reason="median pruner: rougeL 0.1 at evaluation 2 [/red]"))
+    last = console.file.getvalue().splitlines()[-1]
+    assert "PRUNED" in last and last.endswith("evaluation 2 [/red]")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "-:--"), (59.6, "1:00"), (61, "1:01"), (3661, "1:01:01")]
+)
+def test_time_is_short(seconds, text):
+    assert clock(seconds) == text
+
+
+def test_parameters_are_short():
+    assert short({"learning_rate": 1.23456e-4, "target_modules": "all-linear"}) == (
+        "learning_rate 0.000123 target_modules all-linear"
+    )
