@@ -176,7 +176,7 @@ def _slice_figure(report: ComparisonReport, parameter: ParameterFacts) -> Figure
 def log_ticks(low: float, high: float) -> list[float]:
     """Ticks of a logarithmic axis: powers of ten, with their doubles and halves where those are few."""
     first, last, decades = math.floor(math.log10(low)), math.ceil(math.log10(high)), math.log10(high / low)
-    steps = (1,) if decades > 2.2 else (1, 3) if decades > 1.2 else (1, 2, 5)
+    steps = (1,) if decades > 2.2 else (1, 3) if decades > 1.3 else (1, 2, 5)
     ticks = [float(f"{step}e{power}") for power in range(first, last + 1) for step in steps]
     return [tick for tick in ticks if low / 1.5 <= tick <= high * 1.5]
 

@@ -104,7 +104,8 @@ def test_names_that_look_like_markup_stay_text(make_study: Callable[..., StudyFo
     ("low", "high", "ticks"),
     [
         (4, 64, [5, 10, 20, 50]),
-        (1e-5, 1e-2, [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2]),
+        (1e-5, 1e-2, [1e-5, 1e-4, 1e-3, 1e-2]),
+        (1e-4, 1e-2, [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]),
         (1e-8, 1.0, [float(f"1e{power}") for power in range(-8, 1)]),
         (3e-4, 3e-4, [2e-4]),
     ],
