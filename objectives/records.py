@@ -84,6 +84,8 @@ class Provenance(Frozen):
     """The trial's seed."""
     versions: dict[str, str] = {}
     """Package versions on the worker."""
+    compute_dtype: str | None = None
+    """Number format of the trial's matrix products; null for scorings and before a worker took it."""
     hashes: dict[str, str] = {}
     """Content hashes of base and data."""
     git: str | None = None

@@ -120,7 +120,9 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of study.json."""
-        return json.dumps({**vars(self), "spec": self.spec.model_dump(mode="json")}, indent=1)
+        return json.dumps(
+            {**vars(self), "spec": self.spec.without_secrets().model_dump(mode="json")}, indent=1
+        )
 
     @classmethod
     def from_json(cls, text: str, place: str) -> "Manifest":
@@ -145,11 +147,29 @@ def write_atomically(path: Path, data: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
             os.fsync(file.fileno())
         Path(temporary).replace(path)
+        _sync_folder(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    # The only way to read it is to set it; mkstemp would keep files from a team's other members.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _parse(kind: type[_Record], path: Path) -> _Record:

@@ -84,11 +84,10 @@ def stage(folder: StudyFolder, *, trial: int | None, repo_id: str, base_id: str 
     """
     check_repo_id(repo_id)
     spec = folder.read_manifest().spec
-    base = resolve_base_id(spec, base_id)
     report = compare(folder)
     chosen = _chosen(report, trial)
-    config = _config(folder, chosen, base_id=base, spec=spec)
-    card = model_card(report, chosen, _facts(folder, chosen, repo_id=repo_id, base_id=base))
+    config = _config(folder, chosen, given=base_id, spec=spec)
+    card = model_card(report, chosen, _facts(folder, chosen, repo_id=repo_id, config=config))
     for check in (refuse_secrets, refuse_paths):
         check(CARD, card)
     contents = {
@@ -101,6 +100,7 @@ def stage(folder: StudyFolder, *, trial: int | None, repo_id: str, base_id: str 
     for name, content in contents.items():
         write_atomically(target / name, content)
     files = tuple(_described(target / name) for name in PUBLISHED)
+    base = config["base_model_name_or_path"]
     return Staged(path=target, repo_id=repo_id, trial=chosen.number, base_id=base, files=files)
 
 
@@ -164,26 +164,25 @@ def _weights(folder: StudyFolder, trial: RankedTrial) -> bytes:
     return content
 
 
-def _config(folder: StudyFolder, trial: RankedTrial, *, base_id: str, spec: StudySpec) -> dict[str, Any]:
+def _config(folder: StudyFolder, trial: RankedTrial, *, given: str | None, spec: StudySpec) -> dict[str, Any]:
+    """The adapter's configuration with its base by Hub id, and its commit where that is one of this id."""
     config = read_config(folder.adapter(trial.number) / ADAPTER_CONFIG)
-    config |= {"base_model_name_or_path": base_id, "revision": _revision(spec, base_id)}
+    recorded = config.get("base_model_name_or_path")
+    base_id = resolve_base_id(spec, recorded=recorded, given=given)
+    revision = config.get("revision") if base_id == recorded else None
+    config |= {"base_model_name_or_path": base_id, "revision": revision}
     check_config(ADAPTER_CONFIG, config)
     return config
 
 
-def _revision(spec: StudySpec, base_id: str) -> str | None:
-    """The base's commit, where it is a commit of this id and not of another copy."""
-    return spec.model.revision if spec.model and spec.model.base == base_id else None
-
-
-def _facts(folder: StudyFolder, trial: RankedTrial, *, repo_id: str, base_id: str) -> CardFacts:
+def _facts(folder: StudyFolder, trial: RankedTrial, *, repo_id: str, config: dict[str, Any]) -> CardFacts:
     spec = folder.read_manifest().spec
     record = next(record for record in folder.read_records() if record.number == trial.number)
     training = spec.resolve(trial.params)
     return CardFacts(
         repo_id=repo_id,
-        base_id=base_id,
-        base_revision=_revision(spec, base_id),
+        base_id=config["base_model_name_or_path"],
+        base_revision=config["revision"],
         training=training.model_dump(mode="json") | {"alpha": training.lora_alpha},
         dataset_id=dataset_hub_id(spec),
         language=spec.evaluation.language,

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from loratory.search.study_run import StudyResult, run_study
+    from loratory.search.session import StudyResult
+    from loratory.search.study_run import run_study
 
 __all__ = ["StudyResult", "run_study"]
 

@@ -113,7 +113,7 @@ def _row(number: int, trial: RunningTrial) -> tuple[RenderableType, ...]:
 
 
 def _summary(progress: StudyProgress) -> Text:
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(progress.states.items()))
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(progress.states.copy().items()))
     text = Text(f"{progress.done}/{progress.limit} trials")
     text.append(f" ({counts})" if counts else "", style="dim")
     if progress.best is not None and progress.best.values is not None:

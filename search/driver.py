@@ -17,6 +17,7 @@ from loratory.objectives.events import (
     Stopped,
     TrialEvent,
 )
+from loratory.objectives.objective import Prepared
 from loratory.objectives.records import FailureKind
 from loratory.reports.trackers.tracker import Tracker
 from loratory.search.executors.executor import Executor, Message
@@ -58,9 +59,11 @@ class Driver:
         ledger: keeps the scorings.
         scoring: what is scored outside trials.
         executor: holds the workers.
+        prepared: what they build the objective from.
         watchers: trackers and the display.
         interrupted: whether to stop now, leaving every trial resumable.
         time_is_up: whether to start no new trial.
+        say: prints a line.
     """
 
     def __init__(
@@ -70,31 +73,39 @@ class Driver:
         ledger: TrialLedger,
         scoring: ScoringQueue,
         executor: Executor,
+        prepared: Prepared,
         watchers: Sequence[Tracker],
         interrupted: Callable[[], bool],
         time_is_up: Callable[[], bool],
+        say: Callable[[str], None],
     ) -> None:
         self._owner, self._ledger, self._scoring = owner, ledger, scoring
-        self._executor, self._watchers = executor, watchers
-        self._interrupted, self._time_is_up = interrupted, time_is_up
+        self._executor, self._prepared, self._watchers = executor, prepared, watchers
+        self._interrupted, self._time_is_up, self._say = interrupted, time_is_up, say
         self._workers: dict[int, _Worker] = {}
 
-    def run(self) -> None:
+    def run(self) -> bool:
         """Run until nothing is left to do, or until interrupted.
+
+        Returns:
+            Whether everything is done.
 
         Raises:
             InputError: workers that do not fit the machine.
             LoratoryError: workers cannot be kept alive, or trials fail too alike to go on.
         """
         if not self._work_is_left():
-            return
-        self._workers = {worker: _Worker() for worker in self._executor.start()}
+            return True
+        self._workers = {worker: _Worker() for worker in self._executor.start(self._prepared)}
         while not self._interrupted() and self._work_is_left():
             self._assign()
+            if (waiting := self._executor.waiting()) is not None:
+                self._say(waiting)
             for message in self._executor.poll(_POLL_SECONDS):
                 self._handle(message)
         if self._owner.stop_reason is not None:
             raise LoratoryError(self._owner.stop_reason)
+        return not self._work_is_left()
 
     def _work_is_left(self) -> bool:
         if self._busy() or self._owner.has_work(new=not self._time_is_up()):
@@ -113,9 +124,8 @@ class Driver:
     def _next(self, worker: _Worker) -> Decision | None:
         """What an idle worker does next: the base's score first, then trials, then the final scores."""
         if not self._scoring.before_trials:
-            start = self._owner.ask(new=not self._time_is_up())
+            start = self._owner.ask(new=not self._time_is_up(), worker=worker.ready)
             if start is not None:
-                self._note_worker(worker, start.trial.number)
                 worker.trials[start.trial.number] = start.trial.attempt
                 return start
         score = self._scoring.opening()
@@ -123,10 +133,6 @@ class Driver:
             score = self._scoring.closing(self._owner.best())
         worker.scoring = score.key if score else None
         return score
-
-    def _note_worker(self, worker: _Worker, number: int) -> None:
-        assert worker.ready is not None, "only a ready worker is idle"
-        self._ledger.worker(number, versions=worker.ready.versions, hashes=worker.ready.hashes)
 
     def _handle(self, message: Message) -> None:
         for event in message.events:
@@ -138,13 +144,13 @@ class Driver:
         worker = self._workers[number]
         match event:
             case Ready():
-                worker.ready, worker.broken_in_a_row = event, 0
                 self._check_alike(event)
+                worker.ready = event
             case Scored():
                 winner = self._owner.best() if event.key == TEST_WINNER else None
                 self._ledger.score(event, number=winner.number if winner else None)
                 self._scoring.done(event.key)
-                worker.scoring = None
+                worker.scoring, worker.broken_in_a_row = None, 0
             case _:
                 self._on_trial_event(number, event)
 
@@ -154,6 +160,9 @@ class Driver:
         if not self._owner.is_current(event.number, event.attempt):
             # What a worker did after the driver had stopped the trial is thrown away.
             return
+        if isinstance(event, Progressed | Reported | Finished):
+            # Being ready is no proof: a worker may break on the same work again and again.
+            self._workers[number].broken_in_a_row = 0
         stop = self._decide(event)
         if stop is not None:
             self._executor.send(number, [stop])
@@ -204,6 +213,12 @@ class Driver:
 
     def _check_alike(self, ready: Ready) -> None:
         """Trials are compared with one another, so all workers compute alike on the same base."""
+        recorded = {record.provenance.compute_dtype for record in self._owner.records.values()} - {None}
+        if recorded and ready.compute_dtype not in recorded:
+            raise LoratoryError(
+                f"trials must have one compute dtype, got {ready.compute_dtype} after "
+                f"{', '.join(map(str, recorded))}; go on with the kind of device that the study began on"
+            )
         for other in self._workers.values():
             if other.ready is None:
                 continue

@@ -8,32 +8,39 @@ INFEASIBLE_IN_A_ROW = 20
 
 
 class FailureWatch:
-    """Counts failures before the first success.
+    """Counts failures in a row.
 
-    Three in a row with one cause stop the study: it is the set-up that is broken, not a trial. Trials that
-    run out of memory teach the sampler, so they get more patience.
+    Three with one cause before any success stop the study: it is the set-up that is broken, not a trial.
+    Trials that run out of memory teach the sampler, so they get more patience, and get it again after each
+    success. Lost workers are the driver's to count.
+
+    Args:
+        any_success: whether a trial of an earlier run was measured.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, any_success: bool) -> None:
+        self._any_success = any_success
         self._cause = ""
         self._count = 0
-        self._any_success = False
         self.verdict: str | None = None
 
     def succeeded(self) -> None:
-        """A trial was trained far enough to be judged."""
+        """A trial was trained far enough to be measured."""
         self._any_success = True
+        self._cause, self._count = "", 0
 
     def failed(self, event: Failed) -> None:
         """An attempt failed."""
-        if self._any_success or event.kind is FailureKind.DIVERGED:
-            return
         infeasible = event.kind is FailureKind.OOM
-        cause = event.kind if infeasible else f"{event.kind}: {event.message}"
+        if event.kind in (FailureKind.DIVERGED, FailureKind.WORKER_LOST):
+            return
+        if self._any_success and not infeasible:
+            return
+        cause = event.kind.value if infeasible else event.message
         self._count = self._count + 1 if cause == self._cause else 1
         self._cause = cause
         if self._count >= (INFEASIBLE_IN_A_ROW if infeasible else SAME_FAILURES):
             self.verdict = (
-                f"{self._count} attempts in a row failed before any trial succeeded: {event.message}; "
+                f"{self._count} attempts in a row failed alike: {event.message}; "
                 "mend the cause and run the same command again"
             )

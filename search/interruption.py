@@ -11,14 +11,12 @@ _INTERRUPTED = 130
 
 
 @contextmanager
-def catch_interrupt(notify: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+def catch_interrupt() -> Iterator[Callable[[], bool]]:
     """Turn SIGINT and SIGTERM into a flag to ask; a second signal ends the process at once.
 
     What lies on disk is whole at any moment, so a forced end loses no more than the work since the last
-    evaluation. Outside the main thread Python allows no handlers, and the flag is never set.
-
-    Args:
-        notify: called at the first signal, to tell the person.
+    evaluation. Nothing is printed here: a signal may come in the middle of a print. Outside the main thread
+    Python allows no handlers, and the flag is never set.
     """
     flag = threading.Event()
 
@@ -26,7 +24,6 @@ def catch_interrupt(notify: Callable[[], None]) -> Iterator[Callable[[], bool]]:
         if flag.is_set():
             os._exit(_INTERRUPTED)
         flag.set()
-        notify()
 
     if threading.current_thread() is not threading.main_thread():
         yield flag.is_set

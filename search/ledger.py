@@ -1,9 +1,10 @@
 """Every trial's record and files in the study folder, written in an order that a crash cannot spoil."""
 
 import hashlib
+import math
 from datetime import UTC, datetime
 
-from loratory.objectives.events import Finished, Progressed, Reported, Scored, Start, Started
+from loratory.objectives.events import Finished, Progressed, Ready, Reported, Scored, Start, Started
 from loratory.objectives.records import (
     AdapterRecord,
     Provenance,
@@ -26,18 +27,23 @@ class TrialLedger:
         self._provenance = provenance
         self.records = {record.number: record for record in folder.read_records()}
 
-    def begin(self, trial: TrialSpec) -> Start:
-        """Write that an attempt begins; it goes on from the last checkpoint, or from the start."""
+    def begin(self, trial: TrialSpec, worker: Ready | None = None) -> Start:
+        """Write that an attempt begins; it goes on from the last checkpoint, or from the start.
+
+        Measurements after the checkpoint stay until they are made again: Optuna has them too.
+
+        Args:
+            trial: the attempt.
+            worker: what it will run on, as far as that is known.
+        """
         step, checkpoint = self._checkpoint(trial.number)
-        known = self.records.get(trial.number)
-        kept = [m for m in known.measurements if m.step <= step] if known else []
-        self._folder.cut_curve(trial.number, after_optimizer_step=kept[-1].optimizer_steps if kept else 0)
-        provenance = self._provenance.model_copy(update={"seed": trial.seed})
-        if known is None:
-            known = TrialRecord(
-                study=self._uuid, number=trial.number, params=trial.params, provenance=provenance
-            )
-        self._write(known, attempt=trial.attempt, measurements=kept, error=None)
+        provenance = self._provenance.model_copy(update={"seed": trial.seed, **_worker_facts(worker)})
+        known = self.records.get(trial.number) or TrialRecord(
+            study=self._uuid, number=trial.number, params=trial.params, provenance=provenance
+        )
+        reached = [m.optimizer_steps for m in known.measurements if m.step <= step]
+        self._folder.cut_curve(trial.number, after_optimizer_step=reached[-1] if reached else 0)
+        self._write(known, attempt=trial.attempt, error=None, provenance=provenance)
         return Start(trial=trial, checkpoint=checkpoint)
 
     def started(self, event: Started) -> None:
@@ -45,23 +51,26 @@ class TrialLedger:
         record = self.records[event.number]
         self._write(record, started_at=record.started_at or _now())
 
-    def worker(self, number: int, *, versions: dict[str, str], hashes: dict[str, str]) -> None:
-        """Note what the trial runs on."""
-        provenance = self.records[number].provenance
-        merged = {"versions": versions, "hashes": provenance.hashes | hashes}
-        self._write(self.records[number], provenance=provenance.model_copy(update=merged))
-
     def progressed(self, event: Progressed) -> None:
         """Add to the curve."""
         self._folder.append_curve(event.number, event.points)
 
-    def reported(self, event: Reported) -> None:
-        """Add a measurement, then keep the checkpoint: a crash in between only repeats the evaluation."""
+    def measured(self, event: Reported) -> None:
+        """Add a measurement, in the place of one that an earlier attempt made."""
         record = self.records[event.number]
-        earlier = [m for m in record.measurements if m.step < event.measurement.step]
-        self._write(record, measurements=[*earlier, event.measurement], resources=event.resources)
-        if event.checkpoint is not None:
-            self._keep_checkpoint(event.number, event.measurement.step, event.checkpoint)
+        others = [m for m in record.measurements if m.step != event.measurement.step]
+        merged = sorted([*others, event.measurement], key=lambda measurement: measurement.step)
+        self._write(record, measurements=merged, resources=event.resources)
+
+    def keep_checkpoint(self, event: Reported) -> None:
+        """Keep what the trial needs to go on from this evaluation, and drop what it needed before."""
+        if event.checkpoint is None:
+            return
+        path = self._folder.trial(event.number) / f"checkpoint-{event.measurement.step:04d}.bin"
+        write_atomically(path, event.checkpoint)
+        for older in path.parent.glob("checkpoint-*.bin"):
+            if older < path:
+                older.unlink()
 
     def complete(self, event: Finished, *, value: float) -> TrialRecord:
         """Keep adapter, scores and predictions, then say that the trial is COMPLETE."""
@@ -88,18 +97,16 @@ class TrialLedger:
         """Say that the trial fits no worker."""
         return self._finish(number, TrialState.INFEASIBLE, f"out of memory: {error.message}", error=error)
 
-    def attempt_failed(self, number: int, error: TrialError) -> TrialRecord:
-        """Note a failed attempt of a trial that may be tried again."""
+    def attempt_failed(self, number: int, error: TrialError, *, attempts: int) -> TrialRecord:
+        """Note a failed attempt; the trial is FAIL if it was the last of `attempts`."""
         record = self.records[number]
-        return self._write(record, error=error, failures=[*record.failures, error])
-
-    def fail(self, number: int) -> TrialRecord:
-        """Say that the trial is FAIL after its last attempt."""
-        error = self.records[number].error
-        return self._finish(number, TrialState.FAIL, error.message if error else "failed")
+        failures = [*record.failures, error]
+        if len(failures) >= attempts:
+            return self._finish(number, TrialState.FAIL, error.message, error=error, failures=failures)
+        return self._write(record, error=error, failures=failures)
 
     def score(self, event: Scored, *, number: int | None) -> ScoreRecord:
-        """Keep a scoring outside any trial."""
+        """Keep a scoring outside any trial; what is not a number is left out of the record's metrics."""
         folder = self._folder.path / event.key
         write_atomically(folder / "scores.npz", event.scores.to_bytes())
         write_atomically(folder / "predictions.jsonl", predictions_to_bytes(event.predictions))
@@ -108,7 +115,7 @@ class TrialLedger:
             key=event.key,
             split=event.split,
             number=number,
-            metrics=event.scores.aggregate,
+            metrics={name: value for name, value in event.scores.aggregate.items() if math.isfinite(value)},
             resources=event.resources,
             provenance=self._provenance,
         )
@@ -122,23 +129,21 @@ class TrialLedger:
         return record
 
     def _write(self, record: TrialRecord, **changes: object) -> TrialRecord:
-        record = record.model_copy(update=changes)
+        # Validated anew: what could not be read back must never be written.
+        record = TrialRecord.model_validate(dict(record) | changes)
         self._folder.write_record(record)
         self.records[record.number] = record
         return record
-
-    def _keep_checkpoint(self, number: int, step: int, data: bytes) -> None:
-        path = self._folder.trial(number) / f"checkpoint-{step:04d}.bin"
-        write_atomically(path, data)
-        for older in path.parent.glob("checkpoint-*.bin"):
-            if older < path:
-                older.unlink()
 
     def _checkpoint(self, number: int) -> tuple[int, bytes | None]:
         paths = sorted(self._folder.trial(number).glob("checkpoint-*.bin"))
         if not paths:
             return 0, None
         return int(paths[-1].stem.removeprefix("checkpoint-")), paths[-1].read_bytes()
+
+
+def _worker_facts(worker: Ready | None) -> dict[str, object]:
+    return {"versions": worker.versions, "compute_dtype": worker.compute_dtype} if worker else {}
 
 
 def _adapter_record(event: Finished) -> AdapterRecord | None:

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import IO
 from loratory.spaces.errors import InputError
 
 LOCK_NAME = "driver.lock"
+_PATIENCE_SECONDS = 1.0
 
 
 @contextmanager
@@ -23,7 +25,12 @@ def driver_lock(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK_NAME).open("a+", encoding="utf-8") as file:
-        if not _try_lock(file):
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not _try_lock(file):
+            if time.monotonic() < deadline:
+                # Someone may be asking for the status just now.
+                time.sleep(0.05)
+                continue
             raise InputError(
                 f"{folder}: must have one driver at a time, {_holder(file)} is running this study; "
                 "wait for it, or interrupt it there"
@@ -41,7 +48,7 @@ def is_running(folder: Path) -> bool:
         return False
     with path.open(encoding="utf-8") as file:
         try:
-            # A shared lock disturbs no other reader, and is gone with the file at the end of the block.
+            # Shared: it disturbs no other reader, and a driver that starts waits for it to go.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return True

@@ -31,13 +31,26 @@ def open_manifest(folder: StudyFolder, study: StudySpec, hashes: dict[str, str])
     return manifest
 
 
+def forget_beginning(folder: StudyFolder) -> None:
+    """Let a study begin anew where nothing was recorded: a first mistake in its file can be mended."""
+    recorded = next(folder.path.glob("**/record.json"), None)
+    if (
+        recorded is not None
+        or not folder.manifest.is_file()
+        or folder.read_manifest().spec.storage is not None
+    ):
+        return
+    folder.manifest.unlink()
+    folder.database.unlink(missing_ok=True)
+
+
 def check_fits(folder: StudyFolder, earlier: Manifest, study: StudySpec) -> None:
     """Compare a study file with the one that the folder was made with.
 
     Raises:
         InputError: a key changed that trials depend on; one line for each.
     """
-    old, new = earlier.spec.model_dump(mode="json"), study.model_dump(mode="json")
+    old, new = (spec.without_secrets().model_dump(mode="json") for spec in (earlier.spec, study))
     changed = [key for key in new if key not in CHANGEABLE and old.get(key) != new[key]]
     if changed:
         lines = [

@@ -29,7 +29,7 @@ def open_rows(folder: StudyFolder, manifest: Manifest) -> optuna.Study:
         InputError: the storage cannot be reached, or holds another study of this name.
     """
     study = manifest.spec
-    url = study.storage or f"sqlite:///{folder.database.resolve()}"
+    url = study.storage or _sqlite_url(folder)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         rows = optuna.create_study(
@@ -51,6 +51,30 @@ def open_rows(folder: StudyFolder, manifest: Manifest) -> optuna.Study:
     elif owner != manifest.uuid:
         raise InputError(f"name: storage already has another study named {study.name}; choose another name")
     return rows
+
+
+def _sqlite_url(folder: StudyFolder) -> str:
+    path = str(folder.database.resolve())
+    if set(path) & set("?{}%"):
+        raise InputError(
+            f"{folder.path}: path of a study must be free of ? {{ }} %: Optuna misreads them; move it"
+        )
+    return f"sqlite:///{path}"
+
+
+def open_trial(rows: optuna.Study, number: int) -> Trial:
+    """Optuna's object of a row that is there already."""
+    return Trial(rows, rows._storage.get_trial_id_from_study_id_trial_number(rows._study_id, number))
+
+
+def set_intermediate_value(trial: Trial, step: int, value: float) -> None:
+    """Store an evaluation. Not `Trial.report`: it ignores a step that a dead attempt has reported."""
+    trial.storage.set_trial_intermediate_value(trial._trial_id, step, value)
+
+
+def should_prune(rows: optuna.Study, trial: Trial) -> bool:
+    """What the pruner says of a row as it is stored; `Trial.should_prune` looks at a copy of its own."""
+    return rows.pruner.prune(rows, rows._storage.get_trial(trial._trial_id))
 
 
 def suggest(trial: Trial, distributions: dict[str, BaseDistribution]) -> dict[str, Any]:

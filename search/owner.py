@@ -7,13 +7,20 @@ import optuna
 from optuna.trial import Trial
 from optuna.trial import TrialState as OptunaState
 
-from loratory.objectives.events import Failed, Finished, Progressed, Reported, Start, Started, Stop
+from loratory.objectives.events import Failed, Finished, Progressed, Ready, Reported, Start, Started, Stop
 from loratory.objectives.records import FailureKind, TrialError, TrialRecord, TrialState
 from loratory.reports.ranking import order
 from loratory.search.failure_watch import FailureWatch
 from loratory.search.ledger import TrialLedger
-from loratory.search.optuna_rows import mark_infeasible, suggest, tell_row
-from loratory.search.samplers import build_sampler, trial_limit
+from loratory.search.optuna_rows import (
+    mark_infeasible,
+    open_trial,
+    set_intermediate_value,
+    should_prune,
+    suggest,
+    tell_row,
+)
+from loratory.search.samplers import build_sampler, grid_size, trial_limit
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import resolve_trial
 
@@ -30,13 +37,21 @@ class StudyOwner:
         self._rows = rows
         self._ledger = ledger
         self._waiting: deque[int] = deque()
-        self._watch = FailureWatch()
+        self._trials: dict[int, Trial] = {}
+        judged = any(record.measurements or record.values for record in ledger.records.values())
+        self._watch = FailureWatch(any_success=judged)
+        self._points = grid_size(study)
         self._limit = trial_limit(study)
 
     @property
     def records(self) -> dict[int, TrialRecord]:
         """Every trial's record by number."""
         return self._ledger.records
+
+    @property
+    def metric(self) -> str:
+        """What is optimised."""
+        return self._study.metric
 
     @property
     def stop_reason(self) -> str | None:
@@ -55,21 +70,25 @@ class StudyOwner:
         """
         if self.stop_reason is not None:
             return False
-        return bool(self._waiting) or (new and self._counted() < self._limit)
+        untried = self._points is None or len(self.records) < self._points
+        return bool(self._waiting) or (new and untried and self._counted() < self._limit)
 
-    def ask(self, *, new: bool) -> Start | None:
+    def ask(self, *, new: bool, worker: Ready | None = None) -> Start | None:
         """The next attempt to run, or none while enough trials are finished or under way.
 
         Args:
             new: whether a trial may be started that has no row yet.
+            worker: what it will run on, as far as that is known.
         """
         if not self.has_work(new=new):
             return None
         if self._waiting:
-            return self._begin(self._waiting.popleft())
+            return self._begin(self._waiting.popleft(), worker)
         # The number is not known before the ask; Optuna numbers rows from 0 without gaps.
         self._rows.sampler = build_sampler(self._study, len(self._rows.get_trials(deepcopy=False)))
-        return self._begin(self._rows.ask().number)
+        trial = self._rows.ask()
+        self._trials[trial.number] = trial
+        return self._begin(trial.number, worker)
 
     def started(self, event: Started) -> None:
         """A worker has taken the trial."""
@@ -80,31 +99,32 @@ class StudyOwner:
         self._ledger.progressed(event)
 
     def reported(self, event: Reported) -> Stop | None:
-        """Store an evaluation; the answer is a `Stop` where the pruner says so."""
+        """Store an evaluation; the answer is a `Stop` where the pruner says so.
+
+        The checkpoint comes last: after a crash the trial is measured and judged again, never skipped.
+        """
         value = event.measurement.metrics[self._study.metric]
-        trial = self._trial(event.number)
-        step = event.measurement.step
-        # Not Trial.report: it ignores a step that a dead attempt has reported.
-        self._rows._storage.set_trial_intermediate_value(trial._trial_id, step, value)
-        self._ledger.reported(event)
-        if step >= self._study.evaluation.evaluations or not self._trial(event.number).should_prune():
+        trial, step = self._trial(event.number), event.measurement.step
+        self._watch.succeeded()
+        self._ledger.measured(event)
+        set_intermediate_value(trial, step, value)
+        if step >= self._study.evaluation.evaluations or not should_prune(self._rows, trial):
+            self._ledger.keep_checkpoint(event)
             return None
         name = self._study.pruner.name
         reason = f"{name} pruner: {self._study.metric} {value:.4g} at evaluation {step}"
         self._ledger.prune(event.number, reason)
         self._tell(event.number, OptunaState.PRUNED)
-        self._watch.succeeded()
         return Stop(number=event.number, attempt=event.attempt, reason=reason)
 
     def finished(self, event: Finished) -> None:
         """Store a trained and scored trial."""
-        value = event.scores.aggregate[self._study.metric]
-        if not math.isfinite(value):
-            message = f"{self._study.metric} on eval.select must be finite, is {value}"
-            self.failed(
-                Failed(number=event.number, attempt=event.attempt, kind=FailureKind.DIVERGED, message=message)
-            )
+        endless = {name: value for name, value in event.scores.aggregate.items() if not math.isfinite(value)}
+        if endless:
+            message, kind = f"scores on eval.select must be finite, got {endless}", FailureKind.DIVERGED
+            self.failed(Failed(number=event.number, attempt=event.attempt, kind=kind, message=message))
             return
+        value = event.scores.aggregate[self._study.metric]
         self._ledger.complete(event, value=value)
         self._tell(event.number, OptunaState.COMPLETE, value)
         self._watch.succeeded()
@@ -122,12 +142,11 @@ class StudyOwner:
             mark_infeasible(self._trial(event.number), event.message)
             self._tell(event.number, OptunaState.PRUNED)
         else:
-            record = self._ledger.attempt_failed(event.number, error)
-            if len(record.failures) < self._study.attempts:
-                self._waiting.append(event.number)
-            else:
-                self._ledger.fail(event.number)
+            record = self._ledger.attempt_failed(event.number, error, attempts=self._study.attempts)
+            if record.state is TrialState.FAIL:
                 self._tell(event.number, OptunaState.FAIL)
+            else:
+                self._waiting.append(event.number)
         self._watch.failed(event)
 
     def best(self) -> TrialRecord | None:
@@ -140,7 +159,7 @@ class StudyOwner:
         record = self.records.get(number)
         return record is not None and record.state is TrialState.RUNNING and record.attempt == attempt
 
-    def _begin(self, number: int) -> Start:
+    def _begin(self, number: int, worker: Ready | None) -> Start:
         known = self.records.get(number)
         trial = resolve_trial(
             self._study,
@@ -148,13 +167,18 @@ class StudyOwner:
             attempt=known.attempt + 1 if known else 1,
             sampled=suggest(self._trial(number), self._study.space.distributions()),
         )
-        return self._ledger.begin(trial)
+        return self._ledger.begin(trial, worker)
 
     def _counted(self) -> int:
         return sum(record.state is not TrialState.INFEASIBLE for record in self.records.values())
 
     def _trial(self, number: int) -> Trial:
-        return Trial(self._rows, self._rows.get_trials(deepcopy=False)[number]._trial_id)
+        """A row as Optuna's object; made once, since making it asks the sampler anew."""
+        if number not in self._trials:
+            self._rows.sampler = build_sampler(self._study, number)
+            self._trials[number] = open_trial(self._rows, number)
+        return self._trials[number]
 
     def _tell(self, number: int, state: OptunaState, value: float | None = None) -> None:
         tell_row(self._rows, number, state, value)
+        self._trials.pop(number, None)

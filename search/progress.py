@@ -80,7 +80,7 @@ class StudyProgress:
     @property
     def done(self) -> int:
         """Trials that count towards the limit and are over."""
-        return sum(count for state, count in self.states.items() if state is not TrialState.INFEASIBLE)
+        return sum(count for state, count in self.states.copy().items() if state is not TrialState.INFEASIBLE)
 
     @property
     def seconds_left(self) -> float | None:

@@ -6,7 +6,7 @@ import optuna
 from optuna.trial import TrialState as OptunaState
 
 from loratory.objectives.records import TrialRecord, TrialState
-from loratory.search.optuna_rows import mark_infeasible, tell_row
+from loratory.search.optuna_rows import mark_infeasible, open_trial, set_intermediate_value, tell_row
 from loratory.search.owner import StudyOwner
 from loratory.spaces.errors import LoratoryError
 
@@ -48,6 +48,8 @@ def reconcile(owner: StudyOwner, rows: optuna.Study) -> Resumed:
         )
     for row in frozen:
         record = owner.records.get(row.number)
+        if record is not None and not row.state.is_finished():
+            _complete_values(rows, row, record, owner.metric)
         if record is not None and record.state.finished:
             _tell(rows, row, record)
         elif row.state.is_finished():
@@ -63,10 +65,21 @@ def reconcile(owner: StudyOwner, rows: optuna.Study) -> Resumed:
     )
 
 
+def _complete_values(
+    rows: optuna.Study, row: optuna.trial.FrozenTrial, record: TrialRecord, metric: str
+) -> None:
+    """A kill may have come between a measurement's record and its row."""
+    for measurement in record.measurements:
+        if measurement.step not in row.intermediate_values:
+            set_intermediate_value(
+                open_trial(rows, row.number), measurement.step, measurement.metrics[metric]
+            )
+
+
 def _tell(rows: optuna.Study, row: optuna.trial.FrozenTrial, record: TrialRecord) -> None:
     if row.state.is_finished():
         return
     if record.state is TrialState.INFEASIBLE:
-        mark_infeasible(optuna.trial.Trial(rows, row._trial_id), record.reason)
+        mark_infeasible(open_trial(rows, row.number), record.reason)
     value = record.values[0] if record.state is TrialState.COMPLETE and record.values else None
     tell_row(rows, row.number, _ROW_STATES[record.state], value)

@@ -51,9 +51,15 @@ def grid(study: StudySpec) -> dict[str, list[Any]]:
 
 def trial_limit(study: StudySpec) -> int:
     """How many trials the study can have: `trials`, or the points of a smaller grid."""
+    points = grid_size(study)
+    return study.trials if points is None else min(study.trials, points)
+
+
+def grid_size(study: StudySpec) -> int | None:
+    """Points of the grid; null for other samplers."""
     if study.sampler.name is not SamplerName.GRID:
-        return study.trials
-    return min(study.trials, math.prod(len(values) for values in grid(study).values()))
+        return None
+    return math.prod(len(values) for values in grid(study).values())
 
 
 def _values(distribution: Any) -> list[Any]:

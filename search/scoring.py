@@ -3,7 +3,7 @@
 from loratory.objectives.events import AdapterFiles, Score, Split
 from loratory.objectives.objective import Prepared
 from loratory.objectives.records import TrialRecord
-from loratory.objectives.study_folder import StudyFolder
+from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, StudyFolder
 
 BASE, TEST_BASE, TEST_WINNER = "base", "test/base", "test/winner"
 
@@ -61,6 +61,5 @@ class ScoringQueue:
     def _adapter(self, winner: TrialRecord | None) -> AdapterFiles | None:
         if winner is None:
             return None
-        return {
-            path.name: path.read_bytes() for path in sorted(self._folder.adapter(winner.number).iterdir())
-        }
+        folder = self._folder.adapter(winner.number)
+        return {name: (folder / name).read_bytes() for name in (ADAPTER_WEIGHTS, ADAPTER_CONFIG)}

@@ -36,4 +36,4 @@ class ModelSpec(Frozen):
     trust_remote_code: bool = False
     """Run model code that comes with the base. Only for a base whose code you have read."""
     micro_batch_size: Int = Field(default=8, ge=1, le=4096)
-    """Examples per forward and backward pass; changes speed and memory, not what is learned."""
+    """Examples per forward and backward pass; changes speed, memory and dropout masks, nothing else."""

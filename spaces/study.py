@@ -1,5 +1,6 @@
 """The validated study file: everything a study does follows from it."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -149,6 +150,13 @@ class StudySpec(Frozen):
     def metric_direction(self) -> Direction:
         """Which way the study's metric is better."""
         return METRIC_DIRECTIONS[self.metric]
+
+    def without_secrets(self) -> Self:
+        """The same study with the password of its storage covered: what is written down or sent away."""
+        if self.storage is None:
+            return self
+        covered = re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", self.storage)
+        return self.model_copy(update={"storage": covered})
 
     def resolve(self, sampled: dict[str, Any]) -> TrainingParameters:
         """Sampled values (as the study file writes them) merged over the fixed ones."""

@@ -1,16 +1,18 @@
-"""Rows that repeat another row, or that stand in eval or test as well as in train."""
+"""Rows that repeat another row of their split, or that stand in a split held out before theirs as well."""
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from loratory.objectives.data.encoding import Encoded
-from loratory.objectives.data.rows import Ledger, Part, Reason, Row
+from loratory.objectives.data.rows import Ledger, Part, Reason, Row, Turn
 from loratory.objectives.data.similarity import Shingler, Shingles, SimilarityIndex, without_common
 from loratory.spaces.data import CleaningSpec
 
 # A text that stands before this many prompts is an instruction that they share, and is not compared.
 _SHARED_BY = 10
+
+_LEAKS_FROM = {Part.TEST: (Part.EVAL,), Part.TRAIN: (Part.EVAL, Part.TEST)}
 
 
 def normalised(row: Row) -> str:
@@ -30,89 +32,90 @@ def without_exact_duplicates(examples: Iterable[Encoded], part: Part, ledger: Le
     return list(first.values())
 
 
-def clean_train(
-    train: Sequence[Encoded],
-    held_out: Sequence[tuple[Part, Encoded]],
-    *,
-    cleaning: CleaningSpec,
-    ledger: Ledger,
-) -> list[Encoded]:
-    """Training rows that repeat neither an earlier one nor one of eval or test.
+def clean(
+    parts: Mapping[Part, Sequence[Encoded]], *, cleaning: CleaningSpec, ledger: Ledger
+) -> dict[Part, list[Encoded]]:
+    """The splits without rows that repeat another.
+
+    Of a row that stands in several splits eval keeps its copy before test, and test before train.
 
     Args:
-        train: rows in order.
-        held_out: rows of eval and test.
+        parts: rows of each split, in order.
         cleaning: which rules hold.
         ledger: takes what is removed.
     """
-    kept = list(train)
+    kept = {part: list(parts[part]) for part in (Part.EVAL, Part.TEST, Part.TRAIN)}
     if cleaning.exact_duplicates:
-        kept = without_exact_duplicates(kept, Part.TRAIN, ledger)
+        kept = {part: without_exact_duplicates(rows, part, ledger) for part, rows in kept.items()}
     if cleaning.leaked:
-        kept = _without_leaked(kept, held_out, ledger)
+        for part in _LEAKS_FROM:
+            kept[part] = _without_leaked(kept, part, ledger)
     if cleaning.near_duplicate_threshold is not None:
-        near = _NearDuplicates(
-            kept, held_out if cleaning.leaked else (), threshold=cleaning.near_duplicate_threshold
-        )
-        kept = near.removed_from(ledger)
-    return kept
+        compared = kept if cleaning.leaked else {Part.TRAIN: kept[Part.TRAIN]}
+        near = _NearDuplicates(compared, threshold=cleaning.near_duplicate_threshold)
+        kept |= {part: near.removed_from(part, ledger) for part in compared}
+    return {part: kept[part] for part in Part}
 
 
-def _without_leaked(
-    train: Sequence[Encoded], held_out: Sequence[tuple[Part, Encoded]], ledger: Ledger
-) -> list[Encoded]:
-    places = {normalised(e.row): f"{part} ({e.row.raw.place})" for part, e in reversed(held_out)}
-    kept = []
-    for example in train:
+def _without_leaked(kept: Mapping[Part, list[Encoded]], part: Part, ledger: Ledger) -> list[Encoded]:
+    held_out = [(other, example) for other in _LEAKS_FROM[part] for example in kept[other]]
+    places = {normalised(e.row): f"{other} ({e.row.raw.place})" for other, e in reversed(held_out)}
+    clean_rows = []
+    for example in kept[part]:
         place = places.get(normalised(example.row))
         if place is None:
-            kept.append(example)
+            clean_rows.append(example)
         else:
-            detail = f"stands in {place}"
-            ledger.remove(Part.TRAIN, example.row.raw, reason=Reason.LEAKED, detail=detail)
-    return kept
+            ledger.remove(part, example.row.raw, reason=Reason.LEAKED, detail=f"stands in {place}")
+    return clean_rows
 
 
 class _NearDuplicates:
-    """Train against eval and test, and against itself."""
+    """One index over all splits; each is compared with those before it, and train with itself too."""
 
-    def __init__(
-        self, train: Sequence[Encoded], held_out: Sequence[tuple[Part, Encoded]], *, threshold: float
-    ) -> None:
-        self._train, self._held_out = train, held_out
-        self._examples = [*(example for _, example in held_out), *train]
-        self._index = SimilarityIndex(_compared([e.row for e in self._examples]), threshold)
+    def __init__(self, parts: Mapping[Part, Sequence[Encoded]], *, threshold: float) -> None:
+        self._placed = [(part, example) for part, rows in parts.items() for example in rows]
+        texts, kinds = _compared([example.row for _, example in self._placed])
+        self._index = SimilarityIndex(texts, threshold, kinds=kinds)
 
-    def removed_from(self, ledger: Ledger) -> list[Encoded]:
-        """The training rows that are like none before; the others go to the ledger."""
-        for position in range(len(self._held_out)):
-            self._index.add(position)
+    def removed_from(self, part: Part, ledger: Ledger) -> list[Encoded]:
+        """The rows of the next split that are like none before; the others go to the ledger."""
         kept = []
-        for position, example in enumerate(self._train, len(self._held_out)):
-            match = self._index.find(position)
-            if match is None:
+        for position, (of, example) in enumerate(self._placed):
+            if of is not part:
+                continue
+            match = None if part is Part.EVAL else self._index.find(position)
+            if match is not None:
+                reason, detail = self._described(part, *match)
+                ledger.remove(part, example.row.raw, reason=reason, detail=detail)
+                continue
+            kept.append((position, example))
+            if part is Part.TRAIN:
                 self._index.add(position)
-                kept.append(example)
-            else:
-                reason, detail = self._described(*match)
-                ledger.remove(Part.TRAIN, example.row.raw, reason=reason, detail=detail)
-        return kept
+        if part is not Part.TRAIN:
+            # Near copies within a split that is only scored stay: they are found by later splits alone.
+            for position, _ in kept:
+                self._index.add(position)
+        return [example for _, example in kept]
 
-    def _described(self, position: int, similarity: float) -> tuple[Reason, str]:
-        place = self._examples[position].row.raw.place
-        if position < len(self._held_out):
-            part = self._held_out[position][0]
-            return Reason.LEAKED, f"Jaccard similarity {similarity:.3f} to {part} ({place})"
-        return Reason.NEAR_DUPLICATE, f"Jaccard similarity {similarity:.3f} to {place}"
+    def _described(self, part: Part, position: int, similarity: float) -> tuple[Reason, str]:
+        of, example = self._placed[position]
+        place = example.row.raw.place
+        if of is part:
+            return Reason.NEAR_DUPLICATE, f"Jaccard similarity {similarity:.3f} to {place}"
+        return Reason.LEAKED, f"Jaccard similarity {similarity:.3f} to {of} ({place})"
 
 
-def _compared(rows: Sequence[Row]) -> list[Shingles]:
-    """Shingles of each row without the instructions and templates that rows share."""
+def _compared(rows: Sequence[Row]) -> tuple[list[Shingles], list[tuple[Turn, ...]]]:
+    """Shingles of each row without the instructions and templates that rows share, and those instructions.
+
+    Rows under unlike instructions ask for unlike things, however alike the rest is.
+    """
     uses = Counter(turn.text for row in rows for turn in set(row.turns))
     shingler = Shingler()
-    texts = []
+    texts, kinds = [], []
     for row in rows:
-        own = [turn.text for turn in row.turns if uses[turn.text] < _SHARED_BY]
-        prompt = own or [turn.text for turn in row.turns]
-        texts.append(shingler.shingles("\n".join([*prompt, row.answer])))
-    return without_common(texts)
+        own = tuple(turn for turn in row.turns if uses[turn.text] < _SHARED_BY) or row.turns
+        texts.append(shingler.shingles("\n".join([*(turn.text for turn in own), row.answer])))
+        kinds.append(tuple(turn for turn in row.turns if turn not in own))
+    return without_common(texts), kinds

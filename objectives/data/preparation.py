@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from loratory.objectives.data.drawing import draw, split_count, split_fraction
-from loratory.objectives.data.duplicates import clean_train, without_exact_duplicates
+from loratory.objectives.data.duplicates import clean
 from loratory.objectives.data.encoding import Encoded, Encoder
 from loratory.objectives.data.formats import parse_rows
 from loratory.objectives.data.labels import find_labels
@@ -76,17 +76,8 @@ class _Preparation:
 
     def run(self) -> DataPreparation:
         parts = self._split(self._read())
-        for part in (Part.EVAL, Part.TEST):
-            parts[part] = self._within_length(parts[part], part)
-            if self._data.cleaning.exact_duplicates:
-                parts[part] = without_exact_duplicates(parts[part], part, self._ledger)
-        held_out = [(part, e) for part in (Part.EVAL, Part.TEST) for e in parts[part]]
-        parts[Part.TRAIN] = clean_train(
-            self._within_length(parts[Part.TRAIN], Part.TRAIN),
-            held_out,
-            cleaning=self._data.cleaning,
-            ledger=self._ledger,
-        )
+        fitting = {part: self._within_length(parts[part], part) for part in Part}
+        parts = clean(fitting, cleaning=self._data.cleaning, ledger=self._ledger)
         self._check_left(parts)
         return self._finish(parts)
 
@@ -195,7 +186,7 @@ def _named(examples: Iterable[Encoded], uses: Counter[str]) -> Iterable[Example]
         example_id = content_id if uses[content_id] == 1 else f"{content_id}-{uses[content_id]}"
         yield Example(
             example_id=example_id,
-            group=example_id if group is None else group,
+            group=content_id if group is None else group,
             prompt=example.prompt,
             reference=example.reference,
             prompt_ids=example.prompt_ids,

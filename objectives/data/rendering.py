@@ -1,6 +1,7 @@
 """Rows to the text that the model reads: the tokenizer's chat template, or sections where it has none."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -16,6 +17,16 @@ SECTION_TITLES = MappingProxyType(
         Role.TOOL: "Tool",
     }
 )
+
+
+class PromptStyle(StrEnum):
+    """How prompts are made."""
+
+    TEMPLATE = "template"
+    CHAT_TEMPLATE = "chat_template"
+    SECTIONS = "sections"
+    AS_WRITTEN = "as_written"
+
 
 _PROBE_PROMPT, _PROBE_ANSWER = "loratoryquestion", "loratoryanswer"
 
@@ -63,11 +74,13 @@ class Renderer(Protocol):
 
     Attributes:
         description: for the terminal.
+        style: how prompts are made, where a row is not one prompt as it is.
         adds_special_tokens: the text lacks the tokens that the tokenizer opens a text with.
         closing: what stands between an answer and the end-of-sequence token.
     """
 
     description: str
+    style: PromptStyle
     adds_special_tokens: bool
     closing: str
 
@@ -89,8 +102,8 @@ class Sections:
     adds_special_tokens = True
     closing = ""
 
-    def __init__(self, description: str) -> None:
-        self.description = description
+    def __init__(self, description: str, style: PromptStyle = PromptStyle.SECTIONS) -> None:
+        self.description, self.style = description, style
 
     def render(self, row: Row) -> Rendered:
         """The row as text."""
@@ -109,6 +122,7 @@ class ChatTemplate:
     and scoring read the same text.
     """
 
+    style = PromptStyle.CHAT_TEMPLATE
     adds_special_tokens = False
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -181,7 +195,7 @@ def choose_renderer(tokenizer: Tokenizer, prompt_template: str | None) -> Render
         InputError: the chat template cannot be used.
     """
     if prompt_template is not None:
-        return Sections("prompts: data.prompt_template")
+        return Sections("prompts: data.prompt_template", PromptStyle.TEMPLATE)
     if tokenizer.chat_template:
         return ChatTemplate(tokenizer)
     return Sections(

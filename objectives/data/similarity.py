@@ -5,7 +5,7 @@ Broder, On the resemblance and containment of documents (1997); Indyk and Motwan
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -72,12 +72,16 @@ class SimilarityIndex:
     Args:
         texts: shingles of every text that may be added or looked up; they are named by position.
         threshold: least Jaccard similarity, in (0, 1].
+        kinds: of each text; texts of unlike kinds are never similar. None: all are of one kind.
     """
 
-    def __init__(self, texts: Sequence[Shingles], threshold: float) -> None:
+    def __init__(
+        self, texts: Sequence[Shingles], threshold: float, *, kinds: Sequence[Hashable] | None = None
+    ) -> None:
         from datasketch import MinHash, MinHashLSH
 
         self._texts, self._threshold = texts, threshold
+        self._kinds = kinds or [None] * len(texts)
         self._hashes = MinHash.bulk(
             [_hashes32(text) for text in texts], num_perm=PERMUTATIONS, seed=1, hashfunc=_identity
         )
@@ -95,7 +99,9 @@ class SimilarityIndex:
         """An added text whose true similarity reaches the threshold, and that similarity."""
         if not len(self._texts[position]):
             return None
-        candidates = np.array(sorted(self._lsh.query(self._hashes[position])), dtype=np.int64)
+        kind = self._kinds[position]
+        found = (c for c in self._lsh.query(self._hashes[position]) if self._kinds[c] == kind)
+        candidates = np.array(sorted(found), dtype=np.int64)
         estimates = (self._signatures[candidates] == self._signatures[position]).mean(axis=1)
         # The estimate's standard deviation is at most 0.045: further down no candidate can be true.
         hopeful = estimates >= self._threshold - 0.2

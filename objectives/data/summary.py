@@ -91,4 +91,5 @@ class Summary:
 def _groups(spec: DataSpec, examples: dict[Part, list[Example]], part: Part) -> set[str]:
     if spec.group_column is None:
         return set()
-    return {example.group for example in examples[part] if example.group != example.example_id}
+    # An example without a group has its content's id for one, and equal ones share it.
+    return {e.group for e in examples[part] if e.group != e.example_id.partition("-")[0]}

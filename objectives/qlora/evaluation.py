@@ -97,7 +97,9 @@ def decode(base: Base, examples: Sequence[Example], *, max_new_tokens: int, batc
             )
         for index, ids in zip(indices, output[:, prompts.shape[1] :].tolist(), strict=True):
             answers[index] = base.tokenizer.decode(
-                _until_end(ids, base.end_ids), skip_special_tokens=True
+                _until_end(ids, base.end_ids),
+                skip_special_tokens=True,
+                clean_up_tokenization_spaces=False,  # some tokenizers take spaces out before punctuation
             ).strip()
 
     _in_batches(longest_first(len(e.prompt_ids) for e in examples), batch_size, base, run)

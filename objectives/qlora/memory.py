@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+_ALLOCATION_FAILED = ("DefaultCPUAllocator: can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 _PACKAGES = ("loratory", "torch", "transformers", "peft", "bitsandbytes", "numpy", "tokenizers")
 
 
@@ -58,5 +59,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that the device or the host has no memory left."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    # On the CPU torch raises a plain RuntimeError.
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
+    # The CPU's allocator and cuBLAS, for its handle or workspace, raise a plain RuntimeError.
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _ALLOCATION_FAILED)

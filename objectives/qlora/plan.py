@@ -51,13 +51,14 @@ class Plan:
     def learning_rate(self, step: int) -> float:
         """Learning rate of an optimiser step.
 
-        A linear warm-up that starts one increment above zero (an update with a rate of zero is lost), then
-        the schedule, which would reach zero one step after the last.
+        A linear warm-up that starts one increment above zero (an update with a rate of zero is lost) and
+        leaves at least the last step its peak, then the schedule, which would reach zero one step after
+        the last.
 
         Args:
             step: from 0.
         """
-        warmup = round(self.training.warmup * self.optimizer_steps)
+        warmup = min(round(self.training.warmup * self.optimizer_steps), self.optimizer_steps - 1)
         if step < warmup:
             return self.training.learning_rate * (step + 1) / (warmup + 1)
         progress = (step - warmup) / (self.optimizer_steps - warmup)

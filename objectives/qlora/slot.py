@@ -1,7 +1,7 @@
 """A trial's place on the base: everything that belongs to it alone, and its checkpoint."""
 
 import io
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from loratory.spaces.errors import LoratoryError
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.trial import TrialSpec
 
-_CHECKPOINT_VERSION = 1
+_CHECKPOINT_VERSION = 2
 
 
 @dataclass(kw_only=True)
@@ -29,6 +29,8 @@ class Progress:
         seconds: training and evaluation time.
         peak_memory_bytes: most memory held.
         skipped_in_a_row: updates left out one after the other for an overflow (fp16).
+        micro_batch_size: examples a pass; halved where memory runs out, which changes no result but for the
+            dropout masks.
         metrics: what was measured at this update; None until it is.
         best_step: point of the grid with the best value; 0 before the first.
         best_value: that value.
@@ -42,6 +44,7 @@ class Progress:
     seconds: float = 0.0
     peak_memory_bytes: int = 0
     skipped_in_a_row: int = 0
+    micro_batch_size: int
     metrics: dict[str, float] | None = None
     best_step: int = 0
     best_value: float | None = None
@@ -58,7 +61,6 @@ class Slot:
         adapter: its matrices in the base.
         optimizer: AdamW over them alone.
         scaler: loss scale for fp16; does nothing in other formats.
-        micro_batch_size: examples a pass; halved where memory runs out, which changes no result.
         progress: how far it is.
         current: the matrices as last measured.
         best: the matrices at `progress.best_step`; the same object as `current` where that is the last.
@@ -69,8 +71,7 @@ class Slot:
     adapter: Adapter
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    micro_batch_size: int
-    progress: Progress = field(default_factory=Progress)
+    progress: Progress
     current: AdapterState | None = None
     best: AdapterState | None = None
 
@@ -173,7 +174,7 @@ def open_slot(base: Base, trial: TrialSpec, *, plan: Plan, adapter: Adapter, mic
         adapter=adapter,
         optimizer=optimizer,
         scaler=scaler,
-        micro_batch_size=micro_batch_size,
+        progress=Progress(micro_batch_size=micro_batch_size),
     )
 
 

@@ -26,8 +26,9 @@ class DivergedError(LoratoryError):
 def train_step(base: Base, slot: Slot, train: Sequence[Example]) -> CurvePoint | None:
     """Make one update of a trial.
 
-    The loss is the mean over all answer tokens of the batch, however it is cut into passes. Where memory
-    runs out the same step is made again in passes half as large.
+    The loss is the mean over all answer tokens of the batch, however it is cut into passes; only the
+    dropout masks depend on the cut. Where memory runs out the same step is made again in passes half as
+    large, and so are all later ones.
 
     Args:
         base: the base with the slot's adapter active.
@@ -45,7 +46,7 @@ def train_step(base: Base, slot: Slot, train: Sequence[Example]) -> CurvePoint |
     base.model.train()
     loss = _accumulate(base, slot, examples)
     while loss is None:
-        slot.micro_batch_size = max(1, slot.micro_batch_size // 2)
+        slot.progress.micro_batch_size = max(1, slot.progress.micro_batch_size // 2)
         release_memory(base.device)
         loss = _accumulate(base, slot, examples)
     learning_rate = slot.plan.learning_rate(step)
@@ -77,7 +78,7 @@ def _accumulate(base: Base, slot: Slot, examples: Sequence[Example]) -> torch.Te
     slot.optimizer.zero_grad(set_to_none=True)
     torch.manual_seed(step_seed(slot.trial.seed, slot.progress.optimizer_steps))
     tokens = sum(len(example.answer_ids) for example in examples)
-    order, size = longest_first(len(example) for example in examples), slot.micro_batch_size
+    order, size = longest_first(len(example) for example in examples), slot.progress.micro_batch_size
     total = torch.zeros((), device=base.device)
     try:
         for start in range(0, len(order), size):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from loratory.objectives.events import Decision, Event
+from loratory.objectives.objective import Prepared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +28,20 @@ class Message:
 class Executor(Protocol):
     """Holds the workers of one study. Called by the driver's one thread."""
 
-    def start(self) -> Sequence[int]:
-        """Start every worker; returns their ids at once, each sends `Ready` when it holds its base.
+    def open(self) -> None:
+        """Make sure that workers will have a place; calling it again does nothing.
 
         Raises:
             InputError: what was asked for exists on no node.
         """
+        ...
+
+    def start(self, prepared: Prepared) -> Sequence[int]:
+        """Start every worker; returns their ids at once, each sends `Ready` when it holds its base."""
+        ...
+
+    def waiting(self) -> str | None:
+        """A line, now and then, while workers wait for a place that others hold."""
         ...
 
     def send(self, worker: int, decisions: Sequence[Decision]) -> None:

@@ -12,15 +12,23 @@ from loratory.spaces.study import StudySpec
 class LocalExecutor:
     """A single worker on a thread."""
 
-    def __init__(self, study: StudySpec, prepared: Prepared) -> None:
-        self._study, self._prepared = study, prepared
+    def __init__(self, study: StudySpec) -> None:
+        self._study, self._prepared = study, Prepared()
         self._host: WorkerHost | None = None
         self._outbox: list[Decision] = []
 
-    def start(self) -> Sequence[int]:
+    def open(self) -> None:
+        """There is always a place in this process."""
+
+    def start(self, prepared: Prepared) -> Sequence[int]:
         """Start the worker."""
-        self._host = WorkerHost(self._study, self._prepared)
+        self._prepared = prepared
+        self.replace(0)
         return (0,)
+
+    def waiting(self) -> str | None:
+        """Nobody else holds this process."""
+        return None
 
     def send(self, worker: int, decisions: Sequence[Decision]) -> None:  # noqa: ARG002 (there is one)
         """Hand decisions to the worker."""
@@ -36,7 +44,7 @@ class LocalExecutor:
     def replace(self, worker: int) -> None:  # noqa: ARG002 (there is one)
         """Start the worker anew."""
         self._outbox = []
-        self.start()
+        self._host = WorkerHost(self._study, self._prepared)
 
     def close(self) -> None:
         """End the worker."""

@@ -3,7 +3,9 @@
 import logging
 import os
 import re
+import signal
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,6 +14,7 @@ from ray.exceptions import RayError
 
 from loratory.objectives.events import Decision
 from loratory.objectives.objective import Prepared
+from loratory.search.executors.answer_clock import HUNG_SECONDS, AnswerClock
 from loratory.search.executors.capacity import WorkerShape, count_workers
 from loratory.search.executors.executor import Message
 from loratory.search.executors.host import Reply, WorkerHost
@@ -26,25 +29,46 @@ _DRIVER_ONLY = ("WANDB_API_KEY",)
 class RayExecutor:
     """Actors that are never restarted behind the driver's back: retries are the owner's, and counted."""
 
-    def __init__(self, study: StudySpec, prepared: Prepared, *, address: str | None = None) -> None:
-        self._study, self._prepared = study, prepared
+    def __init__(self, study: StudySpec, *, address: str | None = None) -> None:
+        self._study = study.without_secrets()
         self._address = address
+        self._owns_ray = False
         self._actors: dict[int, ray.actor.ActorHandle] = {}
         self._outboxes: dict[int, list[Decision]] = {}
         self._exchanges: dict[ray.ObjectRef, int] = {}
-        self._shape = WorkerShape(gpus=0, cpus=1)
+        self._answers = AnswerClock()
+        self._shape, self._count = WorkerShape(gpus=0, cpus=1), 0
         self._inputs: tuple[ray.ObjectRef, ...] = ()
 
-    def start(self) -> Sequence[int]:
-        """Join or start Ray, check that workers fit, and start them all."""
-        _connect(self._address)
+    def open(self) -> None:
+        """Join or start Ray, and check that workers fit."""
+        if self._count:
+            return
+        self._owns_ray = not ray.is_initialized()
+        if self._owns_ray:
+            _connect(self._address)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self._shape, count = count_workers(self._study.resources, nodes)
-        # Once into the object store, not once a worker.
-        self._inputs = (ray.put(self._study), ray.put(self._prepared))
-        for worker in range(count):
+        self._shape, self._count = count_workers(self._study.resources, nodes)
+
+    def start(self, prepared: Prepared) -> Sequence[int]:
+        """Start every worker."""
+        self.open()
+        # Into the object store once, not once a worker.
+        self._inputs = (ray.put(self._study), ray.put(prepared))
+        for worker in range(self._count):
             self.replace(worker)
-        return tuple(range(count))
+        return tuple(range(self._count))
+
+    def waiting(self) -> str | None:
+        """A line, once a minute, while actors wait for resources that others hold."""
+        silent = self._answers.never_answered()
+        if not silent:
+            return None
+        free = ray.available_resources()
+        return (
+            f"{silent} of {self._count} workers wait for a place of {self._shape.gpus:g} GPUs and "
+            f"{self._shape.cpus:g} CPUs; free: {free.get('GPU', 0):g} GPUs, {free.get('CPU', 0):g} CPUs"
+        )
 
     def send(self, worker: int, decisions: Sequence[Decision]) -> None:
         """Hand decisions to a worker with its next exchange."""
@@ -59,8 +83,13 @@ class RayExecutor:
         if not self._exchanges:
             return []
         ray.wait(list(self._exchanges), timeout=timeout_seconds)
-        done, _ = ray.wait(list(self._exchanges), num_returns=len(self._exchanges), timeout=0)
-        return [self._collect(reference) for reference in done]
+        done, late = ray.wait(list(self._exchanges), num_returns=len(self._exchanges), timeout=0)
+        hung = [
+            self._exchanges[reference]
+            for reference in late
+            if self._answers.overdue(self._exchanges[reference])
+        ]
+        return [self._collect(reference) for reference in done] + [self._give_up(worker) for worker in hung]
 
     def replace(self, worker: int) -> None:
         """Start an actor in a worker's place."""
@@ -69,18 +98,21 @@ class RayExecutor:
             num_gpus=self._shape.gpus, num_cpus=self._shape.cpus, max_restarts=0, max_task_retries=0
         )
         self._outboxes[worker] = []
+        self._answers.born(worker)
         self._actors[worker] = actor.remote(*self._inputs)
 
     def close(self) -> None:
         """End every actor, and Ray where it was started here."""
         for worker in list(self._actors):
             self._drop(worker)
-        ray.shutdown()
+        if self._owns_ray:
+            ray.shutdown()
 
     def _exchange(self, worker: int) -> None:
         decisions, self._outboxes[worker] = self._outboxes[worker], []
         reference = self._actors[worker].exchange.remote(decisions, _EXCHANGE_SECONDS)
         self._exchanges[reference] = worker
+        self._answers.asked(worker)
 
     def _collect(self, reference: ray.ObjectRef) -> Message:
         worker = self._exchanges.pop(reference)
@@ -88,7 +120,12 @@ class RayExecutor:
             reply: Reply = ray.get(reference)
         except RayError as error:
             return Message(worker=worker, broken=_one_line(error))
+        self._answers.answered(worker)
         return Message(worker=worker, events=reply.events, broken=reply.broken, deterministic=True)
+
+    def _give_up(self, worker: int) -> Message:
+        self._drop(worker)
+        return Message(worker=worker, broken=f"no answer for {HUNG_SECONDS:g} s")
 
     def _drop(self, worker: int) -> None:
         self._exchanges = {ref: owner for ref, owner in self._exchanges.items() if owner != worker}
@@ -98,11 +135,10 @@ class RayExecutor:
 
 
 def _connect(address: str | None) -> None:
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # A worker without a GPU share must not see the GPUs.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
     options = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
-    if ray.is_initialized():
-        return
-    with _without(_DRIVER_ONLY):
+    with _without(_DRIVER_ONLY), _keeping_sigterm():
         if address is None:
             # "local": a stale file of a dead cluster must not be joined. Loopback: nobody else is let in.
             ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **options)
@@ -114,6 +150,19 @@ def _connect(address: str | None) -> None:
             raise InputError(
                 f"--address {address}: must be a running Ray cluster: {_one_line(error)}"
             ) from error
+
+
+@contextmanager
+def _keeping_sigterm() -> Iterator[None]:
+    """`ray.init` puts its own handler in the place of ours, and ends the driver with a dump."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _check_reachable(address: str) -> None:

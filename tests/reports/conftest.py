@@ -36,6 +36,7 @@ from loratory.objectives.study_folder import (
 from loratory.spaces import StudySpec
 
 UUID = "6f1f3c1e-8d0a-4a0e-9a55-0c1f5f7a2b11"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 METRICS = ("rougeL", "bleu", "token_f1", "exact_match")
 EXAMPLES = 60
 NASTY = (
@@ -59,7 +60,7 @@ SPEC: dict[str, Any] = {
         "batch_size": [8, 16, 32],
         "target_modules": ["all-linear", ["q_proj", "v_proj"]],
     },
-    "model": {"base": "acme/tiny-llama", "revision": "0123456789abcdef0123456789abcdef01234567"},
+    "model": {"base": "acme/tiny-llama", "revision": "main"},
     "data": {"train": "train.jsonl"},
     "evaluation": {"evaluations": 4, "metrics": list(METRICS[1:])},
 }
@@ -180,19 +181,19 @@ def _curve(skill: float, count: int) -> list[CurvePoint]:
 
 
 def adapter_files() -> dict[str, bytes]:
-    """PEFT's two files, small; the configuration names a folder, as PEFT writes it."""
+    """PEFT's two files, small, with the base and its commit as the engine writes them for a Hub id."""
     weight = np.arange(32, dtype=np.float32).reshape(4, 8)
     prefix = "base_model.model.model.layers.0.self_attn.q_proj"
     tensors = {f"{prefix}.lora_A.weight": weight, f"{prefix}.lora_B.weight": weight.T.copy()}
     config = {
-        "base_model_name_or_path": "/srv/models/tiny-llama",
+        "base_model_name_or_path": "acme/tiny-llama",
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "r": 4,
         "lora_alpha": 8,
         "target_modules": ["q_proj"],
         "inference_mode": True,
-        "revision": None,
+        "revision": COMMIT,
     }
     return {ADAPTER_WEIGHTS: save(tensors), ADAPTER_CONFIG: json.dumps(config).encode()}
 

@@ -65,9 +65,21 @@ def test_names_neither_examples_nor_reasons_nor_paths(study: StudyFolder) -> Non
         assert part not in text
 
 
-def test_names_a_data_set_that_is_on_the_hub(make_study: MakeStudy) -> None:
-    _, found = card(make_study(data={"train": "acme/instructions"}))
-    assert found.data.datasets == ["acme/instructions"]
+@pytest.mark.parametrize(
+    ("train", "named"),
+    [
+        ("acme/instructions", ["acme/instructions"]),
+        ("acme/instructions:train[:5%]", ["acme/instructions"]),
+        ("corpora/dolly.tsv", None),
+        ("corpora/DOLLY.PARQUET", None),
+        ("builtin:quickstart", None),
+    ],
+)
+def test_names_a_data_set_that_is_on_the_hub(
+    make_study: MakeStudy, train: str, named: list[str] | None
+) -> None:
+    _, found = card(make_study(data={"train": train}))
+    assert found.data.datasets == named
 
 
 @pytest.mark.parametrize("language", ["zh", None])

@@ -131,11 +131,20 @@ def test_stages_the_best_adapter_as_three_files(study: StudyFolder) -> None:
     assert (found.path / ADAPTER_WEIGHTS).read_bytes() == (study.adapter(7) / ADAPTER_WEIGHTS).read_bytes()
 
 
-def test_config_names_the_base_on_the_hub_and_no_path(study: StudyFolder) -> None:
-    config = json.loads((staged(study).path / ADAPTER_CONFIG).read_text())
+def test_config_keeps_the_base_and_its_commit_as_the_engine_resolved_them(study: StudyFolder) -> None:
+    found = staged(study)
+    config = json.loads((found.path / ADAPTER_CONFIG).read_text())
+    assert config == json.loads((study.adapter(7) / ADAPTER_CONFIG).read_text())
     assert config["base_model_name_or_path"] == "acme/tiny-llama"
     assert config["revision"] == "0123456789abcdef0123456789abcdef01234567"
-    assert "/srv" not in json.dumps(config)
+    assert "revision='0123456789abcdef0123456789abcdef01234567'" in (found.path / "README.md").read_text()
+
+
+def test_commit_of_another_copy_is_not_kept(study: StudyFolder) -> None:
+    found = staged(study, base_id="acme/mirror")
+    config = json.loads((found.path / ADAPTER_CONFIG).read_text())
+    assert (config["base_model_name_or_path"], config["revision"]) == ("acme/mirror", None)
+    assert "revision=" not in (found.path / "README.md").read_text()
 
 
 def test_staging_again_replaces_what_was_staged(study: StudyFolder) -> None:
@@ -145,16 +154,19 @@ def test_staging_again_replaces_what_was_staged(study: StudyFolder) -> None:
     assert "trial 1" in (first.path / "README.md").read_text()
 
 
-@pytest.mark.parametrize("base", ["builtin:quickstart", "/srv/models/llama", "./llama", "models/llama/8b"])
+@pytest.mark.parametrize("base", ["builtin:quickstart", "/srv/models/llama", "./llama", "models/llama"])
 def test_base_that_is_not_on_the_hub_needs_a_name(make_study: MakeStudy, base: str) -> None:
     study = make_study(model={"base": base})
+    replace_config(study, base_model_name_or_path=None, revision=None)
     with pytest.raises(InputError, match=r"model\.hub_id or with --base"):
         staged(study)
     assert staged(study, base_id="acme/named").base_id == "acme/named"
 
 
 def test_hub_id_of_the_study_file_is_used_without_another_copys_revision(make_study: MakeStudy) -> None:
-    found = staged(make_study(model={"base": "/srv/llama", "hub_id": "acme/named"}))
+    study = make_study(model={"base": "/srv/llama", "hub_id": "acme/named"})
+    replace_config(study, base_model_name_or_path="acme/named", revision=None)
+    found = staged(study)
     config = json.loads((found.path / ADAPTER_CONFIG).read_text())
     assert (config["base_model_name_or_path"], config["revision"]) == ("acme/named", None)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from loratory.objectives.data.duplicates import clean_train, without_exact_duplicates
+from loratory.objectives.data.duplicates import clean, without_exact_duplicates
 from loratory.objectives.data.encoding import Encoded
 from loratory.objectives.data.rows import Ledger, Part, RawRow, Role, Row, Turn
 from loratory.spaces.data import CleaningSpec
@@ -27,9 +27,8 @@ def _removed(ledger):
 
 def _clean(train, held_out=(), **cleaning):
     ledger = Ledger()
-    kept = clean_train(
-        train, [(Part.EVAL, e) for e in held_out], cleaning=CleaningSpec(**cleaning), ledger=ledger
-    )
+    parts = {Part.EVAL: held_out, Part.TEST: [], Part.TRAIN: train}
+    kept = clean(parts, cleaning=CleaningSpec(**cleaning), ledger=ledger)[Part.TRAIN]
     assert len(kept) + len(ledger.entries) == len(train)
     return _numbers(kept), _removed(ledger)
 
@@ -91,3 +90,36 @@ def test_chinese_rows():
     kept, removed = _clean(train, near_duplicate_threshold=0.8)
     assert kept == [1, 3]
     assert removed[0][1] == "near_duplicate"
+
+
+def test_what_stands_in_eval_leaves_test_and_near_copies_within_test_stay():
+    held_out = [_example(8, LONG, file="eval.jsonl"), _example(9, "a short one", file="eval.jsonl")]
+    twins = [_example(n, f"{LONG[::-1]} {n}", file="test.jsonl") for n in (4, 5)]
+    test = [_example(1, CHANGED), _example(2, "a  short one"), _example(3, "another one"), *twins]
+    parts = {Part.EVAL: held_out, Part.TEST: test, Part.TRAIN: [twins[0]]}
+
+    def cleaned(**cleaning):
+        ledger = Ledger()
+        kept = clean(parts, cleaning=CleaningSpec(**cleaning), ledger=ledger)
+        assert kept[Part.EVAL] == held_out
+        return _numbers(kept[Part.TEST]), kept[Part.TRAIN], [e["split"] for e in ledger.entries]
+
+    assert cleaned() == ([3, 4, 5], [], ["test", "train", "test"])
+    assert cleaned(near_duplicate_threshold=None) == ([1, 3, 4, 5], [], ["test", "train"])
+    assert cleaned(leaked=False) == ([1, 2, 3, 4, 5], [twins[0]], [])
+
+
+def test_rows_under_unlike_instructions_that_many_share_are_not_alike():
+    reviews = [f"review {n} says {n * 31} things about place {n * 17}" for n in range(12)]
+    questions = ("Is the food praised?", "Is the service praised?")
+    rows = [
+        _example(12 * q + n, text, instruction=question)
+        for q, question in enumerate(questions)
+        for n, text in enumerate(reviews)
+    ]
+    assert _clean(rows)[0] == list(range(24))
+    assert _clean(rows[12:], rows[:12])[0] == list(range(12, 24))
+    # Under the same question they are.
+    assert _clean([*rows, _example(99, reviews[0] + "!", instruction=questions[0])])[1] == [
+        (99, "near_duplicate", "Jaccard similarity 1.000 to train.jsonl, row 0")
+    ]

@@ -130,6 +130,23 @@ def test_true_duplicates_in_eval_have_ids_of_their_own(prepare, write_jsonl, alp
     assert len(set(ids)) == 5
     assert sum(name.startswith(min(ids, key=len)) or "-" in name for name in ids) >= 3
     assert sorted(name[17:] for name in ids) == ["", "", "", "2", "3"]
+    dev, select = ({example.group for example in s} for s in (found.data.dev, found.data.select))
+    assert not dev & select
+    assert len(dev | select) == 3
+    assert not any("groups of train" in line for line in found.summary)
+
+
+def test_rows_of_test_that_stand_in_eval_are_removed(prepare, write_jsonl, alpaca_rows):
+    eval_rows = alpaca_rows(6, start=50)
+    found = prepare(
+        write_jsonl(alpaca_rows(9)),
+        eval=write_jsonl(eval_rows, "eval.jsonl"),
+        test=write_jsonl([*alpaca_rows(3, start=70), eval_rows[4]], "test.jsonl"),
+    )
+    assert len(found.data.test) == 3
+    ((part, row, reason),) = [(e["split"], e["row"], e["reason"]) for e in found.removed]
+    assert (part, row, reason) == ("test", 4, "leaked")
+    assert "test: removed 1 leaked" in found.summary
 
 
 def test_labels_of_a_classification(prepare, write_jsonl):

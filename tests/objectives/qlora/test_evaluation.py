@@ -47,6 +47,16 @@ def test_batched_decoding_is_greedy_decoding_of_each(base, data, batch_size):
     assert len(set(expected)) > 1
 
 
+def test_spaces_before_punctuation_stay_as_decoded(base, data, monkeypatch):
+    base.model.eval()
+    monkeypatch.setattr(base.tokenizer, "clean_up_tokenization_spaces", True)
+    ids = base.tokenizer("red . green")["input_ids"]
+    monkeypatch.setattr(
+        base.model, "generate", lambda **given: torch.tensor([given["input_ids"][0].tolist() + ids])
+    )
+    assert decode(base, data.select[:1], max_new_tokens=6, batch_size=1) == ["red . green"]
+
+
 def test_every_end_token_ends_an_answer(base, data):
     base.model.eval()
     example = max(data.select, key=len)
@@ -133,5 +143,5 @@ def test_classification_is_learned_and_scored(
     events = drive(make_objective(study, labelled), make_trial(study))
     finished = next(event for event in events if isinstance(event, Finished))
     assert {"loss", "accuracy", "macro_f1"} <= set(finished.scores.aggregate)
-    assert finished.scores.aggregate["accuracy"] >= 0.25
+    assert finished.scores.aggregate["accuracy"] > 0.6
     assert {prediction.prediction for prediction in finished.predictions} <= {"E", "O"}

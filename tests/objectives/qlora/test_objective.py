@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -58,7 +59,8 @@ def test_first_events_announce_worker_and_do_so_once(study, make_objective):
     objective = make_objective(study)
     (ready,) = objective.advance([])
     assert isinstance(ready, Ready)
-    assert ready.compute_dtype == ("float32" if not torch.cuda.is_available() else ready.compute_dtype)
+    on_gpu = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    assert ready.compute_dtype == (on_gpu if torch.cuda.is_available() else "float32")
     assert {"torch", "transformers", "peft", "bitsandbytes"} <= set(ready.versions)
     assert len(ready.hashes["base"]) == 64
     assert objective.advance([]) == []
@@ -311,6 +313,55 @@ def test_memory_that_runs_out_halves_the_passes_first(
     undisturbed = drive(objective, make_trial(study, dropout=0.0))
     assert isinstance(events[-1], Finished)
     assert losses(events) == pytest.approx(losses(undisturbed), rel=1e-4)
+
+
+def test_resumed_trial_goes_on_with_the_passes_that_fitted(
+    study, make_objective, make_trial, drive, monkeypatch
+):
+    real = training_module.answer_losses
+
+    def tight(base, batch):
+        if len(batch.input_ids) > 2:
+            raise torch.OutOfMemoryError("too much")
+        return real(base, batch)
+
+    monkeypatch.setattr(training_module, "answer_losses", tight)
+    whole = drive(make_objective(study), make_trial(study))
+    monkeypatch.undo()
+    report = of(Reported, whole)[0]
+    # Memory suffices now, but other passes would draw other dropout masks.
+    resumed = drive(make_objective(study), make_trial(study, attempt=2), checkpoint=report.checkpoint)
+    assert losses(resumed) == losses(whole)[report.measurement.optimizer_steps :]
+
+
+def test_slot_leaves_nothing_behind_however_often_it_is_used(study, make_objective, make_trial):
+    objective = make_objective(study)
+    model = objective._base.model
+
+    def held():
+        modules = dict(model.named_modules())
+        hooks = [
+            len(getattr(module, kind))
+            for module in modules.values()
+            for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+        ]
+        return len(modules), len(list(model.parameters())), sum(hooks)
+
+    after = []
+    for number in range(10):
+        objective.advance([Start(trial=make_trial(study, number=number))])
+        objective.advance([])
+        objective.advance([Stop(number=number, attempt=1, reason="end of test")])
+        after.append(held())
+    assert len(set(after)) == 1, after
+
+
+def test_scoring_that_gives_no_number_is_an_answer(objective, monkeypatch):
+    real = evaluation_module.answer_losses
+    monkeypatch.setattr(evaluation_module, "answer_losses", lambda *given: real(*given) * float("nan"))
+    (scored,) = objective.advance([Score(key="base", split=Split.SELECT)])
+    assert isinstance(scored, Scored)
+    assert math.isnan(scored.scores.aggregate["loss"])
 
 
 def test_memory_that_never_suffices_fails_the_trial(

@@ -1,0 +1,104 @@
+"""The part of a model card that says how to load the base as it was scored, and how to prompt it."""
+
+import re
+from dataclasses import dataclass
+
+from loratory.objectives.data.rendering import PromptStyle
+from loratory.spaces.model import ComputeDtype
+
+_DTYPES = {
+    ComputeDtype.AUTO: "bfloat16",
+    ComputeDtype.BF16: "bfloat16",
+    ComputeDtype.FP16: "float16",
+    ComputeDtype.FP32: "float32",
+}
+_SECTIONS = "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
+_RULES = {
+    PromptStyle.CHAT_TEMPLATE: "Prompts are conversations in the tokenizer's chat template, up to where an "
+    "answer begins.",
+    PromptStyle.SECTIONS: "Prompts are sections; the one of the input is left out where there is none:",
+    PromptStyle.TEMPLATE: "Prompts are this text with the fields filled in:",
+    PromptStyle.AS_WRITTEN: "Prompts are plain text, as the training data has them, with nothing added.",
+    None: "Prompts are conversations in the tokenizer's chat template, or sections where it has none:",
+}
+_TEXTS = {
+    PromptStyle.CHAT_TEMPLATE: """text = tokenizer.apply_chat_template(
+    [{"role": "user", "content": "..."}], tokenize=False, add_generation_prompt=True
+)
+inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt").to(model.device)""",
+}
+_PLAIN = """text = "..."  # a prompt as above
+inputs = tokenizer(text, return_tensors="pt").to(model.device)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """How the adapter was scored, and so how to use it.
+
+    Attributes:
+        style: how prompts were made; None where it is not known.
+        prompt_template: the study's own, where it has one.
+        max_new_tokens: longest answer that was decoded.
+        compute_dtype: number format of activations, as the study names it.
+        double_quantization: whether the quantisation constants are quantised too.
+        trust_remote_code: whether the base runs code of its own.
+    """
+
+    style: PromptStyle | None
+    prompt_template: str | None
+    max_new_tokens: int
+    compute_dtype: ComputeDtype
+    double_quantization: bool
+    trust_remote_code: bool
+
+
+def usage_section(usage: Usage, *, repo_id: str, base_id: str, base_revision: str | None) -> str:
+    """Markdown: code that loads and prompts, and the form of a prompt.
+
+    Args:
+        usage: how it was scored.
+        repo_id: where the adapter is published.
+        base_id: the base's Hub id.
+        base_revision: its commit, where it is known.
+    """
+    options = f", revision={base_revision!r}" if base_revision else ""
+    options += ", trust_remote_code=True" if usage.trust_remote_code else ""
+    dtype = f"torch.{_DTYPES[usage.compute_dtype]}"
+    auto = "  # float16 on a GPU without it, float32 on a CPU" if usage.compute_dtype == "auto" else ""
+    return f"""{_prompts(usage)}
+
+```python
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+dtype = {dtype}{auto}
+nf4 = BitsAndBytesConfig(
+    load_in_4bit=True,
+    bnb_4bit_quant_type="nf4",
+    bnb_4bit_use_double_quant={usage.double_quantization},
+    bnb_4bit_compute_dtype=dtype,
+)
+base = AutoModelForCausalLM.from_pretrained(
+    {base_id!r}{options}, quantization_config=nf4, dtype=dtype, device_map="auto"
+)
+tokenizer = AutoTokenizer.from_pretrained({base_id!r}{options})
+model = PeftModel.from_pretrained(base, {repo_id!r})
+
+{_TEXTS.get(usage.style, _PLAIN) if usage.style else _PLAIN}
+output = model.generate(**inputs, max_new_tokens={usage.max_new_tokens}, do_sample=False)
+answer = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+```
+
+It was trained and scored on the base in 4 bits (nf4), as above; on the base in full precision its answers
+differ a little. Answers were decoded greedily, up to the end-of-sequence token or {usage.max_new_tokens} new
+tokens."""
+
+
+def _prompts(usage: Usage) -> str:
+    rule = _RULES[usage.style]
+    if not rule.endswith(":"):
+        return rule
+    text = usage.prompt_template if usage.style is PromptStyle.TEMPLATE else _SECTIONS
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text or "") or [""]))
+    return f"{rule}\n\n{fence}text\n{text}\n{fence}"

@@ -1,0 +1,23 @@
+"""What a study file says that is legal, and rarely meant."""
+
+from loratory.spaces.search import PrunerName, SamplerName
+from loratory.spaces.study import StudySpec
+
+_FEWEST_FOR_HYPERBAND = 50
+
+
+def advice(study: StudySpec) -> list[str]:
+    """Lines for the terminal before a study starts; none for most studies."""
+    lines = []
+    if study.pruner.name is PrunerName.HYPERBAND and study.trials < _FEWEST_FOR_HYPERBAND:
+        lines.append(
+            f"note: hyperband splits {study.trials} trials over several brackets, too few for each; "
+            f"under {_FEWEST_FOR_HYPERBAND} trials median prunes better"
+        )
+    if study.sampler.name is SamplerName.GP and study.pruner.name is not PrunerName.NONE:
+        lines.append("note: sampler gp does not learn from pruned trials; tpe does")
+    if study.sampler.name is SamplerName.CMAES:
+        lines.append(
+            "note: sampler cmaes draws categorical parameters at random, and ignores infeasible trials"
+        )
+    return lines

@@ -1,0 +1,136 @@
+"""One run of the driver over an open study folder, from the first ask to the last flush."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from loratory.objectives.objective import Prepared
+from loratory.objectives.records import Provenance, TrialRecord
+from loratory.objectives.study_folder import Manifest, StudyFolder
+from loratory.reports.comparison import compare
+from loratory.reports.comparison_report import ComparisonReport
+from loratory.reports.trackers.tracker import Tracker, open_trackers
+from loratory.reports.writing import write_report
+from loratory.search.clock import StudyClock
+from loratory.search.display import FinishedLines, PlainLines, live_view
+from loratory.search.driver import Driver
+from loratory.search.executors.executor import Executor
+from loratory.search.ledger import TrialLedger
+from loratory.search.manifest import git_state
+from loratory.search.optuna_rows import open_rows
+from loratory.search.owner import StudyOwner
+from loratory.search.progress import StudyProgress
+from loratory.search.reconciliation import reconcile
+from loratory.search.samplers import trial_limit
+from loratory.search.scoring import ScoringQueue
+
+_FLUSH_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a run of a study leaves.
+
+    Attributes:
+        folder: the study folder.
+        best: record of the best COMPLETE trial; null where there is none.
+        metrics: its metrics on eval.select.
+        adapter: folder of its adapter; null where it has none.
+        comparison: what the report shows; null where there is nothing to compare.
+        report: report.html; null likewise.
+        interrupted: the run was stopped before the study was done.
+        notes: lines for the person, such as how to sync W&B.
+    """
+
+    folder: StudyFolder
+    best: TrialRecord | None
+    metrics: dict[str, float]
+    adapter: Path | None
+    comparison: ComparisonReport | None
+    report: Path | None
+    interrupted: bool
+    notes: tuple[str, ...]
+
+
+class StudySession:
+    """Opens the storage, makes it agree with the records, and runs the driver once."""
+
+    def __init__(self, folder: StudyFolder, manifest: Manifest, prepared: Prepared, console: Console) -> None:
+        self._folder, self._manifest, self._prepared, self._console = folder, manifest, prepared, console
+        self._study = manifest.spec
+        provenance = Provenance(seed=self._study.seed, hashes=prepared.hashes, git=git_state())
+        self._ledger = TrialLedger(folder, study_uuid=manifest.uuid, provenance=provenance)
+        rows = open_rows(folder, manifest)
+        self._owner = StudyOwner(self._study, rows=rows, ledger=self._ledger)
+        resumed = reconcile(self._owner, rows)
+        self._notes: Sequence[str] = ()
+        if resumed.finished or resumed.unfinished:
+            self._say(f"resuming: {resumed.finished} trials finished, {resumed.unfinished} go on")
+
+    def drive(self, executor: Executor, interrupted: Callable[[], bool]) -> bool:
+        """Run the event loop; returns whether the study is done."""
+        clock = StudyClock(self._folder.path / "clock.json")
+        tracker = open_trackers(self._study, self._folder, self._manifest.uuid)
+        try:
+            with self._watching() as displays:
+                driver = Driver(
+                    self._owner,
+                    ledger=self._ledger,
+                    scoring=ScoringQueue(self._folder, self._prepared),
+                    executor=executor,
+                    prepared=self._prepared,
+                    watchers=[*displays, tracker],
+                    interrupted=interrupted,
+                    time_is_up=lambda: self._is_up(clock.active_seconds),
+                    say=self._say,
+                )
+                done = driver.run()
+            if not done and interrupted():
+                self._say("stopping; every trial can go on later (Ctrl-C again ends at once)")
+            return done
+        finally:
+            # Each in its turn, whatever the others do: a full disk must not leave workers behind.
+            try:
+                executor.close()
+            finally:
+                try:
+                    self._notes = tracker.close(_FLUSH_SECONDS)
+                finally:
+                    clock.save()
+
+    def result(self, *, done: bool) -> StudyResult:
+        """Write the report and gather what came out."""
+        best = self._owner.best()
+        comparison = compare(self._folder) if self._owner.records else None
+        return StudyResult(
+            folder=self._folder,
+            best=best,
+            metrics=best.metrics if best else {},
+            adapter=self._folder.adapter(best.number) if best and best.adapter else None,
+            comparison=comparison,
+            report=write_report(self._folder, comparison) if comparison else None,
+            interrupted=not done,
+            notes=tuple(self._notes),
+        )
+
+    def _is_up(self, active_seconds: float) -> bool:
+        limit = self._study.time_limit_minutes
+        return limit is not None and active_seconds > 60 * limit
+
+    @contextmanager
+    def _watching(self) -> Iterator[list[Tracker]]:
+        progress = StudyProgress(self._study, limit=trial_limit(self._study))
+        for record in self._owner.records.values():
+            if record.state.finished:
+                progress.count(record)
+        if not self._console.is_terminal:
+            yield [progress, PlainLines(self._console, progress)]
+            return
+        with live_view(self._console, progress):
+            yield [progress, FinishedLines(self._console, progress)]
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
