@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from loratory.reports import formatting
+from loratory.reports.card_usage import Usage, usage_section
 from loratory.reports.comparison_report import ComparisonReport, RankedTrial
 from loratory.reports.markdown import escaped, table
 from loratory.reports.markdown_view import comparison_table, ranking_table
@@ -24,7 +25,9 @@ class CardFacts:
     Attributes:
         repo_id: where the adapter is published.
         base_id: the base's Hub id.
-        base_revision: its commit, where the study pinned one.
+        base_revision: its commit, where it is known.
+        usage: how to load and prompt it.
+        signatures: metric to what exactly was computed.
         training: every hyperparameter of the trial, sampled and fixed.
         dataset_id: Hub id of the training data, where it is on the Hub.
         language: language of the answers, where the study names it.
@@ -34,6 +37,8 @@ class CardFacts:
     repo_id: str
     base_id: str
     base_revision: str | None
+    usage: Usage
+    signatures: dict[str, str]
     training: dict[str, Any]
     dataset_id: str | None
     language: str | None
@@ -56,10 +61,13 @@ def model_card(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -
         f"# {facts.repo_id.partition('/')[2]}",
         _opening(report, trial, facts),
         "## Use",
-        _usage(facts),
+        usage_section(
+            facts.usage, repo_id=facts.repo_id, base_id=facts.base_id, base_revision=facts.base_revision
+        ),
         "## Scores",
         comparison_table(report, trial),
-        _method(report),
+        _method(report, trial),
+        *_signatures(facts),
         "## All ranked trials",
         ranking_table(report, limit=MOST_TRIALS),
         f"{formatting.counts(report.counts).capitalize()}. Published: trial {trial.number}.",
@@ -67,7 +75,7 @@ def model_card(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -
         table(["hyperparameter", "value"], _hyperparameters(trial, facts), text_columns=2),
         _provenance(report, trial, facts),
         "## Limits",
-        _limits(report),
+        _limits(report, trial),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -118,31 +126,27 @@ def _opening(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> 
     )
 
 
-def _usage(facts: CardFacts) -> str:
-    revision = f", revision={facts.base_revision!r}" if facts.base_revision else ""
-    return f"""```python
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-base = AutoModelForCausalLM.from_pretrained({facts.base_id!r}{revision})
-tokenizer = AutoTokenizer.from_pretrained({facts.base_id!r}{revision})
-model = PeftModel.from_pretrained(base, {facts.repo_id!r})
-```
-
-It was trained and scored on the base in 4 bits (nf4); on the base in full precision its answers differ a
-little."""
-
-
-def _method(report: ComparisonReport) -> str:
+def _method(report: ComparisonReport, trial: RankedTrial) -> str:
     text = (
         "`select` is the part of the evaluation data that ranks finished trials: training, early stopping "
-        "and pruning never saw it. `test` is scored once, for the winner and the base. Decoding is greedy."
+        "and pruning never saw it. Decoding is greedy."
     )
+    if _won_test(report, trial):
+        text += " `test` is scored once, for the winner and the base."
     how = report.uncertainty
     if how is None:
         return text
     units = f"{how.units} {how.unit}s"
     return f"{text} Intervals are {how.level:.0%} bootstrap intervals over {units}, each trial alone."
+
+
+def _signatures(facts: CardFacts) -> list[str]:
+    lines = [f"- {formatting.label(name)}: `{text}`" for name, text in facts.signatures.items()]
+    return ["\n".join(["How each metric is computed:", "", *lines])] if lines else []
+
+
+def _won_test(report: ComparisonReport, trial: RankedTrial) -> bool:
+    return trial.rank == 1 and any(scores.number == trial.number for scores in report.test)
 
 
 def _hyperparameters(trial: RankedTrial, facts: CardFacts) -> list[list[str]]:
@@ -169,12 +173,15 @@ def _provenance(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) 
     return "\n".join(lines)
 
 
-def _limits(report: ComparisonReport) -> str:
-    return "\n".join(
-        [
-            "- Scores compare answers with references word by word; they do not measure truth or safety.",
+def _limits(report: ComparisonReport, trial: RankedTrial) -> str:
+    lines = ["- Scores compare answers with references word by word; they do not measure truth or safety."]
+    if trial.rank == 1:
+        fair = "; that on `test` is not" if _won_test(report, trial) else ""
+        lines.append(
             f"- It is the first of {len(report.ranking)} compared on the same examples, so its score on "
-            "`select` is a little flattering; `test`, where given, is not.",
-            "- It inherits the base's limits, and its licence may bind the adapter: read the base's card.",
-        ]
+            f"`select` is a little flattering{fair}."
+        )
+    lines.append(
+        "- It inherits the base's limits, and its licence may bind the adapter: read the base's card."
     )
+    return "\n".join(lines)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loratory.objectives.data.rendering import PromptStyle
 from loratory.objectives.study_folder import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
@@ -14,6 +15,7 @@ from loratory.objectives.study_folder import (
 )
 from loratory.reports import formatting
 from loratory.reports.card import CardFacts, model_card
+from loratory.reports.card_usage import Usage
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport, RankedTrial
 from loratory.reports.hub_ids import check_repo_id, dataset_hub_id, resolve_base_id
@@ -24,6 +26,7 @@ from loratory.reports.staging_checks import (
     refuse_paths,
     refuse_secrets,
 )
+from loratory.reports.uncertainty import read_table
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
@@ -87,9 +90,11 @@ def stage(folder: StudyFolder, *, trial: int | None, repo_id: str, base_id: str 
     report = compare(folder)
     chosen = _chosen(report, trial)
     config = _config(folder, chosen, given=base_id, spec=spec)
-    card = model_card(report, chosen, _facts(folder, chosen, repo_id=repo_id, config=config))
-    for check in (refuse_secrets, refuse_paths):
-        check(CARD, card)
+    facts = _facts(folder, chosen, repo_id=repo_id, config=config)
+    card = model_card(report, chosen, facts)
+    refuse_secrets(CARD, card)
+    # A prompt may tell the model `/no_think`, which looks like a path.
+    refuse_paths(CARD, card.replace(facts.usage.prompt_template or CARD, ""))
     contents = {
         ADAPTER_WEIGHTS: _weights(folder, chosen),
         ADAPTER_CONFIG: json.dumps(config, indent=2, sort_keys=True).encode(),
@@ -179,15 +184,39 @@ def _facts(folder: StudyFolder, trial: RankedTrial, *, repo_id: str, config: dic
     spec = folder.read_manifest().spec
     record = next(record for record in folder.read_records() if record.number == trial.number)
     training = spec.resolve(trial.params)
+    table = read_table(folder.trial(trial.number))
     return CardFacts(
         repo_id=repo_id,
         base_id=config["base_model_name_or_path"],
         base_revision=config["revision"],
+        usage=_usage(folder, spec),
+        signatures=table.signatures if table else {},
         training=training.model_dump(mode="json") | {"alpha": training.lora_alpha},
         dataset_id=dataset_hub_id(spec),
         language=spec.evaluation.language,
         versions=record.provenance.versions,
     )
+
+
+def _usage(folder: StudyFolder, spec: StudySpec) -> Usage:
+    model = spec.model
+    assert model is not None  # else there would be no base to name
+    return Usage(
+        style=_prompt_style(folder),
+        prompt_template=spec.data.prompt_template if spec.data else None,
+        max_new_tokens=spec.evaluation.max_new_tokens,
+        compute_dtype=model.compute_dtype,
+        double_quantization=model.double_quantization,
+        trust_remote_code=model.trust_remote_code,
+    )
+
+
+def _prompt_style(folder: StudyFolder) -> PromptStyle | None:
+    try:
+        listing = json.loads((folder.data / "examples.json").read_text(encoding="utf-8"))
+        return PromptStyle(listing["prompt_style"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _refuse_strangers(target: Path) -> None:

@@ -11,7 +11,8 @@ _SECRETS = {
     "a Hugging Face token": r"\bhf_[A-Za-z0-9]{20,}",
     "a GitHub token": r"\b(gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,})",
     "an AWS key": r"\b(AKIA|ASIA)[A-Z0-9]{16}\b",
-    "an API key": r"\b(sk|wandb_v1)[-_][A-Za-z0-9_-]{20,}",
+    # A key has a long run of letters with digits; words joined by hyphens have none.
+    "an API key": r"\b(sk|wandb_v1)[-_]([A-Za-z0-9]+[-_])*(?=[A-Za-z]*\d)[A-Za-z0-9]{16,}",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
     "a password in a URL": r"\b[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]+@",
 }

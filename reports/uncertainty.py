@@ -70,14 +70,14 @@ def resampling(table: ScoreTable, *, seed: int, resamples: int = RESAMPLES) -> R
     """Draw units with replacement, as many as there are (Efron, 1979).
 
     Rows of one document resemble each other, so whole groups are drawn (the cluster bootstrap; Field and
-    Welsh, 2007) where there are enough of them.
+    Welsh, 2007) where there are enough of them, and they are more than single rows.
 
     Args:
         table: whose examples are drawn.
         seed: of the draw.
         resamples: how often.
     """
-    grouped = len(set(table.groups)) >= FEWEST_GROUPS
+    grouped = FEWEST_GROUPS <= len(set(table.groups)) < len(table.groups)
     names = table.groups if grouped else table.example_ids
     _, unit_of_example = np.unique(np.array(names, dtype=np.str_), return_inverse=True)
     units = int(unit_of_example.max()) + 1

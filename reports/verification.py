@@ -1,6 +1,7 @@
 """Check that scores measured again are those that a model card states."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,42 @@ def compare_scores(
         elif not _agree(stated, found, tolerance):
             lines.append(f"{name}: the card states {stated:.8g}, measured {found:.8g}")
     return lines
+
+
+def environment_differences(
+    *,
+    recorded_versions: Mapping[str, str],
+    present_versions: Mapping[str, str],
+    recorded_device: str,
+    present_device: str,
+) -> str:
+    """Why scores may differ although the adapter is the same, as the end of a message.
+
+    Another device or library adds up in another order; where two tokens are almost equally likely, greedy
+    decoding may then choose the other one.
+
+    Args:
+        recorded_versions: packages that the trial ran with, `Provenance.versions`.
+        present_versions: packages here.
+        recorded_device: device that the trial ran on, `Resources.device`; empty where it is not known.
+        present_device: device here.
+
+    Returns:
+        "" where nothing that is recorded differs.
+    """
+    lines = [
+        f"{name} {version} then, {present_versions.get(name, 'none')} now"
+        for name, version in recorded_versions.items()
+        if present_versions.get(name) != version
+    ]
+    if recorded_device and recorded_device != present_device:
+        lines.insert(0, f"device {recorded_device} then, {present_device} now")
+    if not lines:
+        return ""
+    return (
+        f"this may come of another environment ({'; '.join(lines)}), in which greedy decoding can choose "
+        "other tokens: verify in the same one"
+    )
 
 
 def _agree(stated: float, found: float, tolerance: float) -> bool:

@@ -15,7 +15,7 @@ class FailureWatch:
     success. Lost workers are the driver's to count.
 
     Args:
-        any_success: whether a trial of an earlier run was measured.
+        any_success: whether a trial of an earlier run was trained and judged.
     """
 
     def __init__(self, *, any_success: bool) -> None:
@@ -25,7 +25,7 @@ class FailureWatch:
         self.verdict: str | None = None
 
     def succeeded(self) -> None:
-        """A trial was trained far enough to be measured."""
+        """A trial was trained and judged, by its score or by the pruner."""
         self._any_success = True
         self._cause, self._count = "", 0
 

@@ -38,8 +38,7 @@ class StudyOwner:
         self._ledger = ledger
         self._waiting: deque[int] = deque()
         self._trials: dict[int, Trial] = {}
-        judged = any(record.measurements or record.values for record in ledger.records.values())
-        self._watch = FailureWatch(any_success=judged)
+        self._watch = FailureWatch(any_success=any(map(_is_success, ledger.records.values())))
         self._points = grid_size(study)
         self._limit = trial_limit(study)
 
@@ -105,7 +104,6 @@ class StudyOwner:
         """
         value = event.measurement.metrics[self._study.metric]
         trial, step = self._trial(event.number), event.measurement.step
-        self._watch.succeeded()
         self._ledger.measured(event)
         set_intermediate_value(trial, step, value)
         if step >= self._study.evaluation.evaluations or not should_prune(self._rows, trial):
@@ -115,6 +113,7 @@ class StudyOwner:
         reason = f"{name} pruner: {self._study.metric} {value:.4g} at evaluation {step}"
         self._ledger.prune(event.number, reason)
         self._tell(event.number, OptunaState.PRUNED)
+        self._watch.succeeded()
         return Stop(number=event.number, attempt=event.attempt, reason=reason)
 
     def finished(self, event: Finished) -> None:
@@ -182,3 +181,8 @@ class StudyOwner:
     def _tell(self, number: int, state: OptunaState, value: float | None = None) -> None:
         tell_row(self._rows, number, state, value)
         self._trials.pop(number, None)
+
+
+def _is_success(record: TrialRecord) -> bool:
+    """Whether a trial was trained and judged: by its score, or by the pruner."""
+    return record.state is TrialState.COMPLETE or (record.state is TrialState.PRUNED and record.error is None)

@@ -14,12 +14,12 @@ from loratory.objectives.data.formats import parse_rows
 from loratory.objectives.data.labels import find_labels
 from loratory.objectives.data.lengths import Lengths, check_max_length, within_length
 from loratory.objectives.data.prepared import Example, PreparedData
-from loratory.objectives.data.rendering import Tokenizer, choose_renderer
+from loratory.objectives.data.rendering import PromptStyle, Tokenizer, choose_renderer
 from loratory.objectives.data.rows import Ledger, Part
 from loratory.objectives.data.screening import screen
 from loratory.objectives.data.sources import read_sources
 from loratory.objectives.data.summary import Summary
-from loratory.spaces.data import DataSpec
+from loratory.spaces.data import DataFormat, DataSpec
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
@@ -33,7 +33,7 @@ class DataPreparation:
         removed: one dict a removed row: split, file, row, reason, detail, content.
         summary: lines for the terminal.
         files: for the study folder's data/: removed.jsonl, and examples.json with the ids and groups of
-            every split in its fixed order.
+            every split in its fixed order, and how prompts are made.
     """
 
     data: PreparedData
@@ -69,7 +69,7 @@ class _Preparation:
     ) -> None:
         self._data, self._evaluation = data, study.evaluation
         renderer = choose_renderer(tokenizer, data.prompt_template)
-        self._encoder = Encoder(tokenizer, renderer)
+        self._encoder, self._style = Encoder(tokenizer, renderer), renderer.style
         self._max_positions = max_positions
         self._ledger = Ledger()
         self._summary = Summary(renderer.description)
@@ -86,6 +86,8 @@ class _Preparation:
         for part, raw in read_sources(self._data).items():
             rows, found = parse_rows(raw, self._data)
             self._summary.read(part, raw, found)
+            if part is Part.TRAIN and found is DataFormat.COMPLETION and self._style is PromptStyle.SECTIONS:
+                self._style = PromptStyle.AS_WRITTEN
             encoded[part] = self._encoder.encode(screen(rows, part, self._ledger), part, self._ledger)
             if not encoded[part]:
                 raise InputError(self._nothing_left(part))
@@ -139,7 +141,7 @@ class _Preparation:
             data=data,
             removed=tuple(self._ledger.entries),
             summary=self._summary.lines(self._ledger),
-            files={"removed.jsonl": self._ledger.to_jsonl(), "examples.json": _listing(data)},
+            files={"removed.jsonl": self._ledger.to_jsonl(), "examples.json": _listing(data, self._style)},
         )
 
     def _assemble(self, examples: dict[Part, list[Example]], labels: tuple[str, ...]) -> PreparedData:
@@ -206,10 +208,10 @@ def _group(example: Example) -> str:
     return example.group
 
 
-def _listing(data: PreparedData) -> bytes:
+def _listing(data: PreparedData, style: PromptStyle) -> bytes:
     splits = {
         name: [{"id": example.example_id, "group": example.group} for example in getattr(data, name)]
         for name in ("train", "dev", "select", "test")
     }
-    listing = {"sha256": data.sha256, "labels": data.labels, "splits": splits}
+    listing = {"sha256": data.sha256, "prompt_style": style, "labels": data.labels, "splits": splits}
     return (json.dumps(listing, indent=1, ensure_ascii=False) + "\n").encode()

@@ -1,5 +1,6 @@
 """What a tracker is: it watches the driver's event stream, on the driver's machine, and changes nothing."""
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -72,10 +73,12 @@ class TrackerGroup:
             self._guard(tracker, partial(tracker.finished, record))
 
     def close(self, timeout_seconds: float) -> list[str]:
-        """Close all, and gather their lines and whatever was raised."""
+        """Close all within one time, and gather their lines and whatever was raised."""
         lines: list[str] = []
+        deadline = time.monotonic() + timeout_seconds
         for tracker in self._trackers:
-            lines += self._guard(tracker, partial(tracker.close, timeout_seconds)) or []
+            left = max(0.0, deadline - time.monotonic())
+            lines += self._guard(tracker, partial(tracker.close, left)) or []
         return [*lines, *self._errors]
 
     def _guard(self, tracker: Tracker, call: Callable[[], Any]) -> Any:

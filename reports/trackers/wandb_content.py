@@ -1,9 +1,11 @@
 """What a W&B run says of a trial. Plain values, computed from the records; imports no wandb."""
 
+from pathlib import Path, PurePath
 from typing import Any
 
 from loratory.objectives.records import CurvePoint, Measurement, TrialRecord
 from loratory.objectives.scores import Prediction
+from loratory.reports.hub_ids import is_hub_id
 from loratory.spaces.study import StudySpec
 
 TRAIN_AXIS, DEV_AXIS = "optimizer_step", "evaluation"
@@ -20,10 +22,13 @@ def run_config(study: StudySpec, record: TrialRecord) -> dict[str, Any]:
         record: the trial.
     """
     settings = study.model_dump(mode="json", include={"objective", "metric", "model", "data", "evaluation"})
+    training = study.resolve(record.params)
     return {
         **record.params,
-        **study.resolve(record.params).model_dump(mode="json"),
+        **training.model_dump(mode="json"),
+        "alpha": training.lora_alpha,
         **settings,
+        **_without_folders(settings),
         "direction": study.metric_direction.value,
         "searched": sorted(record.params),
         "study": study.name,
@@ -34,6 +39,24 @@ def run_config(study: StudySpec, record: TrialRecord) -> dict[str, Any]:
         "hashes": record.provenance.hashes,
         "git": record.provenance.git,
     }
+
+
+def _without_folders(settings: dict[str, Any]) -> dict[str, Any]:
+    """Sections model and data with the last part alone of every local path."""
+    names = {"model": ("base",), "data": ("train", "eval", "test")}
+    return {
+        section: settings[section] | {n: _last_part(settings[section][n]) for n in keys}
+        for section, keys in names.items()
+        if settings[section] is not None
+    }
+
+
+def _last_part(name: str | None) -> str | None:
+    # What is left of the split: `owner/name:train[:5%]` is on the Hub too.
+    if name is None or name.startswith("builtin:"):
+        return name
+    source = name.partition(":")[0]
+    return name if is_hub_id(source) and not Path(source).exists() else PurePath(name).name
 
 
 def history_row(item: CurvePoint | Measurement) -> dict[str, float]:

@@ -37,7 +37,7 @@ class WandbSink:
         mode: WandbMode,
         connect_timeout_seconds: float = 20.0,
     ) -> None:
-        """Take a study; the process starts when the first trial has news.
+        """Take a study and the environment; the process starts when the first trial has news.
 
         Args:
             study: its spec.
@@ -53,6 +53,8 @@ class WandbSink:
         self._mode = mode
         self._connect_timeout_seconds = connect_timeout_seconds
         self._child: ChildProcess | None = None
+        # As it is now: the driver hides the key from the libraries that it starts later.
+        self._environment = dict(os.environ)
         self._starts = 0
         self._losses = 0
         self._aborted = False
@@ -115,7 +117,8 @@ class WandbSink:
             self._starts += 1
             work = self._work_root / f"{os.getpid()}-{self._starts}"
             work.mkdir(parents=True, exist_ok=True)
-            environment = wandb_environment(work, self._folder.path / "wandb" / "data")
+            data = self._folder.path / "wandb" / "data"
+            environment = wandb_environment(work, data, self._environment)
             self._child = ChildProcess(_MODULE, environment, self._folder.path / "wandb" / "tracker.log")
             answer = self._child.ask(self._settings(), _START_TIMEOUT_SECONDS)
             self._mode = WandbMode(answer["mode"])

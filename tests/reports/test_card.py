@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from huggingface_hub import ModelCard
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
 from loratory.reports.publishing import stage
+from loratory.reports.uncertainty import read_table
 
 MakeStudy = Callable[..., StudyFolder]
 
@@ -41,6 +43,66 @@ def test_another_trial_states_its_own_scores_and_no_test(study: StudyFolder) -> 
     text = path.read_text()
     assert "trial 5 (published)" in text
     assert "number 5 of 7 complete trials" in text
+    assert "scored once" not in text
+    assert "is the first of" not in text
+
+
+def test_first_of_a_study_without_a_test_claims_none(make_study: MakeStudy) -> None:
+    text = card(make_study(test=False))[0].read_text()
+    assert "It is the first of 7 compared" in text
+    assert "`test`" not in text
+
+
+def test_winner_with_a_test_score_says_so(study: StudyFolder) -> None:
+    text = card(study)[0].read_text()
+    assert "`test` is scored once" in text
+    assert "that on `test` is not" in text
+
+
+def style(study: StudyFolder, name: str) -> None:
+    study.data.mkdir(exist_ok=True)
+    (study.data / "examples.json").write_text(json.dumps({"prompt_style": name}))
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("chat_template", "tokenizer.apply_chat_template("),
+        ("sections", "### Instruction:\n{instruction}"),
+        ("as_written", "plain text, as the training data has them"),
+        ("unheard-of", "or sections where it has none"),
+    ],
+)
+def test_says_how_to_prompt(study: StudyFolder, name: str, part: str) -> None:
+    style(study, name)
+    text = card(study)[0].read_text()
+    assert part in text
+    assert "max_new_tokens=64" in text
+    assert text.count("apply_chat_template") == (name == "chat_template")
+
+
+def test_prompt_template_is_shown_as_it_is(make_study: MakeStudy) -> None:
+    template = "Q:\n```{question}``` /no_think\nA:\n"
+    study = make_study(data={"train": "train.jsonl", "prompt_template": template})
+    style(study, "template")
+    assert f"````text\n{template}\n````" in card(study)[0].read_text()
+
+
+def test_code_that_loads_it_is_python_and_loads_nf4(make_study: MakeStudy) -> None:
+    model = {"base": "acme/tiny-llama", "compute_dtype": "fp16", "double_quantization": False}
+    text = card(make_study(model=model))[0].read_text()
+    code = text.partition("```python\n")[2].partition("```")[0]
+    compile(code, "card", "exec")
+    for part in ('quant_type="nf4"', "use_double_quant=False", "dtype = torch.float16", "do_sample=False"):
+        assert part in code
+
+
+def test_names_what_each_metric_is(study: StudyFolder) -> None:
+    table = read_table(study.trial(7))
+    assert table is not None
+    text = card(study)[0].read_text()
+    assert len(table.signatures) == 4
+    assert all(f"`{signature}`" in text for signature in table.signatures.values())
 
 
 def test_tells_parameters_hashes_and_how_to_load(study: StudyFolder) -> None:

@@ -17,6 +17,9 @@ from loratory.spaces import InputError
         "-----BEGIN RSA PRIVATE KEY-----",
         "postgresql://me:secret@host/db",
         "key=sk-" + "x1" * 20,
+        "sk-ant-api03-" + "Ab-" + "x1Yz" * 20,
+        "sk_live_" + "x1" * 12,
+        "wandb_v1_" + "Ab1" * 10,
     ],
 )
 def test_secrets_are_refused_without_repeating_them(text: str) -> None:
@@ -35,7 +38,17 @@ def test_paths_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["[a](https://huggingface.co/a/b)", "acme/llama", "and/or", "0.5 / 2", "q_proj", r"a\|b", "hf_short"],
+    [
+        "[a](https://huggingface.co/a/b)",
+        "acme/llama",
+        "and/or",
+        "0.5 / 2",
+        "q_proj",
+        r"a\|b",
+        "hf_short",
+        "sk-learn-docs-generation-study-2026-second-attempt",
+        "runs/sk-learn-docs-generation-study",
+    ],
 )
 def test_ordinary_text_passes(text: str) -> None:
     refuse_paths("README.md", text)

@@ -55,6 +55,8 @@ def test_groups_are_drawn_whole_where_there_are_enough() -> None:
     values = np.repeat(means, 8).tolist()
     grouped = table(values, groups=[f"g{i // 8}" for i in range(200)])
     alone = table(values)
+    assert (resampling(grouped, seed=0).unit, resampling(grouped, seed=0).units) == ("group", 25)
+    assert (resampling(alone, seed=0).unit, resampling(alone, seed=0).units) == ("example", 200)
     wide = intervals({0: grouped}, "rougeL", resampling(grouped, seed=0))[0]
     narrow = intervals({0: alone}, "rougeL", resampling(alone, seed=0))[0]
     assert (wide.high - wide.low) / (narrow.high - narrow.low) == pytest.approx(8**0.5, rel=0.15)

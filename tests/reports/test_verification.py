@@ -5,7 +5,7 @@ import pytest
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
 from loratory.reports.publishing import stage
-from loratory.reports.verification import compare_scores, read_card_metrics
+from loratory.reports.verification import compare_scores, environment_differences, read_card_metrics
 from loratory.spaces import InputError
 
 
@@ -32,6 +32,23 @@ def test_differences_are_named() -> None:
         "chrf: the card states 50, it was not measured",
     ]
     assert compare_scores(stated, {"rougeL": 0.51, "bleu": 30.0, "chrf": 50.0}, tolerance=0.02) == []
+
+
+def test_another_environment_is_described() -> None:
+    versions = {"torch": "2.13.0", "peft": "0.21.2"}
+
+    def described(present: dict[str, str], device: str) -> str:
+        return environment_differences(
+            recorded_versions=versions,
+            present_versions=present,
+            recorded_device="NVIDIA H200",
+            present_device=device,
+        )
+
+    assert described({**versions, "numpy": "2"}, "NVIDIA H200") == ""
+    found = described({"torch": "2.11.0"}, "AMD EPYC")
+    assert "device NVIDIA H200 then, AMD EPYC now; torch 2.13.0 then, 2.11.0 now; peft 0.21.2 then" in found
+    assert "\n" not in found
 
 
 def test_nan_never_agrees() -> None:

@@ -261,9 +261,22 @@ def test_the_listing_has_ids_and_groups_in_order(prepare, write_jsonl, alpaca_ro
     found = prepare(write_jsonl(alpaca_rows(40, groups=20)))
     listing = json.loads(found.files["examples.json"])
     assert listing["sha256"] == found.data.sha256
+    assert listing["prompt_style"] == "sections"
     for name in ("train", "dev", "select", "test"):
         examples = getattr(found.data, name)
         assert listing["splits"][name] == [{"id": e.example_id, "group": e.group} for e in examples]
+
+
+def test_the_listing_says_how_prompts_are_made(prepare, write_jsonl, alpaca_rows, chat_tokenizer):
+    def style(rows, **options):
+        return json.loads(prepare(write_jsonl(rows), **options).files["examples.json"])["prompt_style"]
+
+    rows = alpaca_rows(40)
+    plain = [{"prompt": row["instruction"], "completion": row["output"]} for row in rows]
+    assert style(rows, using=chat_tokenizer) == "chat_template"
+    assert style(plain) == "as_written"
+    assert style(plain, using=chat_tokenizer) == "chat_template"
+    assert style(plain, prompt_template="Q: {prompt}") == "template"
 
 
 def test_conversations_under_a_chat_template(prepare, write_jsonl, chat_tokenizer):

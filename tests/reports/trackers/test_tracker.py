@@ -1,3 +1,5 @@
+import time
+
 from loratory.objectives.records import TrialState
 from loratory.reports.trackers.tracker import NullTracker, TrackerGroup, open_trackers
 
@@ -39,6 +41,19 @@ def test_a_tracker_that_raises_reaches_neither_the_caller_nor_the_others(driver)
         "Failing: RuntimeError: finished failed",
         "Failing: OSError: close failed",
     ]
+
+
+class Slow(Counting):
+    def close(self, timeout_seconds):
+        time.sleep(0.3)
+        return [timeout_seconds]
+
+
+def test_all_trackers_have_one_time_to_close():
+    first, second, third = TrackerGroup([Slow(), Slow(), Slow()]).close(0.5)
+    assert first <= 0.5
+    assert second <= 0.2
+    assert third == 0.0
 
 
 def test_a_study_without_tracking_has_a_tracker_that_does_nothing(driver, study_with, study_uuid):

@@ -10,7 +10,7 @@ import pytest
 from loratory.objectives.records import TrialState
 from loratory.reports.trackers.background import BackgroundTracker
 from loratory.reports.trackers.marker import marker_path, read_marker
-from loratory.reports.trackers.tracker import open_trackers
+from loratory.reports.trackers.tracker import NullTracker, open_trackers
 from loratory.reports.trackers.wandb_environment import run_id
 from loratory.reports.trackers.wandb_sink import WandbSink
 from loratory.spaces.tracking import WandbMode
@@ -134,3 +134,15 @@ def _wait_for(condition, timeout_seconds=60):
                 return
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_key_that_is_hidden_after_the_start_still_reaches_the_process(
+    driver, study_with, study_uuid, monkeypatch, wandb_server
+):
+    sink = WandbSink(study_with(), driver.folder, study_uuid=study_uuid, mode=WandbMode.AUTO)
+    monkeypatch.delenv("WANDB_API_KEY")
+    driver.run(0, TrialState.COMPLETE, NullTracker())
+    sink.complete(0)
+    assert sink.close(30) == []
+    marker = read_marker(marker_path(driver.folder, 0, "wandb"))
+    assert (marker.mode, marker.complete) == ("online", True)

@@ -1,0 +1,272 @@
+"""The driver against scripted workers: what Ray only does on a bad day."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from loratory.objectives.events import (
+    Decision,
+    Event,
+    Failed,
+    Finished,
+    Progressed,
+    Ready,
+    Reported,
+    Score,
+    Scored,
+    Split,
+    Start,
+    Stop,
+)
+from loratory.objectives.objective import Prepared
+from loratory.objectives.records import CurvePoint, FailureKind, Measurement, Resources, TrialState
+from loratory.objectives.scores import ScoreTable
+from loratory.search.driver import Driver
+from loratory.search.executors.executor import Message
+from loratory.search.scoring import ScoringQueue
+from loratory.spaces import LoratoryError
+
+READY = Ready(device="d", compute_dtype="fp32", hashes={"base": "b"})
+
+
+def table(value: float = 0.5) -> ScoreTable:
+    names = ("rougeL", "loss")
+    return ScoreTable(
+        example_ids=(),
+        groups=(),
+        metrics={},
+        statistics={},
+        signatures={},
+        aggregate=dict.fromkeys(names, value),
+    )
+
+
+def scored(score: Score, value: float = 0.5) -> Scored:
+    return Scored(
+        key=score.key, split=score.split, scores=table(value), predictions=(), resources=Resources()
+    )
+
+
+def finished(start: Start, value: float = 0.5) -> Finished:
+    identity = {"number": start.trial.number, "attempt": start.trial.attempt}
+    rest = {"predictions": (), "adapter": {}, "resources": Resources()}
+    return Finished(**identity, reason="end", best_step=1, scores=table(value), **rest)
+
+
+class ScriptedExecutor:
+    """Workers that answer each decision with what a function says; a string breaks the worker."""
+
+    def __init__(self, answer: Callable[[int, Decision], Sequence[Event] | str], workers: int = 1) -> None:
+        self.answer, self.workers = answer, range(workers)
+        self.sent: list[tuple[int, Decision]] = []
+        self.replaced: list[int] = []
+        self.ready = [READY] * workers
+        self._messages: list[Message] = []
+
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+    def waiting(self) -> str | None: ...
+
+    def start(self, prepared: Prepared) -> Sequence[int]:
+        self._messages = [Message(worker=worker, events=(self.ready[worker],)) for worker in self.workers]
+        return tuple(self.workers)
+
+    def send(self, worker: int, decisions: Sequence[Decision]) -> None:
+        for decision in decisions:
+            self.sent.append((worker, decision))
+            answer = self.answer(worker, decision)
+            broken = isinstance(answer, str)
+            events = () if broken else tuple(answer)
+            self._messages.append(Message(worker=worker, events=events, broken=answer if broken else None))
+
+    def poll(self, timeout_seconds: float) -> list[Message]:
+        messages, self._messages = self._messages, []
+        return messages
+
+    def replace(self, worker: int) -> None:
+        self.replaced.append(worker)
+        self._messages.append(Message(worker=worker, events=(READY,)))
+
+
+@pytest.fixture
+def drive(open_study):
+    def run(study, executor, *, has_base=False, time_is_up=lambda: False, interrupted=lambda: False):
+        opened = open_study(study)
+        prepared = Prepared(has_base=has_base)
+        driver = Driver(
+            opened.owner,
+            ledger=opened.ledger,
+            scoring=ScoringQueue(opened.folder, prepared),
+            executor=executor,
+            prepared=prepared,
+            watchers=[],
+            interrupted=interrupted,
+            time_is_up=time_is_up,
+            say=lambda _line: None,
+        )
+        return driver.run(), opened.folder
+
+    return run
+
+
+def train_or_score(_worker: int, decision: Decision) -> list[Event]:
+    match decision:
+        case Start():
+            return [finished(decision)]
+        case Score():
+            return [scored(decision)]
+    return []
+
+
+def test_no_trial_starts_before_the_base_is_scored_and_it_is_scored_once(toy_study, drive):
+    executor = ScriptedExecutor(train_or_score, workers=2)
+    done, folder = drive(toy_study(trials=3), executor, has_base=True)
+    assert done
+    kinds = [type(decision) for _, decision in executor.sent]
+    assert kinds == [Score, Start, Start, Start]
+    assert folder.read_score(folder.base) is not None
+
+
+def test_a_scoring_that_breaks_its_worker_is_given_to_another_and_not_for_ever(toy_study, drive):
+    def break_on_scores(_worker: int, decision: Decision) -> list[Event] | str:
+        return "out of memory" if isinstance(decision, Score) else train_or_score(0, decision)
+
+    executor = ScriptedExecutor(break_on_scores)
+    with pytest.raises(LoratoryError, match="broke 3 times in a row: out of memory"):
+        drive(toy_study(), executor, has_base=True)
+    assert executor.replaced == [0, 0]
+
+
+def test_a_base_without_a_finite_score_does_not_stop_the_study(toy_study, drive):
+    def without_numbers(_worker: int, decision: Decision) -> list[Event]:
+        nan = float("nan")
+        return [scored(decision, nan)] if isinstance(decision, Score) else train_or_score(0, decision)
+
+    done, folder = drive(toy_study(trials=2), ScriptedExecutor(without_numbers), has_base=True)
+    assert done
+    base = folder.read_score(folder.base)
+    assert base is not None and base.metrics == {}
+
+
+def test_a_trial_with_a_score_that_is_no_number_is_pruned_and_everything_stays_readable(toy_study, drive):
+    def endless(_worker: int, decision: Decision) -> list[Event]:
+        return [finished(decision, float("inf"))] if isinstance(decision, Start) else []
+
+    _, folder = drive(toy_study(trials=2), ScriptedExecutor(endless))
+    records = folder.read_records()
+    assert [record.state for record in records] == [TrialState.PRUNED] * 2
+    assert "must be finite" in records[0].reason
+
+
+def test_a_lost_worker_gives_its_trial_to_the_next_and_the_study_ends(toy_study, drive, assert_agreement):
+    lost = []
+
+    def lose_the_first(worker: int, decision: Decision) -> list[Event] | str:
+        if isinstance(decision, Start) and decision.trial.number == 1 and not lost:
+            lost.append(worker)
+            return "ActorDiedError"
+        return train_or_score(worker, decision)
+
+    executor = ScriptedExecutor(lose_the_first, workers=2)
+    _, folder = drive(toy_study(trials=4), executor)
+    records = folder.read_records()
+    assert {record.state for record in records} == {TrialState.COMPLETE}
+    assert records[1].attempt == 2
+    assert [failure.kind for failure in records[1].failures] == [FailureKind.WORKER_LOST]
+    assert executor.replaced == lost
+
+
+def test_what_comes_after_a_prune_is_thrown_away(toy_study, drive):
+    def report_all(_worker: int, decision: Decision) -> list[Event]:
+        if not isinstance(decision, Start):
+            return []
+        number, attempt = decision.trial.number, decision.trial.attempt
+        value = 0.9 if number < 2 else 0.1
+        reports = [
+            Reported(
+                number=number,
+                attempt=attempt,
+                measurement=Measurement(
+                    step=step,
+                    optimizer_steps=step,
+                    examples_seen=1,
+                    tokens_seen=1,
+                    elapsed_seconds=1,
+                    metrics={"rougeL": value},
+                ),
+                resources=Resources(),
+                checkpoint=b"checkpoint",
+            )
+            for step in (1, 2, 3, 4)
+        ]
+        return [*reports, finished(decision, value)]
+
+    study = toy_study(trials=3, pruner={"name": "median", "startup_trials": 2, "warmup_evaluations": 1})
+    executor = ScriptedExecutor(report_all)
+    _, folder = drive(study, executor)
+    pruned = folder.read_records()[2]
+    assert pruned.state is TrialState.PRUNED
+    assert [m.step for m in pruned.measurements] == [1, 2]
+    assert pruned.values is None
+    assert any(isinstance(decision, Stop) for _, decision in executor.sent)
+    assert not list(folder.path.glob("trials/*/checkpoint-*")), "a finished trial keeps no checkpoint"
+
+
+def test_workers_that_compute_differently_are_refused(toy_study, drive):
+    executor = ScriptedExecutor(train_or_score, workers=2)
+    executor.ready[1] = Ready(device="d", compute_dtype="bf16", hashes={"base": "b"})
+    with pytest.raises(LoratoryError, match="one compute dtype"):
+        drive(toy_study(), executor)
+
+
+def test_a_study_does_not_go_on_in_another_number_format(toy_study, drive):
+    drive(toy_study(trials=1), ScriptedExecutor(train_or_score))
+    executor = ScriptedExecutor(train_or_score)
+    executor.ready[0] = Ready(device="d", compute_dtype="bf16", hashes={"base": "b"})
+    with pytest.raises(LoratoryError, match="got bf16 after fp32"):
+        drive(toy_study(trials=2), executor)
+
+
+def test_after_the_time_limit_no_trial_starts_and_running_ones_finish(toy_study, drive):
+    executor = ScriptedExecutor(train_or_score)
+    done, folder = drive(toy_study(trials=9), executor, time_is_up=lambda: len(executor.sent) >= 2)
+    assert done
+    assert [record.state for record in folder.read_records()] == [TrialState.COMPLETE] * 2
+
+
+def test_a_worker_that_cannot_load_ends_the_study_at_once(toy_study, drive):
+    class Broken(ScriptedExecutor):
+        def start(self, prepared: Prepared) -> Sequence[int]:
+            self._messages = [Message(worker=0, broken="OSError: no such base", deterministic=True)]
+            return (0,)
+
+    with pytest.raises(LoratoryError, match="cannot load its objective: OSError: no such base"):
+        drive(toy_study(), Broken(train_or_score))
+
+
+def test_twenty_infeasible_trials_in_a_row_stop_the_study(toy_study, drive):
+    def too_large(_worker: int, decision: Decision) -> list[Event]:
+        if not isinstance(decision, Start):
+            return []
+        trial = decision.trial
+        return [Failed(number=trial.number, attempt=trial.attempt, kind=FailureKind.OOM, message="80 GiB")]
+
+    with pytest.raises(LoratoryError, match="20 attempts in a row failed alike: 80 GiB"):
+        drive(toy_study(), ScriptedExecutor(too_large))
+
+
+def test_progress_reaches_the_curve(toy_study, drive):
+    point = CurvePoint(optimizer_step=1, loss=1.0, learning_rate=0.1, grad_norm=1.0, tokens_seen=3)
+
+    def with_curve(_worker: int, decision: Decision) -> list[Event]:
+        if not isinstance(decision, Start):
+            return []
+        trial = decision.trial
+        return [Progressed(number=trial.number, attempt=trial.attempt, points=(point,)), finished(decision)]
+
+    _, folder = drive(toy_study(trials=1), ScriptedExecutor(with_curve))
+    assert folder.read_curve(0) == [point]
+
+
+def test_splits_have_the_names_that_records_use():
+    assert [split.value for split in Split] == ["dev", "select", "test"]
