@@ -2,10 +2,9 @@
 
 from loratory.objectives.data.encoding import Encoded
 from loratory.objectives.data.rows import Part
+from loratory.objectives.metrics.labels import MOST_LABELS
 from loratory.spaces.errors import InputError
 from loratory.spaces.metric_names import Task
-
-MOST_LABELS = 1000
 
 
 def find_labels(parts: dict[Part, list[Encoded]], *, task: Task, max_new_tokens: int) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from loratory.objectives.metrics.answers import trimmed
 from loratory.objectives.metrics.text_metric import ExampleScores, MeanMetric, TextContext, mean_statistics
 from loratory.spaces.errors import InputError
 
-_MOST_LABELS = 1000
+MOST_LABELS = 1000
+"""Most labels of a classification."""
 _SIGNATURE = "labels:{labels}|match:exact-then-folded|norm:nfkc|version:1"
 
 
@@ -83,9 +84,9 @@ class LabelReader:
             InputError: there are so many that this can be no label task.
         """
         known = labels or sorted(set(map(trimmed, references)))
-        if len(known) > _MOST_LABELS:
+        if len(known) > MOST_LABELS:
             raise InputError(
-                f"accuracy and macro_f1 need at most {_MOST_LABELS} labels, got {len(known)}: "
+                f"accuracy and macro_f1 need at most {MOST_LABELS} labels, got {len(known)}: "
                 "take metrics for free text, such as rougeL"
             )
         return cls(known)

@@ -65,14 +65,7 @@ def read_configuration(reference: BaseReference) -> Any:
     """
     from transformers import AutoConfig
 
-    try:
-        return AutoConfig.from_pretrained(
-            reference.source, revision=reference.revision, trust_remote_code=reference.trust_remote_code
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"model.base: {reference.location} must have a readable config.json: {_line(error)}"
-        ) from error
+    return _read(AutoConfig, reference, what="config.json")
 
 
 def read_tokenizer(reference: BaseReference) -> Any:
@@ -83,13 +76,17 @@ def read_tokenizer(reference: BaseReference) -> Any:
     """
     from transformers import AutoTokenizer
 
+    return _read(AutoTokenizer, reference, what="tokenizer")
+
+
+def _read(kind: Any, reference: BaseReference, *, what: str) -> Any:
     try:
-        return AutoTokenizer.from_pretrained(
+        return kind.from_pretrained(
             reference.source, revision=reference.revision, trust_remote_code=reference.trust_remote_code
         )
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
-            f"model.base: {reference.location} must have a readable tokenizer: {_line(error)}"
+            f"model.base: {reference.location} must have a readable {what}: {_line(error)}"
         ) from error
 
 

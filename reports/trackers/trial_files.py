@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pydantic import ValidationError
 
 from loratory.objectives.records import CurvePoint, Measurement, TrialRecord
-from loratory.objectives.scores import Prediction, predictions_from_bytes
 from loratory.objectives.study_folder import StudyFolder
 
 
@@ -19,12 +18,6 @@ def read_record(folder: StudyFolder, number: int) -> TrialRecord:
         ValidationError: it is damaged.
     """
     return TrialRecord.model_validate_json((folder.trial(number) / "record.json").read_bytes())
-
-
-def read_predictions(folder: StudyFolder, number: int) -> list[Prediction]:
-    """What a trial's best adapter answered on eval.select; empty where it was not scored."""
-    path = folder.trial(number) / "predictions.jsonl"
-    return predictions_from_bytes(path.read_bytes()) if path.is_file() else []
 
 
 def merge(

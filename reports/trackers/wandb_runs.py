@@ -9,8 +9,9 @@ from typing import Any
 
 from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.study_folder import StudyFolder
+from loratory.reports.samples import read_predictions
 from loratory.reports.trackers.marker import Marker, Position, marker_path, read_marker, write_marker
-from loratory.reports.trackers.trial_files import CurveReader, merge, read_predictions, read_record
+from loratory.reports.trackers.trial_files import CurveReader, merge, read_record
 from loratory.reports.trackers.wandb_content import (
     AXES,
     TABLE,
@@ -115,7 +116,8 @@ class StudyRuns:
         run.summary.update(final_summary(record))
         run.tags = (*self.study.tracking.wandb.tags, record.state.value)
         rows = table_rows(
-            read_predictions(self.folder, record.number), self.study.tracking.wandb.prediction_rows
+            list(read_predictions(self.folder.trial(record.number)).values()),
+            self.study.tracking.wandb.prediction_rows,
         )
         if rows:
             run.log({TABLE: wandb.Table(columns=list(TABLE_COLUMNS), data=rows)})

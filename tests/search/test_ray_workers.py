@@ -5,14 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ray
 
+from loratory.objectives.objective import Prepared
 from loratory.objectives.study_folder import ADAPTER_WEIGHTS, StudyFolder
 from loratory.search import run_study
+from loratory.search.executors.ray_workers import RayExecutor
 from loratory.search.optuna_rows import open_rows
 
 LORATORY = [sys.executable, "-m", "loratory.search.main"]
@@ -95,3 +98,55 @@ def test_workers_of_a_cluster_need_no_access_to_the_study_folder(blind_cluster, 
         assert record.adapter is not None
         assert hashlib.sha256(weights).hexdigest() == record.adapter.sha256
     assert_agreement(open_rows(folder, folder.read_manifest()), folder)
+
+
+def test_sigterm_stops_in_order_as_a_scheduler_expects(tmp_path):
+    toy = Path(__file__).parents[2] / "examples" / "toy.yaml"
+    slow = [*LORATORY, "run", str(toy), "--set", "toy.seconds_per_evaluation=0.3"]
+    process = subprocess.Popen(
+        slow, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    folder = StudyFolder(tmp_path / "runs" / "toy")
+    deadline = time.monotonic() + 90
+    while not list(folder.path.glob("trials/*/checkpoint-*")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "go on with: loratory run" in output
+    assert any(not record.state.finished for record in folder.read_records())
+
+
+def test_a_ray_that_was_connected_before_is_used_and_left_running(toy_study, tmp_path):
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        result = run_study(toy_study(trials=2), runs=tmp_path)
+        assert ray.is_initialized()
+        assert len(result.folder.read_records()) == 2
+    finally:
+        ray.shutdown()
+
+
+def test_workers_that_find_no_free_place_are_told_of(toy_study, tmp_path, monkeypatch):
+    monkeypatch.setattr("loratory.search.executors.answer_clock._PATIENCE_SECONDS", 1.0)
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    holder = ray.remote(_Holder).options(num_cpus=1).remote()
+    executor = RayExecutor(toy_study())
+    try:
+        assert ray.get(holder.here.remote())
+        assert list(executor.start(Prepared())) == [0]
+        deadline, line = time.monotonic() + 30, None
+        while line is None and time.monotonic() < deadline:
+            executor.poll(0.5)
+            line = executor.waiting()
+        assert line is not None and "1 of 1 workers wait for a place" in line
+        assert executor.waiting() is None, "said once a minute"
+    finally:
+        executor.close()
+        ray.shutdown()
+
+
+class _Holder:
+    def here(self) -> bool:
+        return True
