@@ -21,14 +21,15 @@ _RULES = {
     PromptStyle.AS_WRITTEN: "Prompts are plain text, as the training data has them, with nothing added.",
     None: "Prompts are conversations in the tokenizer's chat template, or sections where it has none:",
 }
+_ENCODE = 'inputs = tokenizer(text, return_tensors="pt").to(model.device)'
+_PLAIN = f'text = "..."  # a prompt as above\n{_ENCODE}'
 _TEXTS = {
+    PromptStyle.SECTIONS: f'text = "### Instruction:\\n...\\n\\n### Response:\\n"\n{_ENCODE}',
     PromptStyle.CHAT_TEMPLATE: """text = tokenizer.apply_chat_template(
     [{"role": "user", "content": "..."}], tokenize=False, add_generation_prompt=True
 )
 inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt").to(model.device)""",
 }
-_PLAIN = """text = "..."  # a prompt as above
-inputs = tokenizer(text, return_tensors="pt").to(model.device)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,9 @@ tokenizer = AutoTokenizer.from_pretrained({base_id!r}{options})
 model = PeftModel.from_pretrained(base, {repo_id!r})
 
 {_TEXTS.get(usage.style, _PLAIN) if usage.style else _PLAIN}
-output = model.generate(**inputs, max_new_tokens={usage.max_new_tokens}, do_sample=False)
+output = model.generate(
+    **inputs, max_new_tokens={usage.max_new_tokens}, do_sample=False, repetition_penalty=1.0
+)
 answer = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
 ```
 

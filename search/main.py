@@ -1,6 +1,7 @@
 """The command line: `loratory quickstart | init | run | status | report | publish`."""
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -29,8 +30,19 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="A study folder: runs/NAME.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("loratory"))
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+]
+
+
 @app.callback()
-def _options(debug: Debug = False) -> None:
+def _options(debug: Debug = False, _version: Version = False) -> None:
     global _debug
     _debug = debug
 

@@ -17,6 +17,7 @@ from loratory.objectives.study_folder import Manifest, StudyFolder
 from loratory.search.pruners import build_pruner
 from loratory.search.samplers import build_sampler
 from loratory.spaces.errors import InputError
+from loratory.spaces.study import StudySpec
 
 _UUID = "loratory_uuid"
 _MEMORY_CONSTRAINT = "fits_memory"
@@ -41,16 +42,28 @@ def open_rows(folder: StudyFolder, manifest: Manifest) -> optuna.Study:
             load_if_exists=True,
         )
     except (SQLAlchemyError, ImportError, KeyError) as error:
-        cause = str(error).splitlines()[0]
-        raise InputError(
-            f"storage must be a reachable database URL: {type(error).__name__}: {cause}"
-        ) from error
+        raise InputError(_unreadable(folder, study, error)) from error
     owner = rows.user_attrs.get(_UUID)
     if owner is None and not rows.get_trials(deepcopy=False):
         rows.set_user_attr(_UUID, manifest.uuid)
     elif owner != manifest.uuid:
+        if study.storage is None:
+            raise InputError(
+                f"{folder.database}: must belong to {folder.manifest.name} beside it, which is another's or was lost; "
+                "restore that, or move the folder away and begin anew"
+            )
         raise InputError(f"name: storage already has another study named {study.name}; choose another name")
     return rows
+
+
+def _unreadable(folder: StudyFolder, study: StudySpec, error: Exception) -> str:
+    cause = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    if study.storage is not None:
+        return f"storage: must be the URL of a database that can be reached: {cause}"
+    return (
+        f"{folder.database}: must be the study's SQLite database, cannot be read ({cause}); restore it; "
+        "`loratory report` works without it"
+    )
 
 
 def _sqlite_url(folder: StudyFolder) -> str:

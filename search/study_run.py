@@ -1,9 +1,11 @@
 """`run_study`: from a validated study to a report, resuming whatever an earlier run left."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from optuna.exceptions import StorageInternalError
 from rich.console import Console
 
 from loratory.objectives.objective import Prepared, objective_kind
@@ -20,6 +22,8 @@ from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.study import StudySpec
 
 __all__ = ["StudyResult", "run_study"]
+
+_FULL_BYTES = 4 * 2**20
 
 
 def run_study(
@@ -62,9 +66,11 @@ def run_study(
         _print(console, *prepared.summary, *advice(study))
         session = StudySession(folder, manifest, prepared, console)
         try:
-            done = session.drive(executor, interrupted)
+            with _full_disk_in_a_line(folder):
+                done = session.drive(executor, interrupted)
         except LoratoryError:
-            _print(console, *session.result(done=False).notes)
+            with suppress(OSError):  # no report on a full disk
+                _print(console, *session.result(done=False).notes)
             raise
         return session.result(done=done)
 
@@ -104,6 +110,19 @@ def _owned(folder: StudyFolder) -> Iterator[None]:
                 with suppress(OSError):  # it holds something else: not ours to remove
                     (folder.path / LOCK_NAME).unlink()
                     folder.path.rmdir()
+
+
+@contextmanager
+def _full_disk_in_a_line(folder: StudyFolder) -> Iterator[None]:
+    """SQLite and Optuna report a full disk as invalid data."""
+    try:
+        yield
+    except (OSError, StorageInternalError) as error:
+        if shutil.disk_usage(folder.path).free > _FULL_BYTES:
+            raise
+        raise LoratoryError(
+            f"{folder.path}: the disk is full; free some space and run the same command again to go on"
+        ) from error
 
 
 def _keep_data(folder: StudyFolder, prepared: Prepared) -> None:

@@ -24,7 +24,7 @@ seed: 0                          # seeds the sampler and every trial
 
 model:
   base: Qwen/Qwen2.5-1.5B        # Hub id or local folder; frozen, loaded in 4 bits (nf4)
-  revision: main                 # branch, tag or commit; pin a commit to have one model for ever
+  revision: null                 # of a Hub id: branch, tag or commit; pin one to keep the same model
 
 data:
   train: train.jsonl             # JSONL, CSV or Parquet file, or a Hub data set id

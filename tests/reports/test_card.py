@@ -78,6 +78,8 @@ def test_says_how_to_prompt(study: StudyFolder, name: str, part: str) -> None:
     text = card(study)[0].read_text()
     assert part in text
     assert "max_new_tokens=64" in text
+    compile(text.partition("```python\n")[2].partition("```")[0], "card", "exec")
+    assert (r'text = "### Instruction:\n...\n\n### Response:\n"' in text) == (name == "sections")
     assert text.count("apply_chat_template") == (name == "chat_template")
 
 

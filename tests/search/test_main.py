@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,10 +51,11 @@ def test_a_study_runs_resumes_reports_and_tells_its_status(tmp_path):
         (["run", TOY, "--set", "resources.gpus_per_worker=3"], "must fit a node"),
         (["run", TOY, "--set", "resources.workers=99"], "resources.workers must be at most"),
         (["run", TOY, "--address", "127.0.0.1:1"], "must be a running Ray cluster"),
-        (["run", TOY, "--set", "storage=postgresql://nobody@127.0.0.1:1/x"], "storage"),
+        (["run", TOY, "--set", "storage=postgresql://nobody@127.0.0.1:1/x"], "storage: must be the URL of"),
         (["status", "nowhere"], "nowhere: must be a study folder"),
         (["report", "nowhere"], "nowhere: must be a study folder"),
         (["publish", "nowhere", "--repo", "me/x"], "nowhere: must be a study folder"),
+        (["run", TOY, "--runs", "/proc/runs"], "must be a folder that can be written to"),
         (["run"], "Missing argument"),
         (["fly"], "No such command"),
     ],
@@ -64,6 +66,7 @@ def test_bad_input_is_a_line_and_exit_status_2(arguments, words, tmp_path):
     assert done.returncode == 2, done.stdout + done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
+    assert len(done.stderr.strip().splitlines()) == 1 or "Usage" in done.stderr
     assert time.monotonic() - started < 60
 
 
@@ -127,3 +130,50 @@ def test_exit_statuses_need_no_home_and_no_terminal(tmp_path):
     done = subprocess.run(command("--help"), cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0
     assert "quickstart" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "words"),
+    [
+        ("study.db", b"garbage", "study.db: must be the study's SQLite database"),
+        ("study.db", None, "has no row for recorded trial 0; restore study.db"),
+        ("study.json", None, "study.db: must belong to study.json"),
+        ("study.json", b"{", "study.json: must be a study manifest"),
+        ("trials/0001/record.json", b"{", "trials/0001/record.json: must be a record"),
+    ],
+)
+def test_a_damaged_study_folder_is_a_line_that_names_the_file(name, damage, words, finished_toy, tmp_path):
+    shutil.copytree(finished_toy, tmp_path / "runs")
+    path = tmp_path / "runs" / "toy" / name
+    path.unlink() if damage is None else path.write_bytes(damage)
+    done = loratory("run", TOY, "--local", "--set", "trials=3", cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.fixture(scope="module")
+def finished_toy(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    assert loratory("run", TOY, "--local", "--set", "trials=3", cwd=folder).returncode == 0
+    return folder / "runs"
+
+
+def test_a_full_disk_says_so_and_the_study_goes_on_when_there_is_room(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("NEEDS ROOT: a small file system to fill")
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(runs)], check=False).returncode:
+        pytest.skip("NEEDS mount: a small file system to fill")
+    try:
+        full = loratory("run", TOY, "--local", "--set", "trials=60", cwd=tmp_path)
+        assert full.returncode == 1, full.stdout
+        assert "the disk is full; free some space" in full.stderr
+        assert len(full.stderr.strip().splitlines()) == 1, full.stderr
+        subprocess.run(["mount", "-o", "remount,size=100m", str(runs)], check=True)
+        again = loratory("run", TOY, "--local", "--set", "trials=60", cwd=tmp_path)
+        assert again.returncode == 0, again.stderr
+        assert sum(r.state != "INFEASIBLE" for r in StudyFolder(runs / "toy").read_records()) == 60
+    finally:
+        subprocess.run(["umount", str(runs)], check=True)
