@@ -49,8 +49,8 @@ def open_rows(folder: StudyFolder, manifest: Manifest) -> optuna.Study:
     elif owner != manifest.uuid:
         if study.storage is None:
             raise InputError(
-                f"{folder.database}: must belong to {folder.manifest.name} beside it, which is another's or was lost; "
-                "restore that, or move the folder away and begin anew"
+                f"{folder.database}: must belong to {folder.manifest.name} beside it, which was lost or is "
+                "another's; restore that, or move the folder away and begin anew"
             )
         raise InputError(f"name: storage already has another study named {study.name}; choose another name")
     return rows
