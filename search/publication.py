@@ -9,7 +9,7 @@ from loratory.objectives.events import Split
 from loratory.objectives.objective import objective_kind
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.publishing import CARD, PUBLISHED, push, stage
-from loratory.reports.verification import compare_scores, read_card_metrics
+from loratory.reports.verification import compare_scores, environment_differences, read_card_metrics
 from loratory.spaces.errors import InputError, LoratoryError
 
 
@@ -47,13 +47,19 @@ def publish_adapter(
         _say(console, "nothing was uploaded; the same command with --push uploads these files")
     if verify and upload:
         with TemporaryDirectory() as copy:
-            verify_scores(folder, _download(repo, Path(copy)), console)
+            verify_scores(folder, _download(repo, Path(copy)), console, trial=staged.trial)
     elif verify:
-        verify_scores(folder, staged.path, console)
+        verify_scores(folder, staged.path, console, trial=staged.trial)
 
 
-def verify_scores(folder: StudyFolder, adapter: Path, console: Console) -> None:
+def verify_scores(folder: StudyFolder, adapter: Path, console: Console, *, trial: int) -> None:
     """Score an adapter on eval.select by plain PEFT, and compare with the card beside it.
+
+    Args:
+        folder: the study folder.
+        adapter: folder with the adapter's two files and its card.
+        console: where the line goes.
+        trial: number of the trial whose adapter it is.
 
     Raises:
         LoratoryError: a score differs from the card's.
@@ -71,9 +77,28 @@ def verify_scores(folder: StudyFolder, adapter: Path, console: Console) -> None:
     measured = score_adapter(manifest.spec, prepared, adapter, Split.SELECT).aggregate
     differences = compare_scores(stated, measured)
     if differences:
-        raise LoratoryError("the adapter does not score what its card says: " + "; ".join(differences))
+        hint = _other_environment(folder, trial)
+        raise LoratoryError(
+            "the adapter must score what its card says, but " + "; ".join([*differences, *hint])
+        )
     scores = ", ".join(f"{name} {measured[name]:.4g}" for name in stated)
     _say(console, f"verified on eval.select: {scores}")
+
+
+def _other_environment(folder: StudyFolder, trial: int) -> list[str]:
+    """What differs between then and now: another device may decode another token where two are nearly equal."""
+    import torch
+
+    from loratory.objectives.qlora.memory import device_name, versions
+
+    record = next(record for record in folder.read_records() if record.number == trial)
+    differences = environment_differences(
+        recorded_versions=record.provenance.versions,
+        present_versions=versions(),
+        recorded_device=record.resources.device,
+        present_device=device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+    )
+    return [differences] if differences else []
 
 
 def _download(repo: str, folder: Path) -> Path:
