@@ -86,7 +86,7 @@ def verify_scores(folder: StudyFolder, adapter: Path, console: Console, *, trial
 
 
 def _other_environment(folder: StudyFolder, trial: int) -> list[str]:
-    """What differs between then and now: another device may decode another token where two are nearly equal."""
+    """What differs between then and now: another device may choose another of two nearly equal tokens."""
     import torch
 
     from loratory.objectives.qlora.memory import device_name, versions

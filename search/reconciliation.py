@@ -44,7 +44,7 @@ def reconcile(owner: StudyOwner, rows: optuna.Study) -> Resumed:
     lost = sorted(set(owner.records) - {row.number for row in frozen})
     if lost:
         raise LoratoryError(
-            f"storage must be that of the first run, has no row for recorded trial {lost[0]}; restore study.db "
+            f"storage must be the first run's, has no row for recorded trial {lost[0]}; restore study.db "
             "in the study folder, or the database of `storage`; `loratory report` works without it"
         )
     for row in frozen:
