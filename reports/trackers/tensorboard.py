@@ -78,7 +78,9 @@ class TensorBoardSink:
         for live in self._live.values():
             live.events.close()
         shown = self._folder.path / "tensorboard"
-        return [f"TensorBoard: tensorboard --logdir {shown}"] if shown.is_dir() else []
+        if not shown.is_dir():
+            return []
+        return [f"TensorBoard (pip install tensorboard): tensorboard --logdir {shown}"]
 
     def _path(self, number: int) -> Path:
         return self._folder.path / "tensorboard" / f"{number:04d}"
