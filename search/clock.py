@@ -6,7 +6,7 @@ from pathlib import Path
 
 from loratory.objectives.study_folder import write_atomically
 
-_SAVE_EVERY_SECONDS = 15.0
+_SAVE_EVERY_SECONDS = 3.0
 
 
 class StudyClock:
