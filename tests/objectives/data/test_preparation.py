@@ -317,3 +317,12 @@ def test_ten_thousand_rows_take_seconds(make_study, write_jsonl, alpaca_rows, to
     started = time.process_time()
     prepare_data(study, tokenizer)
     assert time.process_time() - started < 20
+
+
+def test_a_train_in_which_nothing_could_be_learned_is_refused(prepare, write_jsonl, alpaca_rows):
+    # Without an answer every label would be masked, and training would report a loss of zero.
+    rows = [{**row, "output": ""} for row in alpaca_rows(10)]
+    with pytest.raises(
+        InputError, match=r"data.train must leave examples, all rows were removed \(10 empty\)"
+    ):
+        prepare(write_jsonl(rows), eval=write_jsonl(alpaca_rows(10), "eval.jsonl"))
