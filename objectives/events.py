@@ -54,10 +54,11 @@ Decision = Start | Stop | Score
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """The worker holds its base and waits for trials."""
+    """The worker holds its base and waits for trials; `slots` of them may train on it at once."""
 
     device: str
     compute_dtype: str
+    slots: int = 1
     versions: dict[str, str] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
 
@@ -82,7 +83,10 @@ class Progressed:
 
 @dataclass(frozen=True, kw_only=True)
 class Reported:
-    """An evaluation on eval.dev is done. The driver may answer with `Stop`."""
+    """An evaluation on eval.dev is done. The driver may answer with `Stop`.
+
+    `checkpoint` is what the trial needs to go on from this evaluation; null leaves the one before in force.
+    """
 
     number: int
     attempt: int
@@ -107,13 +111,17 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """The attempt ended without a score; the slot is free."""
+    """The attempt ended without a score; the slot is free.
+
+    `neighbours` counts the other trials that were lost with the same worker: any of them may have broken it.
+    """
 
     number: int
     attempt: int
     kind: FailureKind
     message: str
     traceback: str = ""
+    neighbours: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,9 @@ class Objective(Protocol):
     def advance(self, decisions: Sequence[Decision]) -> list[Event]:
         """Carry out decisions, then do a small piece of work (at most about a second) for every slot.
 
-        Starts never exceed the free slots. The first call's events begin with `Ready`. With nothing to do
+        Decisions are carried out in their order: a `Start` may take the slot that a `Stop` before it gave
+        back. Starts never exceed the free slots, and a `Score` comes only where no trial holds one. The first
+        call's events begin with `Ready`, which says how many slots there are. With nothing to do
         it returns at once with no events. An exception means that the worker as a whole is broken; what
         goes wrong within one trial is a `Failed` event.
         """

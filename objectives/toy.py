@@ -72,49 +72,60 @@ class _Slot:
     best_step: int = 0
     best_score: float = -math.inf
     seconds: float = 0.0
+    device_seconds: float = 0.0
+    pack_size: int = 1
 
     def checkpoint(self) -> bytes:
-        return json.dumps([self.step, self.best_step, self.best_score, self.seconds]).encode()
+        state = {name: value for name, value in vars(self).items() if name not in ("trial", "fault")}
+        return json.dumps(state).encode()
 
     def restore(self, checkpoint: bytes | None) -> None:
         if checkpoint is not None:
-            self.step, self.best_step, self.best_score, self.seconds = json.loads(checkpoint)
+            vars(self).update(json.loads(checkpoint))
 
 
 class ToyObjective:
-    """One slot; every call of `advance` makes one evaluation."""
-
-    slots = 1
+    """Trials in slots; every call of `advance` makes one evaluation of each."""
 
     def __init__(self, study: StudySpec) -> None:
         self._study = study
         self._toy = study.toy or ToySpec()
-        self._slot: _Slot | None = None
+        self.slots = study.packing.slots or 1
+        self._active: dict[int, _Slot] = {}
         self._ready_sent = False
 
     def advance(self, decisions: Sequence[Decision]) -> list[Event]:
-        """Carry out decisions, then evaluate the trial in the slot once more."""
+        """Carry out decisions, then evaluate every trial that holds a slot once more."""
         events: list[Event] = []
         if not self._ready_sent:
             self._ready_sent = True
-            events.append(Ready(device="toy", compute_dtype="fp64"))
+            events.append(Ready(device="toy", compute_dtype="fp64", slots=self.slots))
         for decision in decisions:
             events.append(self._carry_out(decision))
-        if self._slot is not None:
-            events += self._work(self._slot)
+        if self._active:
+            self._spend_time()
+        for slot in list(self._active.values()):
+            events += self._work(slot)
         return events
+
+    def _spend_time(self) -> None:
+        """Trials of a pack work at the same time, and share it."""
+        started = time.perf_counter()
+        time.sleep(self._toy.seconds_per_evaluation)
+        seconds = time.perf_counter() - started
+        for slot in self._active.values():
+            slot.seconds += seconds
+            slot.device_seconds += seconds / len(self._active)
+            slot.pack_size = max(slot.pack_size, len(self._active))
 
     def _carry_out(self, decision: Decision) -> Event:
         match decision:
             case Start():
-                trial = decision.trial
-                self._slot = _Slot(trial, injected_fault(self._toy.faults, trial))
-                self._slot.restore(decision.checkpoint)
-                total = self._study.evaluation.evaluations * _OPTIMIZER_STEPS_PER_EVALUATION
-                return Started(number=trial.number, attempt=trial.attempt, optimizer_steps=total)
+                return self._start(decision)
             case Stop():
-                if self._slot is not None and self._slot.trial.number == decision.number:
-                    self._slot = None
+                slot = self._active.get(decision.number)
+                if slot is not None and slot.trial.attempt == decision.attempt:
+                    del self._active[decision.number]
                 return Stopped(number=decision.number, attempt=decision.attempt)
             case Score():
                 scores = self._score_table(FLOOR, seed=0)
@@ -126,6 +137,16 @@ class ToyObjective:
                     resources=Resources(),
                 )
 
+    def _start(self, decision: Start) -> Started:
+        if len(self._active) == self.slots:
+            raise RuntimeError(f"starts must not exceed the free slots, all {self.slots} are taken")
+        trial = decision.trial
+        slot = _Slot(trial, injected_fault(self._toy.faults, trial))
+        slot.restore(decision.checkpoint)
+        self._active[trial.number] = slot
+        total = self._study.evaluation.evaluations * _OPTIMIZER_STEPS_PER_EVALUATION
+        return Started(number=trial.number, attempt=trial.attempt, optimizer_steps=total)
+
     def _work(self, slot: _Slot) -> list[Event]:
         try:
             return self._evaluate(slot)
@@ -133,21 +154,18 @@ class ToyObjective:
             kind = {"oom": FailureKind.OOM, "diverge": FailureKind.DIVERGED}.get(
                 str(slot.fault), FailureKind.CRASHED
             )
-            self._slot = None
+            del self._active[slot.trial.number]
             return [
                 Failed(number=slot.trial.number, attempt=slot.trial.attempt, kind=kind, message=str(fault))
             ]
 
     def _evaluate(self, slot: _Slot) -> list[Event]:
-        started = time.perf_counter()
         evaluations = self._study.evaluation.evaluations
-        time.sleep(self._toy.seconds_per_evaluation)
         slot.step += 1
         _inject(slot, evaluations)
         score = self._measured(slot.trial, slot.step / evaluations, seed=slot.step)
         if score > slot.best_score:
             slot.best_step, slot.best_score = slot.step, score
-        slot.seconds += time.perf_counter() - started
         events: list[Event] = [self._progressed(slot), self._reported(slot, score)]
         patience = self._study.early_stopping_patience
         stalled = patience is not None and slot.step - slot.best_step >= patience
@@ -158,7 +176,7 @@ class ToyObjective:
                 else "trained to the end"
             )
             events.append(self._finished(slot, reason))
-            self._slot = None
+            del self._active[slot.trial.number]
         return events
 
     def _progressed(self, slot: _Slot) -> Progressed:
@@ -172,6 +190,7 @@ class ToyObjective:
         )
 
     def _reported(self, slot: _Slot, score: float) -> Reported:
+        due = slot.step % self._toy.evaluations_per_checkpoint == 0
         updates = slot.step * _OPTIMIZER_STEPS_PER_EVALUATION
         examples = updates * slot.trial.training.batch_size
         measurement = Measurement(
@@ -187,7 +206,7 @@ class ToyObjective:
             attempt=slot.trial.attempt,
             measurement=measurement,
             resources=_resources(slot),
-            checkpoint=slot.checkpoint(),
+            checkpoint=slot.checkpoint() if due else None,
         )
 
     def _finished(self, slot: _Slot, reason: str) -> Finished:
@@ -258,7 +277,12 @@ def _inject(slot: _Slot, evaluations: int) -> None:
 
 def _resources(slot: _Slot) -> Resources:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Resources(device="toy", gpu_seconds_attributed=slot.seconds, peak_memory_bytes_pack=peak)
+    return Resources(
+        device="toy",
+        pack_size=slot.pack_size,
+        gpu_seconds_attributed=slot.device_seconds,
+        peak_memory_bytes_pack=peak,
+    )
 
 
 def _prepare(_study: StudySpec) -> Prepared:

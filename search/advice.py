@@ -20,4 +20,10 @@ def advice(study: StudySpec) -> list[str]:
         lines.append(
             "note: sampler cmaes draws categorical parameters at random, and ignores infeasible trials"
         )
+    at_once = (study.packing.slots or 1) * (study.resources.workers or 1)
+    if 1 < study.trials <= at_once and study.sampler.name not in (SamplerName.RANDOM, SamplerName.GRID):
+        lines.append(
+            f"note: all {study.trials} trials start at once, before sampler {study.sampler.name} has a score "
+            "to learn from; fewer packing.slots or more trials let it"
+        )
     return lines

@@ -21,6 +21,10 @@ _COLOURS = {
 }
 
 
+_OTHER_LINES = 5
+"""Headings, the count of hidden trials, and a summary of up to three lines."""
+
+
 class PlainLines:
     """A watcher that prints a line for each start, evaluation and end."""
 
@@ -87,18 +91,32 @@ def ending(record: TrialRecord, metric: str, *, state: bool = True) -> str:
 @contextmanager
 def live_view(console: Console, progress: StudyProgress) -> Iterator[None]:
     """Show the running trials below whatever is printed, four times a second."""
-    with Live(get_renderable=lambda: render(progress), console=console, refresh_per_second=4, transient=True):
+    with Live(
+        get_renderable=lambda: render(progress, height=console.size.height),
+        console=console,
+        refresh_per_second=4,
+        transient=True,
+    ):
         yield
 
 
-def render(progress: StudyProgress) -> RenderableType:
-    """The live view at this moment."""
+def render(progress: StudyProgress, *, height: int = 24) -> RenderableType:
+    """The live view at this moment.
+
+    Args:
+        progress: what to show.
+        height: lines of the terminal; trials that would push the last line out of it are only counted.
+    """
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(progress.running), header_style="dim")
     for heading in ("trial", "progress", "step", "loss", progress.study.metric, "parameters"):
         table.add_column(heading, no_wrap=heading != "parameters")
-    for number, trial in sorted(progress.running.copy().items()):
+    running = sorted(progress.running.copy().items())
+    shown = running[: max(1, height - _OTHER_LINES)]
+    for number, trial in shown:
         table.add_row(*_row(number, trial))
-    return Group(table, _summary(progress))
+    more = len(running) - len(shown)
+    hidden = [Text(f"and {more} more at work", style="dim")] if more else []
+    return Group(table, *hidden, _summary(progress))
 
 
 def _row(number: int, trial: RunningTrial) -> tuple[RenderableType, ...]:

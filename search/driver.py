@@ -1,17 +1,17 @@
 """The driver: one event loop between the owner, the workers and those who watch."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from loratory.objectives.events import (
-    Decision,
     Event,
     Failed,
     Finished,
     Progressed,
     Ready,
     Reported,
+    Score,
     Scored,
+    Start,
     Started,
     Stop,
     Stopped,
@@ -24,28 +24,12 @@ from loratory.search.executors.executor import Executor, Message
 from loratory.search.ledger import TrialLedger
 from loratory.search.owner import StudyOwner
 from loratory.search.scoring import TEST_WINNER, ScoringQueue
+from loratory.search.worker_state import WorkerState
 from loratory.spaces.errors import LoratoryError
 
 _POLL_SECONDS = 0.5
-_BROKEN_IN_A_ROW = 3
-
-
-@dataclass
-class _Worker:
-    """What the driver knows of a worker: its trials as number to attempt, and the scoring it is at."""
-
-    ready: Ready | None = None
-    trials: dict[int, int] = field(default_factory=dict)
-    scoring: str | None = None
-    broken_in_a_row: int = 0
-
-    @property
-    def idle(self) -> bool:
-        return self.ready is not None and not self.trials and self.scoring is None
-
-    def release(self, number: int, attempt: int) -> None:
-        if self.trials.get(number) == attempt:
-            del self.trials[number]
+# Trials that were lost together twice run alone: the third break shows which of them breaks its worker.
+_BROKEN_IN_A_ROW = 4
 
 
 class Driver:
@@ -82,7 +66,8 @@ class Driver:
         self._owner, self._ledger, self._scoring = owner, ledger, scoring
         self._executor, self._prepared, self._watchers = executor, prepared, watchers
         self._interrupted, self._time_is_up, self._say = interrupted, time_is_up, say
-        self._workers: dict[int, _Worker] = {}
+        self._workers: dict[int, WorkerState] = {}
+        self._slots_told = False
 
     def run(self) -> bool:
         """Run until nothing is left to do, or until interrupted.
@@ -96,7 +81,7 @@ class Driver:
         """
         if not self._work_is_left():
             return True
-        self._workers = {worker: _Worker() for worker in self._executor.start(self._prepared)}
+        self._workers = {worker: WorkerState() for worker in self._executor.start(self._prepared)}
         while not self._interrupted() and self._work_is_left():
             self._assign()
             if (waiting := self._executor.waiting()) is not None:
@@ -116,22 +101,36 @@ class Driver:
         return any(worker.trials or worker.scoring for worker in self._workers.values())
 
     def _assign(self) -> None:
+        """Fill every free slot; a worker without trials may score instead."""
+        starts = self._starts()
         for number, worker in self._workers.items():
-            decision = self._next(worker) if worker.idle else None
-            if decision is not None:
-                self._executor.send(number, [decision])
+            if number in starts:
+                self._executor.send(number, starts[number])
+            elif worker.idle and (score := self._score()) is not None:
+                worker.scoring = score.key
+                self._executor.send(number, [score])
 
-    def _next(self, worker: _Worker) -> Decision | None:
-        """What an idle worker does next: the base's score first, then trials, then the final scores."""
-        if not self._scoring.before_trials:
-            start = self._owner.ask(new=not self._time_is_up(), worker=worker.ready)
+    def _starts(self) -> dict[int, list[Start]]:
+        """Trials for the free slots by worker, the emptiest first: the last trials are spread over all."""
+        starts: dict[int, list[Start]] = {}
+        # A trial that runs alone keeps its worker's other slots empty.
+        free = {n: w for n, w in self._workers.items() if not any(map(self._owner.runs_alone, w.trials))}
+        while not self._scoring.before_trials and (free := {n: w for n, w in free.items() if w.free_slots}):
+            number, worker = min(free.items(), key=lambda item: len(item[1].trials))
+            empty = not worker.trials
+            start = self._owner.ask(new=not self._time_is_up(), worker=worker.ready, empty=empty)
             if start is not None:
                 worker.trials[start.trial.number] = start.trial.attempt
-                return start
+                starts.setdefault(number, []).append(start)
+            if start is None or self._owner.runs_alone(start.trial.number):
+                del free[number]
+        return starts
+
+    def _score(self) -> Score | None:
+        """What an idle worker scores: the base before any trial, winner and base on test after the last."""
         score = self._scoring.opening()
-        if score is None and not any(other.trials for other in self._workers.values()):
+        if score is None and not any(worker.trials for worker in self._workers.values()):
             score = self._scoring.closing(self._owner.best())
-        worker.scoring = score.key if score else None
         return score
 
     def _handle(self, message: Message) -> None:
@@ -146,6 +145,7 @@ class Driver:
             case Ready():
                 self._check_alike(event)
                 worker.ready = event
+                self._tell_slots()
             case Scored():
                 winner = self._owner.best() if event.key == TEST_WINNER else None
                 self._ledger.score(event, number=winner.number if winner else None)
@@ -165,6 +165,8 @@ class Driver:
             self._workers[number].broken_in_a_row = 0
         stop = self._decide(event)
         if stop is not None:
+            # Decisions are carried out in order: a start sent after this finds the slot free.
+            self._workers[number].release(stop.number, stop.attempt)
             self._executor.send(number, [stop])
         record = self._owner.records[event.number]
         for watcher in self._watchers:
@@ -200,16 +202,28 @@ class Driver:
                 f"worker {message.worker} broke {worker.broken_in_a_row} times in a row: {message.broken}; "
                 "mend the cause and run the same command again"
             )
-        for number, attempt in list(worker.trials.items()):
-            lost = Failed(
-                number=number, attempt=attempt, kind=FailureKind.WORKER_LOST, message=str(message.broken)
-            )
-            self._on_trial_event(message.worker, lost)
+        self._lose_trials(message.worker, str(message.broken))
         if worker.scoring is not None:
             self._scoring.give_back(worker.scoring)
         worker.ready, worker.scoring = None, None
-        worker.trials.clear()
         self._executor.replace(message.worker)
+
+    def _lose_trials(self, number: int, message: str) -> None:
+        trials = dict(self._workers[number].trials)
+        for trial, attempt in trials.items():
+            kind, neighbours = FailureKind.WORKER_LOST, len(trials) - 1
+            lost = Failed(number=trial, attempt=attempt, kind=kind, message=message, neighbours=neighbours)
+            self._on_trial_event(number, lost)
+
+    def _tell_slots(self) -> None:
+        """Say, once, how many trials run at the same time."""
+        slots = [worker.ready.slots for worker in self._workers.values() if worker.ready is not None]
+        if self._slots_told or len(slots) < len(self._workers):
+            return
+        self._slots_told = True
+        if sum(slots) > 1:
+            workers = f"{len(slots)} worker{'s' * (len(slots) > 1)}"
+            self._say(f"up to {sum(slots)} trials train at once, on {workers}")
 
     def _check_alike(self, ready: Ready) -> None:
         """Trials are compared with one another, so all workers compute alike on the same base."""

@@ -62,8 +62,18 @@ class TrialLedger:
         merged = sorted([*others, event.measurement], key=lambda measurement: measurement.step)
         self._write(record, measurements=merged, resources=event.resources)
 
+    def cut_curve(self, number: int) -> None:
+        """Forget steps made after the last evaluation: the trial trained on while it was scored."""
+        measurements, curve = self.records[number].measurements, self._folder.read_curve(number)
+        if measurements and curve and curve[-1].optimizer_step > measurements[-1].optimizer_steps:
+            self._folder.cut_curve(number, after_optimizer_step=measurements[-1].optimizer_steps)
+
     def keep_checkpoint(self, event: Reported) -> None:
-        """Keep what the trial needs to go on from this evaluation, and drop what it needed before."""
+        """Keep what the trial needs to go on from this evaluation, and drop what it needed before.
+
+        An evaluation without a checkpoint leaves the one before: a retry goes on from there, and what it
+        measures again takes the place of what was measured.
+        """
         if event.checkpoint is None:
             return
         path = self._folder.trial(event.number) / f"checkpoint-{event.measurement.step:04d}.bin"
@@ -75,6 +85,7 @@ class TrialLedger:
     def complete(self, event: Finished, *, value: float) -> TrialRecord:
         """Keep adapter, scores and predictions, then say that the trial is COMPLETE."""
         folder = self._folder.trial(event.number)
+        self.cut_curve(event.number)
         for name, data in event.adapter.items():
             write_atomically(self._folder.adapter(event.number) / name, data)
         write_atomically(folder / "scores.npz", event.scores.to_bytes())
@@ -97,11 +108,11 @@ class TrialLedger:
         """Say that the trial fits no worker."""
         return self._finish(number, TrialState.INFEASIBLE, f"out of memory: {error.message}", error=error)
 
-    def attempt_failed(self, number: int, error: TrialError, *, attempts: int) -> TrialRecord:
-        """Note a failed attempt; the trial is FAIL if it was the last of `attempts`."""
+    def attempt_failed(self, number: int, error: TrialError, *, final: bool) -> TrialRecord:
+        """Note a failed attempt; the trial is FAIL if it was the last."""
         record = self.records[number]
         failures = [*record.failures, error]
-        if len(failures) >= attempts:
+        if final:
             return self._finish(number, TrialState.FAIL, error.message, error=error, failures=failures)
         return self._write(record, error=error, failures=failures)
 

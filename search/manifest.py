@@ -10,7 +10,16 @@ from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
 # These change how far and how a study goes on, not what its trials are.
-CHANGEABLE = {"trials", "time_limit_minutes", "attempts", "sampler", "pruner", "resources", "tracking"}
+CHANGEABLE = {
+    "trials",
+    "time_limit_minutes",
+    "attempts",
+    "sampler",
+    "pruner",
+    "resources",
+    "packing",
+    "tracking",
+}
 
 
 def open_manifest(folder: StudyFolder, study: StudySpec, hashes: dict[str, str]) -> Manifest:

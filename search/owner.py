@@ -24,6 +24,8 @@ from loratory.search.samplers import build_sampler, grid_size, trial_limit
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import resolve_trial
 
+_LOST_BEFORE_ALONE = 2
+
 
 class StudyOwner:
     """Decides what runs next and what each event means.
@@ -37,6 +39,7 @@ class StudyOwner:
         self._rows = rows
         self._ledger = ledger
         self._waiting: deque[int] = deque()
+        self._waiting_alone: deque[int] = deque()
         self._trials: dict[int, Trial] = {}
         self._watch = FailureWatch(any_success=any(map(_is_success, ledger.records.values())))
         self._points = grid_size(study)
@@ -59,35 +62,42 @@ class StudyOwner:
 
     def wait(self, number: int) -> None:
         """Put a trial that has a RUNNING row, but no worker, in line."""
-        self._waiting.append(number)
+        (self._waiting_alone if self.runs_alone(number) else self._waiting).append(number)
+
+    def runs_alone(self, number: int) -> bool:
+        """Whether a trial has lost so many workers that it may be what breaks them, so must not be packed."""
+        record = self.records.get(number)
+        lost = [f for f in record.failures if f.kind is FailureKind.WORKER_LOST] if record else []
+        return len(lost) >= _LOST_BEFORE_ALONE
 
     def has_work(self, *, new: bool) -> bool:
-        """Whether `ask` would return an attempt.
+        """Whether `ask` would return an attempt, at least to a worker without trials.
 
         Args:
             new: whether a trial may be started that has no row yet.
         """
         if self.stop_reason is not None:
             return False
-        untried = self._points is None or len(self.records) < self._points
-        return bool(self._waiting) or (new and untried and self._counted() < self._limit)
+        return bool(self._waiting or self._waiting_alone) or (new and self._wants_more())
 
-    def ask(self, *, new: bool, worker: Ready | None = None) -> Start | None:
+    def ask(self, *, new: bool, worker: Ready | None = None, empty: bool = True) -> Start | None:
         """The next attempt to run, or none while enough trials are finished or under way.
 
         Args:
             new: whether a trial may be started that has no row yet.
             worker: what it will run on, as far as that is known.
+            empty: whether the worker has no other trial, so may take one that runs alone.
         """
-        if not self.has_work(new=new):
+        if self.stop_reason is not None:
             return None
         if self._waiting:
             return self._begin(self._waiting.popleft(), worker)
-        # The number is not known before the ask; Optuna numbers rows from 0 without gaps.
-        self._rows.sampler = build_sampler(self._study, len(self._rows.get_trials(deepcopy=False)))
-        trial = self._rows.ask()
-        self._trials[trial.number] = trial
-        return self._begin(trial.number, worker)
+        if new and self._wants_more():
+            return self._begin(self._new_row(), worker)
+        # Last: it leaves the worker's other slots empty.
+        if empty and self._waiting_alone:
+            return self._begin(self._waiting_alone.popleft(), worker)
+        return None
 
     def started(self, event: Started) -> None:
         """A worker has taken the trial."""
@@ -106,11 +116,12 @@ class StudyOwner:
         trial, step = self._trial(event.number), event.measurement.step
         self._ledger.measured(event)
         set_intermediate_value(trial, step, value)
-        if step >= self._study.evaluation.evaluations or not should_prune(self._rows, trial):
+        if not self._to_be_judged(event) or not should_prune(self._rows, trial):
             self._ledger.keep_checkpoint(event)
             return None
         name = self._study.pruner.name
         reason = f"{name} pruner: {self._study.metric} {value:.4g} at evaluation {step}"
+        self._ledger.cut_curve(event.number)
         self._ledger.prune(event.number, reason)
         self._tell(event.number, OptunaState.PRUNED)
         self._watch.succeeded()
@@ -141,11 +152,11 @@ class StudyOwner:
             mark_infeasible(self._trial(event.number), event.message)
             self._tell(event.number, OptunaState.PRUNED)
         else:
-            record = self._ledger.attempt_failed(event.number, error, attempts=self._study.attempts)
+            record = self._ledger.attempt_failed(event.number, error, final=self._is_final(event))
             if record.state is TrialState.FAIL:
                 self._tell(event.number, OptunaState.FAIL)
             else:
-                self._waiting.append(event.number)
+                self.wait(event.number)
         self._watch.failed(event)
 
     def best(self) -> TrialRecord | None:
@@ -157,6 +168,30 @@ class StudyOwner:
         """Whether an event belongs to the attempt under way, not to one that was stopped or replaced."""
         record = self.records.get(number)
         return record is not None and record.state is TrialState.RUNNING and record.attempt == attempt
+
+    def _to_be_judged(self, event: Reported) -> bool:
+        """Whether to ask the pruner: not at the end, nor where an earlier attempt was judged and went on."""
+        step = event.measurement.step
+        reached = max(measurement.step for measurement in self.records[event.number].measurements)
+        return step == reached and step < self._study.evaluation.evaluations
+
+    def _is_final(self, event: Failed) -> bool:
+        """Whether the trial has failed often enough. A worker lost with others proves nothing about it."""
+        earlier = self.records[event.number].failures
+        if event.kind is not FailureKind.WORKER_LOST:
+            earlier = [failure for failure in earlier if failure.kind is not FailureKind.WORKER_LOST]
+        return event.neighbours == 0 and len(earlier) + 1 >= self._study.attempts
+
+    def _wants_more(self) -> bool:
+        untried = self._points is None or len(self.records) < self._points
+        return untried and self._counted() < self._limit
+
+    def _new_row(self) -> int:
+        # The number is not known before the ask; Optuna numbers rows from 0 without gaps.
+        self._rows.sampler = build_sampler(self._study, len(self._rows.get_trials(deepcopy=False)))
+        trial = self._rows.ask()
+        self._trials[trial.number] = trial
+        return trial.number
 
     def _begin(self, number: int, worker: Ready | None) -> Start:
         known = self.records.get(number)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from loratory.objectives.events import Progressed, Reported, Started, TrialEvent
+from loratory.objectives.events import Failed, Progressed, Reported, Started, TrialEvent
 from loratory.objectives.records import TrialRecord, TrialState
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.study import StudySpec
@@ -52,13 +52,17 @@ class StudyProgress:
             last = record.measurements[-1] if record.measurements else None
             done = last.optimizer_steps if last else 0
             self.running[event.number] = RunningTrial(record.params, total=event.optimizer_steps, done=done)
+        if isinstance(event, Failed):
+            self.running.pop(event.number, None)
         trial = self.running.get(event.number)
         if trial is None:
             return
         if isinstance(event, Progressed):
             trial.done, trial.loss = event.points[-1].optimizer_step, event.points[-1].loss
         if isinstance(event, Reported):
-            trial.done, trial.step = event.measurement.optimizer_steps, event.measurement.step
+            # Of a trial that trained on while it was scored, the evaluation lags behind.
+            trial.done = max(trial.done, event.measurement.optimizer_steps)
+            trial.step = event.measurement.step
             trial.value = event.measurement.metrics[self.study.metric]
 
     def finished(self, record: TrialRecord) -> None:

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from loratory.spaces.frozen import Frozen, Int
+from loratory.spaces.frozen import Frozen
 
 QUICKSTART_BASE = "builtin:quickstart"
 
@@ -35,5 +35,3 @@ class ModelSpec(Frozen):
     """Recompute activations in the backward pass: less memory, more time."""
     trust_remote_code: bool = False
     """Run model code that comes with the base. Only for a base whose code you have read."""
-    micro_batch_size: Int = Field(default=8, ge=1, le=4096)
-    """Examples per forward and backward pass; changes speed, memory and dropout masks, nothing else."""

@@ -29,6 +29,8 @@ _OTHER_NAMES: Final = {
     "lr_scheduler_type": "schedule",
     "scheduler": "schedule",
     "gradient_clipping": "max_grad_norm",
+    "micro_batch_size": "tokens_per_slot",
+    "pack_size": "slots",
     "n_trials": "trials",
     "num_trials": "trials",
     "patience": "early_stopping_patience",

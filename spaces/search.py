@@ -74,7 +74,7 @@ class ResourceSpec(Frozen):
     """What one worker takes, and how many run."""
 
     workers: Annotated[Int, Field(ge=1)] | None = None
-    """Workers, each training one trial at a time; null takes one a GPU, or one a CPU share."""
+    """Workers, each with `packing.slots` trials at a time; null takes one a GPU, or one a CPU share."""
     gpus_per_worker: Annotated[Float, Field(ge=0)] | None = None
     """GPUs of a worker, may be a fraction; null takes 1 where the cluster has GPUs, else 0."""
     cpus_per_worker: Float = Field(default=1, gt=0)

@@ -53,6 +53,9 @@ training:                        # what is fixed
 sampler: tpe                     # tpe, random, grid, cmaes, gp, nsga2
 pruner: median                   # median, percentile, hyperband, successive_halving, patient, none
 
+packing:                         # trials that train together on one base
+  slots: null                    # how many at once on a worker; null chooses by its memory and device
+
 tracking:
   wandb: {{mode: auto}}            # online where an API key is found, else offline; or off
   tensorboard: false             # write TensorBoard files too

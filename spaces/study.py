@@ -16,6 +16,7 @@ from loratory.spaces.metric_names import (
     Task,
 )
 from loratory.spaces.model import ModelSpec
+from loratory.spaces.packing import PackingSpec
 from loratory.spaces.rules import STUDY_NAME, broken_rule, did_you_mean, shown
 from loratory.spaces.search import PrunerName, PrunerSpec, ResourceSpec, SamplerName, SamplerSpec
 from loratory.spaces.search_space import SearchSpace
@@ -68,6 +69,8 @@ class StudySpec(Frozen):
     """How hopeless trials are stopped."""
     resources: ResourceSpec = ResourceSpec()
     """What workers take."""
+    packing: PackingSpec = PackingSpec()
+    """How many trials train at once on a worker."""
     tracking: TrackingSpec = TrackingSpec()
     """W&B and TensorBoard."""
     storage: str | None = None

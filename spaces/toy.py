@@ -37,6 +37,8 @@ class ToySpec(Frozen):
     examples: Int = Field(default=50, ge=1)
     """Scored examples a trial."""
     seconds_per_evaluation: Float = Field(default=0.0, ge=0)
-    """How long a trial works before each evaluation."""
+    """How long the trials of a worker work, together, before each evaluation."""
+    evaluations_per_checkpoint: Int = Field(default=1, ge=1)
+    """A checkpoint comes with one evaluation in this many."""
     faults: FaultSpec = FaultSpec()
     """Faults to inject."""

@@ -39,6 +39,11 @@ def prepare(study: StudySpec) -> Prepared:
     """
     from loratory.objectives.data.preparation import prepare_data
 
+    if (study.packing.slots or 1) > 1:
+        raise InputError(
+            f"packing.slots: must be 1 for objective qlora, got {study.packing.slots}: "
+            "take more workers with a share of the GPU each (resources.gpus_per_worker)"
+        )
     reference = resolve_base(model_spec(study))
     architecture = read_architecture(reference)
     check_targets(study, architecture)

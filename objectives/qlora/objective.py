@@ -48,6 +48,7 @@ from loratory.spaces.trial import TrialSpec
 _SLOT_ADAPTER = "slot_0"
 _SCORED_ADAPTER = "scored"
 _SECONDS_BETWEEN_PROGRESS = 1.0
+_EXAMPLES_A_PASS = 8
 
 
 class QloraObjective:
@@ -74,7 +75,7 @@ class QloraObjective:
             hashes: content hashes, announced with `Ready`.
         """
         self._study, self._base, self._architecture, self._data = study, base, architecture, data
-        self._micro_batch_size = study.model.micro_batch_size if study.model else 1
+        self._micro_batch_size = _examples_a_pass(study, data)
         self._device = device_name(base.device)
         self._ready: list[Event] = [
             Ready(
@@ -253,6 +254,14 @@ class QloraObjective:
         steps = self._flush(trial)
         self._free()
         return [*steps, failed]
+
+
+def _examples_a_pass(study: StudySpec, data: PreparedData) -> int:
+    """How many examples fit the token budget, the longest among them; at least one."""
+    if study.packing.tokens_per_slot is None:
+        return _EXAMPLES_A_PASS
+    longest = max(len(example) for example in data.train)
+    return max(1, study.packing.tokens_per_slot // longest)
 
 
 def _is_of(trial: TrialSpec, stop: Stop) -> bool:

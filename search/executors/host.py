@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loratory.objectives.events import Decision, Event, Failed, Finished, Start, Stopped
+from loratory.objectives.events import Decision, Event, Failed, Finished, Score, Scored, Start, Stopped
 from loratory.objectives.objective import Prepared, objective_kind
 from loratory.spaces.study import StudySpec
 
@@ -28,7 +28,7 @@ class WorkerHost:
         self._changed = threading.Condition()
         self._inbox: list[Decision] = []
         self._outbox: list[Event] = []
-        self._active: set[int] = set()
+        self._active: set[int | str] = set()
         self._broken: str | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="objective", daemon=True)
@@ -65,6 +65,8 @@ class WorkerHost:
         for event in events:
             if isinstance(event, Finished | Failed | Stopped):
                 self._active.discard(event.number)
+            elif isinstance(event, Scored):
+                self._active.discard(event.key)
         with self._changed:
             self._outbox += events
             self._changed.notify_all()
@@ -74,7 +76,11 @@ class WorkerHost:
             if idle:
                 self._changed.wait_for(lambda: self._inbox or self._closing)
             decisions, self._inbox = self._inbox, []
-        self._active |= {decision.trial.number for decision in decisions if isinstance(decision, Start)}
+        for decision in decisions:
+            if isinstance(decision, Start):
+                self._active.add(decision.trial.number)
+            elif isinstance(decision, Score):
+                self._active.add(decision.key)
         return decisions
 
     def _break(self, error: BaseException) -> None:

@@ -2,7 +2,8 @@ import pytest
 
 from loratory.objectives.events import Finished, Ready, Reported, Start, Stop, Stopped
 from loratory.objectives.toy import OPTIMUM, ToyObjective, injected_fault, quality
-from loratory.spaces import StudySpec, resolve_trial
+from loratory.spaces import StudySpec, TrialSpec, resolve_trial
+from loratory.spaces.packing import PackingSpec
 from loratory.spaces.toy import FaultSpec
 
 
@@ -44,6 +45,39 @@ def test_a_late_stop_of_another_trial_leaves_the_slot_alone(study):
     events = objective.advance([Stop(number=2, attempt=1, reason="late")])
     assert isinstance(events[0], Stopped)
     assert isinstance(events[-1], Reported)
+
+
+def to_the_end(study: StudySpec, *trials: TrialSpec) -> list:
+    objective = ToyObjective(study)
+    events = objective.advance([Start(trial=trial) for trial in trials])
+    while sum(isinstance(event, Finished) for event in events) < len(trials):
+        events += objective.advance(())
+    return events
+
+
+def test_a_pack_gives_each_trial_what_it_gets_alone(study):
+    packing = study.model_copy(update={"packing": PackingSpec(slots=3)})
+    trials = [resolve_trial(study, number=n, attempt=1, sampled={"rank": 4}) for n in (0, 1, 2)]
+    together = to_the_end(packing, *trials)
+    assert isinstance(together[0], Ready) and together[0].slots == 3
+    for trial in trials:
+        mine = [e for e in together if not isinstance(e, Ready) and e.number == trial.number]
+        alone = to_the_end(study, trial)
+        assert [e.measurement.metrics for e in mine if isinstance(e, Reported)] == [
+            e.measurement.metrics for e in alone if isinstance(e, Reported)
+        ]
+        assert mine[-1].scores.aggregate == alone[-1].scores.aggregate
+        assert mine[-1].resources.pack_size == 3
+
+
+def test_more_starts_than_slots_are_refused_and_a_stop_before_a_start_makes_room(study):
+    first, second = (resolve_trial(study, number=n, attempt=1, sampled={"rank": 4}) for n in (0, 1))
+    objective = ToyObjective(study)
+    objective.advance([Start(trial=first)])
+    stop = Stop(number=0, attempt=1, reason="pruned")
+    assert isinstance(objective.advance([stop, Start(trial=second)])[-1], Reported)
+    with pytest.raises(RuntimeError, match="must not exceed the free slots, all 1 are taken"):
+        objective.advance([Start(trial=first)])
 
 
 def test_faults_come_in_their_shares():

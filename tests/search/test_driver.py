@@ -1,6 +1,7 @@
 """The driver against scripted workers: what Ray only does on a bad day."""
 
 from collections.abc import Callable, Sequence
+from itertools import count
 
 import pytest
 
@@ -53,6 +54,13 @@ def finished(start: Start, value: float = 0.5) -> Finished:
     return Finished(**identity, reason="end", best_step=1, scores=table(value), **rest)
 
 
+def reported(start: Start, step: int, value: float) -> Reported:
+    seen = {"examples_seen": 1, "tokens_seen": 1, "elapsed_seconds": 1}
+    measurement = Measurement(step=step, optimizer_steps=step, metrics={"rougeL": value}, **seen)
+    identity = {"number": start.trial.number, "attempt": start.trial.attempt}
+    return Reported(**identity, measurement=measurement, resources=Resources(), checkpoint=b"checkpoint")
+
+
 class ScriptedExecutor:
     """Workers that answer each decision with what a function says; a string breaks the worker."""
 
@@ -90,7 +98,15 @@ class ScriptedExecutor:
 
 @pytest.fixture
 def drive(open_study):
-    def run(study, executor, *, has_base=False, time_is_up=lambda: False, interrupted=lambda: False):
+    def run(
+        study,
+        executor,
+        *,
+        has_base=False,
+        time_is_up=lambda: False,
+        interrupted=lambda: False,
+        say=lambda _line: None,
+    ):
         opened = open_study(study)
         prepared = Prepared(has_base=has_base)
         driver = Driver(
@@ -102,7 +118,7 @@ def drive(open_study):
             watchers=[],
             interrupted=interrupted,
             time_is_up=time_is_up,
-            say=lambda _line: None,
+            say=say,
         )
         return driver.run(), opened.folder
 
@@ -132,9 +148,9 @@ def test_a_scoring_that_breaks_its_worker_is_given_to_another_and_not_for_ever(t
         return "out of memory" if isinstance(decision, Score) else train_or_score(0, decision)
 
     executor = ScriptedExecutor(break_on_scores)
-    with pytest.raises(LoratoryError, match="broke 3 times in a row: out of memory"):
+    with pytest.raises(LoratoryError, match="broke 4 times in a row: out of memory"):
         drive(toy_study(), executor, has_base=True)
-    assert executor.replaced == [0, 0]
+    assert executor.replaced == [0, 0, 0]
 
 
 def test_a_base_without_a_finite_score_does_not_stop_the_study(toy_study, drive):
@@ -176,30 +192,78 @@ def test_a_lost_worker_gives_its_trial_to_the_next_and_the_study_ends(toy_study,
     assert executor.replaced == lost
 
 
+class PackExecutor(ScriptedExecutor):
+    """Workers of some slots, each answering all decisions of one exchange together."""
+
+    def __init__(self, *, slots: int, workers: int = 1, poison: int | None = None) -> None:
+        super().__init__(train_or_score, workers)
+        self.ready = [Ready(device="d", compute_dtype="fp32", hashes={"base": "b"}, slots=slots)] * workers
+        self.poison = poison
+        self.batches: list[tuple[int, list[int]]] = []
+
+    def send(self, worker: int, decisions: Sequence[Decision]) -> None:
+        numbers = [decision.trial.number for decision in decisions if isinstance(decision, Start)]
+        self.batches.append((worker, numbers))
+        if self.poison in numbers:
+            self._messages.append(Message(worker=worker, broken="killed"))
+        else:
+            super().send(worker, decisions)
+
+    def replace(self, worker: int) -> None:
+        self.replaced.append(worker)
+        self._messages.append(Message(worker=worker, events=(self.ready[worker],)))
+
+
+def test_every_slot_of_every_worker_is_filled_and_the_last_trials_are_spread(toy_study, drive):
+    executor = PackExecutor(slots=3, workers=2)
+    said = []
+    done, folder = drive(toy_study(trials=8), executor, has_base=True, say=said.append)
+    assert done
+    assert executor.batches[0] == (0, []), "the base is scored first"
+    assert [(worker, len(numbers)) for worker, numbers in executor.batches[1:]] == [
+        *((0, 3), (1, 3)),
+        *((0, 1), (1, 1)),
+    ]
+    assert sorted(n for _, numbers in executor.batches for n in numbers) == list(range(8))
+    assert {record.state for record in folder.read_records()} == {TrialState.COMPLETE}
+    assert said == ["up to 6 trials train at once, on 2 workers"]
+
+
+def test_a_trial_that_breaks_its_worker_fails_alone_not_with_its_neighbours(toy_study, drive):
+    executor = PackExecutor(slots=4, poison=1)
+    done, folder = drive(toy_study(trials=9, attempts=2), executor)
+    assert done
+    records = folder.read_records()
+    states = {record.number: record.state for record in records}
+    assert states == dict.fromkeys(range(9), TrialState.COMPLETE) | {1: TrialState.FAIL}
+    batches = [numbers for _, numbers in executor.batches]
+    assert batches[:2] == [[0, 1, 2, 3]] * 2, "two losses may be bad luck"
+    assert batches[2:4] == [[4, 5, 6, 7], [8]], "those that nobody suspects go first"
+    assert batches[4:] == [[0], [1], [2], [3]]
+    assert [len(records[n].failures) for n in (0, 1, 2, 4)] == [2, 3, 2, 0]
+
+
+def test_a_start_follows_a_stop_without_waiting_for_its_answer(toy_study, drive):
+    def never_stops(_worker: int, decision: Decision) -> list[Event]:
+        if not isinstance(decision, Start):
+            return []
+        if decision.trial.number < 2:
+            return [*(reported(decision, step, 0.9) for step in (1, 2)), finished(decision)]
+        return [reported(decision, step, 0.1) for step in (1, 2)]
+
+    study = toy_study(trials=4, pruner={"name": "median", "startup_trials": 2, "warmup_evaluations": 1})
+    executor, polls = ScriptedExecutor(never_stops), count()
+    done, folder = drive(study, executor, interrupted=lambda: next(polls) > 50)
+    assert done
+    assert [record.state for record in folder.read_records()][2:] == [TrialState.PRUNED] * 2
+
+
 def test_what_comes_after_a_prune_is_thrown_away(toy_study, drive):
     def report_all(_worker: int, decision: Decision) -> list[Event]:
         if not isinstance(decision, Start):
             return []
-        number, attempt = decision.trial.number, decision.trial.attempt
-        value = 0.9 if number < 2 else 0.1
-        reports = [
-            Reported(
-                number=number,
-                attempt=attempt,
-                measurement=Measurement(
-                    step=step,
-                    optimizer_steps=step,
-                    examples_seen=1,
-                    tokens_seen=1,
-                    elapsed_seconds=1,
-                    metrics={"rougeL": value},
-                ),
-                resources=Resources(),
-                checkpoint=b"checkpoint",
-            )
-            for step in (1, 2, 3, 4)
-        ]
-        return [*reports, finished(decision, value)]
+        value = 0.9 if decision.trial.number < 2 else 0.1
+        return [*(reported(decision, step, value) for step in (1, 2, 3, 4)), finished(decision, value)]
 
     study = toy_study(trials=3, pruner={"name": "median", "startup_trials": 2, "warmup_evaluations": 1})
     executor = ScriptedExecutor(report_all)

@@ -8,7 +8,7 @@ from loratory.spaces import InputError
 def test_a_study_keeps_its_uuid_and_may_be_given_more_trials(toy_study, tmp_path):
     folder = StudyFolder(tmp_path / "toy")
     first = open_manifest(folder, toy_study(trials=5), {"data": "a"})
-    second = open_manifest(folder, toy_study(trials=9, pruner="none"), {"data": "a"})
+    second = open_manifest(folder, toy_study(trials=9, pruner="none", packing={"slots": 4}), {"data": "a"})
     assert first.uuid == second.uuid
     assert folder.read_manifest() == second
     assert second.spec.trials == 9

@@ -3,8 +3,9 @@ import json
 import optuna
 import pytest
 
-from loratory.objectives.events import Failed, Reported, Start
-from loratory.objectives.records import FailureKind, Measurement, Resources, TrialState
+from loratory.objectives.events import Failed, Finished, Progressed, Reported, Start
+from loratory.objectives.records import CurvePoint, FailureKind, Measurement, Resources, TrialState
+from loratory.objectives.scores import ScoreTable
 from loratory.objectives.toy import ToyObjective
 from loratory.search import optuna_rows
 
@@ -111,7 +112,7 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint_with_the_same_curve(to
     start = again.owner.ask(new=True)
     assert start is not None and start.checkpoint is not None
     assert (start.trial.number, start.trial.attempt) == (0, 2)
-    assert json.loads(start.checkpoint)[0] == 2
+    assert json.loads(start.checkpoint)["step"] == 2
     third = open_study(study)
     third.play()
     resumed, straight = third.folder.read_records()[0], whole.folder.read_records()[0]
@@ -173,6 +174,130 @@ def test_a_repeated_step_overwrites_the_dead_attempts_value(toy_study, open_stud
         opened.owner.reported(event)
     assert opened.rows.trials[0].intermediate_values == {1: 0.7}
     assert [m.metrics["rougeL"] for m in opened.owner.records[0].measurements] == [0.7]
+
+
+def report(opened, start: Start, step: int, value: float, *, checkpoint: bytes | None = None):
+    trial, seen = start.trial, {"examples_seen": 1, "tokens_seen": 1, "elapsed_seconds": 1}
+    measurement = Measurement(step=step, optimizer_steps=10 * step, metrics={"rougeL": value}, **seen)
+    event = Reported(
+        number=trial.number,
+        attempt=trial.attempt,
+        measurement=measurement,
+        resources=Resources(),
+        checkpoint=checkpoint,
+    )
+    return opened.owner.reported(event)
+
+
+def complete(opened, *, value: float) -> None:
+    """Ask a trial and let it end well, with the same value at every evaluation."""
+    start = opened.owner.ask(new=True)
+    for step in (1, 2, 3, 4):
+        assert report(opened, start, step, value) is None
+    opened.owner.finished(finished(start, value))
+
+
+def finished(start: Start, value: float) -> Finished:
+    aggregate = dict.fromkeys(("rougeL", "loss"), value)
+    empty = {"example_ids": (), "groups": (), "metrics": {}, "statistics": {}, "signatures": {}}
+    return Finished(
+        number=start.trial.number,
+        attempt=start.trial.attempt,
+        reason="end",
+        best_step=1,
+        scores=ScoreTable(aggregate=aggregate, **empty),
+        predictions=(),
+        adapter={},
+        resources=Resources(),
+    )
+
+
+def lose(opened, start: Start, *, neighbours: int = 0) -> None:
+    trial, kind = start.trial, FailureKind.WORKER_LOST
+    opened.owner.failed(
+        Failed(number=trial.number, attempt=trial.attempt, kind=kind, message="gone", neighbours=neighbours)
+    )
+
+
+def test_a_retry_from_an_older_checkpoint_overwrites_what_was_measured_after_it(
+    toy_study, open_study, assert_agreement
+):
+    changes = {"trials": 1, "pruner": "none", "evaluation": {"evaluations": 5}}
+    whole = open_study(toy_study(name="whole", **changes))
+    whole.play()
+    study = toy_study(toy={"evaluations_per_checkpoint": 2}, **changes)
+    open_study(study).play(steps=3)
+    again = open_study(study)
+    assert [m.step for m in again.owner.records[0].measurements] == [1, 2, 3]
+    start = again.owner.ask(new=True)
+    assert start is not None and start.checkpoint is not None
+    assert json.loads(start.checkpoint)["step"] == 2, "an evaluation without one keeps the one before"
+    report(again, start, 3, 0.123)
+    assert again.rows.trials[0].intermediate_values[3] == 0.123
+    assert [m.step for m in again.owner.records[0].measurements] == [1, 2, 3]
+    last = open_study(study)
+    last.play()
+    resumed, straight = last.folder.read_records()[0], whole.folder.read_records()[0]
+    assert [m.metrics for m in resumed.measurements] == [m.metrics for m in straight.measurements]
+    assert last.folder.read_curve(0) == whole.folder.read_curve(0)
+    assert_agreement(last.rows, last.folder)
+
+
+def test_a_retry_is_not_judged_again_where_the_trial_went_on_before(toy_study, open_study):
+    pruner = {"name": "median", "startup_trials": 2, "warmup_evaluations": 0}
+    opened = open_study(toy_study(pruner=pruner))
+    first = opened.owner.ask(new=True)
+    assert report(opened, first, 1, 0.1, checkpoint=b"one") is None, "nothing to compare with yet"
+    assert report(opened, first, 2, 0.2) is None
+    assert report(opened, first, 3, 0.15) is None
+    for _ in range(2):
+        complete(opened, value=0.9)
+    lose(opened, first)
+    retry = opened.owner.ask(new=True)
+    assert (retry.trial.number, retry.checkpoint) == (0, b"one")
+    assert report(opened, retry, 2, 0.21) is None, "judged by the first attempt"
+    assert report(opened, retry, 3, 0.16) is not None, "the crash may have come before this was judged"
+    record = opened.owner.records[0]
+    assert record.state is TrialState.PRUNED
+    assert [m.metrics["rougeL"] for m in record.measurements] == [0.1, 0.21, 0.16]
+    assert opened.rows.trials[0].intermediate_values == {1: 0.1, 2: 0.21, 3: 0.16}
+
+
+def test_a_trial_lost_with_its_neighbours_twice_runs_alone_also_after_a_restart(toy_study, open_study):
+    study = toy_study(trials=1, attempts=2)
+    opened = open_study(study)
+    for _ in range(2):
+        assert not opened.owner.runs_alone(0)
+        lose(opened, opened.owner.ask(new=True, empty=False), neighbours=3)
+    again = open_study(study)
+    assert again.owner.runs_alone(0)
+    assert again.owner.has_work(new=True)
+    assert again.owner.ask(new=True, empty=False) is None
+    alone = again.owner.ask(new=True, empty=True)
+    assert alone.trial.attempt == 3
+    lose(again, alone)
+    assert again.owner.records[0].state is TrialState.FAIL
+
+
+@pytest.mark.parametrize("pruned", [True, False])
+def test_steps_made_while_the_last_evaluation_was_scored_are_no_part_of_the_curve(
+    pruned, toy_study, open_study
+):
+    pruner = {"name": "median", "startup_trials": 1, "warmup_evaluations": 0}
+    opened = open_study(toy_study(pruner=pruner))
+    complete(opened, value=0.9)
+    start = opened.owner.ask(new=True)
+    points = tuple(
+        CurvePoint(optimizer_step=step, loss=1.0, learning_rate=0.1, grad_norm=1.0, tokens_seen=step)
+        for step in range(1, 15)
+    )
+    opened.owner.progressed(Progressed(number=1, attempt=1, points=points))
+    assert (report(opened, start, 1, 0.1 if pruned else 0.95) is not None) is pruned
+    if not pruned:
+        assert len(opened.folder.read_curve(1)) == 14, "it trains on"
+        opened.owner.finished(finished(start, 0.9))
+    assert opened.owner.records[1].state.finished
+    assert opened.folder.read_curve(1) == list(points[:10])
 
 
 def test_the_same_study_asks_the_same_trials_twice(toy_study, open_study):

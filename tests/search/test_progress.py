@@ -3,8 +3,15 @@ import io
 import pytest
 from rich.console import Console
 
-from loratory.objectives.events import Progressed, Reported, Started
-from loratory.objectives.records import CurvePoint, Measurement, Provenance, Resources, TrialRecord
+from loratory.objectives.events import Failed, Progressed, Reported, Started
+from loratory.objectives.records import (
+    CurvePoint,
+    FailureKind,
+    Measurement,
+    Provenance,
+    Resources,
+    TrialRecord,
+)
 from loratory.search.display import FinishedLines, PlainLines, render
 from loratory.search.progress import StudyProgress, clock, short
 
@@ -58,6 +65,36 @@ def test_the_live_view_shows_step_loss_metric_and_parameters(progress):
     assert "1/10 trials (1 COMPLETE)" in text
     assert "best rougeL 0.31 (trial 3)" in text
     assert "10/40" not in text
+
+
+def test_the_live_view_shows_every_trial_of_a_pack_or_counts_those_that_do_not_fit(progress):
+    for number in range(12):
+        progress.observe(Started(number=number, attempt=1, optimizer_steps=40), record(number))
+    console = Console(file=io.StringIO(), width=100)
+    console.print(render(progress, height=40))
+    rows = [line for line in console.file.getvalue().splitlines() if "learning_rate" in line]
+    assert [int(row.split()[0]) for row in rows] == list(range(12))
+    console = Console(file=io.StringIO(), width=100)
+    console.print(render(progress, height=10))
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) <= 10
+    assert "and 7 more at work" in lines[-2] and "0/10 trials" in lines[-1]
+
+
+def test_a_trial_that_waits_for_another_worker_is_not_shown_as_running(progress):
+    for event in EVENTS:
+        progress.observe(event, record())
+    lost = Failed(number=3, attempt=1, kind=FailureKind.WORKER_LOST, message="gone")
+    progress.observe(lost, record())
+    assert progress.running == {}
+
+
+def test_an_evaluation_that_lags_behind_training_does_not_turn_the_bar_back(progress):
+    for event in (EVENTS[0], EVENTS[1]):
+        progress.observe(event, record())
+    progress.running[3].done = 17
+    progress.observe(EVENTS[2], record())
+    assert (progress.running[3].done, progress.running[3].step) == (17, 1)
 
 
 def test_the_best_follows_the_direction(toy_study):

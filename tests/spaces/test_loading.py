@@ -129,6 +129,14 @@ APPENDED = {
     "resources: {gpus_per_worker: 1.5}": (
         "study.yaml:9: resources.gpus_per_worker: must be whole above 1, got 1.5"
     ),
+    "packing: {slots: 0, tokens_per_slot: true}": (
+        "study.yaml:9: packing.slots: must be >= 1, got 0\n"
+        "study.yaml:9: packing.tokens_per_slot: must be a number, not true or false, got true"
+    ),
+    "packing: {slot: 4}": "study.yaml:9: packing.slot: unknown key: did you mean slots?",
+    "packing: {micro_batch_size: 4}": (
+        "study.yaml:9: packing.micro_batch_size: unknown key: did you mean tokens_per_slot?"
+    ),
     "tracking: {wandb: {mode: on}}": (
         "study.yaml:9: tracking.wandb.mode: must be one of auto, online, offline, off, got 'on'"
     ),
@@ -139,8 +147,8 @@ APPENDED = {
     ),
     '"a\\nb": 1': (
         "study.yaml:9: a\\nb: unknown key; known are attempts, data, direction, early_stopping_patience, "
-        "evaluation, metric, model, name, objective, pruner, resources, sampler, seed, space, storage, "
-        "time_limit_minutes, toy, tracking, training, trials"
+        "evaluation, metric, model, name, objective, packing, pruner, resources, sampler, seed, space, "
+        "storage, time_limit_minutes, toy, tracking, training, trials"
     ),
     f"storage: [{', '.join(['abcdefgh'] * 20)}]": (
         f"study.yaml:9: storage: must be text, got {str(['abcdefgh'] * 20)[:77]}..."

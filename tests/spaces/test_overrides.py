@@ -12,12 +12,14 @@ def test_overrides_are_yaml_and_the_last_wins(load, study_text):
         "training.rank=4",
         "space.batch_size=[4, 8]",
         "model.compute_dtype=fp32",
+        "packing.slots=4",
         "evaluation.metrics=[bleu]",
         "data.columns.instruction=question",
         "time_limit_minutes=1e1",
         "name= spaced ",
     )
     assert (study.trials, study.training.rank, study.name) == (5, 4, "spaced")
+    assert study.packing.slots == 4
     assert study.space.root["batch_size"].choices == (4, 8)
     assert study.model.compute_dtype is ComputeDtype.FP32
     assert study.evaluation.metrics == ("bleu",)

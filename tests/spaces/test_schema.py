@@ -31,6 +31,7 @@ GOOD = [
     {"space": {"rank": {"type": "int", "low": 4, "high": 64, "step": None}}},
     {"evaluation": {"metrics": ["bleu", "token_f1"]}, "time_limit_minutes": None},
     {"tracking": {"wandb": {"mode": "off"}}},
+    {"packing": {"slots": 8, "tokens_per_slot": None, "cuda_graphs": False, "cache_base": True}},
 ]
 BAD = [
     {"nmae": "x"},
@@ -49,6 +50,9 @@ BAD = [
     {"training": {"rank": 100000}},
     {"training": {"max_grad_norm": 0}},
     {"early_stopping_patience": 0},
+    {"packing": {"slots": 257}},
+    {"packing": {"tokens_per_slot": 15}},
+    {"model": {"base": "some/model", "micro_batch_size": 4}},
     {"trials": "many"},
     {"name": "a/b"},
 ]

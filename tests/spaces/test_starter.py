@@ -21,7 +21,7 @@ def test_it_loads_as_it_stands_and_its_schema_lies_beside_it(tmp_path):
 
 def test_every_key_is_explained_in_its_line():
     lines = [line for line in starter_study("demo").splitlines()[2:] if line.strip()]
-    sections = {"model:", "data:", "evaluation:", "tracking:"}
+    sections = {"model:", "data:", "evaluation:", "packing:", "tracking:"}
     explained = re.compile(r"^ *\w+: .*# \w|^ *\w+: \{type")
     assert [line for line in lines if line not in sections and not explained.match(line)] == []
     assert max(map(len, lines)) <= 110

@@ -132,7 +132,7 @@ def make_study(base_folder):
                 "space": space,
                 "metric": "loss",
                 "training": {key: value for key, value in fixed.items() if key not in space},
-                "model": {"base": str(base_folder()), "micro_batch_size": 4} | (model or {}),
+                "model": {"base": str(base_folder())} | (model or {}),
                 "data": {"train": "unused.jsonl", "max_length": 200} | (data or {}),
                 "evaluation": {"evaluations": 3, "dev_examples": 6, "max_new_tokens": 6, "metrics": ["loss"]}
                 | (evaluation or {}),

@@ -1,0 +1,106 @@
+"""Training throughput of packed trials against one trial at a time and against processes sharing the device.
+
+    python benchmarks/packing.py --device cpu --shape tiny --json
+    python benchmarks/packing.py --results packing.jsonl --budget-seconds 540 [--cells 1b:512,7b:512]
+    python benchmarks/packing.py --table packing.jsonl [--plot docs/packing.svg]
+
+The first makes the comparison on a CPU, in under three minutes. The second measures cell after cell on a GPU
+and stops before its time is up; the same command goes on where it ended. The third measures nothing and
+prints the table of some results files. Weights are random; no model is downloaded.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from packing_cells.cells import PROCESSES, Cell, count_of, default_cells
+from packing_cells.plot import as_svg
+from packing_cells.results import Reading, Results, read_readings
+from packing_cells.runner import Plan, Runner
+from packing_cells.shapes import SHAPES
+from packing_cells.table import as_data, as_markdown
+
+
+def main() -> int:
+    """Measure or read, then print."""
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.table:
+        _print(list(read_readings(arguments.table)), arguments)
+        return 0
+    try:
+        readings, failed = _measure(arguments)
+    except ValueError as error:
+        parser.error(str(error))
+    _print(readings, arguments)
+    return 1 if failed else 0
+
+
+def _measure(arguments: argparse.Namespace) -> tuple[list[Reading], int]:
+    """Take readings; those of the results file, old ones too, and how many measurements failed."""
+    device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    plans = _plans(arguments, on_gpu=device.type == "cuda")
+    counts = [count_of(variant, PROCESSES) or 1 for plan in plans for variant in plan.variants]
+    results = Results(arguments.results)
+    runner = Runner(
+        device, results, repeats=arguments.repeats, steps=arguments.steps, pool_size=max(counts, default=1)
+    )
+    failed = runner.run(plans, budget_seconds=arguments.budget_seconds)
+    return results.readings, failed
+
+
+def _plans(arguments: argparse.Namespace, *, on_gpu: bool) -> list[Plan]:
+    if arguments.cells:
+        cells = tuple(Cell.parse(text) for text in arguments.cells.split(","))
+    else:
+        cells = default_cells(arguments.shape or (("1b", "7b", "llama32-1b") if on_gpu else ("tiny",)))
+    plans = [Plan(cell, cell.variants(on_gpu=on_gpu)) for cell in cells]
+    if not arguments.variants:
+        return plans
+    wanted = arguments.variants.split(",")
+    known = {variant for cell in cells for variant in cell.variants(on_gpu=True)}
+    if unknown := set(wanted) - known:
+        raise ValueError(
+            f"variants must be among {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}"
+        )
+    return [
+        Plan(plan.cell, tuple(name for name in wanted if name in plan.cell.variants(on_gpu=True)))
+        for plan in plans
+    ]
+
+
+def _print(readings: list[Reading], arguments: argparse.Namespace) -> None:
+    if not readings:
+        print("nothing was measured", file=sys.stderr)
+        return
+    if arguments.plot:
+        arguments.plot.write_text(as_svg(readings), encoding="utf-8")
+    print(as_markdown(readings), file=sys.stderr if arguments.json else sys.stdout)
+    if arguments.json:
+        print(json.dumps(as_data(readings), indent=2))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU where there is one")
+    parser.add_argument("--shape", action="append", choices=tuple(SHAPES), help="all cells of a model")
+    parser.add_argument(
+        "--cells", help="SHAPE:LOAD, with commas between; a load is tokens, lognormal, decode"
+    )
+    parser.add_argument("--variants", help="names as in the table, with commas between")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="timed optimiser steps; default: by the tokens of a step")
+    parser.add_argument("--results", type=Path, help="where readings are added and looked up")
+    parser.add_argument("--budget-seconds", type=float, default=float("inf"))
+    parser.add_argument("--table", type=Path, nargs="+", help="measure nothing, read these files")
+    parser.add_argument("--plot", type=Path, help="write an SVG")
+    parser.add_argument("--json", action="store_true", help="JSON to standard output, the table to stderr")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

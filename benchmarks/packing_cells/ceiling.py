@@ -1,0 +1,45 @@
+"""The device's own rate of matrix products, and what it means in tokens a second."""
+
+import time
+
+import torch
+
+from packing_cells.device_memory import synchronize
+from packing_cells.measured import Measured, Options
+from packing_cells.models import compute_dtype
+from packing_cells.shapes import ModelShape
+
+_PRODUCTS = 10
+
+
+def measure_ceiling(shape: ModelShape, *, options: Options) -> Measured:
+    """Tokens a second if training were nothing but the base's matrix products at the device's full rate.
+
+    A token costs 2N floating-point operations forward and 2N back to its inputs, with N the parameters of
+    linear layers and head; frozen weights need no gradient of their own.
+    """
+    size = 8192 if options.device.type == "cuda" else 1024
+    seconds = _product_seconds(size, device=options.device)
+    rate = 2 * size**3 / seconds
+    return Measured(
+        tokens_per_second=rate / (4 * shape.matmul_parameters),
+        trials=1,
+        steps=0,
+        seconds=seconds * _PRODUCTS,
+        peak_memory_bytes=0,
+        device_memory_bytes=0,
+        details={"matmul_flops_per_second": rate},
+    )
+
+
+def _product_seconds(size: int, *, device: torch.device) -> float:
+    """One product of two random square matrices in the compute dtype, averaged after a warm-up."""
+    left, right = (torch.randn(size, size, device=device, dtype=compute_dtype(device)) for _ in range(2))
+    for _ in range(3):
+        torch.matmul(left, right)
+    synchronize(device)
+    started = time.perf_counter()
+    for _ in range(_PRODUCTS):
+        torch.matmul(left, right)
+    synchronize(device)
+    return (time.perf_counter() - started) / _PRODUCTS

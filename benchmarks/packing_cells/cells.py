@@ -1,0 +1,93 @@
+"""The cells of the benchmark: a shape under a load, and the variants that are compared there."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from packing_cells.decoding import DecodeLoad
+from packing_cells.shapes import SHAPES, ModelShape
+from packing_cells.workload import LOGNORMAL, Workload, fixed
+
+DECODE = "decode"
+CEILING, TRAINER, GENERATE, PACKED_DECODING = "ceiling", "trainer", "generate", "packed-decoding"
+PROCESSES, OURS, UNCACHED = "processes-", "ours-", "-uncached"
+_TOKENS = ("256", "512", "1024", "2048", "4096", "8192")
+_MEMORY_TOKENS = "512"  # where the goal for memory without a cached base is set
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What is measured in one go, its variants taking turns.
+
+    Attributes:
+        shape: name of the model shape.
+        load: tokens a trial and step, `lognormal` or `decode`.
+    """
+
+    shape: str
+    load: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """A cell from `SHAPE:LOAD`.
+
+        Raises:
+            ValueError: no such shape or load.
+        """
+        shape, _, load = text.partition(":")
+        if shape not in SHAPES:
+            raise ValueError(f"a cell must begin with one of {', '.join(SHAPES)}, got {text!r}")
+        if load not in (DECODE, LOGNORMAL.name):
+            if not load.isdigit():
+                raise ValueError(
+                    f"a cell must end with tokens a step, {LOGNORMAL.name} or {DECODE}, got {text!r}"
+                )
+            fixed(int(load))
+        return cls(shape=shape, load=load)
+
+    def __str__(self) -> str:
+        """As the command line and the results file spell it."""
+        return f"{self.shape}:{self.load}"
+
+    @property
+    def model_shape(self) -> ModelShape:
+        """The shape itself."""
+        return SHAPES[self.shape]
+
+    @property
+    def workload(self) -> Workload | None:
+        """What trials train on; None where the cell decodes."""
+        if self.load == DECODE:
+            return None
+        return LOGNORMAL if self.load == LOGNORMAL.name else fixed(int(self.load))
+
+    @property
+    def decode_load(self) -> DecodeLoad:
+        """What is decoded; far less on the tiny model, which a CPU decodes."""
+        if self.shape == "tiny":
+            return DecodeLoad(prompts=8, prompt_tokens=64, new_tokens=16)
+        return DecodeLoad()
+
+    def variants(self, *, on_gpu: bool) -> tuple[str, ...]:
+        """What the cell compares unless told otherwise, in the order in which they take turns."""
+        if self.load == DECODE:
+            return (GENERATE, PACKED_DECODING)
+        if not on_gpu:
+            return (CEILING, TRAINER, f"{PROCESSES}2", f"{OURS}1", f"{OURS}4")
+        processes = tuple(f"{PROCESSES}{count}" for count in (2, 4, 8, 16))
+        ours = tuple(f"{OURS}{slots}" for slots in (1, 4, 8, 16))
+        memory = (f"{OURS}8{UNCACHED}",) if self.load == _MEMORY_TOKENS else ()
+        return (CEILING, TRAINER, *processes, *ours, *memory)
+
+
+def default_cells(shapes: tuple[str, ...]) -> tuple[Cell, ...]:
+    """Every cell of these shapes; the tiny shape has one, since anyone should be able to run it."""
+    loads: dict[str, tuple[str, ...]] = dict.fromkeys(SHAPES, (*_TOKENS, LOGNORMAL.name, DECODE))
+    loads["tiny"], loads["llama32-1b"] = ("512",), ("512", "2048", "8192")
+    return tuple(Cell(shape=shape, load=load) for shape in shapes for load in loads[shape])
+
+
+def count_of(variant: str, prefix: str) -> int | None:
+    """The number in a variant's name; None where the name does not begin so."""
+    if not variant.startswith(prefix):
+        return None
+    return int(variant.removeprefix(prefix).removesuffix(UNCACHED))

@@ -1,0 +1,101 @@
+"""A frozen nf4 model with random weights, made on the device one layer at a time."""
+
+from typing import Any
+
+import torch
+
+from loratory.objectives.qlora.base import keep_weights_in_place
+from packing_cells.shapes import ModelShape
+
+_STANDARD_DEVIATION = 0.02  # what Llama's weights are drawn with
+
+
+def compute_dtype(device: torch.device) -> torch.dtype:
+    """The number format of activations: bf16 on a GPU; fp32 on a CPU, which is slow at bf16."""
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def build_model(shape: ModelShape, *, device: torch.device, seed: int = 0) -> Any:
+    """A random model in nf4 with double quantisation (QLoRA; Dettmers et al., 2023).
+
+    No more than one layer's weights are ever there unquantised, so that a model fits where its nf4 form does.
+
+    Args:
+        shape: the sizes.
+        device: where it is made.
+        seed: of the weights.
+
+    Returns:
+        A `LlamaForCausalLM`, frozen, for evaluation; linear layers are bitsandbytes' `Linear4bit`, while
+        embeddings, norms and head are in `compute_dtype`.
+    """
+    from accelerate import init_empty_weights
+    from transformers import AutoModelForCausalLM
+
+    dtype = compute_dtype(device)
+    with init_empty_weights(include_buffers=False):
+        model = AutoModelForCausalLM.from_config(
+            shape.configuration(), dtype=dtype, attn_implementation="sdpa"
+        )
+    generator = torch.Generator(device).manual_seed(seed)
+    _fill_linear_layers(model, generator, dtype)
+    _fill_the_rest(model, generator, dtype)
+    keep_weights_in_place(model)
+    model.is_loaded_in_4bit = True  # by this PEFT knows that its 4-bit adapter layers are wanted
+    return model.to(device).requires_grad_(False).eval()
+
+
+def _fill_linear_layers(model: Any, generator: torch.Generator, dtype: torch.dtype) -> None:
+    head = model.get_output_embeddings()
+    layers = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not head
+    ]
+    for name, linear in layers:
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, _quantized_linear(linear, generator, dtype))
+
+
+def _quantized_linear(linear: torch.nn.Linear, generator: torch.Generator, dtype: torch.dtype) -> Any:
+    import bitsandbytes
+
+    quantized = bitsandbytes.nn.Linear4bit(
+        linear.in_features,
+        linear.out_features,
+        bias=False,
+        compute_dtype=dtype,
+        compress_statistics=True,
+        quant_type="nf4",
+        device="meta",
+    )
+    weight = bitsandbytes.nn.Params4bit(
+        _random(linear.weight.shape, generator, dtype),
+        requires_grad=False,
+        compress_statistics=True,
+        quant_type="nf4",
+        module=quantized,
+    )
+    quantized.weight = weight.to(generator.device)
+    return quantized
+
+
+def _fill_the_rest(model: Any, generator: torch.Generator, dtype: torch.dtype) -> None:
+    """Embeddings and head at random, norms at one; tied matrices are one tensor."""
+    for module in list(model.modules()):
+        weight = getattr(module, "weight", None)
+        if weight is None or not weight.is_meta:
+            continue
+        filled = (
+            torch.ones(weight.shape, dtype=dtype, device=generator.device)
+            if weight.dim() == 1
+            else _random(weight.shape, generator, dtype)
+        )
+        module.weight = torch.nn.Parameter(filled, requires_grad=False)
+    if model.config.tie_word_embeddings:
+        model.get_output_embeddings().weight = model.get_input_embeddings().weight
+
+
+def _random(size: torch.Size, generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
+    values = torch.empty(size, dtype=dtype, device=generator.device)
+    return values.normal_(0.0, _STANDARD_DEVIATION, generator=generator)

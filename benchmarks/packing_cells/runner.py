@@ -1,0 +1,187 @@
+"""Measures cells: variants in turn, what did not fit noted, an end before the time is up."""
+
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import NamedTuple
+
+import torch
+
+from loratory.objectives.qlora.memory import device_name, is_out_of_memory, release_memory, versions
+from packing_cells.ceiling import measure_ceiling
+from packing_cells.cells import (
+    CEILING,
+    GENERATE,
+    OURS,
+    PACKED_DECODING,
+    PROCESSES,
+    TRAINER,
+    UNCACHED,
+    Cell,
+    count_of,
+)
+from packing_cells.decoding import measure_decode_reference
+from packing_cells.device_memory import context_bytes, cores
+from packing_cells.measured import DidNotFitError, Measured, Options
+from packing_cells.ours import measure_decoding_ours, measure_ours
+from packing_cells.processes import ProcessPool
+from packing_cells.results import Reading, Results
+from packing_cells.trainer import measure_trainer
+from packing_cells.workload import Workload
+
+_FIRST_GUESS_SECONDS = 6.0
+
+
+class Plan(NamedTuple):
+    """One cell and what of it is compared."""
+
+    cell: Cell
+    variants: tuple[str, ...]
+
+
+def steps_for(workload: Workload) -> int:
+    """Timed steps: enough of them for seconds of training, few where a step is long."""
+    if workload.mean_tokens <= 1100:
+        return 20
+    return 10 if workload.mean_tokens <= 2048 else 6
+
+
+class Runner:
+    """Takes readings on one device."""
+
+    def __init__(
+        self, device: torch.device, results: Results, *, repeats: int, steps: int | None, pool_size: int
+    ) -> None:
+        """Describe the machine.
+
+        Args:
+            device: where everything is measured.
+            results: what is there already, and where readings go.
+            repeats: of every variant.
+            steps: timed steps; None for `steps_for`.
+            pool_size: most processes of any variant.
+        """
+        self._results, self._repeats, self._steps, self._pool_size = results, repeats, steps, pool_size
+        self._options = Options(device=device, context_bytes=context_bytes(device))
+        self._machine = {"device": device_name(device), "cores": cores(), **versions()}
+        self._pool: ProcessPool | None = None
+
+    def run(self, plans: Sequence[Plan], *, budget_seconds: float) -> int:
+        """Take what is missing of every cell, as long as the time suffices for a whole one.
+
+        Returns:
+            How many measurements failed for another reason than memory.
+        """
+        deadline, failed = time.monotonic() + budget_seconds, 0
+        try:
+            for plan in plans:
+                pending = self._results.pending(str(plan.cell), plan.variants, repeats=self._repeats)
+                needed = self._expected_seconds(plan.cell, pending)
+                if time.monotonic() + needed > deadline:
+                    say(f"{plan.cell}: left for another run, it may take {needed:.0f} s")
+                    continue
+                failed += self._run_cell(plan.cell, pending)
+        finally:
+            self._close_pool()
+        return failed
+
+    def _expected_seconds(self, cell: Cell, pending: Sequence[tuple[int, str]]) -> float:
+        return sum(
+            self._results.expected_seconds(str(cell), variant, otherwise=_FIRST_GUESS_SECONDS)
+            for _, variant in pending
+        )
+
+    def _run_cell(self, cell: Cell, pending: Sequence[tuple[int, str]]) -> int:
+        over: set[str] = set()
+        failed = 0
+        for repeat, variant in pending:
+            if variant in over:
+                continue
+            started = time.perf_counter()
+            try:
+                measured = self._attempt(cell, variant, repeat)
+            except NotImplementedError as error:
+                say(f"{cell} {variant}: {error}")
+                over.add(variant)
+                continue
+            except Exception:  # one variant's fault must not cost the others their turn
+                say(f"{cell} {variant}: failed\n{traceback.format_exc()}")
+                self._close_pool()  # one of its processes may be what failed
+                over.add(variant)
+                failed += 1
+                continue
+            if measured is None:
+                over.add(variant)
+            self._keep(cell, variant, repeat, measured, wall_seconds=time.perf_counter() - started)
+        return failed
+
+    def _attempt(self, cell: Cell, variant: str, repeat: int) -> Measured | None:
+        """One measurement; None where memory does not suffice."""
+        try:
+            return self._measure(cell, variant, replace(self._options, seed=repeat))
+        except DidNotFitError:
+            return None
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+        finally:
+            release_memory(self._options.device)
+
+    def _measure(self, cell: Cell, variant: str, options: Options) -> Measured:
+        shape, workload = cell.model_shape, cell.workload
+        if variant == GENERATE:
+            return measure_decode_reference(shape, cell.decode_load, options=options)
+        if variant == PACKED_DECODING:
+            return measure_decoding_ours(shape, cell.decode_load, options=options)
+        if variant == CEILING:
+            return measure_ceiling(shape, options=options)
+        if workload is None:
+            raise ValueError(f"{cell} trains nothing, and has no variant {variant}")
+        steps = self._steps or steps_for(workload)
+        if variant == TRAINER:
+            return measure_trainer(shape, workload, steps=steps, options=options)
+        processes = count_of(variant, PROCESSES)
+        if processes is not None:
+            return self._processes().measure(
+                shape, workload, processes=processes, steps=steps, options=options
+            )
+        slots = count_of(variant, OURS)
+        if slots is None:
+            raise ValueError(f"there is no variant {variant}")
+        cached = False if variant.endswith(UNCACHED) else None
+        return measure_ours(
+            shape, workload, slots=slots, steps=steps, options=replace(options, cache_base=cached)
+        )
+
+    def _keep(
+        self, cell: Cell, variant: str, repeat: int, measured: Measured | None, *, wall_seconds: float
+    ) -> None:
+        reading = Reading(
+            cell=str(cell),
+            variant=variant,
+            repeat=repeat,
+            wall_seconds=wall_seconds,
+            machine=self._machine,
+            measured=None if measured is None else asdict(measured),
+        )
+        self._results.add(reading)
+        pace = "did not fit" if measured is None else f"{measured.tokens_per_second:,.0f} tokens/s"
+        say(f"{cell} {variant} #{repeat + 1}: {pace} ({wall_seconds:.1f} s)")
+
+    def _processes(self) -> ProcessPool:
+        if self._pool is None:
+            self._pool = ProcessPool(self._options.device, size=self._pool_size)
+        return self._pool
+
+    def _close_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+
+def say(text: str) -> None:
+    """Progress, beside the result on standard output."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,137 @@
+"""The LoRA matrices of all slots of a pack, stacked in flat tensors (Hu et al., 2021)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+AdapterState = dict[str, torch.Tensor]
+"""LoRA matrices by the names that PEFT's file gives them: A [rank, inputs], B [outputs, rank]; on the CPU."""
+
+FILE_PREFIX = "base_model.model."
+"""What PeftModel puts before the base's own module names."""
+
+# Batched matrix products want their inner sizes in multiples of eight.
+_RANK_STEP = 8
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a layer's two matrices stand in a slot's flat row: A first, then B transposed."""
+
+    start: int
+    inputs: int
+    outputs: int
+
+
+class AdapterStack:
+    """K adapters of rank at most R over the same layers, each one row of flat tensors [K, P].
+
+    Of a layer, A is stored as [R, inputs] and B as [R, outputs]. An adapter of a smaller rank, or without
+    some layer, has zeros in the places left over. With A and B both zero there, so are their gradients:
+    AdamW leaves such places exactly zero, and no mask is needed.
+
+    Attributes:
+        slots: K.
+        rank: R, a multiple of eight.
+        master: [K, P], what AdamW updates; fp32 (fp64 where the base computes in it).
+        compute: [K, P] in the compute dtype, what passes read; the same tensor where the dtypes are equal.
+        scaling: [K, 1, 1] in the compute dtype, LoRA's factor.
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[str, tuple[int, int]],
+        *,
+        slots: int,
+        rank: int,
+        device: torch.device,
+        compute_dtype: torch.dtype,
+    ) -> None:
+        """Allocate a stack of empty adapters.
+
+        Args:
+            layers: full module name to (inputs, outputs).
+            slots: K.
+            rank: the largest rank that any adapter will have.
+            device: where the base is.
+            compute_dtype: the base's.
+        """
+        self.slots, self.rank = slots, -(-rank // _RANK_STEP) * _RANK_STEP
+        self._places: dict[str, _Place] = {}
+        size = 0
+        for name, (inputs, outputs) in layers.items():
+            self._places[name] = _Place(size, inputs, outputs)
+            size += self.rank * (inputs + outputs)
+        wide = torch.promote_types(compute_dtype, torch.float32)
+        self.master = torch.zeros(slots, size, dtype=wide, device=device)
+        self.compute = self.master if wide is compute_dtype else self.master.to(compute_dtype)
+        self.scaling = torch.ones(slots, 1, 1, dtype=compute_dtype, device=device)
+
+    @property
+    def layers(self) -> frozenset[str]:
+        """Names of the layers that have matrices."""
+        return frozenset(self._places)
+
+    @property
+    def parameters_a_slot(self) -> int:
+        """P: numbers in a slot's row."""
+        return self.master.shape[1]
+
+    def matrices(self, flat: torch.Tensor, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """A [K, R, inputs] and B transposed [K, R, outputs] of a layer: views into [K, P]."""
+        place, slots = self._places[layer], flat.shape[0]
+        middle = place.start + self.rank * place.inputs
+        end = middle + self.rank * place.outputs
+        return (
+            flat[:, place.start : middle].view(slots, self.rank, place.inputs),
+            flat[:, middle:end].view(slots, self.rank, place.outputs),
+        )
+
+    def compute_matrices(self, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """A and B of a layer in the compute dtype."""
+        return self.matrices(self.compute, layer)
+
+    @torch.no_grad()
+    def put(self, slot: int, state: Mapping[str, torch.Tensor], *, scaling: float) -> None:
+        """Write an adapter into a slot."""
+        self.master[slot].copy_(self.flatten(state))
+        self.scaling[slot].fill_(scaling)
+        self.refresh(slot)
+
+    @torch.no_grad()
+    def clear(self, slot: int) -> None:
+        """Empty a slot."""
+        self.master[slot].zero_()
+        self.refresh(slot)
+
+    @torch.no_grad()
+    def refresh(self, slot: int) -> None:
+        """Bring the compute copy of a slot up to date."""
+        if self.compute is not self.master:
+            self.compute[slot].copy_(self.master[slot])
+
+    def take(self, slot: int, like: Mapping[str, torch.Tensor]) -> AdapterState:
+        """A copy of a slot's adapter, on the CPU.
+
+        Args:
+            slot: which.
+            like: an adapter of the same layers and rank.
+        """
+        return self.unflatten(self.master[slot].to("cpu"), like)
+
+    def flatten(self, state: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """A row [P] on the CPU with an adapter in it, zeros around it."""
+        row = torch.zeros(self.parameters_a_slot, dtype=self.master.dtype)
+        for name, tensor in state.items():
+            self._view(row, name, tensor.shape).copy_(tensor)
+        return row
+
+    def unflatten(self, row: torch.Tensor, like: Mapping[str, torch.Tensor]) -> AdapterState:
+        """The adapter that stands in a row [P], with names and shapes of another."""
+        return {name: self._view(row, name, t.shape).to(t.dtype, copy=True) for name, t in like.items()}
+
+    def _view(self, row: torch.Tensor, name: str, shape: torch.Size) -> torch.Tensor:
+        layer, _, matrix = name.removeprefix(FILE_PREFIX).removesuffix(".weight").rpartition(".")
+        a, b = (m[0] for m in self.matrices(row.unsqueeze(0), layer))
+        return a[: shape[0]] if matrix == "lora_A" else b[: shape[1]].T

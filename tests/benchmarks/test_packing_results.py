@@ -1,0 +1,228 @@
+"""Resuming, ratios, goals, the table and the plot, from made-up readings; and processes that wait."""
+
+import json
+import sys
+import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from packing_cells.cells import Cell
+from packing_cells.comparison import losses, seconds_per_trial, summarize
+from packing_cells.goals import outcomes
+from packing_cells.measured import DidNotFitError
+from packing_cells.plot import as_svg
+from packing_cells.rendezvous import Rendezvous
+from packing_cells.results import Reading, Results
+from packing_cells.runner import Plan, Runner
+from packing_cells.table import as_data, as_markdown
+
+GIB = 2**30
+
+
+def reading(cell, variant, pace, *, repeat=0, memory=GIB, wall=1.0, details=None):
+    """A made-up reading; a pace of None did not fit."""
+    measured = {
+        "tokens_per_second": pace,
+        "trials": 1,
+        "steps": 10,
+        "seconds": 1.0,
+        "peak_memory_bytes": memory // 2,
+        "device_memory_bytes": memory,
+        "details": details or {},
+    }
+    return Reading(
+        cell=cell,
+        variant=variant,
+        repeat=repeat,
+        wall_seconds=wall,
+        machine={"device": "made up", "torch": "2"},
+        measured=None if pace is None else measured,
+    )
+
+
+READINGS = [
+    *[reading("1b:512", "trainer", pace, repeat=i) for i, pace in enumerate((1000.0, 1200.0, 900.0))],
+    reading("1b:512", "processes-4", 8000.0),
+    reading("1b:512", "processes-8", 6000.0, memory=20 * GIB),
+    reading("1b:512", "processes-16", None),
+    reading("1b:512", "ours-8", 25_000.0, details={"refill_pack_steps": 1.0}),
+    reading("1b:512", "ours-8-uncached", 60_000.0, memory=8 * GIB),
+    reading("1b:8192", "ceiling", 100_000.0),
+    reading("1b:8192", "trainer", 40_000.0),
+    reading("1b:8192", "ours-1", 30_000.0),
+    reading("1b:8192", "ours-8", 56_000.0),
+    reading("1b:1024", "ours-8", 30_000.0),
+    reading("1b:lognormal", "ours-8", 15_000.0),
+    reading("7b:decode", "generate", 100.0),
+    reading("7b:decode", "packed-decoding", 450.0),
+]
+
+
+def goal(name, shape):
+    return next(o for o in outcomes(summarize(READINGS)) if o.name.startswith(name) and o.shape == shape)
+
+
+def test_repeats_become_a_median_and_its_spread():
+    summary = summarize(READINGS)[Cell.parse("1b:512")]["trainer"]
+    assert (summary.repeats, summary.tokens_per_second) == (3, 1000.0)
+    assert (summary.lowest, summary.highest) == (900.0, 1200.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "value", "met"),
+    [
+        ("ours-8 / trainer, 512", "1b", 25.0, True),
+        ("ours-8 / best of processes", "1b", 25_000 / 8000, True),
+        ("memory", "1b", 0.4, True),
+        ("best of ours / trainer, 8192", "1b", 1.4, True),
+        ("share of the ceiling", "1b", 0.56, True),
+        ("ours-8, log-normal", "1b", 0.5, False),
+        ("pack steps to refill", "1b", 1.0, True),
+        ("packed decoding", "7b", 4.5, True),
+        ("packed decoding", "1b", None, None),
+        ("ours-8 / trainer, 512", "7b", None, None),
+    ],
+)
+def test_goals_are_computed_from_the_right_cells(name, shape, value, met):
+    outcome = goal(name, shape)
+    assert outcome.value == (None if value is None else pytest.approx(value))
+    assert outcome.met is met
+
+
+def test_goals_of_other_models_are_not_asked_for():
+    assert {outcome.shape for outcome in outcomes(summarize(READINGS))} == {"1b", "7b"}
+
+
+def test_losses_name_every_pack_that_another_way_outruns():
+    assert losses(summarize(READINGS)) == ["1b:8192: ours-1 has 0.75x the pace of trainer"]
+    more = [*READINGS, reading("1b:512", "ours-16", None)]
+    assert "1b:512: ours-16 did not fit, processes-4 did" in losses(summarize(more))
+
+
+def test_seconds_of_a_trial_follow_from_its_tokens():
+    cell = Cell.parse("1b:512")
+    summaries = summarize(READINGS)[cell]
+    assert seconds_per_trial(cell, summaries["processes-4"]) == pytest.approx(500 * 512 / 8000)
+    assert seconds_per_trial(cell, summaries["processes-16"]) is None
+
+
+def test_the_table_has_a_line_for_every_variant_of_every_cell():
+    text = as_markdown(READINGS)
+    rows = [line for line in text.splitlines() if line.startswith(("| 1b |", "| 7b |"))]
+    assert len(rows) == len(READINGS) - 2  # three repeats are one line
+    ours = next(row for row in rows if "| ours-8 |" in row and "| 512 |" in row)
+    assert "| 25,000 |" in ours
+    assert "| 25.00x | 3.12x |" in ours
+    assert any("processes-16 | did not fit |" in row for row in rows)
+    assert "made up" in text
+    assert len({row.count("|") for row in rows}) == 1
+
+
+def test_the_table_as_data_is_plain_json():
+    data = json.loads(json.dumps(as_data(READINGS), allow_nan=False))
+    ours = next(m for m in data["measurements"] if (m["cell"], m["variant"]) == ("1b:512", "ours-8"))
+    assert ours["against_trainer"] == pytest.approx(25.0)
+    assert data["losses"] == ["1b:8192: ours-1 has 0.75x the pace of trainer"]
+
+
+def test_variants_take_turns_and_what_is_there_is_not_measured_again(tmp_path):
+    path = tmp_path / "results.jsonl"
+    results = Results(path)
+    assert results.pending("1b:512", ("a", "b"), repeats=2) == [(0, "a"), (0, "b"), (1, "a"), (1, "b")]
+    results.add(reading("1b:512", "a", 1.0))
+    results.add(reading("1b:512", "b", None))
+    again = Results(path)
+    assert again.readings == results.readings
+    assert again.pending("1b:512", ("a", "b"), repeats=2) == [(1, "a")]
+    assert again.pending("1b:256", ("a",), repeats=1) == [(0, "a")]
+
+
+def test_a_line_cut_off_by_a_kill_is_measured_again(tmp_path):
+    path = tmp_path / "results.jsonl"
+    Results(path).add(reading("1b:512", "a", 1.0))
+    with path.open("a") as file:
+        file.write('{"cell": "1b:512", "vari')
+    results = Results(path)
+    assert results.pending("1b:512", ("a", "b"), repeats=1) == [(0, "b")]
+    results.add(reading("1b:512", "b", 2.0))
+    assert [one.variant for one in Results(path).readings] == ["a", "b"]
+
+
+def test_the_time_a_variant_needs_is_what_it_took_on_that_model():
+    results = Results()
+    results.add(reading("1b:512", "a", 1.0, wall=7.0))
+    results.add(reading("7b:512", "a", 1.0, wall=70.0))
+    assert results.expected_seconds("1b:256", "a", otherwise=20) == 7.0
+    assert results.expected_seconds("1b:256", "b", otherwise=20) == 20
+
+
+def test_a_run_measures_what_is_missing_within_its_budget(tmp_path):
+    def run(*, repeats, budget_seconds):
+        results = Results(tmp_path / "results.jsonl")
+        runner = Runner(torch.device("cpu"), results, repeats=repeats, steps=1, pool_size=1)
+        assert runner.run([Plan(Cell.parse("tiny:256"), ("ceiling",))], budget_seconds=budget_seconds) == 0
+        return results.readings
+
+    assert run(repeats=2, budget_seconds=1.0) == []
+    first = run(repeats=2, budget_seconds=1000.0)
+    assert [one.repeat for one in first] == [0, 1]
+    assert all(one.measured["tokens_per_second"] > 0 for one in first)
+    assert run(repeats=2, budget_seconds=0.1) == first
+    assert run(repeats=3, budget_seconds=1000.0)[:2] == first
+
+
+@pytest.mark.parametrize("text", ["9b:512", "1b", "1b:many", "1b:500"])
+def test_cells_that_do_not_exist_are_refused(text):
+    with pytest.raises(ValueError, match="must"):
+        Cell.parse(text)
+
+
+def test_the_plot_has_a_line_for_every_way_of_training():
+    svg = as_svg(READINGS)
+    ElementTree.fromstring(svg)
+    assert svg.count("<polyline") == 5  # ceiling, trainer, processes at best, ours-1, ours-8
+    assert "processes, best number" in svg
+    assert "ours-8-uncached" not in svg
+
+
+def test_the_command_prints_the_table_of_a_file(tmp_path, capsys, monkeypatch):
+    import packing
+
+    path, plot = tmp_path / "results.jsonl", tmp_path / "plot.svg"
+    results = Results(path)
+    for one in READINGS:
+        results.add(one)
+    command = ["packing.py", "--table", str(path), "--plot", str(plot), "--json"]
+    monkeypatch.setattr(sys, "argv", command)
+    assert packing.main() == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["measurements"]
+    assert "| 25.00x |" in printed.err
+    assert plot.read_text().startswith("<svg")
+
+
+def test_the_command_refuses_a_variant_that_does_not_exist(monkeypatch, capsys):
+    import packing
+
+    monkeypatch.setattr(sys, "argv", ["packing.py", "--device", "cpu", "--variants", "ours-3"])
+    with pytest.raises(SystemExit) as stopped:
+        packing.main()
+    assert stopped.value.code == 2
+    assert "got ours-3" in capsys.readouterr().err
+
+
+def test_processes_go_on_when_all_have_arrived(tmp_path):
+    parties = [Rendezvous(str(tmp_path), name=str(number), parties=3) for number in range(3)]
+    parties[0].arrive("timed")
+    assert not parties[0].everyone("timed")
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(lambda party: party.wait("warm"), parties))
+    assert parties[0].everyone("warm")
+
+
+def test_nobody_waits_for_a_process_that_gave_up(tmp_path):
+    stays, leaves = (Rendezvous(str(tmp_path), name=name, parties=2) for name in "ab")
+    leaves.give_up()
+    with pytest.raises(DidNotFitError):
+        stays.wait("warm")

@@ -1,0 +1,39 @@
+from collections.abc import Sequence
+
+from loratory.objectives.events import Decision, Event, Ready, Score, Scored, Split
+from loratory.objectives.objective import ObjectiveKind, Prepared
+from loratory.objectives.records import Resources
+from loratory.objectives.scores import ScoreTable
+from loratory.search.executors.host import WorkerHost
+
+
+class SlowScorer:
+    """Scores over several calls, without an event in between."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.score: Score | None = None
+
+    def advance(self, decisions: Sequence[Decision]) -> list[Event]:
+        self.calls += 1
+        if self.calls == 1:
+            return [Ready(device="d", compute_dtype="fp32")]
+        self.score = next(iter(decisions), self.score)
+        if self.calls != 6:
+            return []
+        table = ScoreTable(
+            example_ids=(), groups=(), metrics={}, statistics={}, signatures={}, aggregate={"loss": 1.0}
+        )
+        return [Scored(key="base", split=Split.SELECT, scores=table, predictions=(), resources=Resources())]
+
+
+def test_a_scoring_that_takes_several_calls_is_not_taken_for_idleness(toy_study, monkeypatch):
+    kind = ObjectiveKind(prepare=lambda _: Prepared(), build=lambda *_: SlowScorer())
+    monkeypatch.setattr("loratory.search.executors.host.objective_kind", lambda _: kind)
+    host = WorkerHost(toy_study(), Prepared())
+    events = list(host.exchange([], 5.0).events)
+    events += host.exchange([Score(key="base", split=Split.SELECT)], 5.0).events
+    host.close()
+    assert [type(event) for event in events] == [Ready, Scored]
