@@ -94,17 +94,19 @@ class FlashLayout:
         from torch.nn.attention.varlen import varlen_attn
 
         back = -1 if window is None else window - 1
-        flat = [x.flatten(0, 1) for x in (query, key, value)]
+        q, k, v = (x.flatten(0, 1) for x in (query, key, value))
         groups = {"enable_gqa": True} if "enable_gqa" in _varlen_arguments() else {}
         output = varlen_attn(
-            *flat,
+            q,
+            k,
+            v,
             self.ends,
             self.ends,
             self.longest,
             self.longest,
             scale=scale,
             window_size=(back, 0),
-            **groups,  # type: ignore[arg-type]
+            **groups,
         )
         return output.view_as(query)  # type: ignore[union-attr]
 
@@ -135,10 +137,12 @@ class PaddedLayout:
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float, window: int | None
     ) -> torch.Tensor:
         """See `SequenceLayout`."""
-        padded = [x.flatten(0, 1)[self.rows].transpose(1, 2) for x in (query, key, value)]
+        q, k, v = (x.flatten(0, 1)[self.rows].transpose(1, 2) for x in (query, key, value))
         mask = _band(self.rows.shape[1], window, query.device)
         output = nn.functional.scaled_dot_product_attention(
-            *padded,
+            q,
+            k,
+            v,
             attn_mask=mask,
             is_causal=mask is None,
             scale=scale,

@@ -44,6 +44,7 @@ class PackedLinear(nn.Module):
             lanes: shared with all layers of the base.
         """
         super().__init__()
+        self.bias: torch.Tensor | None
         self.name, self.frozen, self.lanes = name, weight, lanes
         self.in_features, self.out_features = weight.inputs, weight.outputs
         self.register_buffer("bias", bias, persistent=False)
@@ -97,7 +98,7 @@ class _FrozenLinear(torch.autograd.Function):
         return nn.functional.linear(x, layer.frozen(), layer.bias)
 
     @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor, None]:
         return dy @ ctx.layer.frozen(), None
 
 
@@ -105,7 +106,7 @@ class _AdaptedLinear(torch.autograd.Function):
     """Forward and backward over K lanes. Gradients of A and B are added to the pack's, not returned."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, anchor: torch.Tensor, layer: PackedLinear) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, _anchor: torch.Tensor, layer: PackedLinear) -> torch.Tensor:
         lanes = layer.lanes
         assert lanes.stack is not None
         a, b = lanes.stack.compute_matrices(layer.name)
@@ -116,7 +117,7 @@ class _AdaptedLinear(torch.autograd.Function):
         return y.view(x.shape[0], x.shape[1], -1).baddbmm_(low, b)
 
     @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, None, None]:
         layer: PackedLinear = ctx.layer
         x, low = ctx.saved_tensors
         lanes, dy = layer.lanes, dy.contiguous()

@@ -31,7 +31,7 @@ GOOD = [
     {"space": {"rank": {"type": "int", "low": 4, "high": 64, "step": None}}},
     {"evaluation": {"metrics": ["bleu", "token_f1"]}, "time_limit_minutes": None},
     {"tracking": {"wandb": {"mode": "off"}}},
-    {"packing": {"slots": 8, "tokens_per_slot": None, "cuda_graphs": False, "cache_base": True}},
+    {"packing": {"slots": 8, "tokens_per_slot": None}},
 ]
 BAD = [
     {"nmae": "x"},
