@@ -95,7 +95,7 @@ class FlashLayout:
 
         back = -1 if window is None else window - 1
         q, k, v = (x.flatten(0, 1) for x in (query, key, value))
-        groups = {"enable_gqa": True} if "enable_gqa" in _varlen_arguments() else {}
+        groups: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in _varlen_arguments() else {}
         output = varlen_attn(
             q,
             k,
