@@ -35,10 +35,11 @@ def token_keys(*, seed: int, step: int, position: int, tokens: int) -> NDArray[n
     Returns:
         int32 [tokens].
     """
-    start = np.uint64(stable_hash(seed, step, position))
-    # Odd multiples of a large odd number walk through all 2^32 keys.
-    keys = (start + np.arange(tokens, dtype=np.uint64) * np.uint64(0x9E3779B1)) & np.uint64(0xFFFFFFFF)
-    return keys.astype(np.uint32).view(np.int32)
+    # Keys must not stand at equal distances: with the features' own steps, masks would repeat along diagonals.
+    place = np.arange(tokens, dtype=np.uint32) * np.uint32(0x85EBCA6B) + np.uint32(
+        stable_hash(seed, step, position)
+    )
+    return _mix(torch.from_numpy(place.view(np.int32))).numpy()  # type: ignore[no-any-return]
 
 
 def levels(probability: float) -> int:
