@@ -35,11 +35,10 @@ def token_keys(*, seed: int, step: int, position: int, tokens: int) -> NDArray[n
     Returns:
         int32 [tokens].
     """
-    # Keys must not stand at equal distances: with the features' own steps, masks would repeat along diagonals.
-    place = np.arange(tokens, dtype=np.uint32) * np.uint32(0x85EBCA6B) + np.uint32(
-        stable_hash(seed, step, position)
-    )
-    return _mix(torch.from_numpy(place.view(np.int32))).numpy()  # type: ignore[no-any-return]
+    # Not at equal distances: with the steps of the features, masks would repeat along diagonals.
+    start = np.uint32(stable_hash(seed, step, position))
+    counters = np.arange(tokens, dtype=np.uint32) * np.uint32(0x85EBCA6B) + start
+    return _mix(torch.from_numpy(counters.view(np.int32))).numpy()
 
 
 def levels(probability: float) -> int:
