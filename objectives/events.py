@@ -54,13 +54,17 @@ Decision = Start | Stop | Score
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """The worker holds its base and waits for trials; `slots` of them may train on it at once."""
+    """The worker holds its base and waits for trials, of which it takes `slots` at once.
+
+    `notes` are lines for the terminal: what the worker chose, and what it cannot do.
+    """
 
     device: str
     compute_dtype: str
     slots: int = 1
     versions: dict[str, str] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,3 +35,6 @@ class ModelSpec(Frozen):
     """Recompute activations in the backward pass: less memory, more time."""
     trust_remote_code: bool = False
     """Run model code that comes with the base. Only for a base whose code you have read."""
+    allow_unquantized_experts: bool = False
+    """Take a mixture-of-experts base all the same where nf4 and LoRA pass over its experts: they stay as they
+    are, in the compute dtype, and adapters learn on the other layers alone."""

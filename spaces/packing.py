@@ -1,4 +1,4 @@
-"""How many trials train together on one worker, and how much of each in one pass."""
+"""How many trials train together on one worker, and how much of them in one pass."""
 
 from typing import Annotated
 
@@ -12,6 +12,9 @@ class PackingSpec(Frozen):
 
     slots: Annotated[Int, Field(ge=1, le=256)] | None = None
     """Trials that train at once on one worker; null chooses by its memory and device."""
-    tokens_per_slot: Annotated[Int, Field(ge=16)] | None = None
-    """Tokens of one trial in one pass: examples of a batch are joined up to it, and an example that is longer
-    raises it for that pass; null chooses by memory and device."""
+    tokens_per_pass: Annotated[Int, Field(ge=16)] | None = None
+    """Tokens of all trials together in one pass: their sequences are concatenated up to it, and one that is
+    longer raises it for that pass; null chooses by memory and device."""
+    cache_base: bool | None = None
+    """Keep the base dequantised in the compute dtype beside its nf4 form: the same numbers, no dequantisation
+    in every pass, more memory; null does so where it fits."""

@@ -29,7 +29,7 @@ _OTHER_NAMES: Final = {
     "lr_scheduler_type": "schedule",
     "scheduler": "schedule",
     "gradient_clipping": "max_grad_norm",
-    "micro_batch_size": "tokens_per_slot",
+    "micro_batch_size": "tokens_per_pass",
     "pack_size": "slots",
     "n_trials": "trials",
     "num_trials": "trials",

@@ -1,9 +1,25 @@
 """Variant (c): the packed engine."""
 
+import time
+import torch
+
+from loratory.objectives.data.prepared import Example
+from loratory.objectives.packing.batch import Batch, train_pass
+from loratory.objectives.packing.fused import fuse
+from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.packing.pack import Pack, Settings, SlotState
+from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.stack import AdapterState, AdapterStack
 from packing_cells.decoding import DecodeLoad
+from packing_cells.device_memory import DeviceMemory, peak_bytes, start_peak, synchronize
 from packing_cells.measured import Measured, Options
+from packing_cells.models import build_model, compute_dtype
 from packing_cells.shapes import ModelShape
-from packing_cells.workload import Workload
+from packing_cells.trainer import ALPHA, LEARNING_RATE, RANK
+from packing_cells.workload import Workload, trial_examples
+
+TOKENS_A_PASS = 16_384
+SETTINGS = Settings(scaling=ALPHA / RANK, max_grad_norm=1.0)
 
 
 def measure_ours(
@@ -13,15 +29,126 @@ def measure_ours(
 
     Args:
         shape: the model.
-        workload: the data of each slot's trial; `trial_examples(workload, shape, ...)` with a seed a slot.
+        workload: the data of each slot's trial.
         slots: K, the trials that train at once.
-        steps: pack steps that are timed, after `options.warmup_steps`.
+        steps: optimiser steps of each that are timed, after `options.warmup_steps`.
         options: device, warm-up, seed and whether the base is cached in bf16.
 
     Returns:
-        The measurement; `details["refill_pack_steps"]` where refilling was measured.
+        The measurement.
     """
-    raise NotImplementedError("the packed engine is not measured yet")
+    memory = DeviceMemory(options.device, context_bytes=options.context_bytes)
+    pack = build_pack(shape, slots=slots, options=options)
+    run = _Run(pack, shape, workload, steps=options.warmup_steps + steps, seed=options.seed)
+    while run.updates < options.warmup_steps * slots:
+        run.advance()
+    synchronize(options.device)
+    start_peak(options.device)
+    tokens, started = run.tokens, time.perf_counter()
+    while run.updates < (options.warmup_steps + steps) * slots:
+        run.advance()
+    run.settle()
+    synchronize(options.device)
+    seconds = time.perf_counter() - started
+    return Measured(
+        tokens_per_second=(run.tokens - tokens) / seconds,
+        trials=slots,
+        steps=steps,
+        seconds=seconds,
+        peak_memory_bytes=peak_bytes(options.device),
+        device_memory_bytes=memory.device_bytes(),
+        details={"passes": float(run.passes), "base_held": float(pack.model.holds_base)},
+    )
+
+
+def build_pack(shape: ModelShape, *, slots: int, options: Options) -> Pack:
+    """A pack on a random base, its slots filled."""
+    packed = packed_model(shape, options=options)
+    stack = AdapterStack(
+        packed.layers,
+        slots=slots,
+        rank=RANK,
+        device=options.device,
+        compute_dtype=packed.compute_dtype,
+    )
+    pack = Pack(packed, stack, PassRunner(options.device, graphs=packed.fused_attention), dropout=False)
+    for slot in range(slots):
+        pack.put(slot, SlotState(matrices=fresh_adapter(packed, seed=slot)), SETTINGS)
+    return pack
+
+
+def packed_model(shape: ModelShape, *, options: Options) -> PackedModel:
+    """A random base made ready for packs, its matrices held unless told otherwise."""
+    import bitsandbytes
+
+    model = build_model(shape, device=options.device, seed=0)
+    layers = [n for n, m in model.named_modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
+    fuse(model)
+    packed = PackedModel(model, layers, device=options.device, compute_dtype=compute_dtype(options.device))
+    if options.cache_base is not False:
+        packed.hold_base()
+    return packed
+
+
+def fresh_adapter(packed: PackedModel, *, seed: int) -> AdapterState:
+    """Random A, zero B."""
+    draw = torch.Generator().manual_seed(seed)
+    state: AdapterState = {}
+    for name, (inputs, outputs) in packed.layers.items():
+        bound = inputs**-0.5
+        a = torch.empty(RANK, inputs).uniform_(-bound, bound, generator=draw)
+        state[f"base_model.model.{name}.lora_A.weight"] = a
+        state[f"base_model.model.{name}.lora_B.weight"] = torch.zeros(outputs, RANK)
+    return state
+
+
+class _Run:
+    """Every slot goes through its own examples; losses are read one pass later, as the engine does.
+
+    Attributes:
+        updates: of all slots.
+        tokens: useful tokens.
+        passes: how many.
+    """
+
+    def __init__(self, pack: Pack, shape: ModelShape, workload: Workload, *, steps: int, seed: int) -> None:
+        self._pack, self._size = pack, workload.batch_size
+        # Every slot goes on until the last is done.
+        self._examples = [
+            trial_examples(workload, shape, steps=2 * steps, seed=1000 * seed + slot)
+            for slot in range(pack.stack.slots)
+        ]
+        self._steps = [0] * pack.stack.slots
+        self._batches = {slot: self._batch(slot) for slot in range(pack.stack.slots)}
+        self._unread: list[torch.Tensor] = []
+        self.updates = self.tokens = self.passes = 0
+
+    def advance(self) -> None:
+        """One pass, and the updates that it makes due."""
+        train_pass(self._pack, self._batches, tokens=TOKENS_A_PASS)
+        self.passes += 1
+        results = []
+        for slot, batch in list(self._batches.items()):
+            if batch.done:
+                results.append(self._pack.update(slot, LEARNING_RATE))
+                self.updates += 1
+                self.tokens += batch.tokens
+                self._steps[slot] += 1
+                self._batches[slot] = self._batch(slot)
+        self.settle()
+        self._unread = results
+
+    def settle(self) -> None:
+        """Look at the last results."""
+        for result in self._unread:
+            if not result.isfinite().all():
+                raise RuntimeError("a loss or a gradient is not finite")
+        self._unread = []
+
+    def _batch(self, slot: int) -> Batch:
+        step = self._steps[slot] % (len(self._examples[slot]) // self._size)
+        chosen: list[Example] = self._examples[slot][step * self._size : (step + 1) * self._size]
+        return Batch(chosen, seed=slot, step=step, dropout=False)
 
 
 def measure_decoding_ours(shape: ModelShape, load: DecodeLoad, *, options: Options) -> Measured:

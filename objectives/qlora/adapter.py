@@ -1,80 +1,58 @@
-"""A LoRA adapter on the resident base: put in, read out, taken away, without reloading anything."""
+"""LoRA adapters as PEFT defines them: configuration, initial values and the two files (Hu et al., 2021)."""
 
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
+from torch import nn
 
 from loratory.objectives.events import AdapterFiles
-from loratory.objectives.qlora.base import Base
+from loratory.objectives.packing.stack import FILE_PREFIX, AdapterState
 from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.training import TrainingParameters
 
-AdapterState = dict[str, torch.Tensor]
-"""LoRA matrices by the names that PEFT's file gives them; fp32, on the CPU."""
+_NAME = "adapter"
 
-_FILE_PREFIX = "base_model.model."  # what PeftModel puts before the base's own module names
+Layers = Mapping[str, tuple[int, int]]
+"""Full names of linear layers to (inputs, outputs)."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Adapter:
-    """The LoRA matrices of one name inside the base (Hu et al., 2021)."""
+    """An adapter apart from any base.
 
-    def __init__(self, base: Base, name: str, config: Any) -> None:
-        """Put an adapter into the base and make it the active one.
+    Attributes:
+        config: a `peft.LoraConfig`.
+        scaling: LoRA's factor, as PEFT computes it from the configuration.
+        state: its matrices, fp32 on the CPU.
+    """
+
+    config: Any
+    scaling: float
+    state: AdapterState
+
+    def files(
+        self, state: AdapterState, *, base_name: str | None, revision: str | None
+    ) -> AdapterFiles:
+        """PEFT's two files for matrices of this adapter; the same bytes for the same matrices.
 
         Args:
-            base: the resident base.
-            name: free on the base; without dots.
-            config: a `peft.LoraConfig`.
+            state: matrices by this adapter's names.
+            base_name: what the configuration names as the base; never a local path.
+            revision: commit of that base, where it is known.
         """
-        from peft.functional import cast_adapter_dtype, inject_adapter_in_model
-
-        self._base, self._name, self._config = base, name, config
-        inject_adapter_in_model(config, base.model, name)
-        # In mixed precision the matrices that AdamW updates stay in fp32: bf16 loses small updates.
-        cast_adapter_dtype(base.model, name)
-        # PEFT leaves a record of this adapter on the model, and warns of it when the next one comes.
-        del base.model.peft_config
-        marks = (f".lora_A.{name}.", f".lora_B.{name}.")
-        self.parameters = {
-            _FILE_PREFIX + path.replace(f".{name}.", "."): parameter
-            for path, parameter in base.model.named_parameters()
-            if any(mark in path for mark in marks)
-        }
-
-    def state(self) -> AdapterState:
-        """A copy of the matrices."""
-        return {path: p.detach().to("cpu", copy=True) for path, p in self.parameters.items()}
-
-    @torch.no_grad()
-    def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Overwrite the matrices.
-
-        Raises:
-            LoratoryError: names or shapes are not this adapter's.
-        """
-        shapes = {path: tuple(parameter.shape) for path, parameter in self.parameters.items()}
-        if {path: tuple(tensor.shape) for path, tensor in state.items()} != shapes:
-            raise LoratoryError(
-                f"adapter must have the {len(shapes)} matrices that its configuration asks for on this "
-                f"base, got {len(state)} of other names or shapes"
-            )
-        for path, parameter in self.parameters.items():
-            parameter.copy_(state[path])
-
-    def files(self, state: AdapterState) -> AdapterFiles:
-        """PEFT's two files for a copy of the matrices; the same bytes for the same copy."""
         with tempfile.TemporaryDirectory() as folder:
-            self._config.save_pretrained(folder)
+            self.config.save_pretrained(folder)
             config = json.loads((Path(folder) / ADAPTER_CONFIG).read_text(encoding="utf-8"))
         config |= {
-            "base_model_name_or_path": self._base.published_name,
-            "revision": self._base.revision,
+            "base_model_name_or_path": base_name,
+            "revision": revision,
             "target_modules": sorted(config["target_modules"]),
             "inference_mode": True,
         }
@@ -83,19 +61,14 @@ class Adapter:
             ADAPTER_CONFIG: json.dumps(config, indent=2, sort_keys=True).encode(),
         }
 
-    def remove(self) -> None:
-        """Take the adapter out of the base."""
-        remove_adapter(self._base, self._name)
-
 
 def new_adapter(
-    base: Base, *, name: str, training: TrainingParameters, targets: tuple[str, ...], seed: int
+    layers: Layers, *, training: TrainingParameters, targets: tuple[str, ...], seed: int
 ) -> Adapter:
     """A fresh adapter with PEFT's initial values: A uniform (Kaiming) from the seed, B zero.
 
     Args:
-        base: the resident base.
-        name: free on the base.
+        layers: the base's.
         training: rank, scaling and dropout.
         targets: names of the layers that get matrices.
         seed: decides the initial values, drawn on the CPU and so the same on every device.
@@ -112,38 +85,62 @@ def new_adapter(
         target_modules=list(targets),
         bias="none",
     )
-    torch.manual_seed(seed)
-    return Adapter(base, name, config)
+    # One generator serves the process: nobody else's draws may depend on when a trial starts.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _injected(layers, config)
 
 
-def adapter_from_files(base: Base, *, name: str, files: AdapterFiles) -> Adapter:
-    """An adapter from PEFT's two files."""
+def adapter_from_files(layers: Layers, files: AdapterFiles) -> Adapter:
+    """An adapter from PEFT's two files.
+
+    Raises:
+        LoratoryError: the matrices are not those that the configuration asks for on this base.
+    """
     from peft import LoraConfig
 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / ADAPTER_CONFIG).write_bytes(files[ADAPTER_CONFIG])
         config = LoraConfig.from_pretrained(folder)
-    adapter = Adapter(base, name, config)
-    try:
-        adapter.load(safetensors.torch.load(files[ADAPTER_WEIGHTS]))
-    except BaseException:
-        adapter.remove()
-        raise
-    return adapter
+    adapter = _injected(layers, config)
+    state = safetensors.torch.load(files[ADAPTER_WEIGHTS])
+    shapes = {path: tuple(tensor.shape) for path, tensor in adapter.state.items()}
+    if {path: tuple(tensor.shape) for path, tensor in state.items()} != shapes:
+        raise LoratoryError(
+            f"adapter must have the {len(shapes)} matrices that its configuration asks for on this "
+            f"base, got {len(state)} of other names or shapes"
+        )
+    return Adapter(config=config, scaling=adapter.scaling, state=state)
 
 
-def activate(base: Base, name: str | None) -> None:
-    """Let one adapter take part in the forward pass and train, or none."""
-    from peft.functional import set_adapter
+def _injected(layers: Layers, config: Any) -> Adapter:
+    """What PEFT makes of a configuration on layers like the base's."""
+    from peft.functional import inject_adapter_in_model
 
-    set_adapter(base.model, [] if name is None else name)
+    skeleton = _skeleton(layers)
+    inject_adapter_in_model(config, skeleton, _NAME)
+    scalings = {m.scaling[_NAME] for m in skeleton.modules() if _NAME in getattr(m, "scaling", {})}
+    (scaling,) = scalings
+    marks = (f".lora_A.{_NAME}.", f".lora_B.{_NAME}.")
+    state = {
+        FILE_PREFIX + path.replace(f".{_NAME}.", "."): parameter.detach()
+        for path, parameter in skeleton.named_parameters()
+        if any(mark in path for mark in marks)
+    }
+    return Adapter(config=config, scaling=scaling, state=state)
 
 
-def remove_adapter(base: Base, name: str) -> None:
-    """Take an adapter out of the base, whole or half put in; nothing happens where it is not there."""
-    from peft.functional import delete_adapter
-
-    activate(base, None)
-    delete_adapter(base.model, name, prefix="lora_")
-    if hasattr(base.model, "peft_config"):
-        del base.model.peft_config
+def _skeleton(layers: Layers) -> nn.Module:
+    """Modules of the base's names and sizes whose weights take no memory."""
+    root = nn.Module()
+    for name, (inputs, outputs) in layers.items():
+        *parents, leaf = name.split(".")
+        module = root
+        for parent in parents:
+            if not hasattr(module, parent):
+                module.add_module(parent, nn.Module())
+            module = getattr(module, parent)
+        linear = nn.Linear(inputs, outputs, bias=False, device="meta")
+        linear.weight = nn.Parameter(torch.zeros(()).expand(outputs, inputs), requires_grad=False)
+        module.add_module(leaf, linear)
+    return root

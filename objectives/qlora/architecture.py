@@ -1,6 +1,8 @@
 """The shape of a base, read from its configuration alone: which layers can carry an adapter."""
 
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +22,13 @@ class Architecture:
         name: the base, for messages.
         linear_layers: full module name to (inputs, outputs); the output head is not among them.
         max_positions: longest sequence that the base was made for; None where it has no limit.
+        unquantized_experts: which weights of experts nf4 and LoRA pass over, in a line; None where none are.
     """
 
     name: str
     linear_layers: Mapping[str, tuple[int, int]]
     max_positions: int | None
+    unquantized_experts: str | None = None
 
     def targets(self, target_modules: str | tuple[str, ...]) -> tuple[str, ...]:
         """Names for PEFT's `target_modules`, sorted, each of which matches a layer.
@@ -35,7 +39,7 @@ class Architecture:
         Raises:
             InputError: a name matches no linear layer.
         """
-        known = sorted({name.rpartition(".")[2] for name in self.linear_layers})
+        known = sorted({_last(name) for name in self.linear_layers})
         if target_modules == ALL_LINEAR:
             return tuple(known)
         names = (target_modules,) if isinstance(target_modules, str) else target_modules
@@ -52,6 +56,10 @@ class Architecture:
     def largest_rank(self, targets: tuple[str, ...]) -> int:
         """The rank at which the widest targeted layer's update has full rank: more adds nothing."""
         return max(min(self.linear_layers[layer]) for name in targets for layer in self._matching(name))
+
+    def layers_of(self, targets: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+        """Full names and sizes of the layers that targets match."""
+        return {layer: self.linear_layers[layer] for name in targets for layer in self._matching(name)}
 
     def _matching(self, name: str) -> list[str]:
         return [layer for layer in self.linear_layers if layer == name or layer.endswith(f".{name}")]
@@ -90,39 +98,32 @@ def _read(kind: Any, reference: BaseReference, *, what: str) -> Any:
         ) from error
 
 
-def read_architecture(reference: BaseReference) -> Architecture:
+def read_architecture(reference: BaseReference, *, allow_unquantized_experts: bool = False) -> Architecture:
     """The layers of a base, from a model built on the meta device, which takes no memory.
 
-    Raises:
-        InputError: it is no causal language model, is quantised already, or hides its weights from nf4
-            (mixture-of-experts layers, whose 3-D parameters quantisation and adapters pass over).
-    """
-    import torch
-    from transformers import AutoModelForCausalLM
+    Args:
+        reference: which base.
+        allow_unquantized_experts: take a base whose experts nf4 and LoRA pass over.
 
+    Raises:
+        InputError: it is no causal language model, is quantised already, or holds experts in 3-D parameters,
+            which nf4 and LoRA pass over, and that is not allowed.
+    """
     configuration = read_configuration(reference)
-    if getattr(configuration, "quantization_config", None) is not None:
-        raise InputError(f"model.base: {reference.location} must be unquantised, its weights are quantised")
-    try:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(
-                configuration, trust_remote_code=reference.trust_remote_code
-            )
-    except ValueError as error:
+    model = _model_without_weights(configuration, reference)
+    layers, experts = _layers_and_experts(model, reference.location)
+    if experts is not None and not allow_unquantized_experts:
         raise InputError(
-            f"model.base: {reference.location} must be a causal language model: {_line(error)}"
-        ) from error
-    _refuse_experts(model, reference.location)
-    head = model.get_output_embeddings()
-    layers = {
-        name: (module.in_features, module.out_features)
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and module is not head
-    }
-    if head is None or not layers:
-        raise InputError(f"model.base: {reference.location} must have linear layers and an output head")
+            f"model.base: must hold its weights in linear layers, where nf4 and LoRA reach them; {experts}; "
+            "take a dense base, or set model.allow_unquantized_experts to true"
+        )
     positions = getattr(configuration.get_text_config(), "max_position_embeddings", None)
-    return Architecture(name=reference.location, linear_layers=layers, max_positions=positions)
+    return Architecture(
+        name=reference.location,
+        linear_layers=layers,
+        max_positions=positions,
+        unquantized_experts=experts,
+    )
 
 
 def check_targets(study: StudySpec, architecture: Architecture) -> None:
@@ -148,14 +149,99 @@ def check_targets(study: StudySpec, architecture: Architecture) -> None:
             )
 
 
-def _refuse_experts(model: Any, location: str) -> None:
+def _model_without_weights(configuration: Any, reference: BaseReference) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if getattr(configuration, "quantization_config", None) is not None:
+        raise InputError(f"model.base: {reference.location} must be unquantised, its weights are quantised")
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(
+                configuration, trust_remote_code=reference.trust_remote_code
+            )
+    except ValueError as error:
+        raise InputError(
+            f"model.base: {reference.location} must be a causal language model: {_line(error)}"
+        ) from error
+
+
+def _layers_and_experts(model: Any, location: str) -> tuple[dict[str, tuple[int, int]], str | None]:
+    layers = _linear_layers(model, location)
+    experts = _unquantized_experts(model, location)
+    if experts is None:
+        return layers, None
+    kept = _kept_by_peft(model, layers)
+    lost = sorted({_last(name) for name in layers} - kept)
+    if lost:
+        experts += f"; nor are layers named {', '.join(lost)} adapted: PEFT takes these names for experts"
+    return {name: sizes for name, sizes in layers.items() if _last(name) in kept}, experts
+
+
+def _linear_layers(model: Any, location: str) -> dict[str, tuple[int, int]]:
+    head = model.get_output_embeddings()
+    layers = {
+        name: (module.in_features, module.out_features)
+        for name, module in model.named_modules()
+        if _is_linear(module) and module is not head
+    }
+    if head is None or not layers:
+        raise InputError(f"model.base: {location} must have linear layers and an output head")
+    return layers
+
+
+def _is_linear(module: Any) -> bool:
+    """A linear layer, but no router that inherits from it: nf4 passes over that, LoRA breaks on its tuple."""
+    import torch
+
+    return isinstance(module, torch.nn.Linear) and not type(module).__name__.endswith("Router")
+
+
+def _unquantized_experts(model: Any, location: str) -> str | None:
+    parameters = _outside_layers(model)
+    if all(parameter.ndim < 3 for parameter in parameters.values()):
+        return None
+    names = sorted({re.sub(r"(?<=\.)\d+(?=\.)", "*", name) for name in parameters})
+    count = sum(parameter.numel() for parameter in parameters.values())
+    share = count / sum(parameter.numel() for parameter in model.parameters())
+    return (
+        f"{', '.join(names)} of {location} are neither quantised nor adapted: "
+        f"{share:.1%} of all parameters, {2 * count / 2**30:,.1f} GiB in bf16"
+    )
+
+
+def _outside_layers(model: Any) -> dict[str, Any]:
+    """Parameters of two and more dimensions that are no layer's: experts, their biases, routers."""
+    import torch
+
+    found = {}
     for name, parameter in model.named_parameters():
         owner = model.get_submodule(name.rpartition(".")[0])
-        if parameter.ndim == 3 and not type(owner).__name__.startswith("Conv"):
-            raise InputError(
-                f"model.base: {location} must have no mixture-of-experts layers, {name} is a 3-D parameter, "
-                "which nf4 and LoRA pass over; take a dense base"
-            )
+        layer = _is_linear(owner) or isinstance(owner, torch.nn.Embedding)
+        if parameter.ndim > 1 and not layer and not type(owner).__name__.startswith("Conv"):
+            found[name] = parameter
+    return found
+
+
+def _kept_by_peft(model: Any, layers: Iterable[str]) -> set[str]:
+    """The names among `layers` that mean layers to PEFT.
+
+    Where experts were linear layers in transformers 4, PEFT takes their names (`gate_proj`) for the experts'
+    3-D parameters, and passes over the layers that have these names now: a dense layer, a shared expert.
+    It changes the model, which is not needed any more.
+    """
+    from peft import LoraConfig
+    from peft.functional import inject_adapter_in_model
+
+    config = LoraConfig(r=1, target_modules=sorted({_last(name) for name in layers}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        inject_adapter_in_model(config, model, low_cpu_mem_usage=True)
+    return set(config.target_modules)
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _line(error: Exception) -> str:

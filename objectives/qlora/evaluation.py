@@ -1,8 +1,12 @@
-"""Scores of the active adapter, or of the bare base: answer loss, and metrics of greedily decoded answers."""
+"""Scores of a model's answers: their loss, and metrics of what it decodes greedily.
+
+`evaluate` computes both with transformers alone; `evaluator.py` does so for many adapters at once.
+"""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,15 +52,38 @@ def evaluate(
         labels: every label of a classification task.
     """
     base.model.eval()
-    scores = _loss_scores(base, examples, batch_size=study.evaluation.batch_size)
-    if not study.metrics:
+    sums = _loss_sums(base, examples, batch_size=study.evaluation.batch_size)
+    answers = None
+    if study.metrics:
+        answers = decode(
+            base,
+            examples,
+            max_new_tokens=study.evaluation.max_new_tokens,
+            batch_size=study.evaluation.batch_size,
+        )
+    return score_answers(study, examples, loss_sums=sums, answers=answers, labels=labels)
+
+
+def score_answers(
+    study: StudySpec,
+    examples: Sequence[Example],
+    *,
+    loss_sums: NDArray[np.float64],
+    answers: Sequence[str] | None,
+    labels: Sequence[str] = (),
+) -> Evaluation:
+    """The scores that follow from a model's losses and answers.
+
+    Args:
+        study: names the metrics.
+        examples: n >= 1 of them.
+        loss_sums: [n], negative log likelihood of each reference answer.
+        answers: n decoded texts; None where the study asks for no metric but the loss.
+        labels: every label of a classification task.
+    """
+    scores = _loss_scores(examples, loss_sums)
+    if answers is None:
         return Evaluation(scores=scores, predictions=())
-    answers = decode(
-        base,
-        examples,
-        max_new_tokens=study.evaluation.max_new_tokens,
-        batch_size=study.evaluation.batch_size,
-    )
     text = score_texts(
         study.metrics,
         answers,
@@ -96,17 +123,23 @@ def decode(base: Base, examples: Sequence[Example], *, max_new_tokens: int, batc
                 input_ids=prompts, attention_mask=mask, max_new_tokens=max_new_tokens
             )
         for index, ids in zip(indices, output[:, prompts.shape[1] :].tolist(), strict=True):
-            answers[index] = base.tokenizer.decode(
-                _until_end(ids, base.end_ids),
-                skip_special_tokens=True,
-                clean_up_tokenization_spaces=False,  # some tokenizers take spaces out before punctuation
-            ).strip()
+            answers[index] = text_of(base.tokenizer, _until_end(ids, base.end_ids))
 
     _in_batches(longest_first(len(e.prompt_ids) for e in examples), batch_size, base, run)
     return [answers[index] for index in range(len(examples))]
 
 
-def _loss_scores(base: Base, examples: Sequence[Example], *, batch_size: int) -> ScoreTable:
+def text_of(tokenizer: Any, ids: Sequence[int]) -> str:
+    """An answer's text, without special tokens and outer white space."""
+    text: str = tokenizer.decode(
+        ids,
+        skip_special_tokens=True,
+        clean_up_tokenization_spaces=False,  # some tokenizers take spaces out before punctuation
+    )
+    return text.strip()
+
+
+def _loss_sums(base: Base, examples: Sequence[Example], *, batch_size: int) -> NDArray[np.float64]:
     sums = torch.zeros(len(examples), dtype=torch.float64)
 
     def run(indices: Sequence[int]) -> None:
@@ -116,15 +149,18 @@ def _loss_scores(base: Base, examples: Sequence[Example], *, batch_size: int) ->
         sums[list(indices)] = summed.to("cpu", torch.float64)
 
     _in_batches(longest_first(len(e) for e in examples), batch_size, base, run)
-    totals: NDArray[np.float64] = sums.numpy()
+    return sums.numpy()
+
+
+def _loss_scores(examples: Sequence[Example], sums: NDArray[np.float64]) -> ScoreTable:
     tokens = np.array([len(example.answer_ids) for example in examples], dtype=np.float64)
     return ScoreTable(
         example_ids=tuple(example.example_id for example in examples),
         groups=tuple(example.group for example in examples),
-        metrics={"loss": totals / tokens},
-        statistics={"loss": np.stack([totals, tokens], axis=1)},
+        metrics={"loss": sums / tokens},
+        statistics={"loss": np.stack([sums, tokens], axis=1)},
         signatures={"loss": _LOSS_SIGNATURE},
-        aggregate={"loss": float(totals.sum() / tokens.sum())},
+        aggregate={"loss": float(sums.sum() / tokens.sum())},
     )
 
 

@@ -4,7 +4,12 @@ from dataclasses import dataclass
 
 from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.objective import Objective, ObjectiveKind, Prepared
-from loratory.objectives.qlora.architecture import check_targets, read_architecture, read_tokenizer
+from loratory.objectives.qlora.architecture import (
+    Architecture,
+    check_targets,
+    read_architecture,
+    read_tokenizer,
+)
 from loratory.objectives.qlora.reference import BaseReference, base_sha256, resolve_base
 from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.model import ModelSpec
@@ -39,19 +44,15 @@ def prepare(study: StudySpec) -> Prepared:
     """
     from loratory.objectives.data.preparation import prepare_data
 
-    if (study.packing.slots or 1) > 1:
-        raise InputError(
-            f"packing.slots: must be 1 for objective qlora, got {study.packing.slots}: "
-            "take more workers with a share of the GPU each (resources.gpus_per_worker)"
-        )
     reference = resolve_base(model_spec(study))
-    architecture = read_architecture(reference)
+    architecture = _architecture(study, reference)
     check_targets(study, architecture)
+    experts = architecture.unquantized_experts
     prepared = prepare_data(study, read_tokenizer(reference), max_positions=architecture.max_positions)
     return Prepared(
         payload=QloraInput(data=prepared.data, reference=reference),
         hashes={"data": prepared.data.sha256, "base": base_sha256(reference)},
-        summary=prepared.summary,
+        summary=prepared.summary if experts is None else (experts, *prepared.summary),
         files=prepared.files,
         has_base=True,
         has_test=bool(prepared.data.test),
@@ -65,17 +66,27 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
         LoratoryError: the base on this machine is not the one that the driver checked.
     """
     from loratory.objectives.qlora.base import load_base
+    from loratory.objectives.qlora.engine import build_engine
     from loratory.objectives.qlora.objective import QloraObjective
 
     given: QloraInput = prepared.payload
     check_same_base(prepared)
-    return QloraObjective(
-        study,
-        base=load_base(model_spec(study), given.reference),
-        architecture=read_architecture(given.reference),
-        data=given.data,
-        hashes={"base": prepared.hashes["base"]},
-    )
+    base = load_base(model_spec(study), given.reference)
+    architecture = _architecture(study, given.reference)
+    engine = build_engine(study, base=base, architecture=architecture, data=given.data)
+    hashes = {"base": prepared.hashes["base"]}
+    return QloraObjective(study, base=base, engine=engine, data=given.data, hashes=hashes)
+
+
+def _architecture(study: StudySpec, reference: BaseReference) -> Architecture:
+    allowed = model_spec(study).allow_unquantized_experts
+    return read_architecture(reference, allow_unquantized_experts=allowed)
+
+
+QLORA = ObjectiveKind(prepare=prepare, build=build)
+def _architecture(study: StudySpec, reference: BaseReference) -> Architecture:
+    allowed = model_spec(study).allow_unquantized_experts
+    return read_architecture(reference, allow_unquantized_experts=allowed)
 
 
 def check_same_base(prepared: Prepared) -> None:

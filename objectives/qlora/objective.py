@@ -1,9 +1,11 @@
-"""The QLoRA objective: trials take a slot over one resident base, one step a call."""
+"""The QLoRA objective: trials take slots over one resident base, and train and are scored together."""
 
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import torch
 
@@ -25,247 +27,383 @@ from loratory.objectives.events import (
     Stopped,
     TrialEvent,
 )
-from loratory.objectives.qlora.adapter import activate, adapter_from_files, new_adapter, remove_adapter
-from loratory.objectives.qlora.architecture import Architecture
+from loratory.objectives.qlora.adapter import adapter_from_files
 from loratory.objectives.qlora.base import Base
-from loratory.objectives.qlora.evaluation import Evaluation, evaluate
-from loratory.objectives.qlora.memory import (
-    device_name,
-    is_out_of_memory,
-    peak_memory_bytes,
-    release_memory,
-    reset_peak_memory,
-    versions,
-)
-from loratory.objectives.qlora.plan import Plan
-from loratory.objectives.qlora.slot import Slot, open_slot
-from loratory.objectives.qlora.training import DivergedError, train_step
-from loratory.objectives.records import CurvePoint, FailureKind, Resources
+from loratory.objectives.qlora.checkpointing import CheckpointClock
+from loratory.objectives.qlora.engine import Engine
+from loratory.objectives.qlora.evaluation import Evaluation
+from loratory.objectives.qlora.memory import device_name, is_out_of_memory, peak_memory_bytes, versions
+from loratory.objectives.qlora.trial_run import DivergedError, TrialRun, measurement_of, new_run
+from loratory.objectives.qlora.turns import Turns
+from loratory.objectives.records import FailureKind, Resources
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import TrialSpec
 
-_SLOT_ADAPTER = "slot_0"
-_SCORED_ADAPTER = "scored"
 _SECONDS_BETWEEN_PROGRESS = 1.0
-_EXAMPLES_A_PASS = 8
 
 
 class QloraObjective:
-    """Trains one trial at a time; every call of `advance` makes one optimiser step, evaluation or scoring."""
+    """Every call of `advance` makes one pass of training, or a piece of the evaluations that wait.
 
-    slots = 1
+    Attributes:
+        slots: trials that it takes at once: those in slots, and a few that wait for one or for their scores.
+    """
 
     def __init__(
-        self,
-        study: StudySpec,
-        *,
-        base: Base,
-        architecture: Architecture,
-        data: PreparedData,
-        hashes: dict[str, str],
+        self, study: StudySpec, *, base: Base, engine: Engine, data: PreparedData, hashes: dict[str, str]
     ) -> None:
         """Take over a loaded base.
 
         Args:
             study: the study.
-            base: the resident base; no adapter in it.
-            architecture: the base's layers.
+            base: the resident base.
+            engine: slots and evaluator over it.
             data: the splits.
             hashes: content hashes, announced with `Ready`.
         """
-        self._study, self._base, self._architecture, self._data = study, base, architecture, data
-        self._micro_batch_size = _examples_a_pass(study, data)
+        self._study, self._base, self._engine, self._data = study, base, engine, data
+        self.slots = engine.trials
         self._device = device_name(base.device)
         self._ready: list[Event] = [
             Ready(
                 device=self._device,
                 compute_dtype=str(base.compute_dtype).removeprefix("torch."),
+                slots=self.slots,
                 versions=versions(),
                 hashes=hashes,
+                notes=engine.notes,
             )
         ]
-        self._slot: Slot | None = None
-        self._points: list[CurvePoint] = []
-        self._points_sent = 0.0
-        self._scorings: deque[Score] = deque()
+        self._coming: dict[int, tuple[TrialSpec, Future[TrialRun]]] = {}
+        self._runs: dict[int, TrialRun] = {}
+        self._waiting: deque[TrialRun] = deque()
+        self._scores: deque[Score] = deque()
+        self._scored: dict[Hashable, tuple[Score, float]] = {}
+        self._turns = Turns(gathers=base.device.type == "cuda")
+        self._checkpoints = CheckpointClock()
+        # PEFT takes up to seconds to make an adapter for a large base: the pack goes on meanwhile.
+        self._maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="adapters")
 
     def advance(self, decisions: Sequence[Decision]) -> list[Event]:
-        """Carry out decisions, then make one step: of a scoring that waits, else of the trial in the slot."""
+        """Carry out decisions, then do a piece of work."""
         events, self._ready = self._ready, []
         for decision in decisions:
             events += self._carry_out(decision)
-        if self._scorings:
-            events.append(self._score(self._scorings.popleft()))
-        elif self._slot is not None:
-            events += self._guarded(self._slot.trial, self._work)
+        events += self._admit()
+        events += self._work()
+        for run in list(self._runs.values()):
+            events += self._guarded(run, partial(self._look_after, run))
         return events
 
     def _carry_out(self, decision: Decision) -> Sequence[Event]:
         match decision:
             case Start():
-                self._check_free()
-                return self._guarded(decision.trial, lambda: self._start(decision))
+                self._begin(decision)
+                return []
             case Stop():
-                if self._slot is not None and _is_of(self._slot.trial, decision):
-                    self._free()
+                self._stop(decision)
                 return [Stopped(number=decision.number, attempt=decision.attempt)]
             case Score():
-                self._scorings.append(decision)
+                self._scores.append(decision)
                 return []
 
-    def _check_free(self) -> None:
-        if self._slot is not None:
-            raise LoratoryError(f"a trial starts in a free slot, trial {self._slot.trial.number} holds it")
+    # A trial's way into a slot
 
-    def _start(self, start: Start) -> Sequence[TrialEvent]:
-        trial, began = start.trial, time.perf_counter()
-        reset_peak_memory(self._base.device)
-        targets = self._architecture.targets(trial.training.target_modules)
-        adapter = new_adapter(
-            self._base, name=_SLOT_ADAPTER, training=trial.training, targets=targets, seed=trial.seed
-        )
-        plan = Plan(
-            training=trial.training,
-            seed=trial.seed,
+    def _begin(self, start: Start) -> None:
+        if len(self._runs) + len(self._coming) >= self.slots:
+            raise LoratoryError(f"a trial starts in a free slot, trials hold all {self.slots}")
+        made = self._maker.submit(
+            new_run,
+            start,
+            architecture=self._engine.architecture,
             train_examples=len(self._data.train),
             evaluations=self._study.evaluation.evaluations,
         )
-        slot = open_slot(
-            self._base, trial, plan=plan, adapter=adapter, micro_batch_size=self._micro_batch_size
-        )
-        if start.checkpoint is not None:
-            slot.restore(start.checkpoint)
-        slot.progress.seconds += time.perf_counter() - began
-        self._slot, self._points, self._points_sent = slot, [], time.perf_counter()
-        return [Started(number=trial.number, attempt=trial.attempt, optimizer_steps=plan.optimizer_steps)]
+        self._coming[start.trial.number] = start.trial, made
 
-    def _work(self) -> Sequence[TrialEvent]:
-        """Do what comes next in the slot's trial."""
-        slot = self._slot
-        assert slot is not None
-        began = time.perf_counter()
-        if slot.reports_due:
-            return [*self._flush(slot.trial), self._report(slot, began)]
-        if slot.trained_out:
-            return [self._finish(slot, began, "trained to the end")]
-        patience = self._study.early_stopping_patience
-        if patience is not None and slot.progress.stalled >= patience:
-            best = slot.progress.best_step
-            return [self._finish(slot, began, f"early stopping: no better since evaluation {best}")]
-        point = train_step(self._base, slot, self._data.train)
-        self._points += [point] if point is not None else []
-        self._account(slot, began)
-        if time.perf_counter() - self._points_sent < _SECONDS_BETWEEN_PROGRESS:
+    def _admit(self) -> list[Event]:
+        """Give free slots to trials that are ready for one."""
+        events: list[Event] = []
+        idle = not self._engine.slots.ready and not self._engine.evaluator.waiting and not self._scores
+        for number, (trial, made) in list(self._coming.items()):
+            if made.done() or (idle and not self._waiting):
+                del self._coming[number]
+                events += self._take_in(trial, made)
+        while self._waiting and self._engine.slots.has_room:
+            run = self._waiting.popleft()
+            events += self._guarded(run, partial(self._place, run))
+        return events
+
+    def _take_in(self, trial: TrialSpec, made: "Future[TrialRun]") -> list[Event]:
+        try:
+            run = made.result()
+        except Exception as error:
+            return [_failed(trial, error)]
+        self._runs[trial.number] = run
+        self._waiting.append(run)
+        return []
+
+    def _place(self, run: TrialRun) -> list[TrialEvent]:
+        returns = run.started > 0
+        self._engine.slots.place(run)
+        number, attempt = run.key
+        started = Started(number=number, attempt=attempt, optimizer_steps=run.plan.optimizer_steps)
+        return [] if returns else [started]
+
+    def _stop(self, stop: Stop) -> None:
+        coming, run = self._coming.get(stop.number), self._runs.get(stop.number)
+        if coming is not None and coming[0].attempt == stop.attempt:
+            del self._coming[stop.number]
+        if run is not None and run.trial.attempt == stop.attempt:
+            self._forget(run)
+
+    # Work
+
+    def _work(self) -> list[Event]:
+        self._let_scores_wait()
+        slots, evaluator = self._engine.slots, self._engine.evaluator
+        scores = self._turns.scores(
+            waiting=len(evaluator.waiting),
+            training=len(slots.runs),
+            ready=len(slots.ready),
+            urgent=bool(self._scored) or not evaluator.has_room,
+        )
+        if scores:
+            return self._evaluate()
+        if slots.ready:
+            self._turns.trained()
+            return self._train()
+        return self._settle(slots.settle())
+
+    def _train(self) -> list[Event]:
+        slots, failed = self._engine.slots, None
+        runs = slots.ready
+        try:
+            return self._settle(slots.advance())
+        except Exception as error:
+            if _device_is_lost(error) or (len(runs) > 1 and not is_out_of_memory(error)):
+                raise  # nobody knows whose it is
+            failed = _failed(runs[0].trial, error)
+        # Outside the handler: while the exception lives, so do the tensors of the failed pass.
+        if failed.kind is FailureKind.OOM and self._make_room():
             return []
-        return self._flush(slot.trial)
+        return self._end(runs[0], failed)
 
-    def _report(self, slot: Slot, began: float) -> Reported:
-        if slot.progress.metrics is None:
-            evaluation = self._evaluate(Split.DEV)
-            if not evaluation.finite:
-                raise DivergedError(f"metrics on eval.dev are {evaluation.scores.aggregate}")
-            slot.keep_measurement(
-                evaluation.scores.aggregate,
-                metric=self._study.metric,
-                direction=self._study.metric_direction,
-            )
-        self._account(slot, began)
-        return Reported(
-            number=slot.trial.number,
-            attempt=slot.trial.attempt,
-            measurement=slot.measurement(),
-            resources=slot.resources(self._device),
-            checkpoint=slot.checkpoint(),
+    def _make_room(self) -> bool:
+        suspended = self._engine.make_room()
+        self._waiting.extendleft(reversed(suspended or []))
+        return suspended is not None
+
+    def _settle(self, settled: Sequence[tuple[TrialRun, DivergedError | None]]) -> list[Event]:
+        events: list[Event] = []
+        for run, wrong in settled:
+            if wrong is not None and self._runs.get(run.trial.number) is run:
+                events += self._end(run, _failed(run.trial, wrong))
+        return events
+
+    def _evaluate(self) -> list[Event]:
+        began, keys = time.perf_counter(), self._engine.evaluator.waiting
+        results: list[tuple[Hashable, Evaluation]] | None = None
+        try:
+            results = self._engine.evaluator.advance()
+        except Exception as error:
+            if not is_out_of_memory(error) or not self._engine.can_make_room:
+                raise
+        if results is None:
+            self._make_room()
+            return []
+        seconds = (time.perf_counter() - began) / len(keys)
+        for key in keys:
+            if (run := self._run_of(key)) is not None:
+                self._engine.slots.account(run, seconds)
+        events: list[Event] = self._settle(self._engine.slots.settle())
+        for key, evaluation in results:
+            events += self._take_evaluation(key, evaluation)
+        return events
+
+    def _run_of(self, key: Hashable) -> TrialRun | None:
+        return next((run for run in self._runs.values() if run.key == key), None)
+
+    def _take_evaluation(self, key: Hashable, evaluation: Evaluation) -> list[Event]:
+        if key in self._scored:
+            return [self._score_event(key, evaluation)]
+        run = self._run_of(key)
+        if run is None:
+            return []
+        if run.reason is not None:
+            return self._guarded(run, partial(self._finish, run, evaluation))
+        return self._guarded(run, partial(self._report, run, evaluation))
+
+    # What a trial needs besides passes
+
+    def _look_after(self, run: TrialRun) -> list[TrialEvent]:
+        """Send its curve, have it evaluated, end it where it is over."""
+        events: list[TrialEvent] = []
+        if time.perf_counter() - run.points_sent >= _SECONDS_BETWEEN_PROGRESS:
+            events += self._flush(run)
+        if run.slot is not None and run.evaluation_due and run.snapshot is None:
+            if run.progress.metrics is not None:  # measured before it was interrupted, but not reported whole
+                self._snapshot(run)
+                events += self._report_points(run)
+            elif self._engine.evaluator.has_room:
+                self._engine.evaluator.copy(run.key, self._slot_of(run), self._data.dev)
+                self._snapshot(run)
+        if run.slot is not None and run.trained_out and not run.evaluation_due:
+            self._engine.slots.release(run)
+        self._end_if_over(run)
+        return events
+
+    def _snapshot(self, run: TrialRun) -> None:
+        checkpoint = self._checkpoints.due
+        state = self._engine.slots.pack.take(self._slot_of(run), run.adapter.state, moments=checkpoint)
+        run.take_snapshot(state, checkpoint=checkpoint)
+
+    def _slot_of(self, run: TrialRun) -> int:
+        assert run.slot is not None
+        return run.slot
+
+    def _report(self, run: TrialRun, evaluation: Evaluation) -> list[TrialEvent]:
+        if not evaluation.finite:
+            raise DivergedError(f"metrics on eval.dev are {evaluation.scores.aggregate}")
+        run.keep_measurement(
+            evaluation.scores.aggregate, metric=self._study.metric, direction=self._study.metric_direction
         )
+        return [*self._flush(run), *self._report_points(run)]
 
-    def _finish(self, slot: Slot, began: float, reason: str) -> Finished:
-        """Score the best matrices on eval.select and give the slot back."""
-        assert slot.best is not None
-        slot.adapter.load(slot.best)
-        evaluation = self._evaluate(Split.SELECT)
+    def _report_points(self, run: TrialRun) -> list[TrialEvent]:
+        """Every point of the grid that the snapshot measures."""
+        assert run.snapshot is not None
+        progress, events = run.snapshot.progress, []
+        progress.device_seconds = run.progress.device_seconds
+        while progress.reported < run.plan.evaluations_due(progress.optimizer_steps):
+            number, attempt = run.key
+            measurement = measurement_of(progress)
+            events.append(
+                Reported(
+                    number=number,
+                    attempt=attempt,
+                    measurement=measurement,
+                    resources=self._resources(run),
+                    checkpoint=self._checkpoint(run),
+                )
+            )
+        run.snapshot = None
+        return list(events)
+
+    def _checkpoint(self, run: TrialRun) -> bytes | None:
+        if run.snapshot is None or not run.snapshot.checkpoint:
+            return None
+        began = time.perf_counter()
+        content = run.checkpoint()
+        self._checkpoints.made(time.perf_counter() - began)
+        return content
+
+    def _end_if_over(self, run: TrialRun) -> None:
+        """Once training is over, have the best matrices scored on eval.select."""
+        evaluator = self._engine.evaluator
+        if run.reason is None and run.snapshot is None and run.progress.best_step > 0:
+            run.reason = self._why_over(run)
+            if run.reason is not None:
+                self._engine.slots.release(run)
+        if run.reason is not None and run.key not in evaluator.waiting and evaluator.has_room:
+            assert run.best is not None
+            evaluator.put(run.key, run.best, self._data.select, scaling=run.adapter.scaling)
+
+    def _why_over(self, run: TrialRun) -> str | None:
+        if run.trained_out and not run.evaluation_due:
+            return "trained to the end"
+        patience = self._study.early_stopping_patience
+        if patience is not None and run.progress.stalled >= patience:
+            return f"early stopping: no better since evaluation {run.progress.best_step}"
+        return None
+
+    def _finish(self, run: TrialRun, evaluation: Evaluation) -> list[TrialEvent]:
+        assert run.best is not None and run.reason is not None
         if not evaluation.finite:
             raise DivergedError(f"metrics on eval.select are {evaluation.scores.aggregate}")
-        self._account(slot, began)
+        number, attempt = run.key
         finished = Finished(
-            number=slot.trial.number,
-            attempt=slot.trial.attempt,
-            reason=reason,
-            best_step=slot.progress.best_step,
+            number=number,
+            attempt=attempt,
+            reason=run.reason,
+            best_step=run.progress.best_step,
             scores=evaluation.scores,
             predictions=evaluation.predictions,
-            adapter=slot.adapter.files(slot.best),
-            resources=slot.resources(self._device),
+            adapter=run.adapter.files(
+                run.best, base_name=self._base.published_name, revision=self._base.revision
+            ),
+            resources=self._resources(run),
         )
-        self._free()
-        return finished
+        self._forget(run)
+        return [finished]
 
-    def _score(self, score: Score) -> Scored:
-        began = time.perf_counter()
-        activate(self._base, None)
-        if score.adapter is not None:
-            adapter_from_files(self._base, name=_SCORED_ADAPTER, files=score.adapter)
-        try:
-            evaluation = self._evaluate(score.split)
-        finally:
-            remove_adapter(self._base, _SCORED_ADAPTER)
-            activate(self._base, _SLOT_ADAPTER if self._slot is not None else None)
-        resources = Resources(
-            device=self._device,
-            gpu_seconds_attributed=time.perf_counter() - began,
-            peak_memory_bytes_pack=peak_memory_bytes(self._base.device),
-        )
+    # Scorings outside trials
+
+    def _let_scores_wait(self) -> None:
+        evaluator = self._engine.evaluator
+        while self._scores and evaluator.has_room:
+            score = self._scores.popleft()
+            key, examples = ("score", score.key), self._data.split(score.split)
+            self._scored[key] = score, time.perf_counter()
+            if score.adapter is None:
+                evaluator.put_base(key, examples)
+            else:
+                adapter = adapter_from_files(self._engine.architecture.linear_layers, score.adapter)
+                evaluator.put(key, adapter.state, examples, scaling=adapter.scaling)
+
+    def _score_event(self, key: Hashable, evaluation: Evaluation) -> Scored:
+        score, began = self._scored.pop(key)
         return Scored(
             key=score.key,
             split=score.split,
             scores=evaluation.scores,
             predictions=evaluation.predictions,
-            resources=resources,
+            resources=Resources(
+                device=self._device,
+                gpu_seconds_attributed=time.perf_counter() - began,
+                peak_memory_bytes_pack=peak_memory_bytes(self._base.device),
+            ),
         )
 
-    def _evaluate(self, split: Split) -> Evaluation:
-        return evaluate(self._base, self._study, self._data.split(split), labels=self._data.labels)
+    # What every event needs
 
-    def _account(self, slot: Slot, began: float) -> None:
-        slot.progress.seconds += time.perf_counter() - began
-        slot.progress.peak_memory_bytes = max(
-            slot.progress.peak_memory_bytes, peak_memory_bytes(self._base.device)
+    def _flush(self, run: TrialRun) -> list[TrialEvent]:
+        points, run.points = tuple(run.points), []
+        run.points_sent = time.perf_counter()
+        number, attempt = run.key
+        return [Progressed(number=number, attempt=attempt, points=points)] if points else []
+
+    def _resources(self, run: TrialRun) -> Resources:
+        return Resources(
+            device=self._device,
+            pack_size=max(1, len(self._engine.slots.runs)),
+            gpu_seconds_attributed=run.progress.device_seconds,
+            peak_memory_bytes_pack=run.progress.peak_memory_bytes,
         )
 
-    def _flush(self, trial: TrialSpec) -> list[TrialEvent]:
-        points, self._points = tuple(self._points), []
-        self._points_sent = time.perf_counter()
-        return [Progressed(number=trial.number, attempt=trial.attempt, points=points)] if points else []
-
-    def _free(self) -> None:
-        self._slot, self._points = None, []
-        remove_adapter(self._base, _SLOT_ADAPTER)
-        release_memory(self._base.device)
-
-    def _guarded(self, trial: TrialSpec, work: Callable[[], Sequence[TrialEvent]]) -> Sequence[Event]:
-        """The events of some work; what goes wrong in it fails the trial and empties the slot."""
+    def _guarded(self, run: TrialRun, work: Callable[[], Sequence[TrialEvent]]) -> list[Event]:
+        """The events of some work for one trial; what goes wrong in it ends the trial."""
         try:
-            return work()
+            return list(work())
         except Exception as error:
             if _device_is_lost(error):
                 raise
-            failed = _failed(trial, error)
-        # Outside the handler: while the exception lives, so do the tensors of the failed pass.
-        steps = self._flush(trial)
-        self._free()
-        return [*steps, failed]
+            failed = _failed(run.trial, error)
+        return self._end(run, failed)
 
+    def _end(self, run: TrialRun, failed: Failed) -> list[Event]:
+        events = self._flush(run)
+        self._forget(run)
+        return [*events, failed]
 
-def _examples_a_pass(study: StudySpec, data: PreparedData) -> int:
-    """How many examples fit the token budget, the longest among them; at least one."""
-    if study.packing.tokens_per_slot is None:
-        return _EXAMPLES_A_PASS
-    longest = max(len(example) for example in data.train)
-    return max(1, study.packing.tokens_per_slot // longest)
-
-
-def _is_of(trial: TrialSpec, stop: Stop) -> bool:
-    return (trial.number, trial.attempt) == (stop.number, stop.attempt)
+    def _forget(self, run: TrialRun) -> None:
+        """Give back all that a trial holds."""
+        self._engine.slots.release(run)
+        self._engine.evaluator.drop(run.key)
+        self._runs.pop(run.trial.number, None)
+        if run in self._waiting:
+            self._waiting.remove(run)
 
 
 def _device_is_lost(error: Exception) -> bool:

@@ -129,13 +129,13 @@ APPENDED = {
     "resources: {gpus_per_worker: 1.5}": (
         "study.yaml:9: resources.gpus_per_worker: must be whole above 1, got 1.5"
     ),
-    "packing: {slots: 0, tokens_per_slot: true}": (
+    "packing: {slots: 0, tokens_per_pass: true}": (
         "study.yaml:9: packing.slots: must be >= 1, got 0\n"
-        "study.yaml:9: packing.tokens_per_slot: must be a number, not true or false, got true"
+        "study.yaml:9: packing.tokens_per_pass: must be a number, not true or false, got true"
     ),
     "packing: {slot: 4}": "study.yaml:9: packing.slot: unknown key: did you mean slots?",
     "packing: {micro_batch_size: 4}": (
-        "study.yaml:9: packing.micro_batch_size: unknown key: did you mean tokens_per_slot?"
+        "study.yaml:9: packing.micro_batch_size: unknown key: did you mean tokens_per_pass?"
     ),
     "tracking: {wandb: {mode: on}}": (
         "study.yaml:9: tracking.wandb.mode: must be one of auto, online, offline, off, got 'on'"

@@ -31,7 +31,8 @@ GOOD = [
     {"space": {"rank": {"type": "int", "low": 4, "high": 64, "step": None}}},
     {"evaluation": {"metrics": ["bleu", "token_f1"]}, "time_limit_minutes": None},
     {"tracking": {"wandb": {"mode": "off"}}},
-    {"packing": {"slots": 8, "tokens_per_slot": None}},
+    {"packing": {"slots": 8, "tokens_per_pass": None, "cache_base": True}},
+    {"packing": {"cache_base": None}, "model": {"base": "some/model", "allow_unquantized_experts": True}},
 ]
 BAD = [
     {"nmae": "x"},
@@ -51,7 +52,8 @@ BAD = [
     {"training": {"max_grad_norm": 0}},
     {"early_stopping_patience": 0},
     {"packing": {"slots": 257}},
-    {"packing": {"tokens_per_slot": 15}},
+    {"packing": {"tokens_per_pass": 15}},
+    {"packing": {"cache_base": "always"}},
     {"model": {"base": "some/model", "micro_batch_size": 4}},
     {"trials": "many"},
     {"name": "a/b"},

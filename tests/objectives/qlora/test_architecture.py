@@ -1,7 +1,12 @@
 import json
+import re
 import shutil
 
 import pytest
+import torch
+from peft import LoraConfig
+from peft.functional import inject_adapter_in_model
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from loratory.objectives.qlora.architecture import (
     Architecture,
@@ -9,6 +14,7 @@ from loratory.objectives.qlora.architecture import (
     read_architecture,
     read_tokenizer,
 )
+from loratory.objectives.qlora.base import load_base
 from loratory.objectives.qlora.reference import resolve_base
 from loratory.spaces.errors import InputError
 from loratory.spaces.model import ModelSpec
@@ -72,18 +78,90 @@ def test_rank_beyond_the_layers_is_refused(make_study, architecture):
         check_targets(make_study(space={"rank": {"type": "int", "low": 4, "high": 128}}), architecture)
 
 
-def test_mixture_of_experts_is_refused(tmp_path, base_folder, tokenizer):
-    from transformers import AutoConfig
+@pytest.fixture(scope="module")
+def experts_folder(base_folder):
+    """A function: kind of a mixture of experts to the folder of a tiny random base of it."""
+    latent = {f"{part}_lora_rank": 16 for part in ("q", "kv")}
+    heads = {"qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 16, "num_key_value_heads": 4}
+    groups = {"n_group": 2, "topk_group": 1, "num_experts_per_tok": 2, "first_k_dense_replace": 1}
+    changes = {
+        "mixtral": {"num_local_experts": 4},
+        "qwen3_moe": {
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 32,
+            "head_dim": 16,
+        },
+        "deepseek_v3": {"n_routed_experts": 4, "moe_intermediate_size": 32, **latent, **heads, **groups},
+        "phimoe": {"num_local_experts": 4},
+    }
+    return lambda kind: base_folder(kind, **changes[kind])
 
-    folder = tmp_path / "experts"
-    shutil.copytree(base_folder(), folder)
-    config = AutoConfig.for_model(
-        "mixtral", hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
-        num_key_value_heads=2, num_local_experts=2, vocab_size=len(tokenizer),
-    )  # fmt: skip
-    config.save_pretrained(folder)
-    with pytest.raises(InputError, match="mixture-of-experts"):
-        read_architecture(resolve_base(ModelSpec(base=str(folder))))
+
+PASSED_OVER = {
+    "mixtral": ("gate", 2 * 4 * (3 * 64 * 128 + 64)),
+    "qwen3_moe": ("gate", 2 * 4 * (3 * 64 * 32 + 64)),
+    "deepseek_v3": ("gate", 4 * (3 * 64 * 32 + 64)),
+    "phimoe": ("router", 2 * 4 * (3 * 64 * 128 + 64)),
+}
+"""Kind to the name of its router, and to the number of weights in experts and routers."""
+
+
+def passed_over(kind):
+    parts = ("experts.down_proj", "experts.gate_up_proj", f"{PASSED_OVER[kind][0]}.weight")
+    return [f"model.layers.*.mlp.{part}" for part in parts]
+
+
+@pytest.mark.parametrize("kind", PASSED_OVER)
+def test_experts_outside_linear_layers_are_refused_unless_allowed(experts_folder, kind):
+    reference = resolve_base(ModelSpec(base=str(experts_folder(kind))))
+    found = read_architecture(reference, allow_unquantized_experts=True)
+    total = sum(p.numel() for p in AutoModelForCausalLM.from_pretrained(experts_folder(kind)).parameters())
+    assert found.unquantized_experts.startswith(
+        f"{', '.join(passed_over(kind))} of {reference.location} are neither quantised nor adapted: "
+        f"{PASSED_OVER[kind][1] / total:.1%} of all parameters, 0.0 GiB in bf16"
+    )
+    with pytest.raises(InputError, match=r"or set model\.allow_unquantized_experts to true") as caught:
+        read_architecture(reference)
+    assert found.unquantized_experts in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_size_of_experts_is_told_as_it_is(tmp_path, base_folder):
+    shutil.copytree(base_folder(), tmp_path / "base")
+    AutoConfig.for_model("mixtral").save_pretrained(tmp_path / "base")
+    reference = resolve_base(ModelSpec(base=str(tmp_path / "base")))
+    found = read_architecture(reference, allow_unquantized_experts=True)
+    # Mixtral 8x7B: 45.1 of its 46.7 billion parameters.
+    assert found.unquantized_experts.endswith("96.6% of all parameters, 84.0 GiB in bf16")
+
+
+@pytest.mark.parametrize("kind", PASSED_OVER)
+def test_what_is_told_of_experts_is_true_of_the_loaded_base(experts_folder, kind):
+    spec = ModelSpec(base=str(experts_folder(kind)))
+    reference = resolve_base(spec)
+    found = read_architecture(reference, allow_unquantized_experts=True)
+    model = load_base(spec, reference).model
+    matrices = {name for name, p in model.named_parameters() if p.ndim > 1 and p.dtype is not torch.uint8}
+    matrices -= {"model.embed_tokens.weight", "lm_head.weight"}
+    assert {re.sub(r"\.\d\.", ".*.", name) for name in matrices} == set(passed_over(kind))
+    inject_adapter_in_model(LoraConfig(r=4, target_modules=list(found.targets("all-linear"))), model)
+    adapted = {name.partition(".lora_A")[0] for name, _ in model.named_parameters() if ".lora_A." in name}
+    assert adapted == set(found.linear_layers)
+    assert model(torch.arange(8).view(1, 8)).logits.isfinite().all()
+
+
+def test_names_that_peft_takes_for_experts_are_no_targets(experts_folder):
+    reference = resolve_base(ModelSpec(base=str(experts_folder("deepseek_v3"))))
+    found = read_architecture(reference, allow_unquantized_experts=True)
+    assert "nor are layers named down_proj, gate_proj, up_proj adapted" in found.unquantized_experts
+    with pytest.raises(InputError, match="'gate_proj' matches none"):
+        found.targets(("q_a_proj", "gate_proj"))
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt_neox", "falcon", "mamba"])
+def test_dense_bases_have_nothing_to_tell(base_folder, kind):
+    assert read_architecture(resolve_base(ModelSpec(base=str(base_folder(kind))))).unquantized_experts is None
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,14 @@ def test_base_is_scored_before_any_trial(real_study):
     assert set(events[1].scores.aggregate) == {"loss", "rougeL"}
 
 
+def test_allowed_experts_are_told_in_the_terminal(real_study, base_folder):
+    model = {"base": str(base_folder("mixtral", num_local_experts=4))}
+    with pytest.raises(InputError, match=r"experts\.down_proj.*are neither quantised nor adapted"):
+        prepare(real_study(model=model))
+    told = prepare(real_study(model=model | {"allow_unquantized_experts": True})).summary[0]
+    assert "experts.down_proj" in told and "are neither quantised nor adapted" in told
+
+
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [

@@ -6,12 +6,13 @@ after any restart (the idea of Salmon et al., "Parallel random numbers: as easy 
 """
 
 import hashlib
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from loratory.objectives.packing.context import DropoutKeys
 
 _LEVELS = 1 << 16  # probabilities are rounded to this many levels
 _GROUP, _FIRST, _SECOND = 0x9E3779B1 - (1 << 32), 0x7FEB352D, 0x846CA68B - (1 << 32)
@@ -64,24 +65,36 @@ def keep_mask(keys: torch.Tensor, thresholds: torch.Tensor, *, features: int, sa
     return bits >= thresholds.view(-1, 1, 1)
 
 
-def drop(x: torch.Tensor, keys: torch.Tensor, thresholds: torch.Tensor, *, salt: int) -> torch.Tensor:
-    """X [K, T, F] with dropped numbers zero, and the others scaled up to keep the mean."""
-    if x.device.type == "cuda":
-        return _compiled(_drop)(x, keys, thresholds, salt)  # type: ignore[no-any-return]
-    mask = _keep_mask_in_pairs(keys, thresholds, features=x.shape[-1], salt=salt)
-    return torch.where(mask, x * _inverse_keep(thresholds, x.dtype), torch.zeros((), dtype=x.dtype))
+@dataclass(frozen=True)
+class Dropout:
+    """The dropout of one layer in the pass at hand.
 
+    Attributes:
+        keys: of the pass.
+        salt: of the layer, 0 to 2^31 - 1.
+    """
 
-def _drop(x: torch.Tensor, keys: torch.Tensor, thresholds: torch.Tensor, salt: int) -> torch.Tensor:
-    mask = keep_mask(keys, thresholds, features=x.shape[-1], salt=salt)
-    return torch.where(mask, x * _inverse_keep(thresholds, x.dtype), 0.0)
+    keys: DropoutKeys
+    salt: int
+
+    def drop(self, x: torch.Tensor, slot: int, start: int) -> torch.Tensor:
+        """Drop from a slot's numbers, and scale the others up to keep the mean.
+
+        Args:
+            x: [t, F], of the slot's tokens.
+            slot: whose probability it is.
+            start: place of the first token in the pass.
+        """
+        keys, threshold = self.keys.tokens[start : start + len(x)], self.keys.thresholds[slot : slot + 1]
+        mask = _keep_mask_in_pairs(keys.unsqueeze(0), threshold, features=x.shape[-1], salt=self.salt)[0]
+        return torch.where(mask, x * _inverse_keep(threshold, x.dtype)[0], x.new_zeros(()))
 
 
 def _keep_mask_in_pairs(
     keys: torch.Tensor, thresholds: torch.Tensor, *, features: int, salt: int
 ) -> torch.Tensor:
     """`keep_mask` with each hash computed once for its two features: half the work on a CPU."""
-    groups = torch.arange(-(-features // 2), dtype=torch.int32) * _GROUP
+    groups = torch.arange(-(-features // 2), dtype=torch.int32, device=keys.device) * _GROUP
     mixed = _mix((keys ^ salt).unsqueeze(-1) + groups)
     bits = mixed.view(torch.int16)[..., :features]
     # As signed numbers the bits of 0x8000 and above stand below zero: turn the order round.
@@ -99,12 +112,3 @@ def _mix(x: torch.Tensor) -> torch.Tensor:
 
 def _inverse_keep(thresholds: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return (_LEVELS / (_LEVELS - thresholds.double())).to(dtype).view(-1, 1, 1)
-
-
-_COMPILED: dict[Callable[..., Any], Callable[..., Any]] = {}
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    if function not in _COMPILED:
-        _COMPILED[function] = torch.compile(function, dynamic=True)
-    return _COMPILED[function]

@@ -1,10 +1,14 @@
-"""Attention over sequences that stand one after the other in a lane, none seeing another."""
+"""Attention over sequences that stand one after the other in a pass, none seeing another."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
+import numpy as np
 import torch
 from torch import nn
+
+from loratory.objectives.packing.context import PassContext
 
 IMPLEMENTATION = "loratory_packed"
 """The name under which transformers finds `packed_attention`."""
@@ -17,38 +21,43 @@ class SequenceLayout(Protocol):
     """Which tokens see which."""
 
     def attend(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float, window: int | None
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        *,
+        scale: float,
+        window: int | None,
+        layer: int,
     ) -> torch.Tensor:
         """Causal attention within each sequence.
 
         Args:
-            query: [K, T, heads, width].
-            key: [K, T, key heads, width].
-            value: [K, T, key heads, width].
+            query: [T, heads, width].
+            key: [T, key heads, width].
+            value: [T, key heads, width].
             scale: factor of the products.
             window: how far back a token sees, itself included; None for all the way.
+            layer: number of the attention layer.
 
         Returns:
-            [K, T, heads, width].
+            [T, heads, width].
         """
         ...
 
 
-@dataclass
-class Route:
-    """The layout of the pass at hand, shared by all attention layers of a base."""
+def install_attention(model: Any, context: PassContext) -> None:
+    """Let every attention layer of a transformers model follow the pass at hand.
 
-    layout: SequenceLayout | None = None
-
-
-def install_attention(model: Any, route: Route) -> None:
-    """Make every attention layer of a transformers model follow a route, when `IMPLEMENTATION` is chosen."""
+    The model must choose `IMPLEMENTATION` too. No mask function is registered under that name, and so
+    transformers builds no mask.
+    """
     from transformers import AttentionInterface
 
     AttentionInterface.register(IMPLEMENTATION, packed_attention)
     for module in model.modules():
         if hasattr(module, "layer_idx"):
-            module.packing_route = route
+            module.pass_context = context
 
 
 def packed_attention(
@@ -67,11 +76,15 @@ def packed_attention(
         raise NotImplementedError(f"attention with {', '.join(sorted(unknown)) or 'a mask or dropout'}")
     if asked.get("is_causal") is False or not getattr(module, "is_causal", True):
         raise NotImplementedError("attention that is not causal")
-    route: Route = module.packing_route  # type: ignore[assignment]
-    assert route.layout is not None
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    places = (x.transpose(1, 2) for x in (query, key, value))
-    return route.layout.attend(*places, scale=scale, window=asked.get("sliding_window")), None
+    context: PassContext = module.pass_context  # type: ignore[assignment]
+    assert context.attention is not None
+    attended = context.attention.attend(
+        *(x.transpose(1, 2).flatten(0, 1) for x in (query, key, value)),
+        scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
+        window=asked.get("sliding_window"),
+        layer=module.layer_idx,  # type: ignore[arg-type]
+    )
+    return attended.view(query.shape[0], query.shape[2], *attended.shape[1:]), None
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,7 @@ class FlashLayout:
     """Flash attention over sequences of any length (Dao, 2023): on a GPU, in bf16 or fp16.
 
     Attributes:
-        ends: int32 [S + 1], where sequences begin and end among all K x T tokens, padding included; trailing
+        ends: int32 [S + 1], where sequences begin and end among all T tokens, padding included; trailing
             entries may repeat.
         longest: no sequence is longer.
     """
@@ -88,18 +101,24 @@ class FlashLayout:
     longest: int
 
     def attend(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float, window: int | None
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        *,
+        scale: float,
+        window: int | None,
+        layer: int,  # noqa: ARG002
     ) -> torch.Tensor:
         """See `SequenceLayout`."""
         from torch.nn.attention.varlen import varlen_attn
 
         back = -1 if window is None else window - 1
-        q, k, v = (x.flatten(0, 1) for x in (query, key, value))
         groups: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in _varlen_arguments() else {}
         output = varlen_attn(
-            q,
-            k,
-            v,
+            query,
+            key,
+            value,
             self.ends,
             self.ends,
             self.longest,
@@ -108,7 +127,7 @@ class FlashLayout:
             window_size=(back, 0),
             **groups,
         )
-        return output.view_as(query)  # type: ignore[union-attr]
+        return output  # type: ignore[return-value]
 
 
 def _varlen_arguments() -> set[str]:
@@ -126,18 +145,36 @@ class PaddedLayout:
     Attributes:
         rows: int64 [S, L], the flat place of each sequence's tokens; past its end, of its own first token,
             which no earlier token sees.
-        back: int64 [K * T], where each token stands in the flattened rows; padding stands for the first
-            token of its own lane.
+        back: int64 [T], where each token stands in the flattened rows.
     """
 
     rows: torch.Tensor
     back: torch.Tensor
 
+    @classmethod
+    def of(cls, ends: Sequence[int], device: torch.device) -> Self:
+        """The layout of sequences that fill a pass between these ends; repeated ends are left out."""
+        starts, lengths = np.array(ends[:-1]), np.diff(ends)
+        starts, lengths = starts[lengths > 0], lengths[lengths > 0]
+        place = np.arange(lengths.max())
+        inside = place[None, :] < lengths[:, None]
+        rows = np.where(inside, starts[:, None] + place, starts[:, None])
+        return cls(torch.from_numpy(rows).to(device), torch.from_numpy(np.flatnonzero(inside)).to(device))
+
     def attend(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, scale: float, window: int | None
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        *,
+        scale: float,
+        window: int | None,
+        layer: int,  # noqa: ARG002
     ) -> torch.Tensor:
         """See `SequenceLayout`."""
-        q, k, v = (x.flatten(0, 1)[self.rows].transpose(1, 2) for x in (query, key, value))
+        q, k, v = (x[self.rows].transpose(1, 2) for x in (query, key, value))
+        # PyTorch's own grouped heads are missing or wrong in some of its kernels.
+        k, v = (x.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for x in (k, v))
         mask = _band(self.rows.shape[1], window, query.device)
         output = nn.functional.scaled_dot_product_attention(
             q,
@@ -146,9 +183,8 @@ class PaddedLayout:
             attn_mask=mask,
             is_causal=mask is None,
             scale=scale,
-            enable_gqa=key.shape[2] != query.shape[2],
         )
-        return output.transpose(1, 2).flatten(0, 1)[self.back].view_as(query)
+        return output.transpose(1, 2).flatten(0, 1)[self.back]
 
 
 def _band(length: int, window: int | None, device: torch.device) -> torch.Tensor | None:

@@ -34,9 +34,10 @@ class AdapterStack:
     Attributes:
         slots: K.
         rank: R, a multiple of eight.
-        master: [K, P], what AdamW updates; fp32 (fp64 where the base computes in it).
+        master: [K, P], what AdamW updates; fp32 (fp64 where the base computes in it). In a stack that does
+            not train it is `compute`.
         compute: [K, P] in the compute dtype, what passes read; the same tensor where the dtypes are equal.
-        scaling: [K, 1, 1] in the compute dtype, LoRA's factor.
+        scaling: [K, 1, 1], LoRA's factor; fp32 (fp64 where the base computes in it).
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class AdapterStack:
         rank: int,
         device: torch.device,
         compute_dtype: torch.dtype,
+        trains: bool = True,
     ) -> None:
         """Allocate a stack of empty adapters.
 
@@ -56,6 +58,7 @@ class AdapterStack:
             rank: the largest rank that any adapter will have.
             device: where the base is.
             compute_dtype: the base's.
+            trains: whether the adapters are updated; copies that are only read need no wider form.
         """
         self.slots, self.rank = slots, -(-rank // _RANK_STEP) * _RANK_STEP
         self._places: dict[str, _Place] = {}
@@ -64,9 +67,9 @@ class AdapterStack:
             self._places[name] = _Place(size, inputs, outputs)
             size += self.rank * (inputs + outputs)
         wide = torch.promote_types(compute_dtype, torch.float32)
-        self.master = torch.zeros(slots, size, dtype=wide, device=device)
-        self.compute = self.master if wide is compute_dtype else self.master.to(compute_dtype)
-        self.scaling = torch.ones(slots, 1, 1, dtype=compute_dtype, device=device)
+        self.master = torch.zeros(slots, size, dtype=wide if trains else compute_dtype, device=device)
+        self.compute = self.master if self.master.dtype is compute_dtype else self.master.to(compute_dtype)
+        self.scaling = torch.ones(slots, 1, 1, dtype=wide, device=device)
 
     @property
     def layers(self) -> frozenset[str]:
@@ -100,6 +103,13 @@ class AdapterStack:
         self.refresh(slot)
 
     @torch.no_grad()
+    def copy(self, slot: int, other: "AdapterStack", other_slot: int) -> None:
+        """Take over an adapter, as passes read it, from another stack over the same layers."""
+        self.master[slot].copy_(other.compute[other_slot])
+        self.scaling[slot].copy_(other.scaling[other_slot])
+        self.refresh(slot)
+
+    @torch.no_grad()
     def clear(self, slot: int) -> None:
         """Empty a slot."""
         self.master[slot].zero_()
@@ -129,7 +139,11 @@ class AdapterStack:
 
     def unflatten(self, row: torch.Tensor, like: Mapping[str, torch.Tensor]) -> AdapterState:
         """The adapter that stands in a row [P], with names and shapes of another."""
-        return {name: self._view(row, name, t.shape).to(t.dtype, copy=True) for name, t in like.items()}
+        whole = torch.contiguous_format
+        return {
+            name: self._view(row, name, t.shape).to(t.dtype).clone(memory_format=whole)
+            for name, t in like.items()
+        }
 
     def _view(self, row: torch.Tensor, name: str, shape: torch.Size) -> torch.Tensor:
         layer, _, matrix = name.removeprefix(FILE_PREFIX).removesuffix(".weight").rpartition(".")

@@ -1,0 +1,1 @@
+"""Many trials at once on one frozen base: adapters stacked, sequences concatenated, launches that do not grow."""

@@ -1,0 +1,147 @@
+"""Attention of decoding as one Triton kernel: a program for each row and head of keys."""
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+
+_TILE_BYTES = 1 << 14  # of keys; small GPUs have 64 KiB for all tiles of a program
+
+
+def store(
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    places: torch.Tensor,
+) -> None:
+    """See `KeyValueCache.write`.
+
+    PyTorch's own indexed copy sorts the places first where deterministic algorithms are asked for.
+    """
+    size = key.shape[1] * key.shape[2]
+    columns = triton.next_power_of_2(size)
+    _store[(len(key),)](
+        keys, values, key.contiguous(), value.contiguous(), places, SIZE=size, COLUMNS=columns
+    )
+
+
+def attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    lengths: torch.Tensor,
+    *,
+    scale: float,
+    window: int | None,
+) -> torch.Tensor:
+    """Keep each row's new key and value, and attend over the row: see `DecodeLayout`.
+
+    Args:
+        query: [M, heads, width].
+        key: [M, key heads, width].
+        value: [M, key heads, width].
+        keys: [at least M, P, key heads, width]; the new keys are written into it.
+        values: as keys.
+        lengths: int32 [M], the position of each row's new token.
+        scale: factor of the products.
+        window: how far back a token sees, itself included; None for all the way.
+
+    Returns:
+        [M, heads, width].
+    """
+    rows, heads, width = query.shape
+    group = heads // key.shape[1]
+    columns = max(16, triton.next_power_of_2(width))
+    query = query.contiguous()
+    output = torch.empty_like(query)
+    _attend[(rows, key.shape[1])](
+        query,
+        key.contiguous(),
+        value.contiguous(),
+        keys,
+        values,
+        lengths,
+        output,
+        scale * math.log2(math.e),
+        keys.shape[1],
+        0 if window is None else window,
+        GROUP=group,
+        QUERIES=max(16, triton.next_power_of_2(group)),
+        WIDTH=width,
+        COLUMNS=columns,
+        PLACES=max(16, min(64, _TILE_BYTES // (columns * keys.element_size()))),
+        WINDOWED=window is not None,
+        PRECISION="ieee" if query.dtype is torch.float32 else "tf32",
+        num_warps=4,
+        num_stages=2,
+    )
+    return output
+
+
+@triton.jit
+def _store(keys, values, key, value, places, SIZE: tl.constexpr, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
+    token = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, COLUMNS)
+    fits = columns < SIZE
+    there = tl.load(places + token) * SIZE + columns
+    here = token * SIZE + columns
+    tl.store(keys + there, tl.load(key + here, mask=fits).to(keys.dtype.element_ty), mask=fits)
+    tl.store(values + there, tl.load(value + here, mask=fits).to(values.dtype.element_ty), mask=fits)
+
+
+@triton.jit(do_not_specialize=["positions", "window"])
+def _attend(  # type: ignore[no-untyped-def]
+    query, key, value, keys, values, lengths, output, scale, positions, window,
+    GROUP: tl.constexpr, QUERIES: tl.constexpr, WIDTH: tl.constexpr, COLUMNS: tl.constexpr,
+    PLACES: tl.constexpr, WINDOWED: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    row, head, heads = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.num_programs(1)
+    length = tl.load(lengths + row)
+    columns, queries = tl.arange(0, COLUMNS), tl.arange(0, QUERIES)
+    fits = columns < WIDTH
+    own = (row * heads + head) * WIDTH + columns
+    new_key = tl.load(key + own, mask=fits, other=0.0).to(keys.dtype.element_ty)
+    new_value = tl.load(value + own, mask=fits, other=0.0).to(values.dtype.element_ty)
+    cached = (row * positions * heads + head) * WIDTH + columns
+    new = cached + length.to(tl.int64) * heads * WIDTH
+    tl.store(keys + new, new_key, mask=fits)
+    tl.store(values + new, new_value, mask=fits)
+    asked = ((row * heads + head) * GROUP + queries)[:, None] * WIDTH + columns[None, :]
+    inside = (queries < GROUP)[:, None] & fits[None, :]
+    q = tl.load(query + asked, mask=inside, other=0.0).to(keys.dtype.element_ty)
+    first = 0
+    if WINDOWED:
+        first = tl.maximum(length - window + 1, 0) // PLACES * PLACES
+    highest = tl.full([QUERIES], float("-inf"), tl.float32)
+    total = tl.zeros([QUERIES], tl.float32)
+    mean = tl.zeros([QUERIES, COLUMNS], tl.float32)
+    for start in range(first, length + 1, PLACES):
+        places = start + tl.arange(0, PLACES)
+        seen = places <= length
+        if WINDOWED:
+            seen = seen & (places > length - window)
+        far = places.to(tl.int64) * heads * WIDTH
+        # The new token's own were only just written, perhaps by other threads: they come from registers.
+        k = tl.load(
+            keys + cached[:, None] + far[None, :], mask=fits[:, None] & (places < length)[None, :], other=0.0
+        )
+        k = tl.where((places == length)[None, :], new_key[:, None], k)
+        scores = tl.dot(q, k, input_precision=PRECISION) * scale
+        scores = tl.where(seen[None, :], scores, float("-inf"))
+        above = tl.maximum(highest, tl.max(scores, 1))
+        weights = tl.exp2(scores - above[:, None])
+        fading = tl.exp2(highest - above)
+        total = total * fading + tl.sum(weights, 1)
+        v = tl.load(
+            values + cached[None, :] + far[:, None],
+            mask=(places < length)[:, None] & fits[None, :],
+            other=0.0,
+        )
+        v = tl.where((places == length)[:, None], new_value[None, :], v)
+        mean = tl.dot(weights.to(v.dtype), v, mean * fading[:, None], input_precision=PRECISION)
+        highest = above
+    tl.store(output + asked, (mean / total[:, None]).to(output.dtype.element_ty), mask=inside)

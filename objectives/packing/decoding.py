@@ -1,0 +1,120 @@
+"""Greedy answers of many adapters at once: each step decodes a token in every row, whoever it belongs to."""
+
+from collections.abc import Iterable
+
+import torch
+
+from loratory.objectives.packing.cached_attention import KeyValueCache, rows_that_fit
+from loratory.objectives.packing.decoding_prefill import Prefill
+from loratory.objectives.packing.decoding_rows import BASE, Answer, DecodingRows, Prompt
+from loratory.objectives.packing.decoding_steps import DecodeSteps
+from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.packing.passes import round_up
+from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.stack import AdapterStack
+
+__all__ = ["BASE", "Answer", "Decoder", "Prompt", "cache_positions", "rows_that_fit"]
+
+_REFILL_SHARE = 8  # rows are refilled when one in so many can be
+
+
+def cache_positions(*, longest_prompt: int, max_new_tokens: int) -> int:
+    """Positions that each row of the cache has."""
+    return round_up(longest_prompt + max_new_tokens, 64)
+
+
+class Decoder:
+    """Answers prompts of any slots, a few steps in each call (continuous batching; Yu et al., "Orca", 2022).
+
+    Adapters are read where they are in the stack: they must not change while their slot has prompts here.
+    """
+
+    def __init__(
+        self,
+        model: PackedModel,
+        runner: PassRunner,
+        stack: AdapterStack,
+        *,
+        end_ids: Iterable[int],
+        padding_id: int,
+        max_new_tokens: int,
+        longest_prompt: int,
+        rows: int,
+    ) -> None:
+        """Allocate the cache.
+
+        Args:
+            model: the base.
+            runner: of its passes.
+            stack: the adapters.
+            end_ids: every token that ends an answer.
+            padding_id: a token for rows without a prompt.
+            max_new_tokens: longest answer, at least one.
+            longest_prompt: no prompt is longer.
+            rows: prompts decoded at once, a multiple of 16; see `rows_that_fit`.
+        """
+        ends = tuple(end_ids)
+        self._longest_prompt, self._slots = longest_prompt, stack.slots
+        self._rows = DecodingRows(rows, end_ids=ends, padding_id=padding_id, max_new_tokens=max_new_tokens)
+        cache = KeyValueCache(
+            model.model.config,
+            rows=rows,
+            positions=cache_positions(longest_prompt=longest_prompt, max_new_tokens=max_new_tokens),
+            device=model.device,
+            dtype=model.compute_dtype,
+        )
+        self._prefill = Prefill(model, runner, stack, cache, longest_prompt=longest_prompt)
+        last = longest_prompt + max_new_tokens - 1
+        self._steps = DecodeSteps(model, stack, cache, end_ids=ends, last=last, graphs=runner.graphs)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any prompt has no answer yet."""
+        return bool(self._rows.waiting or self._rows.running)
+
+    def add(self, prompts: Iterable[Prompt]) -> None:
+        """Let prompts wait for their answers.
+
+        Raises:
+            ValueError: a prompt is empty or too long, or its slot is not in the stack.
+        """
+        given = list(prompts)
+        for prompt in given:
+            if not 1 <= len(prompt.ids) <= self._longest_prompt:
+                limit = self._longest_prompt
+                raise ValueError(f"prompt {prompt.key}: must have 1 to {limit} tokens, got {len(prompt.ids)}")
+            if not BASE <= prompt.slot < self._slots:
+                raise ValueError(
+                    f"prompt {prompt.key}: must be of a slot below {self._slots}, got {prompt.slot}"
+                )
+        self._rows.add(given)
+
+    def drop(self, slot: int) -> None:
+        """Forget a slot's prompts, those that wait and those in rows: its trial was stopped."""
+        self._rows.drop(slot)
+
+    @torch.no_grad()
+    def advance(self) -> list[Answer]:
+        """Give free rows to waiting prompts, then decode a few steps.
+
+        Returns:
+            The answers that are over.
+        """
+        answers = self._refill()
+        if self._rows.running:
+            state = self._rows.state(rows=self._steps.rows_for(self._rows.used))
+            answers += self._rows.record(self._steps.run(state))
+        return answers
+
+    def clear(self) -> None:
+        """Forget the graphs of decoding: needed where matrices of the base are held or released anew."""
+        self._steps.clear()
+
+    def _refill(self) -> list[Answer]:
+        chosen = self._rows.plan()
+        # A pass over few prompts takes as long as one over many: wait until it is worth it.
+        enough = min(self._rows.waiting, self._rows.rows // _REFILL_SHARE)
+        if not chosen or (self._rows.running and len(chosen) < enough):
+            return []
+        chosen.sort(key=lambda row_and_prompt: row_and_prompt[1].slot % (self._slots + 1))
+        return self._rows.start(chosen, self._prefill.run(chosen))

@@ -1,0 +1,63 @@
+"""Fused norms, rotary embedding and gated units from liger-kernel (Hsu et al., 2024), where it is installed."""
+
+import importlib.util
+import inspect
+import types
+from functools import partial
+from typing import Any
+
+import torch
+
+_FAMILIES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
+
+
+def fuse(model: Any) -> bool:
+    """Put fused kernels into one model on a GPU; other models of its class stay as they are.
+
+    Returns:
+        Whether there are such kernels for it.
+    """
+    family = _FAMILIES.get(model.config.model_type)
+    if family is None or model.device.type != "cuda" or importlib.util.find_spec("liger_kernel") is None:
+        return False
+    parts = {
+        f"{family}RMSNorm": _norm,
+        f"{family}Attention": _attention,
+        **({f"{family}MLP": _gated_unit} if model.config.hidden_act == "silu" else {}),
+    }
+    for module in model.modules():
+        if (forward := parts.get(type(module).__name__)) is not None:
+            module.forward = forward(module)
+    return True
+
+
+def _norm(module: Any) -> Any:
+    from liger_kernel.ops import LigerRMSNormFunction
+
+    def forward(hidden_states: torch.Tensor) -> torch.Tensor:
+        # Llama's norm, and not in place: what comes back from below may be read elsewhere too.
+        given = (hidden_states, module.weight, module.variance_epsilon, 0.0, "llama", False)
+        return LigerRMSNormFunction.apply(*given)  # type: ignore[no-any-return]
+
+    return forward
+
+
+def _gated_unit(module: Any) -> Any:
+    from liger_kernel.ops import LigerSiLUMulFunction
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        product = LigerSiLUMulFunction.apply(module.gate_proj(x), module.up_proj(x))
+        return module.down_proj(product)  # type: ignore[no-any-return]
+
+    return forward
+
+
+def _attention(module: Any) -> Any:
+    """The module's own forward pass, with another rotary embedding among the names that it looks up."""
+    from liger_kernel.transformers.rope import liger_rotary_pos_emb
+
+    own = inspect.unwrap(type(module).forward)
+    names = own.__globals__ | {"apply_rotary_pos_emb": liger_rotary_pos_emb}
+    copied = types.FunctionType(own.__code__, names, own.__name__, own.__defaults__, own.__closure__)
+    copied.__kwdefaults__ = own.__kwdefaults__
+    return partial(copied, module)

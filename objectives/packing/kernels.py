@@ -1,0 +1,257 @@
+"""The products of `products.py` as Triton kernels: one launch each, whatever the number of slots.
+
+A block of tokens has one slot, so a program looks its adapter up once and multiplies as for a single one (the
+gathered products of Chen et al., "Punica", 2023, for training). Masks of dropout are hashed where they are
+needed and never stored. Sums are fp32, in an order that does not depend on the run.
+"""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+from loratory.objectives.packing.context import Segments
+from loratory.objectives.packing.dropout import Dropout
+
+_MOST_ROWS = 64
+_MOST_RANKS = 64
+_COLUMNS = 128
+
+
+def shrink(
+    x: torch.Tensor,
+    matrix: torch.Tensor,
+    segments: Segments,
+    *,
+    scaling: torch.Tensor,
+    dropout: Dropout | None = None,
+) -> torch.Tensor:
+    """See `products.shrink`."""
+    tokens, features = x.shape
+    rank = matrix.shape[1]
+    low = x.new_empty(tokens, rank)
+    rows, ranks = min(segments.granule, 32), _ranks_a_program(rank)
+    grid = (tokens // rows, triton.cdiv(rank, ranks))
+    _shrink[grid](
+        x,
+        matrix,
+        low,
+        segments.block_slots,
+        scaling,
+        *_dropout_arguments(dropout, x),
+        features,
+        rank,
+        matrix.stride(0),
+        segments.granule,
+        ROWS=rows,
+        RANKS=ranks,
+        COLUMNS=_COLUMNS,
+        DROPOUT=dropout is not None,
+        PRECISION=_precision(x),
+        num_warps=4,
+        num_stages=4,
+    )
+    return low
+
+
+def expand(
+    low: torch.Tensor,
+    matrix: torch.Tensor,
+    segments: Segments,
+    *,
+    bias: torch.Tensor | None = None,
+    dropout: Dropout | None = None,
+) -> torch.Tensor:
+    """See `products.expand`."""
+    tokens, rank = low.shape
+    features = matrix.shape[2]
+    y = low.new_empty(tokens, features)
+    rows, ranks = min(segments.granule, _MOST_ROWS), _ranks_a_program(rank)
+    grid = (tokens // rows, triton.cdiv(features, _COLUMNS))
+    _expand[grid](
+        low,
+        matrix,
+        y,
+        y if bias is None else bias,
+        segments.block_slots,
+        *_dropout_arguments(dropout, low),
+        features,
+        rank,
+        matrix.stride(0),
+        segments.granule,
+        ROWS=rows,
+        RANKS=ranks,
+        COLUMNS=_COLUMNS,
+        BIAS=bias is not None,
+        DROPOUT=dropout is not None,
+        PRECISION=_precision(low),
+        num_warps=4,
+        num_stages=2,
+    )
+    return y
+
+
+def accumulate(
+    total: torch.Tensor,
+    low: torch.Tensor,
+    wide: torch.Tensor,
+    segments: Segments,
+    *,
+    dropout: Dropout | None = None,
+) -> None:
+    """See `products.accumulate`."""
+    slots, rank, features = total.shape
+    ranks, columns = _ranks_a_program(rank), 64
+    grid = (slots, triton.cdiv(features, columns), triton.cdiv(rank, ranks))
+    _accumulate[grid](
+        total,
+        low,
+        wide,
+        segments.bounds,
+        *_dropout_arguments(dropout, wide),
+        features,
+        rank,
+        total.stride(0),
+        ROWS=_MOST_ROWS,
+        RANKS=ranks,
+        COLUMNS=columns,
+        DROPOUT=dropout is not None,
+        PRECISION=_precision(wide),
+        num_warps=4,
+        num_stages=3,
+    )
+
+
+def _ranks_a_program(rank: int) -> int:
+    return min(_MOST_RANKS, max(16, triton.next_power_of_2(rank)))
+
+
+def _precision(x: torch.Tensor) -> str:
+    # The default would round fp32 to TF32.
+    return "ieee" if x.dtype is torch.float32 else "tf32"
+
+
+def _dropout_arguments(dropout: Dropout | None, otherwise: torch.Tensor) -> tuple[Any, Any, int]:
+    if dropout is None:
+        return otherwise, otherwise, 0
+    return dropout.keys.tokens, dropout.keys.thresholds, dropout.salt
+
+
+@triton.jit
+def _keep(keys, columns, threshold, salt):  # type: ignore[no-untyped-def]
+    """`dropout.keep_mask` for some tokens and features: bool [ROWS, COLUMNS]."""
+    x = (keys ^ salt)[:, None] + ((columns >> 1) * (-1640531535))[None, :]
+    x = x ^ ((x >> 16) & 0xFFFF)
+    x = x * 0x7FEB352D
+    x = x ^ ((x >> 15) & 0x1FFFF)
+    x = x * (-2073254261)
+    x = x ^ ((x >> 16) & 0xFFFF)
+    return ((x >> ((columns & 1) << 4)[None, :]) & 0xFFFF) >= threshold
+
+
+@triton.jit(do_not_specialize=["salt"])
+def _shrink(  # type: ignore[no-untyped-def]
+    x, matrix, low, block_slots, scaling, keys, thresholds, salt, features, rank, slot_stride, granule,
+    ROWS: tl.constexpr, RANKS: tl.constexpr, COLUMNS: tl.constexpr, DROPOUT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    first = tl.program_id(0) * ROWS
+    rows = (first + tl.arange(0, ROWS)).to(tl.int64)
+    ranks = tl.program_id(1) * RANKS + tl.arange(0, RANKS)
+    places = low + rows[:, None] * rank + ranks[None, :]
+    inside = (ranks < rank)[None, :] & (rows >= 0)[:, None]
+    slot = tl.load(block_slots + first // granule)
+    total = tl.zeros([ROWS, RANKS], dtype=tl.float32)
+    if slot < 0:
+        tl.store(places, total.to(low.dtype.element_ty), mask=inside)
+        return
+    own = matrix + slot.to(tl.int64) * slot_stride
+    for start in range(0, features, COLUMNS):
+        columns = start + tl.arange(0, COLUMNS)
+        fits = columns < features
+        tile = tl.load(x + rows[:, None] * features + columns[None, :], mask=fits[None, :], other=0.0)
+        if DROPOUT:
+            threshold = tl.load(thresholds + slot)
+            keep = _keep(tl.load(keys + rows), columns, threshold, salt)
+            scale = (65536.0 / (65536 - threshold).to(tl.float32)).to(tile.dtype)
+            tile = tl.where(keep, tile * scale, 0.0).to(tile.dtype)
+        weights = tl.load(
+            own + ranks[None, :] * features + columns[:, None],
+            mask=fits[:, None] & (ranks < rank)[None, :],
+            other=0.0,
+        )
+        total = tl.dot(tile, weights, total, input_precision=PRECISION)
+    total *= tl.load(scaling + slot).to(tl.float32)
+    tl.store(places, total.to(low.dtype.element_ty), mask=inside)
+
+
+@triton.jit(do_not_specialize=["salt"])
+def _expand(  # type: ignore[no-untyped-def]
+    low, matrix, y, bias, block_slots, keys, thresholds, salt, features, rank, slot_stride, granule,
+    ROWS: tl.constexpr, RANKS: tl.constexpr, COLUMNS: tl.constexpr, BIAS: tl.constexpr,
+    DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    first = tl.program_id(0) * ROWS
+    rows = (first + tl.arange(0, ROWS)).to(tl.int64)
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    fits = columns < features
+    slot = tl.load(block_slots + first // granule)
+    total = tl.zeros([ROWS, COLUMNS], dtype=tl.float32)
+    if slot >= 0:
+        own = matrix + slot.to(tl.int64) * slot_stride
+        for start in range(0, rank, RANKS):
+            ranks = start + tl.arange(0, RANKS)
+            within = ranks < rank
+            tile = tl.load(low + rows[:, None] * rank + ranks[None, :], mask=within[None, :], other=0.0)
+            weights = tl.load(
+                own + ranks[:, None] * features + columns[None, :],
+                mask=within[:, None] & fits[None, :],
+                other=0.0,
+            )
+            total = tl.dot(tile, weights, total, input_precision=PRECISION)
+        if DROPOUT:
+            threshold = tl.load(thresholds + slot)
+            keep = _keep(tl.load(keys + rows), columns, threshold, salt)
+            total = tl.where(keep, total * (65536.0 / (65536 - threshold).to(tl.float32)), 0.0)
+    if BIAS:
+        total += tl.load(bias + columns, mask=fits, other=0.0).to(tl.float32)[None, :]
+    tl.store(y + rows[:, None] * features + columns[None, :], total.to(y.dtype.element_ty), mask=fits[None, :])
+
+
+@triton.jit(do_not_specialize=["salt"])
+def _accumulate(  # type: ignore[no-untyped-def]
+    total, low, wide, bounds, keys, thresholds, salt, features, rank, slot_stride,
+    ROWS: tl.constexpr, RANKS: tl.constexpr, COLUMNS: tl.constexpr, DROPOUT: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    slot = tl.program_id(0)
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    ranks = tl.program_id(2) * RANKS + tl.arange(0, RANKS)
+    fits = columns < features
+    within = ranks < rank
+    first = tl.load(bounds + 2 * slot)
+    last = tl.load(bounds + 2 * slot + 1)
+    if first >= last:
+        return
+    added = tl.zeros([RANKS, COLUMNS], dtype=tl.float32)
+    for start in range(first, last, ROWS):
+        rows = (start + tl.arange(0, ROWS)).to(tl.int64)
+        there = rows < last
+        left = tl.load(
+            low + rows[None, :] * rank + ranks[:, None], mask=there[None, :] & within[:, None], other=0.0
+        )
+        right = tl.load(
+            wide + rows[:, None] * features + columns[None, :],
+            mask=there[:, None] & fits[None, :],
+            other=0.0,
+        )
+        if DROPOUT:
+            threshold = tl.load(thresholds + slot)
+            keep = _keep(tl.load(keys + rows, mask=there, other=0), columns, threshold, salt)
+            scale = (65536.0 / (65536 - threshold).to(tl.float32)).to(right.dtype)
+            right = tl.where(keep, right * scale, 0.0).to(right.dtype)
+        added = tl.dot(left, right, added, input_precision=PRECISION)
+    places = total + slot.to(tl.int64) * slot_stride + ranks[:, None] * features + columns[None, :]
+    inside = within[:, None] & fits[None, :]
+    tl.store(places, tl.load(places, mask=inside, other=0.0) + added, mask=inside)

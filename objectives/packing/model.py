@@ -1,0 +1,176 @@
+"""A base whose linear layers carry the adapters of a pack, and whose attention knows sequences apart."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from loratory.objectives.packing.attention import (
+    IMPLEMENTATION,
+    FlashLayout,
+    PaddedLayout,
+    SequenceLayout,
+    install_attention,
+)
+from loratory.objectives.packing.context import DropoutKeys, PassContext
+from loratory.objectives.packing.linear import FrozenWeight, PackedLinear
+from loratory.objectives.packing.loss import linear_cross_entropy
+from loratory.objectives.packing.passes import PassInputs
+from loratory.objectives.packing.stack import AdapterStack
+
+# Their logits are the output head's product and nothing else, so that head and loss can be one.
+_PLAIN_HEADS = {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}
+
+
+class PackedModel:
+    """A transformers causal model made ready for packs; it is changed in place, its numbers are not.
+
+    Attributes:
+        model: the model.
+        device: where it is.
+        compute_dtype: of activations and of the matrices that passes read.
+        context: the pass at hand.
+        layers: full name to (inputs, outputs) of each linear layer that can carry adapters.
+        holds_base: whether the dequantised matrices are kept.
+    """
+
+    def __init__(
+        self, model: Any, layers: Iterable[str], *, device: torch.device, compute_dtype: torch.dtype
+    ) -> None:
+        """Replace linear layers and attention.
+
+        Args:
+            model: frozen; its linear layers in bitsandbytes' nf4 or dense.
+            layers: full names of the linear layers.
+            device: where the model is.
+            compute_dtype: number format to compute in.
+        """
+        self.model, self.device, self.compute_dtype = model, device, compute_dtype
+        self.context = PassContext()
+        self.holds_base = False
+        self._packed = {name: self._replace(name) for name in layers}
+        self.layers = {name: (p.in_features, p.out_features) for name, p in self._packed.items()}
+        install_attention(model, self.context)
+        model.set_attn_implementation(IMPLEMENTATION)
+        self._plain_head = type(model).__name__ in _PLAIN_HEADS
+
+    def _replace(self, name: str) -> PackedLinear:
+        parent, _, leaf = name.rpartition(".")
+        linear = self.model.get_submodule(name)
+        weight = FrozenWeight(
+            _reader(linear, self.compute_dtype), linear.in_features, linear.out_features
+        )
+        bias = None if linear.bias is None else linear.bias.detach().to(self.compute_dtype)
+        packed = PackedLinear(name, weight, bias, self.context)
+        setattr(self.model.get_submodule(parent), leaf, packed)
+        return packed
+
+    def hold_base(self) -> None:
+        """Keep every matrix dequantised from now on: the same numbers, more memory, less time."""
+        for packed in self._packed.values():
+            packed.frozen.hold()
+        self.holds_base = True
+
+    def release_base(self) -> None:
+        """Dequantise in each pass from now on."""
+        for packed in self._packed.values():
+            packed.frozen.release()
+        self.holds_base = False
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that the dequantised matrices take where they are kept."""
+        numbers = sum(inputs * outputs for inputs, outputs in self.layers.values())
+        return numbers * torch.finfo(self.compute_dtype).bits // 8
+
+    @property
+    def head(self) -> torch.Tensor:
+        """The output head [V, width]."""
+        weight: torch.Tensor = self.model.get_output_embeddings().weight
+        return weight
+
+    @property
+    def fused_attention(self) -> bool:
+        """Whether sequences of any length are one kernel here, and shapes can repeat in CUDA graphs."""
+        return self.device.type == "cuda" and self.compute_dtype in (torch.bfloat16, torch.float16)
+
+    @contextlib.contextmanager
+    def reading(
+        self,
+        inputs: PassInputs,
+        stack: AdapterStack,
+        *,
+        gradients: torch.Tensor | None = None,
+        thresholds: torch.Tensor | None = None,
+        attention: SequenceLayout | None = None,
+    ) -> Iterator[None]:
+        """Set the pass at hand, for forward and backward.
+
+        Args:
+            inputs: the pass.
+            stack: whose adapters it reads.
+            gradients: what backward adds to.
+            thresholds: int32 [K], of dropout; None where nothing is dropped.
+            attention: which tokens see which; the sequences of the pass unless given.
+        """
+        context = self.context
+        context.stack, context.segments, context.gradients = stack, inputs.segments, gradients
+        if thresholds is not None:
+            context.dropout = DropoutKeys(tokens=inputs.dropout_keys, thresholds=thresholds)
+        context.attention = attention or self.layout(inputs)
+        try:
+            yield
+        finally:
+            context.stack = context.segments = context.gradients = None
+            context.dropout = context.attention = None
+
+    def layout(self, inputs: PassInputs) -> SequenceLayout:
+        """The attention of a pass's own sequences."""
+        if self.fused_attention:
+            return FlashLayout(inputs.ends, inputs.shape.longest)
+        return PaddedLayout.of(inputs.ends.tolist(), self.device)
+
+    def losses(self, inputs: PassInputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """The weighted loss of the pass at hand, and the negative log likelihood of each target, fp32 [N]."""
+        if self._plain_head:
+            return linear_cross_entropy(
+                self._hidden(inputs), self.head, inputs.places, inputs.targets, inputs.weights
+            )
+        logits = self.logits(inputs)
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        losses = nn.functional.cross_entropy(logits.to(wide), inputs.targets.long(), reduction="none")
+        return torch.where(inputs.weights > 0, losses * inputs.weights, 0.0).sum(), losses.detach()
+
+    def logits(self, inputs: PassInputs) -> torch.Tensor:
+        """Logits [N, V] at the places of the targets."""
+        if self._plain_head:
+            return self._hidden(inputs)[inputs.places.long()] @ self.head.t()
+
+        def pick(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+            return (arguments[0][:, inputs.places.long()], *arguments[1:])
+
+        # The head sees the wanted places alone; what a base does to its logits afterwards stays.
+        hook = self.model.get_output_embeddings().register_forward_pre_hook(pick)
+        try:
+            return self._call(self.model, inputs).logits[0]  # type: ignore[no-any-return]
+        finally:
+            hook.remove()
+
+    def _hidden(self, inputs: PassInputs) -> torch.Tensor:
+        return self._call(self.model.base_model, inputs).last_hidden_state[0]  # type: ignore[no-any-return]
+
+    def _call(self, module: Any, inputs: PassInputs) -> Any:
+        return module(input_ids=inputs.input_ids, position_ids=inputs.position_ids, use_cache=False)
+
+
+def _reader(linear: Any, dtype: torch.dtype) -> Any:
+    """What gives a layer's matrix in the compute dtype."""
+    weight = linear.weight
+    state = getattr(weight, "quant_state", None)
+    if state is None:
+        return lambda: weight.detach().to(dtype)
+    from bitsandbytes.functional import dequantize_4bit
+
+    return lambda: dequantize_4bit(weight.data, state).to(dtype)

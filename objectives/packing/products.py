@@ -1,0 +1,85 @@
+"""The three products of stacked adapters, from slot to slot with PyTorch's own: on CPUs and in fp64.
+
+What a GPU runs instead is in `kernels.py`, with the same names, arguments and results.
+"""
+
+import torch
+
+from loratory.objectives.packing.context import Segments
+from loratory.objectives.packing.dropout import Dropout
+
+
+def shrink(
+    x: torch.Tensor,
+    matrix: torch.Tensor,
+    segments: Segments,
+    *,
+    scaling: torch.Tensor,
+    dropout: Dropout | None = None,
+) -> torch.Tensor:
+    """low[t] = s x[t] M[slot of t]^T.
+
+    Args:
+        x: [T, F], of the compute dtype.
+        matrix: M, [K, R, F].
+        segments: whose tokens are where.
+        scaling: s, [K, 1, 1].
+        dropout: dropped from x first.
+
+    Returns:
+        [T, R]; zero where a token is nobody's.
+    """
+    low = x.new_zeros(x.shape[0], matrix.shape[1])
+    for slot, start, end in segments.spans:
+        own = x[start:end] if dropout is None else dropout.drop(x[start:end], slot, start)
+        low[start:end] = (own @ matrix[slot].T) * scaling[slot]
+    return low
+
+
+def expand(
+    low: torch.Tensor,
+    matrix: torch.Tensor,
+    segments: Segments,
+    *,
+    bias: torch.Tensor | None = None,
+    dropout: Dropout | None = None,
+) -> torch.Tensor:
+    """y[t] = low[t] M[slot of t] + b.
+
+    Args:
+        low: [T, R].
+        matrix: M, [K, R, F].
+        segments: whose tokens are where.
+        bias: b, [F], for every token, also where it is nobody's.
+        dropout: drops from the product, not from the bias.
+
+    Returns:
+        [T, F].
+    """
+    y = low.new_zeros(low.shape[0], matrix.shape[2])
+    for slot, start, end in segments.spans:
+        own = low[start:end] @ matrix[slot]
+        y[start:end] = own if dropout is None else dropout.drop(own, slot, start)
+    return y if bias is None else y.add_(bias)
+
+
+def accumulate(
+    total: torch.Tensor,
+    low: torch.Tensor,
+    wide: torch.Tensor,
+    segments: Segments,
+    *,
+    dropout: Dropout | None = None,
+) -> None:
+    """total[k] += sum over the tokens t of slot k of low[t]^T wide[t].
+
+    Args:
+        total: [K, R, F], fp32 or wider; added to in place.
+        low: [T, R].
+        wide: [T, F].
+        segments: whose tokens are where.
+        dropout: dropped from `wide` first.
+    """
+    for slot, start, end in segments.spans:
+        own = wide[start:end] if dropout is None else dropout.drop(wide[start:end], slot, start)
+        total[slot] += low[start:end].T @ own

@@ -1,0 +1,111 @@
+"""Runs passes: eagerly, or on a GPU as CUDA graphs, one for each shape, captured when it first comes."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from loratory.objectives.packing.passes import HostPass, PassInputs, PassShape, nobodys_pass
+
+_log = logging.getLogger(__name__)
+
+Work = Callable[[PassInputs], torch.Tensor]
+"""What is done with a pass; forward and maybe backward, no waiting for the device."""
+
+
+@dataclass
+class _Captured:
+    inputs: PassInputs
+    output: torch.Tensor
+    graph: torch.cuda.CUDAGraph
+
+
+class PassRunner:
+    """Launches passes without waiting for them.
+
+    In fine-tuning a pass is hundreds of short kernels, and launching them one by one takes longer than
+    running them. A graph is one launch.
+    """
+
+    def __init__(self, device: torch.device, *, graphs: bool, most_graphs: int = 32) -> None:
+        """Nothing is captured yet.
+
+        Args:
+            device: where passes run.
+            graphs: whether to capture; only on a GPU.
+            most_graphs: the one not used for longest goes when there are more.
+        """
+        self.device, self.graphs = device, graphs and device.type == "cuda"
+        self._most = most_graphs
+        self._captured: OrderedDict[Hashable, _Captured] = OrderedDict()
+        self._eager: set[Hashable] = set()
+        self._pool: Any = None
+
+    def run(self, name: str, host: HostPass, work: Work) -> torch.Tensor:
+        """Do some work with a pass.
+
+        Args:
+            name: of the work; passes of one name and shape share a graph.
+            host: the pass.
+            work: reads the inputs it is given and tensors that stay where they are, so that it can be
+                repeated on other inputs; with nobody's tokens in a pass it must change nothing.
+
+        Returns:
+            What the work gave; it is overwritten by the next pass of the same name and shape.
+        """
+        key = (name, host.shape)
+        if not self.graphs or key in self._eager:
+            return work(self._upload(host, None))
+        if key not in self._captured and not self._capture(key, host.shape, work):
+            return work(self._upload(host, None))
+        captured = self._captured[key]
+        self._captured.move_to_end(key)
+        self._upload(host, captured.inputs)
+        captured.graph.replay()
+        return captured.output
+
+    def clear(self) -> None:
+        """Forget all graphs and give their memory back."""
+        self._captured.clear()
+        self._pool = None
+
+    def _upload(self, host: HostPass, into: PassInputs | None) -> PassInputs:
+        if self.device.type == "cpu":
+            return host.inputs
+        # Pinned, or the copy would wait for the passes before it.
+        pinned = torch.from_numpy(host.buffer).pin_memory()
+        if into is not None:
+            into.buffer.copy_(pinned, non_blocking=True)
+            return into
+        return PassInputs.over(pinned.to(self.device, non_blocking=True), host.shape, host.spans)
+
+    def _capture(self, key: Hashable, shape: PassShape, work: Work) -> bool:
+        inputs = nobodys_pass(shape, self.device)
+        try:
+            self._warm_up(inputs, work)
+            graph = torch.cuda.CUDAGraph()
+            self._pool = self._pool or torch.cuda.graph_pool_handle()
+            # Other threads may use the device meanwhile.
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                output = work(inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            _log.warning("passes of %s run without a CUDA graph: %s", key, " ".join(str(error).split())[:300])
+            self._eager.add(key)
+            return False
+        self._captured[key] = _Captured(inputs, output, graph)
+        while len(self._captured) > self._most:
+            self._captured.popitem(last=False)
+        return True
+
+    def _warm_up(self, inputs: PassInputs, work: Work) -> None:
+        """Kernels are compiled and libraries allocate what they need before anything is captured."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            work(inputs)
+        torch.cuda.current_stream().wait_stream(stream)

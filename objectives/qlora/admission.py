@@ -1,0 +1,178 @@
+"""How many trials train at once and how many tokens pass together: from the data, the device and its memory."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from loratory.objectives.data.prepared import PreparedData
+from loratory.objectives.packing.cached_attention import rows_that_fit
+from loratory.objectives.packing.decoding import cache_positions
+from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.packing.pack import Pack, activation_bytes_a_token
+from loratory.objectives.packing.passes import round_up
+from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.stack import AdapterStack
+from loratory.objectives.qlora.architecture import Architecture
+from loratory.spaces.errors import InputError
+from loratory.spaces.parameters import CategoricalParameter
+from loratory.spaces.study import StudySpec
+
+# Where a GPU's matrix units are busy: measured on one H100, see docs/performance.md.
+_SATURATING_TOKENS, _MOST_TOKENS, _LEAST_TOKENS = 8192, 16_384, 1024
+_MOST_SLOTS, _MOST_ROWS = 16, 512
+# A CPU gains little from more: its passes are bound by arithmetic.
+_CPU_SLOTS, _CPU_TOKENS, _CPU_ROWS = 1, 1024, 32
+_USABLE = 0.92  # of the free memory; the rest is for fragments and libraries
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackSize:
+    """What the stacks of a study hold.
+
+    Attributes:
+        layers: of all target modules that trials may have, name to (inputs, outputs).
+        rank: the largest.
+        dropout: whether any trial may drop anything.
+    """
+
+    layers: Mapping[str, tuple[int, int]]
+    rank: int
+    dropout: bool
+
+    @property
+    def numbers_a_slot(self) -> int:
+        """Numbers in a slot's row."""
+        return round_up(self.rank, 8) * sum(map(sum, self.layers.values()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What a worker has room for.
+
+    Attributes:
+        slots: trials that train at once.
+        tokens_per_pass: of all of them together.
+        decoding_rows: prompts decoded at once.
+        hold_base: whether the base is kept dequantised.
+    """
+
+    slots: int
+    tokens_per_pass: int
+    decoding_rows: int
+    hold_base: bool
+
+
+def stack_size(study: StudySpec, architecture: Architecture) -> StackSize:
+    """The stacks that every trial of a study fits into."""
+    searched = study.space.root
+    choices: tuple[object, ...] = (study.training.target_modules,)
+    if isinstance(parameter := searched.get("target_modules"), CategoricalParameter):
+        choices = parameter.choices
+    layers: dict[str, tuple[int, int]] = {}
+    for choice in choices:
+        targets = architecture.targets(choice if isinstance(choice, str) else tuple(choice))  # type: ignore[arg-type]
+        layers |= architecture.layers_of(targets)
+    ordered = {name: layers[name] for name in architecture.linear_layers if name in layers}
+    ranks = searched["rank"].extremes() if "rank" in searched else (study.training.rank,)
+    dropouts = searched["dropout"].extremes() if "dropout" in searched else (study.training.dropout,)
+    return StackSize(layers=ordered, rank=int(max(ranks)), dropout=max(dropouts) > 0)
+
+
+def wanted_slots(study: StudySpec, data: PreparedData) -> int:
+    """So many that their batches together keep a GPU busy."""
+    searched = study.space.root
+    sizes = searched["batch_size"].extremes() if "batch_size" in searched else (study.training.batch_size,)
+    mean = sum(map(len, data.train)) / len(data.train)
+    smallest = min(float(size) for size in sizes) * mean
+    return max(1, min(_MOST_SLOTS, study.trials, math.ceil(_SATURATING_TOKENS / smallest)))
+
+
+def measure_room(study: StudySpec, data: PreparedData, model: PackedModel, size: StackSize) -> Room:
+    """What fits, by what the study file asks for and the memory that is free.
+
+    Raises:
+        InputError: the study file asks for more than fits.
+    """
+    if model.device.type == "cpu":
+        return _room_on_cpu(study, model)
+    free = int(_free_bytes(model.device) * _USABLE)
+    slot = size.numbers_a_slot * _bytes_a_number(model)
+    token = _measured_bytes_a_token(model, size)
+    longest = max(map(len, data.train))
+    least = token * max(longest, _LEAST_TOKENS)
+    held = 0 if model.holds_base else model.held_bytes
+    slots = study.packing.slots or min(wanted_slots(study, data), max(1, (free - least) // (2 * slot)))
+    if slots * slot + least > free:
+        fits = max(0, (free - least) // slot)
+        raise InputError(
+            f"packing.slots: must be at most {fits} on this device, where a slot of rank {size.rank} takes "
+            f"{slot / 2**30:.2f} GiB beside {least / 2**30:.2f} GiB for a pass and {free / 2**30:.1f} GiB are "
+            f"free, got {slots}"
+        )
+    hold = study.packing.cache_base
+    if hold is None:
+        hold = slots * slot + held + token * _SATURATING_TOKENS <= free
+    rest = free - slots * slot - (held if hold else 0)
+    rows = _decoding_rows(study, data, model, rest // 4)
+    most = min(_MOST_TOKENS, max(_LEAST_TOKENS, int(rest * 0.7) // token // 256 * 256))
+    return Room(
+        slots=slots,
+        tokens_per_pass=study.packing.tokens_per_pass or most,
+        decoding_rows=rows,
+        hold_base=hold,
+    )
+
+
+def _room_on_cpu(study: StudySpec, model: PackedModel) -> Room:
+    hold = study.packing.cache_base
+    if hold is None:
+        hold = 4 * model.held_bytes < os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Room(
+        slots=study.packing.slots or _CPU_SLOTS,
+        tokens_per_pass=study.packing.tokens_per_pass or _CPU_TOKENS,
+        decoding_rows=_CPU_ROWS,
+        hold_base=hold,
+    )
+
+
+def _free_bytes(device: torch.device) -> int:
+    free, _ = torch.cuda.mem_get_info(device)
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return free + cached
+
+
+def _bytes_a_number(model: PackedModel) -> int:
+    """Of a slot: master, gradient and two moments, the copy that passes read, and the copy that is scored."""
+    compute = torch.finfo(model.compute_dtype).bits // 8
+    wide = max(4, compute)
+    return 4 * wide + (compute if compute < wide else 0) + compute
+
+
+def _measured_bytes_a_token(model: PackedModel, size: StackSize) -> int:
+    stack = AdapterStack(
+        size.layers,
+        slots=1,
+        rank=min(8, size.rank),
+        device=model.device,
+        compute_dtype=model.compute_dtype,
+    )
+    runner = PassRunner(model.device, graphs=False)
+    return activation_bytes_a_token(Pack(model, stack, runner, dropout=size.dropout))
+
+
+def _decoding_rows(study: StudySpec, data: PreparedData, model: PackedModel, bytes_free: int) -> int:
+    positions = cache_positions(
+        longest_prompt=longest_prompt(data), max_new_tokens=study.evaluation.max_new_tokens
+    )
+    rows = rows_that_fit(
+        model.model.config, positions=positions, dtype=model.compute_dtype, bytes=bytes_free
+    )
+    return min(_MOST_ROWS, rows)
+
+
+def longest_prompt(data: PreparedData) -> int:
+    """Tokens of the longest prompt that is ever answered."""
+    return max(len(example.prompt_ids) for split in (data.dev, data.select, data.test) for example in split)

@@ -1,0 +1,180 @@
+"""The pack of a worker with its slots and its evaluator: made to measure, and made smaller where memory ends."""
+
+from dataclasses import replace
+
+from loratory.objectives.data.prepared import PreparedData
+from loratory.objectives.packing.decoding import Decoder
+from loratory.objectives.packing.fused import fuse
+from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.packing.pack import Pack
+from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.stack import AdapterStack
+from loratory.objectives.qlora.admission import Room, StackSize, longest_prompt, measure_room, stack_size
+from loratory.objectives.qlora.architecture import Architecture
+from loratory.objectives.qlora.base import Base
+from loratory.objectives.qlora.evaluator import Evaluator
+from loratory.objectives.qlora.memory import release_memory
+from loratory.objectives.qlora.slots import Slots
+from loratory.objectives.qlora.trial_run import TrialRun
+from loratory.spaces.study import StudySpec
+
+_SMALLEST_PASS = 64
+
+
+class Engine:
+    """What trials train and are scored with on one worker.
+
+    Attributes:
+        architecture: the base's layers.
+        notes: what was chosen, in lines.
+        slots: the trials that train.
+        evaluator: the copies that wait for their scores.
+    """
+
+    def __init__(
+        self,
+        study: StudySpec,
+        *,
+        base: Base,
+        model: PackedModel,
+        architecture: Architecture,
+        data: PreparedData,
+        size: StackSize,
+        room: Room,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        """Allocate everything.
+
+        Args:
+            study: the study.
+            base: the resident base.
+            model: its model, made ready for packs.
+            architecture: its layers.
+            data: the splits.
+            size: of the stacks.
+            room: how many slots, tokens and rows.
+            notes: what was chosen, in lines.
+        """
+        self._study, self._base, self._model, self._data = study, base, model, data
+        self._size, self._room = size, room
+        self._runner = PassRunner(model.device, graphs=model.fused_attention)
+        self.architecture, self.notes = architecture, notes
+        self._build()
+
+    @property
+    def trials(self) -> int:
+        """Trials that the worker takes at once: some wait for a slot or for their last scores."""
+        return self._room.slots + (max(1, self._room.slots // 4) if self._room.slots > 1 else 0)
+
+    @property
+    def can_make_room(self) -> bool:
+        """Whether anything can be made smaller."""
+        room = self._room
+        return room.tokens_per_pass > _SMALLEST_PASS or self._model.holds_base or room.slots > 1
+
+    def make_room(self) -> list[TrialRun] | None:
+        """Go on with less memory, where it ran out: smaller passes, then no held base, then fewer slots.
+
+        No update is lost: a pass that was cut off is made again.
+
+        Returns:
+            Trials that must wait for a slot now; None where nothing can be made smaller.
+        """
+        room = self._room
+        if not self.can_make_room:
+            return None
+        self.slots.begin_batches_again()
+        self.forget_graphs()
+        if room.tokens_per_pass > _SMALLEST_PASS:
+            self._room = replace(room, tokens_per_pass=room.tokens_per_pass // 2)
+            self.slots.tokens_per_pass = self.evaluator.tokens_per_pass = self._room.tokens_per_pass
+        elif self._model.holds_base:
+            self._model.release_base()
+        else:
+            return self._rebuild(replace(room, slots=room.slots // 2))
+        release_memory(self._base.device)
+        return []
+
+    def forget_graphs(self) -> None:
+        """Give back the memory of captured passes; they are captured again when they come."""
+        self._runner.clear()
+        if self._decoder is not None:
+            self._decoder.clear()
+
+    def _build(self) -> None:
+        self._stack = self._new_stack(trains=False)
+        if self._room.hold_base:
+            self._model.hold_base()
+        pack = self._new_pack()
+        self._decoder = self._new_decoder()
+        self.slots = Slots(pack, self._data.train, tokens_per_pass=self._room.tokens_per_pass)
+        self.evaluator = Evaluator(
+            pack,
+            self._base,
+            self._study,
+            decoder=self._decoder,
+            stack=self._stack,
+            tokens_per_pass=self._room.tokens_per_pass,
+            labels=self._data.labels,
+        )
+
+    def _rebuild(self, room: Room) -> list[TrialRun]:
+        """A smaller pack with the same trials, as far as they have a slot in it."""
+        runs = self.slots.runs
+        for run in runs:
+            self.slots.suspend(run)
+        self._room = room
+        self.slots.pack = self.evaluator.pack = None  # type: ignore[assignment]  # free before allocating
+        release_memory(self._base.device)
+        self.slots.pack = self.evaluator.pack = self._new_pack()
+        for run in runs[: room.slots]:
+            self.slots.place(run)
+        return runs[room.slots :]
+
+    def _new_stack(self, *, trains: bool) -> AdapterStack:
+        return AdapterStack(
+            self._size.layers,
+            slots=self._room.slots,
+            rank=self._size.rank,
+            device=self._model.device,
+            compute_dtype=self._model.compute_dtype,
+            trains=trains,
+        )
+
+    def _new_pack(self) -> Pack:
+        return Pack(
+            self._model, self._new_stack(trains=True), self._runner, dropout=self._size.dropout
+        )
+
+    def _new_decoder(self) -> Decoder | None:
+        if not self._study.metrics:
+            return None
+        return Decoder(
+            self._model,
+            self._runner,
+            self._stack,
+            end_ids=self._base.end_ids,
+            padding_id=self._base.padding_id,
+            max_new_tokens=self._study.evaluation.max_new_tokens,
+            longest_prompt=longest_prompt(self._data),
+            rows=self._room.decoding_rows,
+        )
+
+
+def build_engine(
+    study: StudySpec, *, base: Base, architecture: Architecture, data: PreparedData
+) -> Engine:
+    """An engine that fits the device.
+
+    Raises:
+        InputError: the study file asks for more slots than fit.
+    """
+    fuse(base.model)
+    model = PackedModel(
+        base.model, architecture.linear_layers, device=base.device, compute_dtype=base.compute_dtype
+    )
+    size = stack_size(study, architecture)
+    room = measure_room(study, data, model, size)
+    return Engine(
+        study, base=base, model=model, architecture=architecture, data=data, size=size, room=room
+    )

@@ -1,0 +1,180 @@
+"""The evaluation queue: copies of adapters, scored together while their trials train on."""
+
+from collections import deque
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from loratory.objectives.data.prepared import Example
+from loratory.objectives.packing.batch import example_piece
+from loratory.objectives.packing.decoding import BASE, Decoder, Prompt
+from loratory.objectives.packing.pack import Pack
+from loratory.objectives.packing.passes import PassInputs
+from loratory.objectives.packing.stack import AdapterState, AdapterStack
+from loratory.objectives.qlora.base import Base
+from loratory.objectives.qlora.evaluation import Evaluation, score_answers, text_of
+from loratory.spaces.study import StudySpec
+
+
+@dataclass(kw_only=True)
+class _Request:
+    key: Hashable
+    row: int
+    examples: Sequence[Example]
+    loss_sums: NDArray[np.float64]
+    answers: dict[int, str] = field(default_factory=dict)
+    losses_left: int
+
+    @property
+    def done(self) -> bool:
+        return not self.losses_left and len(self.answers) == len(self.examples)
+
+
+class Evaluator:
+    """Scores adapters on examples, several at once.
+
+    Each adapter is a copy in a stack of its own, so that its trial may go on or end meanwhile.
+
+    Attributes:
+        pack: whose base and runner are used.
+        tokens_per_pass: of the passes that compute losses.
+    """
+
+    def __init__(
+        self,
+        pack: Pack,
+        base: Base,
+        study: StudySpec,
+        *,
+        decoder: Decoder | None,
+        stack: AdapterStack,
+        tokens_per_pass: int,
+        labels: Sequence[str],
+    ) -> None:
+        """Nothing waits yet.
+
+        Args:
+            pack: whose base and runner are used.
+            base: its tokenizer turns answers into text.
+            study: names the metrics.
+            decoder: over `stack`; None where the study decodes nothing.
+            stack: the copies, as many as may wait at once.
+            tokens_per_pass: of the passes that compute losses.
+            labels: every label of a classification task.
+        """
+        self.pack, self._base, self._study = pack, base, study
+        self._decoder, self._stack, self._labels = decoder, stack, labels
+        self.tokens_per_pass = tokens_per_pass
+        self._free = list(range(stack.slots))
+        self._requests: dict[Hashable, _Request] = {}
+        self._losses: deque[tuple[_Request, int]] = deque()
+
+    @property
+    def waiting(self) -> tuple[Hashable, ...]:
+        """Keys of what is not scored yet, oldest first."""
+        return tuple(self._requests)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another copy may wait."""
+        return bool(self._free)
+
+    def copy(self, key: Hashable, slot: int, examples: Sequence[Example]) -> None:
+        """Let a copy of a slot's adapter wait for its scores on some examples."""
+        row = self._free.pop()
+        self._stack.copy(row, self.pack.stack, slot)
+        self._add(key, row, examples)
+
+    def put(
+        self, key: Hashable, state: AdapterState, examples: Sequence[Example], *, scaling: float
+    ) -> None:
+        """Let an adapter that is in no slot wait for its scores."""
+        row = self._free.pop()
+        self._stack.put(row, state, scaling=scaling)
+        self._add(key, row, examples)
+
+    def put_base(self, key: Hashable, examples: Sequence[Example]) -> None:
+        """Let the bare base wait for its scores."""
+        self._add(key, BASE, examples)
+
+    def drop(self, key: Hashable) -> None:
+        """Forget what waits under a key, if anything does."""
+        request = self._requests.get(key)
+        if request is None:
+            return
+        self._losses = deque(item for item in self._losses if item[0] is not request)
+        if self._decoder is not None:
+            self._decoder.drop(request.row)
+        self._release(request)
+
+    @torch.no_grad()
+    def advance(self) -> list[tuple[Hashable, Evaluation]]:
+        """Do a piece of what waits: a pass of losses first, then a few steps of decoding.
+
+        Returns:
+            What is scored now, by its key.
+        """
+        if self._losses:
+            self._compute_losses()
+        elif self._decoder is not None and self._decoder.busy:
+            for answer in self._decoder.advance():
+                key, index = answer.key  # type: ignore[misc]
+                if (request := self._requests.get(key)) is not None:
+                    request.answers[index] = text_of(self._base.tokenizer, answer.ids)
+        return [self._finish(request) for request in list(self._requests.values()) if request.done]
+
+    def _add(self, key: Hashable, row: int, examples: Sequence[Example]) -> None:
+        count = len(examples)
+        request = _Request(
+            key=key, row=row, examples=examples, loss_sums=np.zeros(count), losses_left=count
+        )
+        self._requests[key] = request
+        self._losses += [(request, index) for index in range(count)]
+        if self._decoder is None:
+            request.answers = dict.fromkeys(range(count), "")
+            return
+        self._decoder.add(
+            Prompt(slot=row, key=(key, index), ids=example.prompt_ids)
+            for index, example in enumerate(examples)
+        )
+
+    def _compute_losses(self) -> None:
+        chosen, room = [], self.tokens_per_pass
+        while self._losses and (not chosen or len(self._losses[0][0].examples[self._losses[0][1]]) <= room):
+            chosen.append(self._losses.popleft())
+            room -= len(chosen[-1][0].examples[chosen[-1][1]])
+        chosen.sort(key=lambda item: item[0].row)
+        pieces = [example_piece(request.examples[index], slot=request.row) for request, index in chosen]
+        host = self.pack.lay_out(pieces, slots=self._stack.slots)
+        try:
+            losses = self.pack.runner.run("losses", host, self._losses_of).double().cpu().numpy()
+        except Exception:
+            self._losses.extendleft(reversed(chosen))
+            raise
+        for (request, index), start in zip(chosen, host.target_starts, strict=True):
+            request.loss_sums[index] = losses[start : start + len(request.examples[index].answer_ids)].sum()
+            request.losses_left -= 1
+
+    def _losses_of(self, inputs: PassInputs) -> torch.Tensor:
+        with torch.no_grad(), self.pack.model.reading(inputs, self._stack):
+            return self.pack.model.losses(inputs)[1]
+
+    def _finish(self, request: _Request) -> tuple[Hashable, Evaluation]:
+        self._release(request)
+        answers = [request.answers[index] for index in range(len(request.examples))]
+        evaluation = score_answers(
+            self._study,
+            request.examples,
+            loss_sums=request.loss_sums,
+            answers=answers if self._decoder is not None else None,
+            labels=self._labels,
+        )
+        return request.key, evaluation
+
+    def _release(self, request: _Request) -> None:
+        del self._requests[request.key]
+        if request.row != BASE:
+            self._free.append(request.row)

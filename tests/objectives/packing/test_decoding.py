@@ -1,0 +1,312 @@
+import random
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+
+from loratory.objectives.packing.decoding import BASE, Decoder, Prompt
+from loratory.objectives.packing.decoding_steps import STEPS, DecodeSteps
+from loratory.objectives.packing.passes import Piece, exact_shape, lay_out
+from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.stack import AdapterStack
+
+RANKS, ALPHAS = (3, 16, 8), (6, 16, 4)
+ENDS = (5, 17, 23, 42, 77, 101, 130, 155)
+LONGEST, NEW_TOKENS, NEAR = 60, 21, 1e-4
+KINDS = ("llama", "tied", "mistral", "qwen2", "qwen3")
+
+
+def draw_prompts(count, slot, *, seed=0, longest=LONGEST):
+    draw = random.Random(f"{seed} {slot}")
+    lengths = [1, longest, *(draw.randint(1, longest) for _ in range(count))][:count]
+    return [
+        Prompt(slot=slot, key=(slot, index), ids=tuple(draw.choices(range(160), k=length)))
+        for index, length in enumerate(lengths)
+    ]
+
+
+class Pair:
+    """A pack of three adapters, and the same adapters in PEFT on a base of their own."""
+
+    def __init__(self, packed, reference):
+        torch.manual_seed(1)
+        self.packed = packed
+        self.stack = AdapterStack(
+            packed.layers,
+            slots=len(RANKS),
+            rank=max(RANKS),
+            device=packed.device,
+            compute_dtype=packed.compute_dtype,
+        )
+        self.reference = self._adapted(reference)
+
+    def _adapted(self, model):
+        for slot, (rank, alpha) in enumerate(zip(RANKS, ALPHAS, strict=True)):
+            config = LoraConfig(
+                task_type="CAUSAL_LM",
+                r=rank,
+                lora_alpha=alpha,
+                target_modules="all-linear",
+                init_lora_weights=False,
+            )
+            # Not digits alone: PEFT would take the 0 of "layers.0" for the name of another adapter.
+            name = f"slot{slot}"
+            if slot:
+                model.add_adapter(name, config)
+            else:
+                model = get_peft_model(model, config, adapter_name=name)
+            state = get_peft_model_state_dict(model, adapter_name=name)
+            assert len(state) == 2 * len(self.stack.layers)
+            self.stack.put(slot, state, scaling=alpha / rank)
+        return model.eval()
+
+    def decoder(self, *, rows=16, max_new_tokens=NEW_TOKENS, ends=ENDS, longest=LONGEST):
+        return Decoder(
+            self.packed,
+            PassRunner(self.packed.device, graphs=False),
+            self.stack,
+            end_ids=ends,
+            padding_id=0,
+            max_new_tokens=max_new_tokens,
+            longest_prompt=longest,
+            rows=rows,
+        )
+
+    def answers(self, prompts, **options):
+        decoder = self.decoder(**options)
+        decoder.add(prompts)
+        return finish(decoder)
+
+    def generate(self, prompt, *, max_new_tokens=NEW_TOKENS, ends=ENDS):
+        """New tokens of `generate`, the end token cut off, and by how much each was the best."""
+        options = {
+            "do_sample": False,
+            "max_new_tokens": max_new_tokens,
+            "eos_token_id": list(ends) or None,
+            "pad_token_id": 0,
+            "output_logits": True,
+            "return_dict_in_generate": True,
+        }
+        ids = torch.tensor([prompt.ids])
+        if prompt.slot == BASE:
+            with self.reference.disable_adapter():
+                made = self.reference.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **options)
+        else:
+            self.reference.set_adapter(f"slot{prompt.slot}")
+            made = self.reference.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **options)
+        best = torch.stack([logits[0].topk(2).values for logits in made.logits])
+        return made.sequences[0, ids.shape[1] :].tolist(), (best[:, 0] - best[:, 1]).tolist()
+
+    def near_ties(self, answers, prompts, *, ends=ENDS, **options):
+        """Compare with `generate`, and count the answers whose comparison a near tie cut short."""
+        cut = 0
+        for prompt in prompts:
+            expected, margins = self.generate(prompt, ends=ends, **options)
+            got = answers[prompt.key]
+            if expected[-1] in ends:
+                expected, got = expected[:-1], (*got, "end")
+                expected.append("end")
+            near = next((place for place, margin in enumerate(margins) if margin < NEAR), None)
+            assert list(got[:near]) == expected[:near], prompt
+            cut += near is not None
+        return cut
+
+
+def finish(decoder):
+    """Every answer, by key."""
+    answers = {}
+    for _ in range(500):
+        for answer in decoder.advance():
+            assert answer.key not in answers
+            assert answer.slot == answer.key[0]
+            answers[answer.key] = answer.ids
+        if not decoder.busy:
+            return answers
+    raise AssertionError("decoding did not end")
+
+
+@pytest.fixture(scope="module")
+def make_pair(make_packed):
+    made = {}
+
+    def make(kind="llama"):
+        if kind not in made:
+            made[kind] = Pair(*make_packed(kind))
+        return made[kind]
+
+    return make
+
+
+@pytest.fixture
+def pair(make_pair):
+    return make_pair()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_are_those_of_generate(make_pair, kind):
+    pair = make_pair(kind)
+    prompts = [p for slot in (BASE, 0, 1, 2) for p in draw_prompts(10 + 2 * slot, slot)]
+    answers = pair.answers(prompts, rows=32)
+    assert answers.keys() == {prompt.key for prompt in prompts}
+    assert pair.near_ties(answers, prompts) <= 2
+    lengths = {len(ids) for ids in answers.values()}
+    assert NEW_TOKENS in lengths and len(lengths) > 3
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 8, 9, 10, 17])
+def test_answers_end_at_any_step_of_a_chunk(pair, tokens):
+    prompts = draw_prompts(3, 0) + draw_prompts(3, BASE)
+    answers = pair.answers(prompts, ends=(), max_new_tokens=tokens)
+    assert {len(ids) for ids in answers.values()} == {tokens}
+    assert pair.near_ties(answers, prompts, ends=(), max_new_tokens=tokens) <= 1
+
+
+def test_any_token_may_be_the_last(pair):
+    (prompt,) = draw_prompts(1, 1, seed=3)
+    ids, _ = pair.generate(prompt, ends=())
+    for end in ids:
+        answers = pair.answers([prompt], ends=(159, end) if 159 not in ids else (end,))
+        assert list(answers[prompt.key]) == ids[: ids.index(end)]
+
+
+@pytest.mark.parametrize("rows", [16, 48, 64, 128])
+def test_rows_and_neighbours_do_not_matter(pair, rows):
+    prompts = draw_prompts(20, 0) + draw_prompts(9, 2)
+    together = pair.answers(prompts, rows=rows)
+    alone = {}
+    for prompt in prompts:
+        alone |= pair.answers([prompt])
+    different = [prompt for prompt in prompts if together[prompt.key] != alone[prompt.key]]
+    # Sums of other sizes round otherwise: an answer may turn at a near tie, and nowhere else.
+    assert len(different) <= 1
+    assert pair.near_ties(together, different) == len(different)
+
+
+def test_rows_are_refilled_while_others_run(pair):
+    prompts = draw_prompts(40, 1)
+    decoder = pair.decoder()
+    decoder.add(prompts[:20])
+    seen, calls = {}, 0
+    while decoder.busy:
+        seen |= {answer.key: answer.ids for answer in decoder.advance()}
+        calls += 1
+        if calls == 2:
+            decoder.add(prompts[20:])
+    assert seen == pair.answers(prompts, rows=64)
+    # One after the other, three lots of full rows would take nine calls.
+    assert calls <= 9
+
+
+def test_a_dropped_slot_leaves_the_others_alone(pair):
+    prompts = [p for slot in (0, 1, BASE) for p in draw_prompts(20, slot)]
+    expected = pair.answers(prompts, rows=32)
+    decoder = pair.decoder(rows=32)
+    decoder.add(prompts)
+    answers = {answer.key: answer.ids for answer in decoder.advance()}
+    decoder.drop(1)
+    after = finish(decoder)
+    assert not any(slot == 1 for slot, _ in after)
+    answers |= after
+    kept = {key for key in expected if key[0] != 1}
+    assert kept <= answers.keys()
+    assert {key: answers[key] for key in kept} == {key: expected[key] for key in kept}
+
+
+def test_nothing_is_left_when_the_last_slot_is_dropped(pair):
+    decoder = pair.decoder()
+    decoder.add(draw_prompts(20, 0))
+    decoder.advance()
+    decoder.drop(0)
+    assert not decoder.busy and decoder.advance() == []
+
+
+def test_nan_of_one_adapter_stays_in_its_own_answers(make_packed):
+    pair = Pair(*make_packed())
+    healthy = draw_prompts(12, 0) + draw_prompts(12, BASE)
+    expected = pair.answers(healthy)
+    pair.stack.master[1].fill_(float("nan"))
+    decoder = pair.decoder(ends=())
+    decoder.add(draw_prompts(40, 1))
+    finish(decoder)
+    decoder = pair.decoder(rows=16)
+    decoder.add(draw_prompts(40, 1) + healthy)
+    answers = finish(decoder)
+    assert {prompt.key: answers[prompt.key] for prompt in healthy} == expected
+
+
+def test_a_decoder_is_used_again(pair):
+    decoder = pair.decoder()
+    first, second = draw_prompts(6, 0), draw_prompts(18, 2, seed=5)
+    decoder.add(first)
+    assert finish(decoder) == pair.answers(first)
+    decoder.add(second)
+    assert finish(decoder) == pair.answers(second)
+
+
+def test_many_prompts_are_read_in_several_passes(pair, monkeypatch):
+    prompts = draw_prompts(16, 0) + draw_prompts(16, 1)
+    expected = pair.answers(prompts, rows=32)
+    monkeypatch.setattr("loratory.objectives.packing.decoding_prefill._MOST_TOKENS", 100)
+    assert pair.answers(prompts, rows=32) == expected
+
+
+class Replayed:
+    """What a graph does: all steps over, whatever the rows need, on tensors that stay where they are."""
+
+    def __init__(self, steps, chunk):
+        self._steps, self._chunk = steps, chunk
+        steps._decode(chunk, 1)
+
+    def replay(self):
+        self._steps._decode(self._chunk, STEPS)
+
+
+def test_graphs_for_fewer_rows_disturb_nothing(pair, monkeypatch):
+    prompts = [p for slot in (0, 1, BASE) for p in draw_prompts(20, slot)]
+    monkeypatch.setattr(DecodeSteps, "_capture", Replayed)
+    decoder = pair.decoder(rows=112)
+    decoder._steps._graphs = True
+    decoder.add(prompts)
+    answers = finish(decoder)
+    assert set(decoder._steps._chunks) > {112}
+    assert pair.near_ties(answers, prompts) <= 2
+
+
+def test_gradients_after_decoding_are_those_without(pair):
+    def gradients():
+        pieces = [
+            Piece(slot=p.slot, input_ids=p.ids, first=0, targets=p.ids[1:], weight=0.1)
+            for slot in (0, 2)
+            for p in draw_prompts(3, slot, seed=9)
+            if len(p.ids) > 1
+        ]
+        host = lay_out(pieces, exact_shape(pieces, slots=pair.stack.slots, granule=16))
+        total = torch.zeros_like(pair.stack.master)
+        with pair.packed.reading(host.inputs, pair.stack, gradients=total):
+            loss, _ = pair.packed.losses(host.inputs)
+            loss.backward()
+        return total
+
+    before = gradients()
+    decoder = pair.decoder()
+    decoder.add(draw_prompts(20, 0))
+    decoder.advance()
+    assert torch.equal(gradients(), before)
+    # Nor does training between two chunks change an answer.
+    assert pair.answers(draw_prompts(20, 0)).items() >= finish(decoder).items()
+    assert before[0].any() and before[2].any() and not before[1].any()
+
+
+@pytest.mark.parametrize(
+    ("slot", "ids"), [(0, ()), (0, (1,) * (LONGEST + 1)), (len(RANKS), (1, 2)), (-2, (1, 2))]
+)
+def test_prompts_that_cannot_be_answered_are_refused(pair, slot, ids):
+    decoder = pair.decoder()
+    with pytest.raises(ValueError, match="prompt it: must "):
+        decoder.add([Prompt(slot=slot, key="it", ids=ids)])
+    assert not decoder.busy
+
+
+def test_rows_come_in_blocks(pair):
+    with pytest.raises(ValueError, match="rows: must be a multiple of 16, got 24"):
+        pair.decoder(rows=24)
