@@ -68,6 +68,7 @@ class Driver:
         self._interrupted, self._time_is_up, self._say = interrupted, time_is_up, say
         self._workers: dict[int, WorkerState] = {}
         self._slots_told = False
+        self._notes_told: set[str] = set()
 
     def run(self) -> bool:
         """Run until nothing is left to do, or until interrupted.
@@ -145,6 +146,7 @@ class Driver:
             case Ready():
                 self._check_alike(event)
                 worker.ready = event
+                self._tell(event.notes)
                 self._tell_slots()
             case Scored():
                 winner = self._owner.best() if event.key == TEST_WINNER else None
@@ -215,6 +217,13 @@ class Driver:
             lost = Failed(number=trial, attempt=attempt, kind=kind, message=message, neighbours=neighbours)
             self._on_trial_event(number, lost)
 
+    def _tell(self, notes: Sequence[str]) -> None:
+        """Say each of the workers' notes once: workers of one kind say the same."""
+        for note in notes:
+            if note not in self._notes_told:
+                self._notes_told.add(note)
+                self._say(note)
+
     def _tell_slots(self) -> None:
         """Say, once, how many trials run at the same time."""
         slots = [worker.ready.slots for worker in self._workers.values() if worker.ready is not None]
@@ -223,7 +232,7 @@ class Driver:
         self._slots_told = True
         if sum(slots) > 1:
             workers = f"{len(slots)} worker{'s' * (len(slots) > 1)}"
-            self._say(f"up to {sum(slots)} trials train at once, on {workers}")
+            self._say(f"up to {sum(slots)} trials at once, on {workers}")
 
     def _check_alike(self, ready: Ready) -> None:
         """Trials are compared with one another, so all workers compute alike on the same base."""

@@ -8,8 +8,7 @@ import time
 
 import torch
 from packing_cells.measured import Options
-from packing_cells.models import build_model
-from packing_cells.ours import build_pack, measure_ours, packed_model
+from packing_cells.ours import build_pack, measure_ours
 from packing_cells.shapes import SHAPES, ModelShape
 from packing_cells.workload import LOGNORMAL, fixed, trial_examples
 
@@ -172,15 +171,10 @@ def main():
         check_packs()
     if "times" in wanted:
         times("1b", 8, fixed(512))
-        times("1b", 1, fixed(512))
         times("1b", 8, fixed(2048))
         times("1b", 8, LOGNORMAL)
-        times("1b", 8, fixed(1024))
         times("7b", 8, fixed(512))
-        times("7b", 8, fixed(512), cache_base=False)
-        times("7b", 1, fixed(512))
-        profile("1b", 8, fixed(512))
-        profile("7b", 8, fixed(512))
+        profile("1b", 8, fixed(2048))
 
 
 if __name__ == "__main__":

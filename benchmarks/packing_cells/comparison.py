@@ -16,7 +16,7 @@ from packing_cells.cells import (
     Cell,
     count_of,
 )
-from packing_cells.results import Reading
+from packing_cells.results import Reading, by_device
 
 TRIAL_STEPS = 500  # what "a trial" means where its seconds are given
 
@@ -53,9 +53,16 @@ Cells = dict[Cell, dict[str, Summary]]
 
 
 def summarize(readings: Iterable[Reading]) -> Cells:
-    """Bring the repeats of every variant together."""
+    """Bring the repeats of every variant together.
+
+    Raises:
+        ValueError: the readings are of more than one device.
+    """
+    taken = list(readings)
+    if len(devices := by_device(taken)) > 1:
+        raise ValueError(f"readings must be of one device, got {', '.join(devices)}")
     grouped: dict[Cell, dict[str, list[Reading]]] = defaultdict(lambda: defaultdict(list))
-    for reading in readings:
+    for reading in taken:
         grouped[Cell.parse(reading.cell)][reading.variant].append(reading)
     return {
         cell: {variant: _summary(variant, repeats) for variant, repeats in variants.items()}

@@ -50,12 +50,12 @@ def measure_decode_reference(shape: ModelShape, load: DecodeLoad, *, options: Op
     memory = DeviceMemory(options.device, context_bytes=options.context_bytes)
     model = _with_adapters(build_model(shape, device=options.device), load.adapters, seed=options.seed)
     prompts = prompt_ids(load, shape, seed=options.seed).to(options.device)
-    _decode(model, prompts, new_tokens=2)
+    decode(model, prompts, new_tokens=2)
     synchronize(options.device)
     started = time.perf_counter()
     for number in range(load.adapters):
         model.set_adapter(str(number))
-        _decode(model, prompts, new_tokens=load.new_tokens)
+        decode(model, prompts, new_tokens=load.new_tokens)
     synchronize(options.device)
     seconds = time.perf_counter() - started
     return Measured(
@@ -85,8 +85,8 @@ def _with_adapters(model: Any, adapters: int, *, seed: int) -> Any:
 
 
 @torch.no_grad()
-def _decode(model: Any, prompts: torch.Tensor, *, new_tokens: int) -> torch.Tensor:
-    """Greedy; int64 [prompts, prompt_tokens + new_tokens]."""
+def decode(model: Any, prompts: torch.Tensor, *, new_tokens: int) -> torch.Tensor:
+    """Greedy, without an end; int64 [prompts, prompt_tokens + new_tokens]."""
     from transformers import GenerationConfig
 
     greedy = GenerationConfig(

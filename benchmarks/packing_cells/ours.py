@@ -1,6 +1,9 @@
 """Variant (c): the packed engine."""
 
 import time
+from collections.abc import Hashable
+from dataclasses import replace
+
 import torch
 
 from loratory.objectives.data.prepared import Example
@@ -9,17 +12,19 @@ from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack, Settings, SlotState
 from loratory.objectives.packing.runner import PassRunner
-from loratory.objectives.packing.stack import AdapterState, AdapterStack
-from packing_cells.decoding import DecodeLoad
+from loratory.objectives.packing.stack import AdapterStack, AdapterState
 from packing_cells.device_memory import DeviceMemory, peak_bytes, start_peak, synchronize
 from packing_cells.measured import Measured, Options
 from packing_cells.models import build_model, compute_dtype
+from packing_cells.refill import refill_cost
 from packing_cells.shapes import ModelShape
 from packing_cells.trainer import ALPHA, LEARNING_RATE, RANK
+from packing_cells.warmup import warm_up
 from packing_cells.workload import Workload, trial_examples
 
 TOKENS_A_PASS = 16_384
 SETTINGS = Settings(scaling=ALPHA / RANK, max_grad_norm=1.0)
+_REFILL_LOAD = "512"  # where the goal for refilling a slot is set
 
 
 def measure_ours(
@@ -40,12 +45,29 @@ def measure_ours(
     memory = DeviceMemory(options.device, context_bytes=options.context_bytes)
     pack = build_pack(shape, slots=slots, options=options)
     run = _Run(pack, shape, workload, steps=options.warmup_steps + steps, seed=options.seed)
-    while run.updates < options.warmup_steps * slots:
-        run.advance()
+    warmup = warm_up(
+        run.advance,
+        enough=lambda: run.updates >= options.warmup_steps * slots,
+        captured=run.captured if pack.runner.graphs else None,
+    )
+    measured = _timed(run, steps=steps, options=options, memory=memory)
+    details = {"warmup_passes": float(warmup), "base_held": float(pack.model.holds_base), **measured.details}
+    if slots > 1 and workload.name == _REFILL_LOAD:
+        state = SlotState(matrices=fresh_adapter(pack.model, seed=slots))
+        details |= refill_cost(
+            run.advance, lambda slot: run.refill(slot, state), slots=slots, device=options.device
+        )
+    return replace(measured, details=details)
+
+
+def _timed(run: "_Run", *, steps: int, options: Options, memory: DeviceMemory) -> Measured:
+    """So many steps of every slot."""
+    slots, graphs = run.slots, run.captured()
+    tokens, updates, passes = run.tokens, run.updates, run.passes
     synchronize(options.device)
     start_peak(options.device)
-    tokens, started = run.tokens, time.perf_counter()
-    while run.updates < (options.warmup_steps + steps) * slots:
+    started = time.perf_counter()
+    while run.updates < updates + steps * slots:
         run.advance()
     run.settle()
     synchronize(options.device)
@@ -57,7 +79,10 @@ def measure_ours(
         seconds=seconds,
         peak_memory_bytes=peak_bytes(options.device),
         device_memory_bytes=memory.device_bytes(),
-        details={"passes": float(run.passes), "base_held": float(pack.model.holds_base)},
+        details={
+            "passes": float(run.passes - passes),
+            "graphs_captured_while_timed": float(len(run.captured() - graphs)),
+        },
     )
 
 
@@ -113,9 +138,11 @@ class _Run:
 
     def __init__(self, pack: Pack, shape: ModelShape, workload: Workload, *, steps: int, seed: int) -> None:
         self._pack, self._size = pack, workload.batch_size
-        # Every slot goes on until the last is done.
+        # Slots begin anew at the end of their examples. Where lengths differ there are enough of them, or
+        # shapes that came up in the warm-up would come up again.
+        provided = steps if workload.length is not None else 3 * steps
         self._examples = [
-            trial_examples(workload, shape, steps=2 * steps, seed=1000 * seed + slot)
+            trial_examples(workload, shape, steps=provided, seed=1000 * seed + slot)
             for slot in range(pack.stack.slots)
         ]
         self._steps = [0] * pack.stack.slots
@@ -138,6 +165,21 @@ class _Run:
         self.settle()
         self._unread = results
 
+    @property
+    def slots(self) -> int:
+        """K."""
+        return self._pack.stack.slots
+
+    def captured(self) -> set[Hashable]:
+        """Names of the graphs that there are."""
+        return set(self._pack.runner._captured)
+
+    def refill(self, slot: int, state: SlotState) -> None:
+        """Hand a slot that is between two steps to a next trial, which joins the next pass."""
+        self._pack.clear(slot)
+        self._pack.put(slot, state, SETTINGS)
+        self._batches[slot] = self._batch(slot)
+
     def settle(self) -> None:
         """Look at the last results."""
         for result in self._unread:
@@ -149,14 +191,3 @@ class _Run:
         step = self._steps[slot] % (len(self._examples[slot]) // self._size)
         chosen: list[Example] = self._examples[slot][step * self._size : (step + 1) * self._size]
         return Batch(chosen, seed=slot, step=step, dropout=False)
-
-
-def measure_decoding_ours(shape: ModelShape, load: DecodeLoad, *, options: Options) -> Measured:
-    """New tokens a second of several adapters decoded together.
-
-    Args:
-        shape: the model.
-        load: adapters and prompts.
-        options: device and seed.
-    """
-    raise NotImplementedError("packed decoding is not measured yet")

@@ -6,7 +6,7 @@ from html import escape
 
 from packing_cells.cells import CEILING, OURS, PROCESSES, TRAINER, UNCACHED
 from packing_cells.comparison import Cells, best, pace, summarize
-from packing_cells.results import Reading
+from packing_cells.results import Reading, by_device
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 470, 400, 64, 40, 16, 48
 _COLORS = ("#888888", "#c0392b", "#e08e0b", "#8fb8de", "#2e75b6", "#1b4f8a", "#0b2545")
@@ -15,19 +15,24 @@ Place = Callable[[float], float]
 
 
 def as_svg(readings: Iterable[Reading]) -> str:
-    """One panel a model: both axes logarithmic, one line a variant, processes at their best number."""
-    cells = summarize(readings)
-    shapes = list(dict.fromkeys(cell.shape for cell in cells if cell.load.isdigit()))
+    """One panel a device and model: both axes logarithmic, a line a variant, processes at their best."""
+    drawn = [panel for device, taken in by_device(readings).items() for panel in _panels(device, taken)]
     panels = [
-        f'<g transform="translate({number * _WIDTH},0)">{_panel(shape, _lines(cells, shape))}</g>'
-        for number, shape in enumerate(shapes)
+        f'<g transform="translate({number * _WIDTH},0)">{panel}</g>' for number, panel in enumerate(drawn)
     ]
-    width = max(1, len(shapes)) * _WIDTH
+    width = max(1, len(panels)) * _WIDTH
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {_HEIGHT}" width="{width}" '
         f'height="{_HEIGHT}" font-family="sans-serif" font-size="11"><rect width="100%" height="100%" '
         f'fill="white"/>{"".join(panels)}</svg>\n'
     )
+
+
+def _panels(device: str, readings: list[Reading]) -> list[str]:
+    cells = summarize(readings)
+    shapes = dict.fromkeys(cell.shape for cell in cells if cell.load.isdigit())
+    lines = {shape: _lines(cells, shape) for shape in shapes}
+    return [_panel(f"{shape}, {device}", drawn) for shape, drawn in lines.items() if drawn]
 
 
 def _lines(cells: Cells, shape: str) -> list[Line]:
@@ -49,11 +54,11 @@ def _lines(cells: Cells, shape: str) -> list[Line]:
     return lines
 
 
-def _panel(shape: str, lines: list[Line]) -> str:
+def _panel(title: str, lines: list[Line]) -> str:
     every = [point for _, points in lines for point in points]
     across = _scale([x for x, _ in every], _LEFT, _WIDTH - _RIGHT)
     up = _scale([y for _, y in every], _HEIGHT - _BOTTOM, _TOP)
-    parts = [f'<text x="{_LEFT}" y="20" font-size="14">{escape(shape)}: useful tokens/s</text>']
+    parts = [f'<text x="{_LEFT}" y="20" font-size="14">{escape(title)}: useful tokens/s</text>']
     parts += [_tick_x(x, across) for x in sorted({x for x, _ in every})]
     parts += [_tick_y(10.0**power, up) for power in _powers([y for _, y in every])]
     parts.append(f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 10}">tokens a trial and step</text>')

@@ -33,6 +33,11 @@ class Reading:
         """Whether memory sufficed."""
         return self.measured is not None
 
+    @property
+    def device(self) -> str:
+        """Name of what it was measured on: numbers of two devices are not compared."""
+        return str(self.machine.get("device", "unknown"))
+
 
 class Results:
     """Readings of this and earlier runs."""
@@ -56,12 +61,14 @@ class Results:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(("\n" if torn else "") + json.dumps(asdict(reading)) + "\n")
 
-    def pending(self, cell: str, variants: Iterable[str], *, repeats: int) -> list[tuple[int, str]]:
-        """What is still to measure in a cell, the variants taking turns: repeat and variant.
+    def pending(
+        self, cell: str, variants: Iterable[str], *, repeats: int, device: str
+    ) -> list[tuple[int, str]]:
+        """What is still to measure in a cell on a device, the variants taking turns: repeat and variant.
 
         What did not fit once is not tried again.
         """
-        here = [reading for reading in self.readings if reading.cell == cell]
+        here = [r for r in self.readings if r.cell == cell and r.device == device]
         done = {(reading.repeat, reading.variant) for reading in here}
         too_large = {reading.variant for reading in here if not reading.fits}
         return [
@@ -71,13 +78,14 @@ class Results:
             if (repeat, variant) not in done and variant not in too_large
         ]
 
-    def expected_seconds(self, cell: str, variant: str, *, otherwise: float) -> float:
+    def expected_seconds(self, cell: str, variant: str, *, device: str, otherwise: float) -> float:
         """How long a variant takes on this shape, the median over all loads; `otherwise` where unknown."""
         shape = cell.partition(":")[0]
         taken = [
             reading.wall_seconds
             for reading in self.readings
-            if reading.variant == variant and reading.cell.partition(":")[0] == shape
+            if (reading.device, reading.variant) == (device, variant)
+            and reading.cell.partition(":")[0] == shape
         ]
         return statistics.median(taken) if taken else otherwise
 
@@ -90,3 +98,11 @@ def read_readings(paths: Iterable[Path]) -> Iterable[Reading]:
                 yield Reading(**json.loads(line))
             except json.JSONDecodeError:
                 continue
+
+
+def by_device(readings: Iterable[Reading]) -> dict[str, list[Reading]]:
+    """The readings of each device, in the order in which devices come first."""
+    grouped: dict[str, list[Reading]] = {}
+    for reading in readings:
+        grouped.setdefault(reading.device, []).append(reading)
+    return grouped

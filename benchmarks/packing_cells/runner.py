@@ -25,7 +25,8 @@ from packing_cells.cells import (
 from packing_cells.decoding import measure_decode_reference
 from packing_cells.device_memory import context_bytes, cores
 from packing_cells.measured import DidNotFitError, Measured, Options
-from packing_cells.ours import measure_decoding_ours, measure_ours
+from packing_cells.ours import measure_ours
+from packing_cells.ours_decoding import measure_decoding_ours
 from packing_cells.processes import ProcessPool
 from packing_cells.results import Reading, Results
 from packing_cells.trainer import measure_trainer
@@ -42,7 +43,9 @@ class Plan(NamedTuple):
 
 
 def steps_for(workload: Workload) -> int:
-    """Timed steps: enough of them for seconds of training, few where a step is long."""
+    """Timed steps: seconds of training; more where lengths differ, and with them what a pass takes."""
+    if workload.length is None:
+        return 40
     if workload.mean_tokens <= 1100:
         return 20
     return 10 if workload.mean_tokens <= 2048 else 6
@@ -65,7 +68,8 @@ class Runner:
         """
         self._results, self._repeats, self._steps, self._pool_size = results, repeats, steps, pool_size
         self._options = Options(device=device, context_bytes=context_bytes(device))
-        self._machine = {"device": device_name(device), "cores": cores(), **versions()}
+        self._device = device_name(device)
+        self._machine = {"device": self._device, "cores": cores(), **versions()}
         self._pool: ProcessPool | None = None
 
     def run(self, plans: Sequence[Plan], *, budget_seconds: float) -> int:
@@ -77,7 +81,9 @@ class Runner:
         deadline, failed = time.monotonic() + budget_seconds, 0
         try:
             for plan in plans:
-                pending = self._results.pending(str(plan.cell), plan.variants, repeats=self._repeats)
+                pending = self._results.pending(
+                    str(plan.cell), plan.variants, repeats=self._repeats, device=self._device
+                )
                 needed = self._expected_seconds(plan.cell, pending)
                 if time.monotonic() + needed > deadline:
                     say(f"{plan.cell}: left for another run, it may take {needed:.0f} s")
@@ -89,7 +95,9 @@ class Runner:
 
     def _expected_seconds(self, cell: Cell, pending: Sequence[tuple[int, str]]) -> float:
         return sum(
-            self._results.expected_seconds(str(cell), variant, otherwise=_FIRST_GUESS_SECONDS)
+            self._results.expected_seconds(
+                str(cell), variant, device=self._device, otherwise=_FIRST_GUESS_SECONDS
+            )
             for _, variant in pending
         )
 

@@ -18,7 +18,7 @@ from packing_cells.comparison import (
     summarize,
 )
 from packing_cells.goals import Outcome, outcomes
-from packing_cells.results import Reading
+from packing_cells.results import Reading, by_device
 
 _HEAD = (
     "model",
@@ -36,13 +36,22 @@ _HEAD = (
 
 
 def as_markdown(readings: Iterable[Reading]) -> str:
-    """One table of all cells, the goals, and where packing loses."""
-    taken = list(readings)
+    """For each device one table of all cells, the goals, and where packing loses."""
+    return "\n".join(_section(device, taken) for device, taken in by_device(readings).items())
+
+
+def _section(device: str, taken: list[Reading]) -> str:
     cells = summarize(taken)
-    parts = [_machines(taken), _table(_HEAD, [_row(cells, *place) for place in _places(cells)])]
+    parts = [
+        f"## {device}",
+        _machines(taken),
+        _table(_HEAD, [_row(cells, *place) for place in _places(cells)]),
+    ]
     goals = [_goal_row(outcome) for outcome in outcomes(cells)]
     if goals:
-        parts.append("Goals:\n\n" + _table(("goal", "model", "target", "measured", "met"), goals))
+        parts.append(
+            "Goals (set for one H200):\n\n" + _table(("goal", "model", "target", "measured", "met"), goals)
+        )
     packed = any(is_packed(summary.variant) for _, summary in _places(cells))
     lost = losses(cells) or ["nowhere" if packed else "no packed variant was measured"]
     parts.append("Where packing loses:\n\n" + "\n".join(f"- {line}" for line in lost))
@@ -51,9 +60,13 @@ def as_markdown(readings: Iterable[Reading]) -> str:
 
 def as_data(readings: Iterable[Reading]) -> dict[str, Any]:
     """The same as plain data."""
-    taken = list(readings)
+    return {"devices": [_device_data(device, taken) for device, taken in by_device(readings).items()]}
+
+
+def _device_data(device: str, taken: list[Reading]) -> dict[str, Any]:
     cells = summarize(taken)
     return {
+        "device": device,
         "machines": [dict(machine) for machine in _distinct_machines(taken)],
         "measurements": [
             {"cell": str(cell), **asdict(summary), **_ratios(cells[cell], summary)}

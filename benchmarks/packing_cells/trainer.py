@@ -63,16 +63,21 @@ def train_trial(
     """
     most_steps = options.warmup_steps + steps
     examples = trial_examples(workload, shape, steps=most_steps, seed=options.seed)
-    model = _with_adapter(build_model(shape, device=options.device), seed=options.seed)
+    model = with_adapter(build_model(shape, device=options.device), rank=RANK, seed=options.seed)
     collator = Collator(padding_id=model.config.pad_token_id)
     clock = StepClock(
         options.device, collator, first=options.warmup_steps, steps=steps, meeting=meeting or Alone()
     )
     with tempfile.TemporaryDirectory() as folder:
-        trainer = _OrderedTrainer(
+        trainer = OrderedTrainer(
             model=model,
-            args=_arguments(folder, workload, device=options.device, most_steps=most_steps),
-            train_dataset=_rows(examples),
+            args=training_arguments(
+                folder,
+                device=options.device,
+                batch_size=workload.batch_size,
+                max_steps=most_steps + _EXTRA_STEPS,
+            ),
+            train_dataset=rows_of(examples),
             data_collator=collator,
             callbacks=[clock],
         )
@@ -81,7 +86,7 @@ def train_trial(
     return clock
 
 
-class _OrderedTrainer(Trainer):  # type: ignore[misc]
+class OrderedTrainer(Trainer):  # type: ignore[misc]
     """Trainer that takes examples in order, or where lengths differ puts examples of like length together."""
 
     def _get_train_sampler(self, *_: Any) -> Any:
@@ -91,13 +96,14 @@ class _OrderedTrainer(Trainer):  # type: ignore[misc]
         return LengthGroupedSampler(self.args.per_device_train_batch_size, lengths=lengths)
 
 
-def _with_adapter(model: Any, *, seed: int) -> Any:
+def with_adapter(model: Any, *, rank: int, seed: int) -> Any:
+    """The model with a fresh adapter on all linear layers, LoRA's factor two, nothing dropped."""
     torch.manual_seed(seed)
     model.config.use_cache = False
     config = LoraConfig(
         task_type="CAUSAL_LM",
-        r=RANK,
-        lora_alpha=ALPHA,
+        r=rank,
+        lora_alpha=ALPHA // RANK * rank,
         lora_dropout=0.0,
         target_modules="all-linear",
         bias="none",
@@ -105,17 +111,25 @@ def _with_adapter(model: Any, *, seed: int) -> Any:
     return get_peft_model(model, config)
 
 
-def _arguments(
-    folder: str, workload: Workload, *, device: torch.device, most_steps: int
+def training_arguments(
+    folder: str,
+    *,
+    device: torch.device,
+    batch_size: int,
+    max_steps: int,
+    learning_rate: float = LEARNING_RATE,
+    schedule: str = "constant",
+    warmup_steps: int = 0,
 ) -> TrainingArguments:
-    # No padding mask, evaluation, logging or checkpointing: nothing that costs time and is not training.
+    """The fastest setting: no evaluation, logging or checkpointing, nothing that is not training."""
     on_gpu = device.type == "cuda"
     return TrainingArguments(
         output_dir=folder,
-        per_device_train_batch_size=workload.batch_size,
-        max_steps=most_steps + _EXTRA_STEPS,
-        learning_rate=LEARNING_RATE,
-        lr_scheduler_type="constant",
+        per_device_train_batch_size=batch_size,
+        max_steps=max_steps,
+        learning_rate=learning_rate,
+        lr_scheduler_type=schedule,
+        warmup_steps=warmup_steps,
         optim="adamw_torch_fused",
         bf16=on_gpu,
         use_cpu=not on_gpu,
@@ -130,7 +144,8 @@ def _arguments(
     )
 
 
-def _rows(examples: Sequence[Example]) -> list[dict[str, list[int]]]:
+def rows_of(examples: Sequence[Example]) -> list[dict[str, list[int]]]:
+    """Examples as `Collator` takes them."""
     return [
         {
             "input_ids": [*example.prompt_ids, *example.answer_ids],

@@ -71,7 +71,8 @@ def packed_attention(
     **asked: Any,
 ) -> tuple[torch.Tensor, None]:
     """Transformers' attention interface: heads before tokens going in, after them coming out."""
-    unknown = {name for name, value in asked.items() if name not in _KNOWN and value is not None}
+    given = {name for name, value in asked.items() if not (value is None or value is False)}
+    unknown = given - _KNOWN
     if unknown or attention_mask is not None or dropout:
         raise NotImplementedError(f"attention with {', '.join(sorted(unknown)) or 'a mask or dropout'}")
     if asked.get("is_causal") is False or not getattr(module, "is_causal", True):

@@ -200,15 +200,12 @@ def attend_cached(
         torch.where(seen[:, :, None, None], x[: len(query), :longest], 0.0).transpose(1, 2)
         for x in (keys, values)
     )
+    # The queries that share a head of keys stand as if they were tokens: nothing is repeated.
+    grouped = query.reshape(len(query), keys.shape[2], -1, query.shape[2])
     output = nn.functional.scaled_dot_product_attention(
-        query.unsqueeze(2),
-        k,
-        v,
-        attn_mask=seen[:, None, None, :],
-        scale=scale,
-        enable_gqa=keys.shape[2] != query.shape[1],
+        grouped, k, v, attn_mask=seen[:, None, None, :], scale=scale
     )
-    return output.squeeze(2)
+    return output.flatten(1, 2)
 
 
 def has_kernels(device: torch.device, dtype: torch.dtype) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import torch
 
@@ -36,6 +38,12 @@ class Segments:
     block_slots: torch.Tensor
     bounds: torch.Tensor
 
+    @classmethod
+    def whole(cls, slot: int) -> Self:
+        """All tokens of any pass are one slot's; its granule is 0, and only the spans are filled in."""
+        nothing = torch.empty(0, dtype=torch.int32)
+        return cls(granule=0, spans=(Span(slot, 0, sys.maxsize),), block_slots=nothing, bounds=nothing)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DropoutKeys:
@@ -50,6 +58,37 @@ class DropoutKeys:
     thresholds: torch.Tensor
 
 
+class SharedInput:
+    """An input that several layers read: their backward passes add up its gradient in one buffer.
+
+    Autograd would make a tensor for each layer and add them in kernels of their own.
+    """
+
+    def __init__(self, x: torch.Tensor) -> None:
+        """Nobody has read it yet.
+
+        Args:
+            x: the input; it is not kept alive.
+        """
+        self._x = weakref.ref(x)
+        self._readers = 0
+        self.gradient: torch.Tensor | None = None
+
+    def is_of(self, x: torch.Tensor) -> bool:
+        """Whether this is about `x`."""
+        return self._x() is x
+
+    def read(self) -> None:
+        """Count a layer whose backward pass will come."""
+        self._readers += 1
+
+    def add(self, gradient: torch.Tensor) -> torch.Tensor | None:
+        """Note the sum so far; the whole sum, for the last layer to give to autograd, else None."""
+        self._readers -= 1
+        self.gradient = gradient if self._readers else None
+        return None if self._readers else gradient
+
+
 @dataclass
 class PassContext:
     """The pass at hand; one object, shared by all layers of a base.
@@ -60,6 +99,7 @@ class PassContext:
         gradients: [K, P], what backward passes add to; None where nothing trains.
         dropout: None where nothing is dropped.
         attention: which tokens see which.
+        shared: the input that was read last.
     """
 
     stack: AdapterStack | None = None
@@ -67,3 +107,10 @@ class PassContext:
     gradients: torch.Tensor | None = None
     dropout: DropoutKeys | None = None
     attention: SequenceLayout | None = None
+    shared: SharedInput | None = None
+
+    def share(self, x: torch.Tensor) -> SharedInput:
+        """What the layers that read `x` one after the other have in common."""
+        if self.shared is None or not self.shared.is_of(x):
+            self.shared = SharedInput(x)
+        return self.shared

@@ -23,6 +23,7 @@ def fuse(model: Any) -> bool:
     parts = {
         f"{family}RMSNorm": _norm,
         f"{family}Attention": _attention,
+        f"{family}DecoderLayer": _decoder_layer,
         **({f"{family}MLP": _gated_unit} if model.config.hidden_act == "silu" else {}),
     }
     for module in model.modules():
@@ -35,9 +36,23 @@ def _norm(module: Any) -> Any:
     from liger_kernel.ops import LigerRMSNormFunction
 
     def forward(hidden_states: torch.Tensor) -> torch.Tensor:
-        # Llama's norm, and not in place: what comes back from below may be read elsewhere too.
-        given = (hidden_states, module.weight, module.variance_epsilon, 0.0, "llama", False)
+        # The gradient is overwritten: in these families nobody else reads it.
+        given = (hidden_states, module.weight, module.variance_epsilon, 0.0, "llama", True)
         return LigerRMSNormFunction.apply(*given)  # type: ignore[no-any-return]
+
+    return forward
+
+
+def _decoder_layer(module: Any) -> Any:
+    """The layer with its middle sum and norm in one kernel."""
+    from liger_kernel.ops import LigerFusedAddRMSNormFunction
+
+    def forward(hidden_states: torch.Tensor, **given: Any) -> torch.Tensor:
+        attended, _ = module.self_attn(hidden_states=module.input_layernorm(hidden_states), **given)
+        norm = module.post_attention_layernorm
+        arguments = (attended, hidden_states, norm.weight, norm.variance_epsilon, 0.0, "llama", False)
+        x, residual = LigerFusedAddRMSNormFunction.apply(*arguments)
+        return residual + module.mlp(x)  # type: ignore[no-any-return]
 
     return forward
 

@@ -62,11 +62,12 @@ def expand(
     *,
     bias: torch.Tensor | None = None,
     dropout: Dropout | None = None,
+    into: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """See `products.expand`."""
     tokens, rank = low.shape
     features = matrix.shape[2]
-    y = low.new_empty(tokens, features)
+    y = low.new_empty(tokens, features) if into is None else into
     rows, ranks = min(segments.granule, _MOST_ROWS), _ranks_a_program(rank)
     grid = (tokens // rows, triton.cdiv(features, _COLUMNS))
     _expand[grid](
@@ -84,6 +85,7 @@ def expand(
         RANKS=ranks,
         COLUMNS=_COLUMNS,
         BIAS=bias is not None,
+        ADD=into is not None,
         DROPOUT=dropout is not None,
         PRECISION=_precision(low),
         num_warps=4,
@@ -190,7 +192,7 @@ def _shrink(  # type: ignore[no-untyped-def]
 def _expand(  # type: ignore[no-untyped-def]
     low, matrix, y, bias, block_slots, keys, thresholds, salt, features, rank, slot_stride, granule,
     ROWS: tl.constexpr, RANKS: tl.constexpr, COLUMNS: tl.constexpr, BIAS: tl.constexpr,
-    DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
+    ADD: tl.constexpr, DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     first = tl.program_id(0) * ROWS
     rows = (first + tl.arange(0, ROWS)).to(tl.int64)
@@ -216,7 +218,10 @@ def _expand(  # type: ignore[no-untyped-def]
             total = tl.where(keep, total * (65536.0 / (65536 - threshold).to(tl.float32)), 0.0)
     if BIAS:
         total += tl.load(bias + columns, mask=fits, other=0.0).to(tl.float32)[None, :]
-    tl.store(y + rows[:, None] * features + columns[None, :], total.to(y.dtype.element_ty), mask=fits[None, :])
+    places = y + rows[:, None] * features + columns[None, :]
+    if ADD:
+        total += tl.load(places, mask=fits[None, :], other=0.0).to(tl.float32)
+    tl.store(places, total.to(y.dtype.element_ty), mask=fits[None, :])
 
 
 @triton.jit(do_not_specialize=["salt"])

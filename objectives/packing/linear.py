@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from loratory.objectives.packing import products as plain_products
-from loratory.objectives.packing.context import DropoutKeys, PassContext, Segments
+from loratory.objectives.packing.context import DropoutKeys, PassContext, Segments, SharedInput
 from loratory.objectives.packing.dropout import Dropout, stable_hash
 from loratory.objectives.packing.stack import AdapterStack
 
@@ -68,6 +68,11 @@ class PackedLinear(nn.Module):
         self.register_buffer("bias", bias, persistent=False)
         self.salt = stable_hash(name) >> 1
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """The frozen matrix, for models that read it past the layer."""
+        return self.frozen()
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [..., inputs] to [..., outputs]."""
         stack = self.context.stack
@@ -76,7 +81,8 @@ class PackedLinear(nn.Module):
         # The first layers' input needs no gradient, their adapters do: the anchor says so to autograd.
         trains = torch.is_grad_enabled() and self.context.gradients is not None
         anchor = stack.master.new_empty(0, requires_grad=trains)
-        y = _AdaptedLinear.apply(x.reshape(-1, self.in_features), anchor, self)  # type: ignore[no-untyped-call]
+        shared = self.context.share(x)
+        y = _AdaptedLinear.apply(x.reshape(-1, self.in_features), anchor, self, shared)  # type: ignore[no-untyped-call]
         return y.view(*x.shape[:-1], self.out_features)  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
@@ -102,33 +108,38 @@ class _AdaptedLinear(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, _anchor: torch.Tensor, layer: PackedLinear) -> torch.Tensor:
+    def forward(
+        ctx: Any, x: torch.Tensor, _anchor: torch.Tensor, layer: PackedLinear, shared: SharedInput
+    ) -> torch.Tensor:
         stack, segments, keys = _needed(layer.context)
         a, b = stack.compute_matrices(layer.name)
-        products = _products_for(x)
+        products = _products_for(x, segments)
         low = products.shrink(x, a, segments, scaling=stack.scaling, dropout=_dropout(keys, layer))
         y = products.expand(low, b, segments, bias=layer.bias)
-        ctx.layer = layer
+        ctx.layer, ctx.shared = layer, shared
+        if ctx.needs_input_grad[0]:
+            shared.read()
         ctx.save_for_backward(x, low)
         return y.addmm_(x, layer.frozen().t())
 
     @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, None, None]:
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, None, None, None]:
         layer: PackedLinear = ctx.layer
+        shared: SharedInput = ctx.shared
         x, low = ctx.saved_tensors
         stack, segments, keys = _needed(layer.context)
         dropout, dy = _dropout(keys, layer), dy.contiguous()
         a, b = stack.compute_matrices(layer.name)
-        products = _products_for(x)
+        products = _products_for(x, segments)
         d_low = products.shrink(dy, b, segments, scaling=stack.scaling)
         if layer.context.gradients is not None:
             grad_a, grad_b = stack.matrices(layer.context.gradients, layer.name)
             products.accumulate(grad_b, low, dy, segments)
             products.accumulate(grad_a, d_low, x, segments, dropout=dropout)
         if not ctx.needs_input_grad[0]:
-            return None, None, None
-        dx = products.expand(d_low, a, segments, dropout=dropout)
-        return dx.addmm_(dy, layer.frozen()), None, None
+            return None, None, None, None
+        dx = products.expand(d_low, a, segments, dropout=dropout, into=shared.gradient)
+        return shared.add(dx.addmm_(dy, layer.frozen())), None, None, None
 
 
 def _needed(context: PassContext) -> tuple[AdapterStack, Segments, DropoutKeys | None]:
@@ -140,9 +151,11 @@ def _dropout(keys: DropoutKeys | None, layer: PackedLinear) -> Dropout | None:
     return None if keys is None else Dropout(keys, layer.salt)
 
 
-def _products_for(x: torch.Tensor) -> ModuleType:
+def _products_for(x: torch.Tensor, segments: Segments) -> ModuleType:
     """The adapters' products for tensors like `x`: kernels where they can run."""
-    if x.device.type != "cuda" or x.dtype is torch.float64 or not importlib.util.find_spec("triton"):
+    if x.device.type != "cuda" or x.dtype is torch.float64 or not segments.granule:
+        return plain_products
+    if importlib.util.find_spec("triton") is None:
         return plain_products
     from loratory.objectives.packing import kernels
 

@@ -34,6 +34,8 @@ class PackedModel:
         context: the pass at hand.
         layers: full name to (inputs, outputs) of each linear layer that can carry adapters.
         holds_base: whether the dequantised matrices are kept.
+        concatenates: whether sequences follow each other in one row; else each has a row of its own, and
+            the model's own attention.
     """
 
     def __init__(
@@ -52,6 +54,8 @@ class PackedModel:
         self.holds_base = False
         self._packed = {name: self._replace(name) for name in layers}
         self.layers = {name: (p.in_features, p.out_features) for name, p in self._packed.items()}
+        self.concatenates = True
+        self._own_attention = model.config._attn_implementation
         install_attention(model, self.context)
         model.set_attn_implementation(IMPLEMENTATION)
         self._plain_head = type(model).__name__ in _PLAIN_HEADS
@@ -66,6 +70,11 @@ class PackedModel:
         packed = PackedLinear(name, weight, bias, self.context)
         setattr(self.model.get_submodule(parent), leaf, packed)
         return packed
+
+    def keep_rows_apart(self) -> None:
+        """Go back to the model's own attention, which sees each sequence in a row of its own."""
+        self.concatenates = False
+        self.model.set_attn_implementation(self._own_attention)
 
     def hold_base(self) -> None:
         """Keep every matrix dequantised from now on: the same numbers, more memory, less time."""
@@ -94,7 +103,8 @@ class PackedModel:
     @property
     def fused_attention(self) -> bool:
         """Whether sequences of any length are one kernel here, and shapes can repeat in CUDA graphs."""
-        return self.device.type == "cuda" and self.compute_dtype in (torch.bfloat16, torch.float16)
+        half = self.compute_dtype in (torch.bfloat16, torch.float16)
+        return self.concatenates and self.device.type == "cuda" and half
 
     @contextlib.contextmanager
     def reading(
@@ -119,12 +129,13 @@ class PackedModel:
         context.stack, context.segments, context.gradients = stack, inputs.segments, gradients
         if thresholds is not None:
             context.dropout = DropoutKeys(tokens=inputs.dropout_keys, thresholds=thresholds)
-        context.attention = attention or self.layout(inputs)
+        if self.concatenates:
+            context.attention = attention or self.layout(inputs)
         try:
             yield
         finally:
             context.stack = context.segments = context.gradients = None
-            context.dropout = context.attention = None
+            context.dropout = context.attention = context.shared = None
 
     def layout(self, inputs: PassInputs) -> SequenceLayout:
         """The attention of a pass's own sequences."""
@@ -149,7 +160,7 @@ class PackedModel:
             return self._hidden(inputs)[inputs.places.long()] @ self.head.t()
 
         def pick(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-            return (arguments[0][:, inputs.places.long()], *arguments[1:])
+            return (arguments[0].flatten(0, 1)[inputs.places.long()].unsqueeze(0), *arguments[1:])
 
         # The head sees the wanted places alone; what a base does to its logits afterwards stays.
         hook = self.model.get_output_embeddings().register_forward_pre_hook(pick)
@@ -159,9 +170,12 @@ class PackedModel:
             hook.remove()
 
     def _hidden(self, inputs: PassInputs) -> torch.Tensor:
-        return self._call(self.model.base_model, inputs).last_hidden_state[0]  # type: ignore[no-any-return]
+        output: torch.Tensor = self._call(self.model.base_model, inputs).last_hidden_state
+        return output.flatten(0, 1)
 
     def _call(self, module: Any, inputs: PassInputs) -> Any:
+        if inputs.shape.row:  # padding stands after every real token: causal attention never sees it
+            return module(input_ids=inputs.input_ids.view(-1, inputs.shape.row), use_cache=False)
         return module(input_ids=inputs.input_ids, position_ids=inputs.position_ids, use_cache=False)
 
 

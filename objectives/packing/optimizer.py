@@ -41,6 +41,8 @@ class SlotOptimizer:
             [parameter], lr=0.0, betas=BETAS, eps=EPSILON, weight_decay=weight_decay, fused=True
         )
         self.scaler = torch.amp.GradScaler(master.device.type, enabled=loss_scaling)
+        # It makes its scale when it first scales something, which it never does here: the weights include it.
+        self.scaler.scale(gradient.new_zeros(()))
         gradient.zero_()
 
     @property
@@ -72,6 +74,7 @@ class SlotOptimizer:
     def restore(self, moments: Mapping[str, torch.Tensor], scaler: Mapping[str, Any]) -> None:
         """Go on from moments, step count and loss scale."""
         if moments:
-            state = self._adamw.state_dict()
-            self._adamw.load_state_dict(state | {"state": {0: dict(moments)}})
+            # Copies: AdamW would go on in the tensors that it is given.
+            own = {name: value.clone() for name, value in moments.items()}
+            self._adamw.load_state_dict(self._adamw.state_dict() | {"state": {0: own}})
         self.scaler.load_state_dict(dict(scaler))

@@ -18,6 +18,7 @@ from loratory.objectives.packing.passes import (
     exact_shape,
     lay_out,
     nobodys_pass,
+    rows_shape,
 )
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.stack import AdapterState, AdapterStack
@@ -173,6 +174,8 @@ class Pack:
     def lay_out(self, pieces: Sequence[Piece], *, slots: int | None = None) -> HostPass:
         """A pass of some sequences, ordered by slot, in a shape that suits the device."""
         shape = bucket_shape if self.runner.graphs else exact_shape
+        if not self.model.concatenates:
+            shape = rows_shape
         size: dict[str, Any] = {"slots": slots or self.stack.slots, "granule": self.granule}
         return lay_out(pieces, shape(pieces, **size))
 

@@ -53,6 +53,8 @@ class PassShape(NamedTuple):
         targets: N.
         slots: K.
         granule: tokens of a block.
+        row: places that each sequence takes where all have equally many; 0 where they follow each other
+            without a gap.
     """
 
     tokens: int
@@ -61,6 +63,7 @@ class PassShape(NamedTuple):
     targets: int
     slots: int
     granule: int
+    row: int = 0
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -188,10 +191,26 @@ def exact_shape(pieces: Sequence[Piece], *, slots: int, granule: int) -> PassSha
     return PassShape(
         tokens=tokens,
         sequences=sequences,
-        longest=max(len(piece.input_ids) for piece in pieces),
+        # What fills up a granule is a sequence too.
+        longest=max(granule, *(len(piece.input_ids) for piece in pieces)),
         targets=sum(len(piece.targets) for piece in pieces),
         slots=slots,
         granule=granule,
+    )
+
+
+def rows_shape(pieces: Sequence[Piece], *, slots: int, granule: int) -> PassShape:
+    """The smallest shape in which every sequence is a row of its own, padded on the right to the longest."""
+    longest = max(len(piece.input_ids) for piece in pieces)
+    row = round_up(longest, granule)
+    return PassShape(
+        tokens=row * len(pieces),
+        sequences=2 * len(pieces),
+        longest=longest,
+        targets=sum(len(piece.targets) for piece in pieces),
+        slots=slots,
+        granule=granule,
+        row=row,
     )
 
 
@@ -232,8 +251,10 @@ def lay_out(pieces: Sequence[Piece], shape: PassShape) -> HostPass:
             starts.append(place)
             target_starts.append(target)
             _write(part, piece, place, target)
-            place, target = place + len(piece.input_ids), target + len(piece.targets)
-            ends.append(place)
+            ends.append(place + len(piece.input_ids))
+            place, target = place + (shape.row or len(piece.input_ids)), target + len(piece.targets)
+            if place > ends[-1]:
+                ends.append(place)
         place = round_up(place, shape.granule)
         if place > ends[-1]:
             ends.append(place)

@@ -43,6 +43,7 @@ def expand(
     *,
     bias: torch.Tensor | None = None,
     dropout: Dropout | None = None,
+    into: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """y[t] = low[t] M[slot of t] + b.
 
@@ -52,14 +53,15 @@ def expand(
         segments: whose tokens are where.
         bias: b, [F], for every token, also where it is nobody's.
         dropout: drops from the product, not from the bias.
+        into: y so far, [T, F], added to in place; zeros unless given.
 
     Returns:
         [T, F].
     """
-    y = low.new_zeros(low.shape[0], matrix.shape[2])
+    y = low.new_zeros(low.shape[0], matrix.shape[2]) if into is None else into
     for slot, start, end in segments.spans:
         own = low[start:end] @ matrix[slot]
-        y[start:end] = own if dropout is None else dropout.drop(own, slot, start)
+        y[start:end] += own if dropout is None else dropout.drop(own, slot, start)
     return y if bias is None else y.add_(bias)
 
 

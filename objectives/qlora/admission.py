@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -97,14 +97,16 @@ def measure_room(study: StudySpec, data: PreparedData, model: PackedModel, size:
         InputError: the study file asks for more than fits.
     """
     if model.device.type == "cpu":
-        return _room_on_cpu(study, model)
+        room = _room_on_cpu(study, model)
+        return room if model.concatenates else replace(room, slots=1)
     free = int(_free_bytes(model.device) * _USABLE)
     slot = size.numbers_a_slot * _bytes_a_number(model)
     token = _measured_bytes_a_token(model, size)
     longest = max(map(len, data.train))
     least = token * max(longest, _LEAST_TOKENS)
     held = 0 if model.holds_base else model.held_bytes
-    slots = study.packing.slots or min(wanted_slots(study, data), max(1, (free - least) // (2 * slot)))
+    wanted = study.packing.slots or min(wanted_slots(study, data), max(1, (free - least) // (2 * slot)))
+    slots = wanted if model.concatenates else 1
     if slots * slot + least > free:
         fits = max(0, (free - least) // slot)
         raise InputError(
@@ -116,7 +118,7 @@ def measure_room(study: StudySpec, data: PreparedData, model: PackedModel, size:
     if hold is None:
         hold = slots * slot + held + token * _SATURATING_TOKENS <= free
     rest = free - slots * slot - (held if hold else 0)
-    rows = _decoding_rows(study, data, model, rest // 4)
+    rows = _decoding_rows(study, data, model, rest // 4) if study.metrics else 0
     most = min(_MOST_TOKENS, max(_LEAST_TOKENS, int(rest * 0.7) // token // 256 * 256))
     return Room(
         slots=slots,

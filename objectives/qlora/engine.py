@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 from loratory.objectives.data.prepared import PreparedData
+from loratory.objectives.packing.compatibility import PackingTrial
 from loratory.objectives.packing.decoding import Decoder
+from loratory.objectives.packing.decoding_apart import ApartDecoder
 from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack
@@ -146,9 +148,18 @@ class Engine:
             self._model, self._new_stack(trains=True), self._runner, dropout=self._size.dropout
         )
 
-    def _new_decoder(self) -> Decoder | None:
+    def _new_decoder(self) -> Decoder | ApartDecoder | None:
         if not self._study.metrics:
             return None
+        if not self._model.concatenates:
+            return ApartDecoder(
+                self._model,
+                self._stack,
+                end_ids=self._base.end_ids,
+                padding_id=self._base.padding_id,
+                max_new_tokens=self._study.evaluation.max_new_tokens,
+                rows=self._study.evaluation.batch_size,
+            )
         return Decoder(
             self._model,
             self._runner,
@@ -169,12 +180,37 @@ def build_engine(
     Raises:
         InputError: the study file asks for more slots than fit.
     """
+    trial = PackingTrial(base.model, base.device)
     fuse(base.model)
     model = PackedModel(
         base.model, architecture.linear_layers, device=base.device, compute_dtype=base.compute_dtype
     )
+    notes: tuple[str, ...] = ()
+    if (reason := trial.why_not(model)) is not None:
+        model.keep_rows_apart()
+        notes = (f"pack: {architecture.name} trains one trial at a time: {reason}",)
     size = stack_size(study, architecture)
     room = measure_room(study, data, model, size)
     return Engine(
-        study, base=base, model=model, architecture=architecture, data=data, size=size, room=room
+        study,
+        base=base,
+        model=model,
+        architecture=architecture,
+        data=data,
+        size=size,
+        room=room,
+        notes=(*notes, _chosen(study, model, room)),
     )
+
+
+def _chosen(study: StudySpec, model: PackedModel, room: Room) -> str:
+    """What a worker has room for, in a line."""
+    dtype = str(model.compute_dtype).removeprefix("torch.")
+    held = f"base held in {dtype} ({model.held_bytes / 2**30:.1f} GiB)"
+    parts = [
+        f"{room.slots} trial{'s' * (room.slots > 1)} on one base",
+        f"up to {room.tokens_per_pass:,} tokens a pass",
+        held if room.hold_base else "base dequantised in each pass",
+        *([f"{room.decoding_rows} prompts decoded at once"] if study.metrics else []),
+    ]
+    return f"pack: {', '.join(parts)}"

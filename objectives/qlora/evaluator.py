@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.packing.batch import example_piece
 from loratory.objectives.packing.decoding import BASE, Decoder, Prompt
+from loratory.objectives.packing.decoding_apart import ApartDecoder
 from loratory.objectives.packing.pack import Pack
 from loratory.objectives.packing.passes import PassInputs
 from loratory.objectives.packing.stack import AdapterState, AdapterStack
@@ -49,7 +50,7 @@ class Evaluator:
         base: Base,
         study: StudySpec,
         *,
-        decoder: Decoder | None,
+        decoder: Decoder | ApartDecoder | None,
         stack: AdapterStack,
         tokens_per_pass: int,
         labels: Sequence[str],

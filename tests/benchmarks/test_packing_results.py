@@ -20,7 +20,7 @@ from packing_cells.table import as_data, as_markdown
 GIB = 2**30
 
 
-def reading(cell, variant, pace, *, repeat=0, memory=GIB, wall=1.0, details=None):
+def reading(cell, variant, pace, *, repeat=0, memory=GIB, wall=1.0, details=None, device="made up"):
     """A made-up reading; a pace of None did not fit."""
     measured = {
         "tokens_per_second": pace,
@@ -36,7 +36,7 @@ def reading(cell, variant, pace, *, repeat=0, memory=GIB, wall=1.0, details=None
         variant=variant,
         repeat=repeat,
         wall_seconds=wall,
-        machine={"device": "made up", "torch": "2"},
+        machine={"device": device, "torch": "2"},
         measured=None if pace is None else measured,
     )
 
@@ -121,6 +121,8 @@ def test_the_table_has_a_line_for_every_variant_of_every_cell():
 
 def test_the_table_as_data_is_plain_json():
     data = json.loads(json.dumps(as_data(READINGS), allow_nan=False))
+    assert [part["device"] for part in data["devices"]] == ["made up"]
+    data = data["devices"][0]
     ours = next(m for m in data["measurements"] if (m["cell"], m["variant"]) == ("1b:512", "ours-8"))
     assert ours["against_trainer"] == pytest.approx(25.0)
     assert data["losses"] == ["1b:8192: ours-1 has 0.75x the pace of trainer"]
@@ -129,13 +131,19 @@ def test_the_table_as_data_is_plain_json():
 def test_variants_take_turns_and_what_is_there_is_not_measured_again(tmp_path):
     path = tmp_path / "results.jsonl"
     results = Results(path)
-    assert results.pending("1b:512", ("a", "b"), repeats=2) == [(0, "a"), (0, "b"), (1, "a"), (1, "b")]
+    assert results.pending("1b:512", ("a", "b"), repeats=2, device="made up") == [
+        (0, "a"),
+        (0, "b"),
+        (1, "a"),
+        (1, "b"),
+    ]
     results.add(reading("1b:512", "a", 1.0))
     results.add(reading("1b:512", "b", None))
     again = Results(path)
     assert again.readings == results.readings
-    assert again.pending("1b:512", ("a", "b"), repeats=2) == [(1, "a")]
-    assert again.pending("1b:256", ("a",), repeats=1) == [(0, "a")]
+    assert again.pending("1b:512", ("a", "b"), repeats=2, device="made up") == [(1, "a")]
+    assert again.pending("1b:256", ("a",), repeats=1, device="made up") == [(0, "a")]
+    assert again.pending("1b:512", ("b",), repeats=1, device="another") == [(0, "b")]
 
 
 def test_a_line_cut_off_by_a_kill_is_measured_again(tmp_path):
@@ -144,7 +152,7 @@ def test_a_line_cut_off_by_a_kill_is_measured_again(tmp_path):
     with path.open("a") as file:
         file.write('{"cell": "1b:512", "vari')
     results = Results(path)
-    assert results.pending("1b:512", ("a", "b"), repeats=1) == [(0, "b")]
+    assert results.pending("1b:512", ("a", "b"), repeats=1, device="made up") == [(0, "b")]
     results.add(reading("1b:512", "b", 2.0))
     assert [one.variant for one in Results(path).readings] == ["a", "b"]
 
@@ -153,8 +161,8 @@ def test_the_time_a_variant_needs_is_what_it_took_on_that_model():
     results = Results()
     results.add(reading("1b:512", "a", 1.0, wall=7.0))
     results.add(reading("7b:512", "a", 1.0, wall=70.0))
-    assert results.expected_seconds("1b:256", "a", otherwise=20) == 7.0
-    assert results.expected_seconds("1b:256", "b", otherwise=20) == 20
+    assert results.expected_seconds("1b:256", "a", device="made up", otherwise=20) == 7.0
+    assert results.expected_seconds("1b:256", "b", device="made up", otherwise=20) == 20
 
 
 def test_a_run_measures_what_is_missing_within_its_budget(tmp_path):
@@ -178,6 +186,34 @@ def test_cells_that_do_not_exist_are_refused(text):
         Cell.parse(text)
 
 
+OTHERS = [
+    reading("1b:512", "trainer", 500.0, device="another"),
+    reading("1b:512", "ours-8", 6_000.0, device="another"),
+]
+
+
+def test_devices_have_tables_of_their_own():
+    with pytest.raises(ValueError, match="must be of one device, got made up, another"):
+        summarize([*READINGS, *OTHERS])
+    first, second = as_markdown([*READINGS, *OTHERS]).split("## another")
+    assert first == as_markdown(READINGS) + "\n"
+    assert "| 12.00x |" in second
+    assert [part["device"] for part in as_data([*OTHERS, *READINGS])["devices"]] == ["another", "made up"]
+
+
+def test_the_time_that_another_device_needs_is_no_guess_for_this_one():
+    results = Results()
+    results.add(reading("1b:512", "a", 1.0, wall=7.0, device="another"))
+    assert results.expected_seconds("1b:512", "a", device="made up", otherwise=20) == 20
+
+
+def test_the_plot_has_a_panel_for_every_device_and_model():
+    svg = as_svg([*READINGS, *OTHERS])
+    ElementTree.fromstring(svg)
+    assert svg.count("<g ") == 2
+    assert "1b, another" in svg
+
+
 def test_the_plot_has_a_line_for_every_way_of_training():
     svg = as_svg(READINGS)
     ElementTree.fromstring(svg)
@@ -197,9 +233,22 @@ def test_the_command_prints_the_table_of_a_file(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", command)
     assert packing.main() == 0
     printed = capsys.readouterr()
-    assert json.loads(printed.out)["measurements"]
+    assert json.loads(printed.out)["devices"][0]["measurements"]
     assert "| 25.00x |" in printed.err
     assert plot.read_text().startswith("<svg")
+
+
+def test_the_command_reads_several_files(tmp_path, capsys, monkeypatch):
+    import packing
+
+    paths = [tmp_path / name for name in ("one.jsonl", "two.jsonl")]
+    for path, readings in zip(paths, (READINGS, OTHERS), strict=True):
+        for one in readings:
+            Results(path).add(one)
+    monkeypatch.setattr(sys, "argv", ["packing.py", "--table", *map(str, paths)])
+    assert packing.main() == 0
+    printed = capsys.readouterr().out
+    assert printed.index("## made up") < printed.index("| 25.00x |") < printed.index("## another")
 
 
 def test_the_command_refuses_a_variant_that_does_not_exist(monkeypatch, capsys):

@@ -1,24 +1,24 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from loratory.objectives.qlora.attention import PaddedLayout
+from loratory.objectives.packing.attention import PaddedLayout, packed_attention
+from loratory.objectives.packing.context import PassContext
 
 HEADS, KEY_HEADS, WIDTH = 4, 2, 8
-LENGTHS = ((5, 3), (7, 1))  # of the sequences of two lanes of ten tokens; two are padding
+ENDS = (0, 5, 8, 8, 15, 16, 20, 20)  # as a pass has them: some may repeat
+SEQUENCES = ((0, 5), (5, 8), (8, 15), (15, 16), (16, 20))
 
 
-def layout():
-    longest, rows, back = 7, [], []
-    for lane, lengths in enumerate(LENGTHS):
-        start, own = lane * 10, len(rows)
-        places = []
-        for length in lengths:
-            row = len(rows)
-            rows.append([*range(start, start + length), *[start] * (longest - length)])
-            places += [row * longest + token for token in range(length)]
-            start += length
-        back += [*places, *[own * longest] * (10 - len(places))]
-    return PaddedLayout(rows=torch.tensor(rows), back=torch.tensor(back))
+def drawn(dtype=torch.float64):
+    torch.manual_seed(0)
+    return [torch.randn(20, h, WIDTH, dtype=dtype) for h in (HEADS, KEY_HEADS, KEY_HEADS)]
+
+
+def attend(given, window=None):
+    layout = PaddedLayout.of(ENDS, torch.device("cpu"))
+    return layout.attend(*given, scale=0.3, window=window, layer=0)
 
 
 def alone(query, key, value, window):
@@ -33,29 +33,39 @@ def alone(query, key, value, window):
 
 @pytest.mark.parametrize("window", [None, 3])
 def test_each_sequence_sees_itself_alone(window):
-    torch.manual_seed(0)
-    heads = (HEADS, KEY_HEADS, KEY_HEADS)
-    given = [torch.randn(2, 10, h, WIDTH, dtype=torch.float64, requires_grad=True) for h in heads]
-    output = layout().attend(*given, scale=0.3, window=window)
-    expected = torch.zeros_like(output)
-    for lane, lengths in enumerate(LENGTHS):
-        start = 0
-        for length in lengths:
-            part = [x[lane, start : start + length] for x in given]
-            expected[lane, start : start + length] = alone(*part, window)
-            start += length
-    mask = (torch.arange(10) < 8)[None, :, None, None]
-    torch.testing.assert_close(output * mask, expected, rtol=1e-12, atol=1e-12)
-    pull = torch.randn_like(output) * mask
+    given = [x.requires_grad_() for x in drawn()]
+    output = attend(given, window)
+    expected = torch.cat([alone(*(x[start:end] for x in given), window) for start, end in SEQUENCES])
+    torch.testing.assert_close(output, expected, rtol=1e-12, atol=1e-12)
+    pull = torch.randn_like(output)
     grads = torch.autograd.grad((output * pull).sum(), given)
     for got, wanted in zip(grads, torch.autograd.grad((expected * pull).sum(), given), strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
 
 
-def test_nan_stays_in_its_lane():
-    torch.manual_seed(0)
-    given = [torch.randn(2, 10, h, WIDTH) for h in (HEADS, KEY_HEADS, KEY_HEADS)]
+def test_nan_stays_in_its_sequence():
+    given = drawn(torch.float32)
     for x in given:
-        x[0] = torch.nan
-    output = layout().attend(*given, scale=0.3, window=None)
-    assert output[0].isnan().all() and output[1].isfinite().all()
+        x[5:8] = torch.nan
+        x.requires_grad_()
+    output = attend(given)
+    output.sum().backward()
+    healthy = torch.ones(20, dtype=torch.bool).index_fill(0, torch.arange(5, 8), False)
+    assert output[5:8].isnan().all() and output[healthy].isfinite().all()
+    assert all(x.grad[healthy].isfinite().all() for x in given)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"attention_mask": torch.zeros(1)},
+        {"dropout": 0.1},
+        {"softcap": 50.0},
+        {"s_aux": torch.zeros(4)},
+        {"is_causal": False},
+    ],
+)
+def test_attention_of_another_kind_is_refused(asked):
+    module = SimpleNamespace(pass_context=PassContext(), layer_idx=0, is_causal=True)
+    with pytest.raises(NotImplementedError, match="attention"):
+        packed_attention(module, *drawn(), **({"attention_mask": None} | asked))

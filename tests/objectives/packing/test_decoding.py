@@ -250,6 +250,24 @@ def test_many_prompts_are_read_in_several_passes(pair, monkeypatch):
     assert pair.answers(prompts, rows=32) == expected
 
 
+def test_blocks_and_spans_say_the_same(pair, monkeypatch):
+    """The CPU reads spans alone, kernels on a GPU read blocks alone."""
+    passes, logits = [], pair.packed.logits
+
+    def recorded(inputs):
+        blocks = torch.full_like(inputs.segments.block_slots, BASE)
+        for slot, start, end in inputs.segments.spans:
+            assert slot >= 0 and start % 16 == end % 16 == 0
+            blocks[start // 16 : end // 16] = slot
+        assert torch.equal(blocks, inputs.segments.block_slots)
+        passes.append(set(blocks.tolist()))
+        return logits(inputs)
+
+    monkeypatch.setattr(pair.packed, "logits", recorded)
+    pair.answers([p for slot in (0, 2, BASE) for p in draw_prompts(20, slot)], rows=64)
+    assert len(passes) > 20 and {BASE, 0, 2} in passes
+
+
 class Replayed:
     """What a graph does: all steps over, whatever the rows need, on tensors that stay where they are."""
 
@@ -261,14 +279,16 @@ class Replayed:
         self._steps._decode(self._chunk, STEPS)
 
 
-def test_graphs_for_fewer_rows_disturb_nothing(pair, monkeypatch):
+def test_capturing_a_graph_disturbs_no_running_row(pair, monkeypatch):
     prompts = [p for slot in (0, 1, BASE) for p in draw_prompts(20, slot)]
-    monkeypatch.setattr(DecodeSteps, "_capture", Replayed)
+    monkeypatch.setattr(DecodeSteps, "_capture", lambda steps, chunk: Replayed(steps, chunk))
     decoder = pair.decoder(rows=112)
     decoder._steps._graphs = True
-    decoder.add(prompts)
-    answers = finish(decoder)
-    assert set(decoder._steps._chunks) > {112}
+    decoder.add(prompts[:20])
+    answers = {answer.key: answer.ids for answer in decoder.advance()}
+    decoder.add(prompts[20:])
+    answers |= finish(decoder)
+    assert set(decoder._steps._chunks) == {32, 112}
     assert pair.near_ties(answers, prompts) <= 2
 
 

@@ -2,11 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from loratory.objectives.qlora.dropout import keep_mask, levels, token_keys
-from loratory.objectives.qlora.linear import FrozenWeight, Lanes, PackedLinear
-from loratory.objectives.qlora.stack import FILE_PREFIX, AdapterStack
+from loratory.objectives.packing.context import DropoutKeys, PassContext, Segments, Span
+from loratory.objectives.packing.dropout import keep_mask, levels, token_keys
+from loratory.objectives.packing.linear import FrozenWeight, PackedLinear
+from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
 
-INPUTS, OUTPUTS, TOKENS = 12, 20, 9
+INPUTS, OUTPUTS, TOKENS = 12, 20, 36
+SPANS = (Span(0, 4, 12), Span(1, 12, 16), Span(3, 16, 32))  # what is around them is nobody's
 RANKS, SCALINGS = (3, 8, 5), (2.0, 0.5, 1.5)
 
 
@@ -19,7 +21,7 @@ def state(rank, seed):
 
 @pytest.fixture(params=[0.0, 0.4], ids=["no dropout", "dropout"])
 def packed(request):
-    """Layer, adapters, and thresholds of the lanes; a slot between the others is empty."""
+    """A layer and its adapters; slot 2 is empty."""
     torch.manual_seed(0)
     stack = AdapterStack(
         {"layer": (INPUTS, OUTPUTS)},
@@ -29,87 +31,118 @@ def packed(request):
         compute_dtype=torch.float64,
     )
     states = [state(rank, seed) for seed, rank in enumerate(RANKS)]
-    for slot, given, scaling in zip((0, 1, 3), states, SCALINGS, strict=True):
-        stack.put(slot, given, scaling=scaling)
-    lanes = Lanes(stack=stack, gradients=torch.zeros_like(stack.master))
+    for span, given, scaling in zip(SPANS, states, SCALINGS, strict=True):
+        stack.put(span.slot, given, scaling=scaling)
+    blocks, bounds = torch.full((TOKENS // 4,), -1), torch.zeros(4, 2)
+    for slot, start, end in SPANS:
+        blocks[start // 4 : end // 4], bounds[slot] = slot, torch.tensor([start, end])
+    segments = Segments(granule=4, spans=SPANS, block_slots=blocks.int(), bounds=bounds.int())
+    context = PassContext(stack=stack, segments=segments, gradients=torch.zeros_like(stack.master))
     if request.param:
-        lanes.dropout_keys = torch.stack(
-            [
-                torch.from_numpy(token_keys(seed=s, step=0, position=0, tokens=TOKENS))
-                for s in range(stack.slots)
-            ]
-        )
-        lanes.dropout_thresholds = torch.full((4,), levels(request.param), dtype=torch.int32)
+        keys = torch.from_numpy(token_keys(seed=1, step=0, position=0, tokens=TOKENS))
+        limits = torch.full((4,), levels(request.param), dtype=torch.int32)
+        context.dropout = DropoutKeys(tokens=keys, thresholds=limits)
     weight = torch.randn(OUTPUTS, INPUTS, dtype=torch.float64)
     bias = torch.randn(OUTPUTS, dtype=torch.float64)
-    layer = PackedLinear("layer", FrozenWeight(lambda: weight, INPUTS, OUTPUTS), bias, lanes)
+    layer = PackedLinear("layer", FrozenWeight(lambda: weight, INPUTS, OUTPUTS), bias, context)
     return layer, states
 
 
-def expected(layer, x, slot, state, scaling):
-    """One lane by plain operations, its matrices as leaves of autograd."""
+def drawn(**options):
+    return torch.randn(TOKENS, INPUTS, dtype=torch.float64, **options)
+
+
+def expected(layer, x, span, state, scaling):
+    """The tokens of one slot by plain operations, its matrices as leaves of autograd."""
     a, b = (tensor.clone().requires_grad_() for tensor in state.values())
-    lanes, dropped = layer.lanes, x
-    if lanes.dropout_keys is not None:
-        limit = lanes.dropout_thresholds[slot : slot + 1]
-        keys = lanes.dropout_keys[slot : slot + 1]
-        mask = keep_mask(keys, limit, features=INPUTS, salt=layer.salt)[0]
-        dropped = x * mask / (1 - limit / 65536)
+    dropped, dropout = x, layer.context.dropout
+    if dropout is not None:
+        keys = dropout.tokens[span.start : span.end].unsqueeze(0)
+        limit = dropout.thresholds[:1]
+        dropped = x * keep_mask(keys, limit, features=INPUTS, salt=layer.salt)[0] / (1 - limit / 65536)
     y = nn.functional.linear(x, layer.frozen(), layer.bias) + scaling * (dropped @ a.T @ b.T)
     return y, a, b
 
 
-def test_each_lane_is_its_own_lora_layer(packed):
+def test_the_tokens_of_each_slot_see_its_own_lora_layer(packed):
     layer, states = packed
-    x = torch.randn(4, TOKENS, INPUTS, dtype=torch.float64, requires_grad=True)
-    y = layer(x)
+    x = drawn(requires_grad=True)
+    y = layer(x.view(1, TOKENS, INPUTS))[0]
     dy = torch.randn_like(y)
     y.backward(dy)
-    grad_a, grad_b = layer.lanes.stack.matrices(layer.lanes.gradients, "layer")
-    for slot, given, scaling in zip((0, 1, 3), states, SCALINGS, strict=True):
-        own = x[slot].detach().requires_grad_()
-        out, a, b = expected(layer, own, slot, given, scaling)
-        out.backward(dy[slot])
+    grad_a, grad_b = layer.context.stack.matrices(layer.context.gradients, "layer")
+    for span, given, scaling in zip(SPANS, states, SCALINGS, strict=True):
+        here, slot = slice(span.start, span.end), span.slot
+        own = x[here].detach().requires_grad_()
+        out, a, b = expected(layer, own, span, given, scaling)
+        out.backward(dy[here])
         rank = a.shape[0]
-        torch.testing.assert_close(y[slot], out, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(x.grad[slot], own.grad, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(y[here], out, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(x.grad[here], own.grad, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(grad_a[slot, :rank], a.grad, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(grad_b[slot, :rank].T, b.grad, rtol=1e-12, atol=1e-12)
         assert not grad_a[slot, rank:].any() and not grad_b[slot, rank:].any()
-    assert not layer.lanes.gradients[2].any()
+    assert not layer.context.gradients[2].any()
 
 
-def test_adapters_of_the_first_layer_train_though_its_input_needs_no_gradient(packed):
+def test_tokens_that_are_nobodys_see_the_base(packed):
     layer, _ = packed
-    layer(torch.randn(4, TOKENS, INPUTS, dtype=torch.float64)).sum().backward()
-    assert layer.lanes.gradients[0].any()
-
-
-def test_nan_in_one_lane_reaches_no_other(packed):
-    layer, states = packed
-    x = torch.randn(4, TOKENS, INPUTS, dtype=torch.float64, requires_grad=True)
-    layer.lanes.stack.put(0, {n: t * float("nan") for n, t in states[0].items()}, scaling=1.0)
+    x = drawn(requires_grad=True)
     y = layer(x)
     y.sum().backward()
-    assert y[0].isnan().any() and layer.lanes.gradients[0].isnan().any()
-    for healthy in (y[1:], x.grad[1:], layer.lanes.gradients[1:]):
+    for here in (slice(0, 4), slice(32, 36)):
+        plain = nn.functional.linear(x[here], layer.frozen(), layer.bias)
+        torch.testing.assert_close(y[here], plain, rtol=1e-14, atol=1e-14)
+        torch.testing.assert_close(x.grad[here], layer.frozen().sum(0).expand(4, INPUTS))
+
+
+def test_gradients_are_added_to_those_of_earlier_passes(packed):
+    layer, _ = packed
+    x = drawn()
+    layer(x).sum().backward()
+    once = layer.context.gradients.clone()
+    assert once[0].any()  # though the input of a first layer needs no gradient
+    layer(x).sum().backward()
+    torch.testing.assert_close(layer.context.gradients, 2 * once)
+
+
+def test_nothing_trains_without_a_place_for_gradients(packed):
+    layer, _ = packed
+    layer.context.gradients = None
+    assert not layer(drawn()).requires_grad
+
+
+def test_nan_in_one_slot_reaches_no_other(packed):
+    layer, states = packed
+    x = drawn(requires_grad=True)
+    layer.context.stack.put(0, {n: t * float("nan") for n, t in states[0].items()}, scaling=1.0)
+    y = layer(x)
+    y.sum().backward()
+    assert y[4:12].isnan().any() and layer.context.gradients[0].isnan().any()
+    for healthy in (y[:4], y[12:], x.grad[:4], x.grad[12:], layer.context.gradients[1:]):
         assert healthy.isfinite().all()
 
 
-def test_adapter_comes_back_as_it_went_in(packed):
-    layer, states = packed
-    taken = layer.lanes.stack.take(3, states[2])
-    assert taken.keys() == states[2].keys()
-    assert all(torch.equal(taken[name], states[2][name]) for name in taken)
-    layer.lanes.stack.clear(3)
-    assert not layer.lanes.stack.master[3].any()
-
-
-def test_without_a_stack_the_layer_is_the_frozen_one(packed):
+@pytest.mark.parametrize("lacks", ["stack", "layer"])
+def test_without_an_adapter_the_layer_is_the_frozen_one(packed, lacks):
     layer, _ = packed
-    layer.lanes.stack = None
+    if lacks == "stack":
+        layer.context.stack = None
+    else:
+        layer.name = "another"
     x = torch.randn(2, 5, INPUTS, dtype=torch.float64, requires_grad=True)
     y = layer(x)
     assert torch.equal(y, nn.functional.linear(x, layer.frozen(), layer.bias))
     y.sum().backward()
     torch.testing.assert_close(x.grad, layer.frozen().sum(0).expand_as(x))
+
+
+def test_a_held_weight_is_read_once_until_it_is_released():
+    reads = []
+    weight = FrozenWeight(lambda: reads.append(1) or torch.ones(2, 3), 3, 2)
+    assert torch.equal(weight(), weight()) and len(reads) == 2
+    weight.hold()
+    assert weight() is weight() and len(reads) == 3
+    weight.release()
+    weight()
+    assert len(reads) == 4

@@ -1,0 +1,50 @@
+"""What it costs a running pack to give one slot to the next trial."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from packing_cells.device_memory import synchronize
+
+_PASSES = 4  # of a block: passes overlap with the CPU's work, so that single ones cannot be timed
+
+
+def refill_cost(
+    advance: Callable[[], None], refill: Callable[[int], None], *, slots: int, device: torch.device
+) -> dict[str, float]:
+    """The extra time of a block of passes in which one slot is handed over, against blocks without.
+
+    Args:
+        advance: makes a pass and the updates that it completes; a step of all slots.
+        refill: empties a slot and puts in an adapter that was made before.
+        slots: K; each is refilled in its turn.
+        device: what passes run on.
+
+    Returns:
+        `refill_seconds`, and `refill_pack_steps`: the same in steps of the pack. Medians; noise may bring
+        them below zero.
+    """
+    repeats = 8 if device.type == "cuda" else 2
+    plain, refilled = [], []
+    for number in range(repeats):
+        plain.append(_block(advance, None, device=device))
+        refilled.append(_block(advance, lambda slot=number % slots: refill(slot), device=device))
+    extra = statistics.median(refilled) - statistics.median(plain)
+    return {
+        "refill_seconds": extra,
+        "refill_pack_steps": extra / (statistics.median(plain) / _PASSES),
+    }
+
+
+def _block(advance: Callable[[], None], between: Callable[[], None] | None, *, device: torch.device) -> float:
+    """Seconds of some passes, with something done after half of them, while the last may still run."""
+    synchronize(device)
+    started = time.perf_counter()
+    for number in range(_PASSES):
+        if number == _PASSES // 2 and between is not None:
+            between()
+        advance()
+    synchronize(device)
+    return time.perf_counter() - started

@@ -1,0 +1,92 @@
+"""Loratory's command with a worker that notes what it does and when; nothing else is changed.
+
+    python -m packing_cells.study_worker TRACE run study.yaml ...
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from loratory.objectives.events import Event, Finished, Ready, Started
+from loratory.search.executors.host import WorkerHost
+
+TRACE = "LORATORY_BENCHMARK_TRACE"
+
+
+class TracedHost(WorkerHost):
+    """A worker that writes a line of JSON for every pass of training, piece of scoring and trial.
+
+    Lines have `kind` and `at`, seconds since the epoch. Kinds `train` and `score` have `seconds`, `slots`
+    (trials that have one) and `waiting` (copies without scores); `started` and `finished` have `number`;
+    `ready` has `slots` (trials at once) and `notes`.
+    """
+
+    _trace: TextIO | None = None
+
+    def _put(self, events: list[Event]) -> None:
+        """Take the events of a piece of work; it began when `_take` returned."""
+        if self._trace is None:  # the objective is built now, with torch's threads as the study wants them
+            self._trace = Path(os.environ[TRACE]).open("a", encoding="utf-8", buffering=1)
+            _trace_work(self._write)
+        for event in events:
+            self._note(event)
+        super()._put(events)
+
+    def _take(self, *, idle: bool) -> Any:
+        decisions = super()._take(idle=idle)
+        self._began = time.time()
+        return decisions
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case Ready():
+                self._write(kind="ready", at=time.time(), slots=event.slots, notes=event.notes)
+            case Started():
+                self._write(kind="started", at=self._began, number=event.number)
+            case Finished():
+                self._write(kind="finished", at=time.time(), number=event.number)
+
+    def _write(self, **line: Any) -> None:
+        assert self._trace is not None
+        self._trace.write(json.dumps(line) + "\n")
+
+
+def _trace_work(write: Callable[..., None]) -> None:
+    """Time what QLoRA's objective does on the device."""
+    from loratory.objectives.qlora.objective import QloraObjective
+
+    for kind, name in (("train", "_train"), ("score", "_evaluate")):
+        setattr(QloraObjective, name, _timed(getattr(QloraObjective, name), kind, write))
+
+
+def _timed(work: Callable[[Any], Any], kind: str, write: Callable[..., None]) -> Callable[[Any], Any]:
+    def timed(objective: Any) -> Any:
+        engine, began = objective._engine, time.time()
+        state = {"slots": len(engine.slots.runs), "waiting": len(engine.evaluator.waiting)}
+        try:
+            return work(objective)
+        finally:
+            write(kind=kind, at=began, seconds=time.time() - began, **state)
+
+    return timed
+
+
+def main() -> None:
+    """Run the command line with traced workers."""
+    from loratory.search.executors import ray_workers
+    from loratory.search.main import main as loratory
+
+    # By its importable name, not as a class of __main__: workers import it.
+    from packing_cells.study_worker import TracedHost as Host
+
+    os.environ[TRACE] = str(Path(sys.argv.pop(1)).absolute())
+    ray_workers.WorkerHost = Host  # type: ignore[misc]
+    loratory()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""When a pack has warmed up: CUDA graphs are captured as shapes come up, and no capture is to be timed."""
+
+from collections.abc import Callable, Hashable, Iterable
+
+_QUIET_PASSES, _MOST_PASSES = 6, 60
+
+
+def warm_up(
+    advance: Callable[[], None],
+    *,
+    enough: Callable[[], bool],
+    captured: Callable[[], Iterable[Hashable]] | None,
+) -> int:
+    """Make passes until enough steps are made and no graph has been captured for a while.
+
+    With lengths that differ, new shapes may come up now and then for ever: the wait ends at 60 passes.
+
+    Args:
+        advance: makes a pass.
+        enough: whether all steps of the warm-up are made.
+        captured: names of the graphs that there are; None where nothing is captured.
+
+    Returns:
+        Passes made.
+    """
+    passes = quiet = 0
+    known = set(captured() if captured else ())
+    while not (enough() and (captured is None or quiet >= _QUIET_PASSES or passes >= _MOST_PASSES)):
+        advance()
+        passes += 1
+        now = set(captured() if captured else ())
+        quiet = 0 if now - known else quiet + 1
+        known = now
+    return passes

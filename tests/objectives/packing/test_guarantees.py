@@ -1,0 +1,427 @@
+"""What a pack promises: every trial is as if it had the base to itself, whoever is beside it, whenever."""
+
+import os
+import random
+from collections import deque
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loratory.objectives.data.prepared import Example
+from loratory.objectives.packing.batch import Batch, train_pass
+from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.packing.pack import Pack, Settings, SlotState
+from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
+
+PACKS = int(os.environ.get("LORATORY_PACKS", "25"))
+RANK, VOCABULARY, WHOLE = 16, 160, 10**6
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+TINY = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What a trial is, and when it comes and goes; times are counted in passes."""
+
+    seed: int
+    rank: int = 8
+    modules: tuple[str, ...] = MODULES
+    scaling: float = 1.0
+    dropout: float = 0.0
+    weight_decay: float = 0.0
+    max_grad_norm: float | None = None
+    learning_rate: float = 5e-3
+    batch_size: int = 2
+    updates: int = 3
+    longest: int = 12
+    arrives: int = 0
+    leaves_after: int | None = None
+    interrupted_after: int | None = None
+
+    @property
+    def settings(self):
+        return Settings(
+            scaling=self.scaling,
+            dropout=self.dropout,
+            weight_decay=self.weight_decay,
+            max_grad_norm=self.max_grad_norm,
+        )
+
+    def adapter(self, layers, dtype=torch.float64):
+        generator = torch.Generator().manual_seed(self.seed)
+        state = {}
+        for name, (inputs, outputs) in layers.items():
+            if name.rpartition(".")[2] in self.modules:
+                for matrix, shape in (("A", (self.rank, inputs)), ("B", (outputs, self.rank))):
+                    drawn = torch.randn(shape, generator=generator, dtype=torch.float64) * 0.2
+                    state[f"{FILE_PREFIX}{name}.lora_{matrix}.weight"] = drawn.to(dtype)
+        return state
+
+    def batch(self, step):
+        draw = random.Random(f"{self.seed} {step}")
+
+        def ids(shortest):
+            return tuple(draw.choices(range(VOCABULARY), k=draw.randint(shortest, self.longest)))
+
+        # Queries of a single token have no gradient: AdamW would make large steps of its rounding error.
+        examples = [
+            Example(
+                example_id="", group="", prompt="", reference="", prompt_ids=ids(2), answer_ids=ids(1)
+            )
+            for _ in range(self.batch_size)
+        ]
+        return Batch(examples, seed=self.seed, step=step, dropout=self.dropout > 0)
+
+
+@dataclass
+class Run:
+    """A trial on its way, with what each of its updates left."""
+
+    trial: Trial
+    number: int
+    state: SlotState
+    step: int = 0
+    passes: int = 0
+    batch: Batch | None = None
+
+    @property
+    def over(self):
+        return self.step == self.trial.updates or self.passes == self.trial.leaves_after
+
+
+def new_pack(model, *, slots, dropout=True):
+    stack = AdapterStack(
+        model.layers, slots=slots, rank=RANK, device=model.device, compute_dtype=model.compute_dtype
+    )
+    return Pack(model, stack, PassRunner(model.device, graphs=False), dropout=dropout)
+
+
+def train(model, trials, *, slots, tokens):
+    """The updates of each trial, as (matrices, loss, norm), on one pack."""
+    pack = new_pack(model, slots=slots, dropout=any(trial.dropout for trial in trials))
+    dtype = pack.stack.master.dtype
+    coming = deque(
+        Run(t, n, SlotState(matrices=t.adapter(model.layers, dtype)))
+        for n, t in sorted(enumerate(trials), key=lambda numbered: numbered[1].arrives)
+    )
+    running, made, clock = {}, [[] for _ in trials], 0
+    while coming or running:
+        for slot in range(slots):
+            if slot not in running and coming and (coming[0].trial.arrives <= clock or not running):
+                running[slot] = run = coming.popleft()
+                pack.put(slot, run.state, run.trial.settings)
+        turn = clock % len(running)
+        batches = {}
+        for slot in [*sorted(running)[turn:], *sorted(running)[:turn]]:
+            run = running[slot]
+            run.batch = run.batch or run.trial.batch(run.step)
+            batches[slot] = run.batch
+        train_pass(pack, batches, tokens=tokens)
+        clock += 1
+        for slot, run in list(running.items()):
+            run.passes += 1
+            if run.batch.done:
+                loss, norm = pack.update(slot, run.trial.learning_rate * 0.8**run.step).tolist()
+                run.step, run.batch = run.step + 1, None
+                matrices = pack.take(slot, run.state.matrices, moments=False).matrices
+                made[run.number].append((matrices, loss, norm))
+            if run.over:
+                pack.clear(slot)
+                del running[slot]
+            elif run.passes == run.trial.interrupted_after:
+                run.state, run.batch = pack.take(slot, run.state.matrices, moments=True), None
+                pack.clear(slot)
+                coming.append(running.pop(slot))
+    return made
+
+
+def alone(model, trial):
+    """The trial with the base to itself, each batch in one pass."""
+    undisturbed = replace(trial, arrives=0, leaves_after=None, interrupted_after=None)
+    return train(model, [undisturbed], slots=1, tokens=WHOLE)[0]
+
+
+def assert_close(got, wanted, relative):
+    difference, size = (got - wanted).norm(), wanted.norm()
+    assert difference <= relative * size, f"{difference / size:.1e}"
+
+
+def exact_norm(self, hidden):
+    # transformers' own rounds to fp32, where a last bit may turn.
+    return self.weight * hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+
+
+def packed(model, dtype):
+    names = [name for name, _ in model.named_modules() if name.rpartition(".")[2] in MODULES]
+    if dtype is torch.float64:
+        model.double()
+        for module in model.modules():
+            if type(module).__name__ == "LlamaRMSNorm":
+                module.forward = exact_norm.__get__(module)
+    elif dtype is torch.bfloat16:
+        model.bfloat16()
+    return PackedModel(model, names, device=torch.device("cpu"), compute_dtype=dtype)
+
+
+@pytest.fixture(scope="module")
+def fp64(load_reference):
+    return packed(load_reference(**TINY), torch.float64)
+
+
+@pytest.fixture(scope="module")
+def fp32(load_reference):
+    return packed(load_reference(**TINY), torch.float32)
+
+
+trials_of_a_pack = st.lists(
+    st.builds(
+        Trial,
+        seed=st.integers(0, 2**31),
+        rank=st.integers(1, RANK),
+        modules=st.lists(st.sampled_from(MODULES), min_size=1, unique=True).map(tuple),
+        scaling=st.sampled_from([0.1, 1.0, 2.0, 4.0]),
+        dropout=st.sampled_from([0.0, 0.1, 0.5]),
+        weight_decay=st.sampled_from([0.0, 0.1, 3.0]),
+        max_grad_norm=st.sampled_from([None, 0.01, 1.0]),
+        learning_rate=st.sampled_from([1e-4, 1e-3, 1e-2]),
+        batch_size=st.integers(1, 4),
+        updates=st.integers(1, 4),
+        longest=st.integers(2, 20),
+        arrives=st.integers(0, 6),
+        leaves_after=st.none() | st.integers(1, 5),
+        interrupted_after=st.none() | st.integers(1, 5),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=PACKS, deadline=None)
+@given(trials=trials_of_a_pack, slots=st.integers(1, 5), tokens=st.sampled_from([8, 24, 60, 200]))
+def test_every_trial_is_as_if_alone(fp64, trials, slots, tokens):
+    for trial, updates in zip(trials, train(fp64, trials, slots=slots, tokens=tokens), strict=True):
+        stayed = trial.leaves_after is None
+        assert len(updates) == trial.updates if stayed else len(updates) <= trial.updates
+        for mine, theirs in zip(updates, alone(fp64, trial), strict=stayed):
+            for name, matrix in theirs[0].items():
+                assert_close(mine[0][name], matrix, 1e-10)
+            assert mine[1:] == pytest.approx(theirs[1:], rel=1e-10)
+
+
+MIXED = (
+    Trial(seed=1, rank=4, batch_size=4, dropout=0.2, scaling=2.0),
+    Trial(seed=2, rank=16, batch_size=2, modules=("q_proj", "down_proj")),
+    Trial(seed=3, rank=5, batch_size=3, longest=30, dropout=0.5),
+    Trial(seed=4, rank=8, batch_size=1, longest=4),
+)
+
+
+def gradients(model, trials, *, tokens):
+    """Gradient of each trial's first batch, as a row [P], and the losses."""
+    pack, dtype = new_pack(model, slots=len(trials)), torch.promote_types(model.compute_dtype, torch.float32)
+    batches = {slot: trial.batch(0) for slot, trial in enumerate(trials)}
+    for slot, trial in enumerate(trials):
+        pack.put(slot, SlotState(matrices=trial.adapter(model.layers, dtype)), trial.settings)
+    while waiting := {slot: batch for slot, batch in batches.items() if not batch.done}:
+        train_pass(pack, waiting, tokens=tokens)
+    return pack.gradients.clone(), pack._losses.clone()
+
+
+@pytest.mark.parametrize("tokens", [20, WHOLE])
+def test_gradients_in_fp32_are_those_of_the_trial_alone(fp32, tokens):
+    together, losses = gradients(fp32, MIXED, tokens=tokens)
+    stack = new_pack(fp32, slots=1).stack
+    for slot, trial in enumerate(MIXED):
+        own, loss = gradients(fp32, [trial], tokens=WHOLE)
+        like = trial.adapter(fp32.layers, torch.float32)
+        mine, theirs = (stack.unflatten(row, like) for row in (together[slot], own[0]))
+        for name, gradient in theirs.items():
+            assert_close(mine[name], gradient, 1e-5)
+        assert float(losses[slot]) == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_in_bf16_neighbours_change_no_more_than_another_cut_does(load_reference, fp32):
+    model = packed(load_reference(**TINY), torch.bfloat16)
+    trials = [replace(trial, batch_size=6, longest=30) for trial in MIXED]
+
+    def each(model, tokens):
+        return torch.cat([gradients(model, [trial], tokens=tokens)[0] for trial in trials])
+
+    exact, whole, cut = each(fp32, WHOLE), each(model, WHOLE), each(model, 1)
+    assert 0 < (cut - whole).norm() < 0.01 * whole.norm()
+    for tokens in (160, 320, WHOLE):
+        together, _ = gradients(model, trials, tokens=tokens)
+        assert (together - whole).norm() <= 1.5 * (cut - whole).norm()
+        assert (together - exact).norm() <= 1.05 * (whole - exact).norm()
+
+
+def test_loss_and_gradient_do_not_depend_on_the_cut_into_passes(fp64):
+    trial = replace(MIXED[0], batch_size=6)
+    whole, loss = gradients(fp64, [trial], tokens=WHOLE)
+    for tokens in (1, 17, 40):
+        cut, same_loss = gradients(fp64, [trial], tokens=tokens)
+        assert_close(cut, whole, 1e-13)
+        assert_close(same_loss, loss, 1e-14)
+
+
+class Pair:
+    """Two trials on a pack, a pass or an update at a time."""
+
+    def __init__(self, model, *trials):
+        self.pack, self.trials = new_pack(model, slots=len(trials)), trials
+        self.step = [0] * len(trials)
+        self.batches = {}
+        for slot, trial in enumerate(trials):
+            state = SlotState(matrices=trial.adapter(model.layers, self.pack.stack.master.dtype))
+            self.pack.put(slot, state, trial.settings)
+
+    def passes(self, count=1, tokens=WHOLE):
+        for _ in range(count):
+            waiting = {
+                slot: self.batches.setdefault(slot, trial.batch(self.step[slot]))
+                for slot, trial in enumerate(self.trials)
+            }
+            train_pass(self.pack, {s: b for s, b in waiting.items() if not b.done}, tokens=tokens)
+
+    def update(self, *slots):
+        made = []
+        for slot in slots:
+            assert self.batches.pop(slot).done
+            made.append(self.pack.update(slot, self.trials[slot].learning_rate))
+            self.step[slot] += 1
+        return made
+
+    def train(self, count):
+        """The last slot's losses, norms and matrices over some updates."""
+        made = []
+        for _ in range(count):
+            self.passes()
+            gradient = self.pack.gradients[-1].clone()
+            made += [gradient, self.update(*range(len(self.trials)))[-1], self.pack.stack.master[-1].clone()]
+        return made
+
+
+def assert_same(got, wanted):
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(got, wanted, strict=True))
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_what_is_not_finite_in_one_slot_reaches_no_other(fp32, poison, dropout):
+    trials = Trial(seed=1, dropout=dropout), Trial(seed=2, dropout=dropout)
+    expected = Pair(fp32, *trials).train(3)
+    pair = Pair(fp32, *trials)
+    pair.pack.stack.master[0].fill_(poison)
+    got = pair.train(3)
+    assert not pair.pack.stack.master[0].isfinite().any()
+    assert all(tensor.isfinite().all() for tensor in expected)
+    assert_same(got, expected)
+
+
+def test_each_slot_is_clipped_by_its_own_norm(fp32):
+    small = Trial(seed=2, max_grad_norm=0.5)
+    expected = Pair(fp32, Trial(seed=1, max_grad_norm=0.5), small).train(3)
+    huge = Pair(fp32, Trial(seed=1, max_grad_norm=0.5), small)
+    huge.pack.stack.scaling[0] *= 1e4
+    assert_same(huge.train(3), expected)
+
+
+def test_an_update_divides_by_the_norm_that_it_reports(fp32):
+    free, held = (Pair(fp32, Trial(seed=1, max_grad_norm=limit)) for limit in (None, 0.25))
+    seen = []
+    for pair in (free, held):
+        pair.passes()
+        gradient, optimizer = pair.pack.gradients[0].clone(), pair.pack.optimizer(0)
+        (result,) = pair.update(0)
+        seen.append((gradient.norm(), result[1], optimizer.moments()["exp_avg"].norm() * 10))
+    (norm, reported, moved), (same, unclipped, clipped) = seen
+    assert float(norm) > 1 and norm == same
+    for value in (reported, moved, unclipped):
+        assert float(value) == pytest.approx(float(norm), rel=1e-5)
+    assert float(clipped) == pytest.approx(0.25, rel=1e-4)
+
+
+def test_a_refilled_slot_is_as_a_fresh_one(fp32):
+    old, new, beside = Trial(seed=1, dropout=0.3, weight_decay=1.0), Trial(seed=2, rank=3), Trial(seed=3)
+    used = Pair(fp32, old, beside)
+    used.train(2)
+    used.pack.stack.master[0].fill_(float("nan"))
+    used.passes()  # its gradients and losses are left in the middle of a batch
+    used.update(1)
+    used.pack.clear(0)
+    state = SlotState(matrices=new.adapter(fp32.layers, torch.float32))
+    used.pack.put(0, state, new.settings)
+    assert not used.pack.gradients[0].any() and not used.pack._losses[0].any()
+    assert used.pack.optimizer(0).moments() == {}
+    used.trials, used.step = (new, beside), [0, 3]
+    used.batches.clear()
+    fresh = Pair(fp32, new, beside)
+    for pair in (used, fresh):
+        pair.step[1] = 3
+        pair.passes()
+        pair.made = pair.update(0)[0], pair.pack.stack.master[0].clone()
+    assert_same(used.made, fresh.made)
+    assert float(used.pack.optimizer(0).moments()["step"]) == 1
+
+
+def test_a_trial_in_the_middle_of_its_batch_is_not_moved_by_its_neighbours_updates(fp32):
+    slow = Trial(seed=1, batch_size=16, longest=20, weight_decay=1.0)
+    pair = Pair(fp32, slow, Trial(seed=2, batch_size=1, longest=4))
+    before = pair.pack.stack.master.clone()
+    moved = 0
+    while not pair.batches or not pair.batches[0].done:
+        pair.passes(tokens=24)
+        if pair.batches[1].done and not pair.batches[0].done:
+            pair.update(1)
+            moved += 1
+    assert moved >= 3
+    assert torch.equal(pair.pack.stack.master[0], before[0])
+    assert not torch.equal(pair.pack.stack.master[1], before[1])
+
+
+def test_padding_of_ranks_and_layers_that_are_no_targets_stay_exactly_zero(fp32):
+    trials = (
+        Trial(seed=1, rank=3, weight_decay=1.0, dropout=0.3),
+        Trial(seed=2, rank=8, modules=("v_proj", "up_proj"), weight_decay=1.0),
+    )
+    pair = Pair(fp32, *trials)
+    stack = pair.pack.stack
+    ones = [{n: torch.ones_like(m) for n, m in t.adapter(fp32.layers).items()} for t in trials]
+    own = torch.stack([stack.flatten(state) for state in ones]).bool()
+    pair.train(20)
+    pair.passes()
+    assert stack.master[own].all() and pair.pack.gradients[own].all()
+    assert not stack.master[~own].any() and not pair.pack.gradients[~own].any()
+    for layer in fp32.layers:
+        a, b = (m[1] for m in stack.matrices(stack.master, layer))
+        if layer.endswith(("v_proj", "up_proj")):
+            assert a[:8].all() and b[:8].all() and not a[8:].any() and not b[8:].any()
+        else:
+            assert not a.any() and not b.any()
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_the_base_is_unchanged_to_the_bit(load_reference, held):
+    reference = load_reference(**TINY)
+    quantized = {n: m.weight for n, m in reference.named_modules() if n.rpartition(".")[2] in MODULES}
+    model = packed(reference, torch.float32)
+    if held:
+        model.hold_base()
+
+    def tensors():
+        layers = {name: model.model.get_submodule(name) for name in quantized}
+        return [
+            *(tensor for weight in quantized.values() for tensor in (weight.data, weight.quant_state.absmax)),
+            *(layer.frozen() for layer in layers.values()),
+            *(layer.frozen.held for layer in layers.values() if held),
+            *model.model.state_dict().values(),
+        ]
+
+    before = [tensor.clone() for tensor in tensors()]
+    assert sum(tensor.dtype is torch.uint8 for tensor in before) >= 14
+    Pair(model, Trial(seed=1, weight_decay=1.0), Trial(seed=2, dropout=0.5)).train(4)
+    assert_same(tensors(), before)

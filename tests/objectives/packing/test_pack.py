@@ -1,0 +1,119 @@
+import pytest
+import torch
+
+from loratory.objectives.packing.pack import Pack, Settings, SlotState
+from loratory.objectives.packing.passes import Piece
+from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
+
+LAYERS = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj")
+
+
+@pytest.fixture(scope="module")
+def model(make_packed):
+    return make_packed("llama")[0]
+
+
+@pytest.fixture
+def make_pack(model):
+    def make(*, slots=3, dropout=True):
+        stack = AdapterStack(
+            model.layers, slots=slots, rank=8, device=model.device, compute_dtype=model.compute_dtype
+        )
+        return Pack(model, stack, PassRunner(model.device, graphs=False), dropout=dropout)
+
+    return make
+
+
+def state(model, seed=0, rank=4):
+    generator = torch.Generator().manual_seed(seed)
+    matrices = {}
+    for layer in LAYERS:
+        inputs, outputs = model.layers[layer]
+        for matrix, shape in (("A", (rank, inputs)), ("B", (outputs, rank))):
+            matrices[f"{FILE_PREFIX}{layer}.lora_{matrix}.weight"] = torch.randn(shape, generator=generator)
+    return SlotState(matrices=matrices)
+
+
+def piece(slot, seed=0, weight=0.1):
+    ids = torch.randint(160, (13,), generator=torch.Generator().manual_seed(seed)).tolist()
+    return Piece(slot=slot, input_ids=ids[:-1], first=2, targets=ids[3:], weight=weight)
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def step(pack, slot, seed=0):
+    pack.train([piece(slot, seed)])
+    return pack.update(slot, 1e-2)
+
+
+def test_a_trial_goes_on_in_any_slot_of_any_pack_where_it_was_taken_out(model, make_pack):
+    pack, other = make_pack(), make_pack(slots=2, dropout=False)
+    first, settings = state(model), Settings(scaling=2.0, weight_decay=0.1, max_grad_norm=1.0)
+    pack.put(1, first, settings)
+    for seed in range(2):
+        step(pack, 1, seed)
+    taken = pack.take(1, first.matrices, moments=True)
+    assert set(taken.moments) == {"exp_avg", "exp_avg_sq", "step"} and float(taken.moments["step"]) == 2
+    assert taken.moments["exp_avg"].keys() == first.matrices.keys()
+    kept = {name: tensor.clone() for name, tensor in taken.matrices.items()}
+    expected = [step(pack, 1, seed) for seed in (5, 6)], pack.take(1, first.matrices, moments=True)
+    for again in (pack, other):
+        again.clear(1)
+        again.put(0, taken, settings)
+        got = [step(again, 0, seed) for seed in (5, 6)], again.take(0, first.matrices, moments=True)
+        assert all(torch.equal(mine, theirs) for mine, theirs in zip(got[0], expected[0], strict=True))
+        assert equal(got[1].matrices, expected[1].matrices)
+        assert equal(got[1].moments["exp_avg_sq"], expected[1].moments["exp_avg_sq"])
+    assert equal(taken.matrices, kept) and float(taken.moments["step"]) == 2
+
+
+def test_what_is_taken_out_is_a_copy_with_moments_where_they_are_wanted(model, make_pack):
+    pack, first = make_pack(), state(model)
+    pack.put(0, first, Settings(scaling=1.0))
+    assert pack.take(0, first.matrices, moments=True).moments == {}
+    step(pack, 0)
+    taken = pack.take(0, first.matrices, moments=False)
+    assert taken.moments == {} and taken.scaler == {}
+    before = {name: tensor.clone() for name, tensor in taken.matrices.items()}
+    step(pack, 0)
+    assert equal(taken.matrices, before)
+
+
+def test_losses_and_gradients_add_up_until_the_update(model, make_pack):
+    pack = make_pack()
+    for slot in (0, 2):
+        pack.put(slot, state(model, slot), Settings(scaling=1.0))
+    pack.train([piece(0), piece(2, 1)])
+    once = pack.gradients.clone()
+    pack.train([piece(2, 1)])
+    torch.testing.assert_close(pack.gradients, once * torch.tensor([[1.0], [1.0], [2.0]]))
+    loss, norm = pack.update(2, 1e-2).tolist()
+    single = make_pack()
+    single.put(2, state(model, 2), Settings(scaling=1.0))
+    assert [loss / 2, norm / 2] == pytest.approx(step(single, 2, 1).tolist(), rel=1e-5)
+    assert not pack.gradients[2].any() and torch.equal(pack.gradients[0], once[0])
+    pack.forget_batch(0)
+    assert not pack.gradients.any()
+
+
+def test_an_empty_slot_is_empty(model, make_pack):
+    pack = make_pack()
+    pack.put(1, state(model), Settings(scaling=1.0, dropout=0.5))
+    pack.train([piece(1)])
+    pack.clear(1)
+    assert not pack.stack.master.any() and not pack.gradients.any()
+    with pytest.raises(KeyError):
+        pack.optimizer(1)
+
+
+def test_dropout_in_a_pack_made_without_it_is_refused(model, make_pack):
+    with pytest.raises(ValueError, match="dropout must be 0"):
+        make_pack(dropout=False).put(0, state(model), Settings(scaling=1.0, dropout=0.1))
+
+
+def test_pieces_need_no_slot_of_the_pack_where_another_stack_is_read(model, make_pack):
+    host = make_pack(slots=1).lay_out([piece(-1), piece(2)], slots=3)
+    assert host.shape.slots == 3 and [span.slot for span in host.spans] == [2]

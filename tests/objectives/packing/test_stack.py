@@ -1,0 +1,85 @@
+import pytest
+import torch
+
+from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
+
+LAYERS = {"a.first": (12, 20), "b.second": (20, 7)}
+
+
+def make(dtype=torch.float32, **options):
+    given = {"slots": 3, "rank": 11, "device": torch.device("cpu"), "compute_dtype": dtype}
+    return AdapterStack(LAYERS, **(given | options))
+
+
+def state(rank, seed=0, layers=tuple(LAYERS)):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {}
+    for layer in layers:
+        inputs, outputs = LAYERS[layer]
+        shapes |= {f"{layer}.lora_A": (rank, inputs), f"{layer}.lora_B": (outputs, rank)}
+    return {f"{FILE_PREFIX}{n}.weight": torch.randn(s, generator=generator) for n, s in shapes.items()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("given", [state(11), state(3, layers=("b.second",))], ids=["whole", "part"])
+def test_adapter_comes_back_as_it_went_in(dtype, given):
+    stack = make(dtype)
+    stack.put(1, given, scaling=0.5)
+    taken = stack.take(1, given)
+    assert taken.keys() == given.keys()
+    assert all(torch.equal(taken[name], given[name]) for name in given)
+    assert all(tensor.is_contiguous() for tensor in taken.values())
+    taken[next(iter(taken))].zero_()  # a copy
+    assert torch.equal(stack.master[1], stack.flatten(given))
+    assert stack.scaling.flatten().tolist() == [1.0, 0.5, 1.0]
+    assert not stack.master[0].any() and not stack.master[2].any()
+
+
+def test_matrices_are_where_the_products_look_for_them():
+    stack, given = make(), state(3)
+    stack.put(2, given, scaling=1.0)
+    assert stack.rank == 16
+    for layer in LAYERS:
+        a, b = stack.compute_matrices(layer)
+        assert torch.equal(a[2, :3], given[f"{FILE_PREFIX}{layer}.lora_A.weight"])
+        assert torch.equal(b[2, :3].T, given[f"{FILE_PREFIX}{layer}.lora_B.weight"])
+        assert not a[2, 3:].any() and not b[2, 3:].any()
+
+
+def test_passes_read_a_copy_in_the_compute_dtype_that_follows_when_it_is_refreshed():
+    stack = make(torch.bfloat16)
+    stack.put(0, state(4), scaling=1.0)
+    assert (stack.master.dtype, stack.compute.dtype) == (torch.float32, torch.bfloat16)
+    assert torch.equal(stack.compute[0], stack.master[0].bfloat16())
+    stack.master[0] *= 2
+    assert not torch.equal(stack.compute[0], stack.master[0].bfloat16())
+    stack.refresh(0)
+    assert torch.equal(stack.compute[0], stack.master[0].bfloat16())
+    stack.clear(0)
+    assert not stack.master.any() and not stack.compute.any()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "master"), [(torch.float32, torch.float32), (torch.float64, torch.float64)]
+)
+def test_one_tensor_serves_where_the_formats_are_equal(dtype, master):
+    stack = make(dtype)
+    assert stack.master.dtype is master and stack.compute is stack.master
+    assert make(dtype, trains=False).compute.dtype is dtype
+
+
+def test_copy_is_what_passes_of_the_other_stack_read():
+    trained, copies = make(torch.bfloat16), make(torch.bfloat16, trains=False, slots=2)
+    trained.put(2, state(5), scaling=3.0)
+    copies.copy(1, trained, 2)
+    assert copies.master is copies.compute and copies.compute.dtype is torch.bfloat16
+    assert torch.equal(copies.compute[1], trained.compute[2])
+    assert copies.scaling.flatten().tolist() == [1.0, 3.0]
+    trained.clear(2)
+    assert copies.compute[1].any()
+
+
+def test_moments_in_another_format_are_kept_as_the_adapter_has_it():
+    stack, like = make(torch.float64), state(5)
+    row = torch.randn(stack.parameters_a_slot, dtype=torch.float64)
+    assert {tensor.dtype for tensor in stack.unflatten(row, like).values()} == {torch.float32}
