@@ -1,6 +1,6 @@
-"""Checks of the packed engine on a GPU: kernels against plain products, packs against solo runs, graphs against eager.
+"""Checks of the packed engine on a GPU: kernels, packs against solo runs, graphs against eager.
 
-    PYTHONPATH=benchmarks python benchmarks/gpu_checks/engine_check.py [checks] [times]
+PYTHONPATH=benchmarks python benchmarks/gpu_checks/engine_check.py [checks] [times]
 """
 
 import sys
@@ -16,7 +16,7 @@ from loratory.objectives.packing import kernels, products
 from loratory.objectives.packing.batch import Batch, train_pass
 from loratory.objectives.packing.context import DropoutKeys, Segments, Span
 from loratory.objectives.packing.dropout import Dropout, levels, token_keys
-from loratory.objectives.packing.loss import cross_entropy_
+from loratory.objectives.packing.loss import cross_entropy
 from loratory.objectives.packing.pack import Settings, SlotState
 
 DEVICE = torch.device("cuda")
@@ -40,7 +40,9 @@ def check_products():
         bounds[slot] = torch.tensor([a, b])
     segments = Segments(granule=granule, spans=spans, block_slots=blocks.to(DEVICE), bounds=bounds.to(DEVICE))
     keys = torch.from_numpy(token_keys(seed=1, step=2, position=3, tokens=tokens)).to(DEVICE)
-    thresholds = torch.tensor([levels(p) for p in (0.3, 0.0, 0.1, 0.0, 0.5)], dtype=torch.int32, device=DEVICE)
+    thresholds = torch.tensor(
+        [levels(p) for p in (0.3, 0.0, 0.1, 0.0, 0.5)], dtype=torch.int32, device=DEVICE
+    )
     dropped = Dropout(DropoutKeys(tokens=keys, thresholds=thresholds), 12345)
     torch.manual_seed(0)
     for dtype, limit in ((torch.float32, 3e-6), (torch.bfloat16, 6e-3), (torch.float16, 1e-3)):
@@ -59,8 +61,11 @@ def check_products():
                 products.accumulate(t1, low, x, segments, dropout=dropout)
                 kernels.accumulate(t2, low, x, segments, dropout=dropout)
                 e3 = relative(t2, t1)
-                say(f"products {dtype} rank {rank} features {features} dropout {dropout is not None}",
-                    max(e1, e2, e3) < limit, f"{e1:.1e} {e2:.1e} {e3:.1e}")
+                say(
+                    f"products {dtype} rank {rank} features {features} dropout {dropout is not None}",
+                    max(e1, e2, e3) < limit,
+                    f"{e1:.1e} {e2:.1e} {e3:.1e}",
+                )
     x[100] = float("nan")
     low = kernels.shrink(x, m, segments, scaling=s)
     t = torch.zeros(slots, rank, features, device=DEVICE)
@@ -75,7 +80,7 @@ def check_cross_entropy():
             targets = torch.randint(0, vocabulary, (50,), device=DEVICE, dtype=torch.int32)
             weights = torch.rand(50, device=DEVICE) * (torch.arange(50, device=DEVICE) % 3 > 0)
             other = x.clone()
-            losses = cross_entropy_(x, targets, weights)
+            losses, x = cross_entropy(x, targets, weights)
             leaf = other.float().requires_grad_()
             plain = torch.nn.functional.cross_entropy(leaf, targets.long(), reduction="none")
             (plain * weights).sum().backward()
@@ -83,12 +88,22 @@ def check_cross_entropy():
             say(f"cross entropy {dtype} {vocabulary}", e1 < 1e-5 and e2 < limit, f"{e1:.1e} {e2:.1e}")
 
 
-SMALL = ModelShape(name="small", layers=4, hidden=256, intermediate=688, heads=8, key_value_heads=4, vocabulary=1000, positions=512)
+SMALL = ModelShape(
+    name="small",
+    layers=4,
+    hidden=256,
+    intermediate=688,
+    heads=8,
+    key_value_heads=4,
+    vocabulary=1000,
+    positions=512,
+)
 
 
 def gradients(dtype, slots, *, graphs, held=True, dropout=0.0, splits=1, seed=0):
     import packing_cells.models as models
     import packing_cells.ours as ours
+
     original = models.compute_dtype
     models.compute_dtype = ours.compute_dtype = lambda device: dtype
     try:
@@ -98,10 +113,18 @@ def gradients(dtype, slots, *, graphs, held=True, dropout=0.0, splits=1, seed=0)
     pack._dropout = dropout > 0
     torch.manual_seed(5)
     for slot in range(8):
-        state = {n: torch.randn(t.shape, generator=torch.Generator().manual_seed(slot + 7)) * 0.05 for n, t in ours.fresh_adapter(pack.model, seed=slot).items()}
+        state = {
+            n: torch.randn(t.shape, generator=torch.Generator().manual_seed(slot + 7)) * 0.05
+            for n, t in ours.fresh_adapter(pack.model, seed=slot).items()
+        }
         pack.put(slot, SlotState(matrices=state), Settings(scaling=1.0 + slot / 4, dropout=dropout))
     pack.runner.graphs = pack.runner.graphs and graphs
-    batches = {slot: Batch(trial_examples(LOGNORMAL, SMALL, steps=1, seed=slot), seed=slot, step=0, dropout=dropout > 0) for slot in slots}
+    batches = {
+        slot: Batch(
+            trial_examples(LOGNORMAL, SMALL, steps=1, seed=slot), seed=slot, step=0, dropout=dropout > 0
+        )
+        for slot in slots
+    }
     passes = 0
     while batches:
         train_pass(pack, batches, tokens=4096 // splits)
@@ -115,32 +138,50 @@ def check_packs():
     together, losses, n = gradients(torch.float32, range(8), graphs=False)
     for slot in (0, 5):
         alone, loss, _ = gradients(torch.float32, [slot], graphs=False)
-        say(f"fp32 slot {slot}: pack of 8 in {n} passes against solo", relative(together[slot], alone[slot]) < 1e-5,
-            f"{relative(together[slot], alone[slot]):.1e} loss {relative(losses[slot], loss[slot]):.1e}")
+        say(
+            f"fp32 slot {slot}: pack of 8 in {n} passes against solo",
+            relative(together[slot], alone[slot]) < 1e-5,
+            f"{relative(together[slot], alone[slot]):.1e} loss {relative(losses[slot], loss[slot]):.1e}",
+        )
         say("others got nothing", not alone[[k for k in range(8) if k != slot]].any().item())
-    split, losses2, n2 = gradients(torch.float32, range(8), graphs=False, splits=8)
+    split, _, n2 = gradients(torch.float32, range(8), graphs=False, splits=8)
     say(f"fp32 {n2} passes against {n}", relative(split, together) < 1e-5, f"{relative(split, together):.1e}")
     with_dropout, _, _ = gradients(torch.float32, range(8), graphs=False, dropout=0.2)
     split, _, _ = gradients(torch.float32, [3], graphs=False, dropout=0.2, splits=8)
-    say("fp32 dropout, pack against solo in more passes", relative(split[3], with_dropout[3]) < 1e-5, f"{relative(split[3], with_dropout[3]):.1e}")
-    solo, l0, _ = gradients(torch.bfloat16, [2], graphs=False)
+    say(
+        "fp32 dropout, pack against solo in more passes",
+        relative(split[3], with_dropout[3]) < 1e-5,
+        f"{relative(split[3], with_dropout[3]):.1e}",
+    )
+    solo, _, _ = gradients(torch.bfloat16, [2], graphs=False)
     cut, _, _ = gradients(torch.bfloat16, [2], graphs=False, splits=8)
     eager, l1, _ = gradients(torch.bfloat16, range(8), graphs=False)
     graph, l2, _ = gradients(torch.bfloat16, range(8), graphs=True)
     unheld, _, _ = gradients(torch.bfloat16, range(8), graphs=True, held=False)
     say("bf16 against fp32", relative(eager, together) < 0.05, f"{relative(eager, together):.1e}")
-    say("bf16 graph against eager", relative(graph, eager) < 1e-2, f"{relative(graph, eager):.1e}, losses {relative(l2, l1):.1e}")
-    say("bf16 pack against solo no worse than solo against another cut", True,
-        f"pack {relative(graph[2], solo[2]):.1e} cut {relative(cut[2], solo[2]):.1e}")
+    say(
+        "bf16 graph against eager",
+        relative(graph, eager) < 1e-2,
+        f"{relative(graph, eager):.1e}, losses {relative(l2, l1):.1e}",
+    )
+    say(
+        "bf16 pack against solo no worse than solo against another cut",
+        True,
+        f"pack {relative(graph[2], solo[2]):.1e} cut {relative(cut[2], solo[2]):.1e}",
+    )
     say("base held or not", torch.equal(unheld, graph), f"{relative(unheld, graph):.1e}")
 
 
 def times(name, slots, workload, **options):
     started = time.perf_counter()
     try:
-        m = measure_ours(SHAPES[name], workload, slots=slots, steps=8, options=Options(device=DEVICE, **options))
-        print(f"{name} K={slots} {workload.name} {options}: {m.tokens_per_second:,.0f} tokens/s, peak {m.peak_memory_bytes / 2**30:.1f} GiB, "
-              f"device {m.device_memory_bytes / 2**30:.1f} GiB, {m.details}, {time.perf_counter() - started:.0f} s", flush=True)
+        m = measure_ours(
+            SHAPES[name], workload, slots=slots, steps=8, options=Options(device=DEVICE, **options)
+        )
+        gib = f"{m.peak_memory_bytes / 2**30:.1f} GiB of tensors, {m.device_memory_bytes / 2**30:.1f} in all"
+        seconds = time.perf_counter() - started
+        print(f"{name} K={slots} {workload.name} {options}: {m.tokens_per_second:,.0f} tokens/s, {gib}")
+        print(f"    {m.details}, measured in {seconds:.0f} s", flush=True)
     except torch.OutOfMemoryError:
         print(f"{name} K={slots} {workload.name}: out of memory", flush=True)
     torch.cuda.empty_cache()
@@ -148,6 +189,7 @@ def times(name, slots, workload, **options):
 
 def profile(name, slots, workload):
     from packing_cells.ours import _Run
+
     pack = build_pack(SHAPES[name], slots=slots, options=Options(device=DEVICE))
     run = _Run(pack, SHAPES[name], workload, steps=10, seed=0)
     for _ in range(4):
@@ -163,12 +205,24 @@ def profile(name, slots, workload):
         print(f"  {e.self_device_time_total / 3000:8.2f} ms {e.count // 3:6d}x {e.key[:90]}")
 
 
+def deterministic():
+    times("1b", 8, fixed(512))
+    times("1b", 8, fixed(2048))
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    print("deterministic:")
+    times("1b", 8, fixed(512))
+    times("1b", 8, fixed(2048))
+
+
 def main():
     wanted = sys.argv[1:] or ["checks", "times"]
     if "checks" in wanted:
         check_products()
         check_cross_entropy()
         check_packs()
+    if "deterministic" in wanted:
+        deterministic()
     if "times" in wanted:
         times("1b", 8, fixed(512))
         times("1b", 8, fixed(2048))

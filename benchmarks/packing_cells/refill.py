@@ -3,12 +3,14 @@
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
 from packing_cells.device_memory import synchronize
 
-_PASSES = 4  # of a block: passes overlap with the CPU's work, so that single ones cannot be timed
+# Repeats, and passes of a block: passes overlap with the CPU's work, so that single ones cannot be timed.
+_ON_GPU, _ON_CPU = (8, 4), (2, 2)
 
 
 def refill_cost(
@@ -26,24 +28,27 @@ def refill_cost(
         `refill_seconds`, and `refill_pack_steps`: the same in steps of the pack. Medians; noise may bring
         them below zero.
     """
-    repeats = 8 if device.type == "cuda" else 2
+    repeats, passes = _ON_GPU if device.type == "cuda" else _ON_CPU
     plain, refilled = [], []
     for number in range(repeats):
-        plain.append(_block(advance, None, device=device))
-        refilled.append(_block(advance, lambda slot=number % slots: refill(slot), device=device))
+        plain.append(_block(advance, lambda: None, passes=passes, device=device))
+        hand_over = partial(refill, number % slots)
+        refilled.append(_block(advance, hand_over, passes=passes, device=device))
     extra = statistics.median(refilled) - statistics.median(plain)
     return {
         "refill_seconds": extra,
-        "refill_pack_steps": extra / (statistics.median(plain) / _PASSES),
+        "refill_pack_steps": extra / (statistics.median(plain) / passes),
     }
 
 
-def _block(advance: Callable[[], None], between: Callable[[], None] | None, *, device: torch.device) -> float:
+def _block(
+    advance: Callable[[], None], between: Callable[[], None], *, passes: int, device: torch.device
+) -> float:
     """Seconds of some passes, with something done after half of them, while the last may still run."""
     synchronize(device)
     started = time.perf_counter()
-    for number in range(_PASSES):
-        if number == _PASSES // 2 and between is not None:
+    for number in range(passes):
+        if number == passes // 2:
             between()
         advance()
     synchronize(device)

@@ -5,6 +5,8 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
@@ -31,8 +33,6 @@ from packing_cells.processes import ProcessPool
 from packing_cells.results import Reading, Results
 from packing_cells.trainer import measure_trainer
 from packing_cells.workload import Workload
-
-_FIRST_GUESS_SECONDS = 6.0
 
 
 class Plan(NamedTuple):
@@ -73,7 +73,9 @@ class Runner:
         self._pool: ProcessPool | None = None
 
     def run(self, plans: Sequence[Plan], *, budget_seconds: float) -> int:
-        """Take what is missing of every cell, as long as the time suffices for a whole one.
+        """Take what is missing of every cell, as long as the time suffices for a whole repeat of one.
+
+        Numbers that are compared are so measured on one machine, one after the other.
 
         Returns:
             How many measurements failed for another reason than memory.
@@ -84,36 +86,38 @@ class Runner:
                 pending = self._results.pending(
                     str(plan.cell), plan.variants, repeats=self._repeats, device=self._device
                 )
-                needed = self._expected_seconds(plan.cell, pending)
-                if time.monotonic() + needed > deadline:
-                    say(f"{plan.cell}: left for another run, it may take {needed:.0f} s")
-                    continue
-                failed += self._run_cell(plan.cell, pending)
+                failed += self._run_cell(plan.cell, pending, deadline=deadline)
         finally:
             self._close_pool()
         return failed
 
-    def _expected_seconds(self, cell: Cell, pending: Sequence[tuple[int, str]]) -> float:
+    def _expected_seconds(self, cell: Cell, variants: Sequence[str]) -> float:
         return sum(
             self._results.expected_seconds(
-                str(cell), variant, device=self._device, otherwise=_FIRST_GUESS_SECONDS
+                str(cell), variant, device=self._device, otherwise=_first_guess(variant)
             )
-            for _, variant in pending
+            for variant in variants
         )
 
-    def _run_cell(self, cell: Cell, pending: Sequence[tuple[int, str]]) -> int:
+    def _run_cell(self, cell: Cell, pending: Sequence[tuple[int, str]], *, deadline: float) -> int:
         over: set[str] = set()
         failed = 0
-        for repeat, variant in pending:
-            if variant in over:
-                continue
+        for repeat, places in groupby(pending, key=itemgetter(0)):
+            variants = [variant for _, variant in places if variant not in over]
+            needed = self._expected_seconds(cell, variants)
+            if time.monotonic() + needed > deadline:
+                say(f"{cell} #{repeat + 1}: left for another run, it may take {needed:.0f} s")
+                break
+            failed += self._run_repeat(cell, repeat, variants, over=over)
+        return failed
+
+    def _run_repeat(self, cell: Cell, repeat: int, variants: Sequence[str], *, over: set[str]) -> int:
+        """Measure variants once; those that need not be tried again are added to `over`."""
+        failed = 0
+        for variant in variants:
             started = time.perf_counter()
             try:
                 measured = self._attempt(cell, variant, repeat)
-            except NotImplementedError as error:
-                say(f"{cell} {variant}: {error}")
-                over.add(variant)
-                continue
             except Exception:  # one variant's fault must not cost the others their turn
                 say(f"{cell} {variant}: failed\n{traceback.format_exc()}")
                 self._close_pool()  # one of its processes may be what failed
@@ -188,6 +192,11 @@ class Runner:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
+
+
+def _first_guess(variant: str) -> float:
+    """Seconds that a variant may take which was not measured yet."""
+    return 6.0 + 2 * (count_of(variant, PROCESSES) or 0)
 
 
 def say(text: str) -> None:

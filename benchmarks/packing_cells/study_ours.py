@@ -53,7 +53,7 @@ def run_ours(
     states = sorted({str(record.state) for record in records})
     if done.returncode or states != ["COMPLETE"] or len(records) != len(trials):
         raise RuntimeError(
-            f"every trial must be COMPLETE, got {len(records)} of {len(trials)} trials, {', '.join(states)}, exit "
+            f"all {len(trials)} trials must be COMPLETE, got {len(records)}, {', '.join(states)}, and exit "
             f"status {done.returncode}; see {folder.path}"
         )
     return {
@@ -67,7 +67,7 @@ def run_ours(
 def record_trials(
     folder: StudyFolder, study: StudySpec, prepared: Prepared, trials: Sequence[Parameters]
 ) -> None:
-    """Write the trials into the study's storage, as asks that were cut short: the driver runs them in order."""
+    """Write the trials into the study's storage like asks that were cut short: the driver takes them up."""
     folder.path.mkdir(parents=True)
     rows = open_rows(folder, open_manifest(folder, study, prepared.hashes))
     for trial in trials:
@@ -87,7 +87,7 @@ def _short_answers(folder: StudyFolder, study: StudySpec) -> int:
 
 def _environment(device: torch.device) -> dict[str, str]:
     """Ours, with the same import path, and without a GPU where none is to be used."""
-    path = os.pathsep.join(dict.fromkeys(filter(None, sys.path)))
+    path = os.pathsep.join(dict.fromkeys(str(Path(entry).absolute()) for entry in sys.path))
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if device.type == "cpu" else {}
     return {**os.environ, "PYTHONPATH": path, **hidden}
 

@@ -39,9 +39,7 @@ class StudySize:
     at_once: int = 64
 
 
-_GPU_SIZE = StudySize(
-    train=480, dev=64, select=256, prompt_tokens=64, answer_tokens=64, updates=(40, 60, 80)
-)
+_GPU_SIZE = StudySize(train=480, dev=64, select=256, prompt_tokens=64, answer_tokens=64, updates=(40, 60, 80))
 _TINY_SIZE = StudySize(train=96, dev=8, select=16, prompt_tokens=32, answer_tokens=16, updates=(6, 9, 12))
 
 

@@ -6,7 +6,7 @@ What a person would add (logging, checkpoints, the best adapter on disk, metrics
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,11 @@ class TrainerStudy:
         return self._run(trial, self._data, seed=seed)
 
     def _warm_up(self) -> None:
-        few = replace(self._data, dev=self._data.dev[:2], select=self._data.select[:2])
+        size, few = self._size, replace(self._data, dev=self._data.dev[:2], select=self._data.select[:2])
+        self._size = replace(size, answer_tokens=2)
         trial = {"learning_rate": 1e-4, "batch_size": 4, "rank": 8, "epochs": 12 / len(few.train)}
         self._run(trial, few, seed=0)
+        self._size = size
 
     def _run(self, trial: Parameters, data: PreparedData, *, seed: int) -> dict[str, float]:
         began = time.perf_counter()
@@ -71,7 +73,7 @@ class TrainerStudy:
         )
         model = with_adapter(self._model, rank=plan.training.rank, seed=seed)
         inner = model.base_model.model
-        dev = _Evaluations(lambda: self._evaluate(inner, data.dev), plan)
+        dev = _Evaluations(lambda: self._evaluate(inner, data.dev), plan, self._device)
         with tempfile.TemporaryDirectory() as folder:
             trainer = self._trainer(folder, model, plan, data.train, dev)
             self._wait()
@@ -145,8 +147,8 @@ class _Evaluations(TrainerCallback):  # type: ignore[misc]
         seconds: what that took.
     """
 
-    def __init__(self, evaluate: Any, plan: Plan) -> None:
-        self._evaluate, self._plan = evaluate, plan
+    def __init__(self, evaluate: Callable[[], float], plan: Plan, device: torch.device) -> None:
+        self._evaluate, self._plan, self._device = evaluate, plan, device
         self._made = 0
         self.seconds = 0.0
 
@@ -155,8 +157,7 @@ class _Evaluations(TrainerCallback):  # type: ignore[misc]
         due = self._plan.evaluations_due(state.global_step)
         if due == self._made:
             return
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        synchronize(self._device)
         began = time.perf_counter()
         self._evaluate()  # it ends by reading the loss, so that nothing is still to be waited for
         self._made = due

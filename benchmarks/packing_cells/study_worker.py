@@ -1,6 +1,6 @@
 """Loratory's command with a worker that notes what it does and when; nothing else is changed.
 
-    python -m packing_cells.study_worker TRACE run study.yaml ...
+python -m packing_cells.study_worker TRACE run study.yaml ...
 """
 
 import json
@@ -30,7 +30,8 @@ class TracedHost(WorkerHost):
     def _put(self, events: list[Event]) -> None:
         """Take the events of a piece of work; it began when `_take` returned."""
         if self._trace is None:  # the objective is built now, with torch's threads as the study wants them
-            self._trace = Path(os.environ[TRACE]).open("a", encoding="utf-8", buffering=1)
+            path = Path(os.environ[TRACE])
+            self._trace = path.open("a", encoding="utf-8", buffering=1)
             _trace_work(self._write)
         for event in events:
             self._note(event)

@@ -1,1 +1,1 @@
-"""Many trials at once on one frozen base: adapters stacked, sequences concatenated, launches that do not grow."""
+"""Many trials at once on one frozen base: adapters stacked, sequences concatenated, few launches."""

@@ -14,7 +14,15 @@ IMPLEMENTATION = "loratory_packed"
 """The name under which transformers finds `packed_attention`."""
 
 # What a base may ask of its attention that is done here; anything else is refused.
-_KNOWN = {"sliding_window", "is_causal", "position_ids", "use_cache", "cache_position", "logits_to_keep"}
+_KNOWN = {
+    "sliding_window",
+    "is_causal",
+    "position_ids",
+    "use_cache",
+    "cache_position",
+    "logits_to_keep",
+    "output_router_logits",
+}
 
 
 class SequenceLayout(Protocol):
@@ -116,7 +124,7 @@ class FlashLayout:
 
         back = -1 if window is None else window - 1
         groups: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in _varlen_arguments() else {}
-        output = varlen_attn(
+        attended: Any = varlen_attn(
             query,
             key,
             value,
@@ -128,7 +136,7 @@ class FlashLayout:
             window_size=(back, 0),
             **groups,
         )
-        return output  # type: ignore[return-value]
+        return attended  # type: ignore[no-any-return]
 
 
 def _varlen_arguments() -> set[str]:

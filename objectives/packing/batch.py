@@ -94,8 +94,6 @@ def train_pass(pack: Pack, batches: Mapping[int, Batch], *, tokens: int) -> Host
     pieces = [
         piece
         for slot in sorted(shares)
-        for piece in batches[slot].take(
-            shares[slot], slot=slot, loss_scale=pack.optimizer(slot).loss_scale
-        )
+        for piece in batches[slot].take(shares[slot], slot=slot, loss_scale=pack.optimizer(slot).loss_scale)
     ]
     return pack.train(pieces)

@@ -48,13 +48,13 @@ class PackingTrial:
         expected = torch.stack(self._expected)
         difference = ((logits - expected).norm() / expected.norm()).item()
         if not difference < _TOLERANCES[packed.compute_dtype]:
-            return f"its sequences see each other when they stand in one row (logits differ by {difference:.0%})"
+            return (
+                f"its sequences see each other when they stand in one row (logits differ by {difference:.0%})"
+            )
         return None
 
     def _packed_logits(self, packed: PackedModel) -> torch.Tensor:
-        pieces = [
-            Piece(slot=-1, input_ids=ids, first=len(ids) - 1, targets=(0,)) for ids in self._sequences
-        ]
+        pieces = [Piece(slot=-1, input_ids=ids, first=len(ids) - 1, targets=(0,)) for ids in self._sequences]
         host = lay_out(pieces, exact_shape(pieces, slots=1, granule=32))
         stack = AdapterStack(
             packed.layers, slots=1, rank=8, device=packed.device, compute_dtype=packed.compute_dtype

@@ -6,7 +6,7 @@ import triton.language as tl
 
 
 def cross_entropy_(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """See `loss.cross_entropy_`."""
+    """Negative log likelihoods fp32 [N]; the logits become their gradient, see `loss.cross_entropy`."""
     losses = torch.empty(logits.shape[0], dtype=torch.float32, device=logits.device)
     columns = min(8192, triton.next_power_of_2(logits.shape[1]))
     _cross_entropy[(logits.shape[0],)](

@@ -58,7 +58,8 @@ class ApartDecoder:
     @torch.no_grad()
     def advance(self) -> list[Answer]:
         """Answer some prompts of one slot."""
-        slot, batch = self._waiting[0].slot, []
+        slot = self._waiting[0].slot
+        batch: list[Prompt] = []
         while self._waiting and self._waiting[0].slot == slot and len(batch) < self._rows:
             batch.append(self._waiting.popleft())
         try:

@@ -1,4 +1,4 @@
-"""Fused norms, rotary embedding and gated units from liger-kernel (Hsu et al., 2024), where it is installed."""
+"""Fused norms, rotary embedding and gated units from liger-kernel (Hsu et al., 2024), if installed."""
 
 import importlib.util
 import inspect
@@ -23,9 +23,10 @@ def fuse(model: Any) -> bool:
     parts = {
         f"{family}RMSNorm": _norm,
         f"{family}Attention": _attention,
-        f"{family}DecoderLayer": _decoder_layer,
         **({f"{family}MLP": _gated_unit} if model.config.hidden_act == "silu" else {}),
     }
+    if not model.is_gradient_checkpointing:  # which wraps the layer's own forward pass
+        parts[f"{family}DecoderLayer"] = _decoder_layer
     for module in model.modules():
         if (forward := parts.get(type(module).__name__)) is not None:
             module.forward = forward(module)

@@ -126,7 +126,7 @@ def accumulate(
 
 
 def _ranks_a_program(rank: int) -> int:
-    return min(_MOST_RANKS, max(16, triton.next_power_of_2(rank)))
+    return min(_MOST_RANKS, max(16, 1 << (rank - 1).bit_length()))
 
 
 def _precision(x: torch.Tensor) -> str:

@@ -120,7 +120,8 @@ class _AdaptedLinear(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             shared.read()
         ctx.save_for_backward(x, low)
-        return y.addmm_(x, layer.frozen().t())
+        y.addmm_(x, layer.frozen().t())
+        return y  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, None, None, None]:

@@ -52,9 +52,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, len(rows), size):
             chunk = slice(start, start + size)
             logits = hidden[rows[chunk]] @ head.t()
-            losses[chunk] = cross_entropy_(logits, targets[chunk], weights[chunk])
-            if gradients is not None:
-                torch.mm(logits, head, out=gradients[chunk])
+            if gradients is None:
+                losses[chunk] = losses_of(logits, targets[chunk])
+                continue
+            losses[chunk], d_logits = cross_entropy(logits, targets[chunk], weights[chunk])
+            torch.mm(d_logits, head, out=gradients[chunk])
         ctx.tokens = hidden.shape[0]
         ctx.save_for_backward(gradients, rows)
         ctx.mark_non_differentiable(losses)
@@ -70,27 +72,36 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total, None, None, None, None
 
 
-def cross_entropy_(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Negative log likelihoods; the logits become the gradient of their weighted sum.
+def losses_of(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Negative log likelihoods [N] of targets int [N] under logits [N, V]; at least fp32."""
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    return nn.functional.cross_entropy(logits.to(wide), targets.long(), reduction="none")
+
+
+def cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Negative log likelihoods, and the gradient of their weighted sum.
 
     Args:
-        logits: [N, V], overwritten.
+        logits: [N, V]; may be overwritten.
         targets: int [N].
-        weights: fp32 [N].
+        weights: fp32 [N]; the gradient is zero where the weight is, whatever the logits.
 
     Returns:
-        fp32 [N] (fp64 where the logits are).
+        fp32 [N] (fp64 where the logits are), and the gradient [N, V] in the logits' dtype.
     """
     if logits.device.type == "cuda" and logits.dtype is not torch.float64:
         from loratory.objectives.packing import cross_entropy_kernel
 
-        return cross_entropy_kernel.cross_entropy_(logits, targets, weights)
+        return cross_entropy_kernel.cross_entropy_(logits, targets, weights), logits
     wide = torch.promote_types(logits.dtype, torch.float32)
     index = targets.long().unsqueeze(1)
     likelihoods = nn.functional.log_softmax(logits, dim=1, dtype=wide)
     losses = -likelihoods.gather(1, index).squeeze(1)
     gradient = likelihoods.exp_()
     gradient.scatter_add_(1, index, gradient.new_full((), -1.0).expand(index.shape))
-    keep = weights.unsqueeze(1)
-    logits.copy_(torch.where(keep > 0, gradient * keep, 0.0))
-    return losses
+    gradient.mul_(weights.unsqueeze(1))
+    if not weights.all():
+        gradient.masked_fill_(weights.unsqueeze(1) == 0, 0.0)
+    return losses, gradient.to(logits.dtype)

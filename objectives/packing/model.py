@@ -63,9 +63,7 @@ class PackedModel:
     def _replace(self, name: str) -> PackedLinear:
         parent, _, leaf = name.rpartition(".")
         linear = self.model.get_submodule(name)
-        weight = FrozenWeight(
-            _reader(linear, self.compute_dtype), linear.in_features, linear.out_features
-        )
+        weight = FrozenWeight(_reader(linear, self.compute_dtype), linear.in_features, linear.out_features)
         bias = None if linear.bias is None else linear.bias.detach().to(self.compute_dtype)
         packed = PackedLinear(name, weight, bias, self.context)
         setattr(self.model.get_submodule(parent), leaf, packed)

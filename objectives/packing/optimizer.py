@@ -58,7 +58,7 @@ class SlotOptimizer:
             Its global norm before clipping, a scalar. Nothing waits for it, except under a loss scale.
         """
         self.scaler.unscale_(self._adamw)
-        norm = torch.linalg.vector_norm(self._gradient)
+        norm: torch.Tensor = torch.linalg.vector_norm(self._gradient)
         if math.isfinite(self._limit):
             self._gradient.mul_((self._limit / (norm + 1e-6)).clamp(max=1.0))
         self._adamw.param_groups[0]["lr"] = learning_rate
@@ -68,7 +68,7 @@ class SlotOptimizer:
         return norm
 
     def moments(self) -> dict[str, torch.Tensor]:
-        """First and second moments [P] and the step count [], by AdamW's names; empty before the first step."""
+        """Both moments [P] and the step count [], by AdamW's names; empty before the first step."""
         return dict(next(iter(self._adamw.state.values()), {}))
 
     def restore(self, moments: Mapping[str, torch.Tensor], scaler: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from loratory.objectives.packing.passes import (
     rows_shape,
 )
 from loratory.objectives.packing.runner import PassRunner
-from loratory.objectives.packing.stack import AdapterState, AdapterStack
+from loratory.objectives.packing.stack import AdapterStack, AdapterState
 
 # A block of tokens has one adapter. Kernels work best on more rows than the CPU, which pays for padding.
 _GRANULE_GPU, _GRANULE_CPU = 32, 8
@@ -70,9 +70,7 @@ class Pack:
         granule: each slot's tokens are padded to a multiple of it.
     """
 
-    def __init__(
-        self, model: PackedModel, stack: AdapterStack, runner: PassRunner, *, dropout: bool
-    ) -> None:
+    def __init__(self, model: PackedModel, stack: AdapterStack, runner: PassRunner, *, dropout: bool) -> None:
         """An empty pack.
 
         Args:
@@ -124,7 +122,9 @@ class Pack:
         return SlotState(
             matrices=matrices,
             moments={
-                name: self.stack.unflatten(value.to("cpu"), like) if value.ndim else value.to("cpu", copy=True)
+                name: self.stack.unflatten(value.to("cpu"), like)
+                if value.ndim
+                else value.to("cpu", copy=True)
                 for name, value in optimizer.moments().items()
             },
             scaler=optimizer.scaler.state_dict(),
@@ -182,9 +182,7 @@ class Pack:
     def train_work(self, inputs: PassInputs) -> torch.Tensor:
         """Forward and backward of a pass: adds to the gradients, and gives the losses by slot [K]."""
         thresholds = self._thresholds if self._dropout else None
-        with self.model.reading(
-            inputs, self.stack, gradients=self.gradients, thresholds=thresholds
-        ):
+        with self.model.reading(inputs, self.stack, gradients=self.gradients, thresholds=thresholds):
             loss, losses = self.model.losses(inputs)
             loss.backward()  # type: ignore[no-untyped-call]
         # A choice, not a product: what is not finite in one slot must not reach another.
@@ -198,7 +196,12 @@ def activation_bytes_a_token(pack: Pack) -> int:
     for tokens in (256, 512):
         inputs = nobodys_pass(
             PassShape(
-                tokens=tokens, sequences=4, longest=128, targets=tokens, slots=pack.stack.slots, granule=pack.granule
+                tokens=tokens,
+                sequences=4,
+                longest=128,
+                targets=tokens,
+                slots=pack.stack.slots,
+                granule=pack.granule,
             ),
             device,
         )

@@ -116,7 +116,7 @@ class PassInputs:
     def over(cls, buffer: torch.Tensor, shape: PassShape, spans: tuple[Span, ...]) -> Self:
         """The parts of a buffer."""
         sizes = shape.sizes
-        part = dict(zip(sizes, buffer.split(list(sizes.values())), strict=True))
+        part = dict(zip(sizes, torch.split(buffer, list(sizes.values())), strict=True))
         segments = Segments(
             granule=shape.granule,
             spans=spans,

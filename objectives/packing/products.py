@@ -29,7 +29,7 @@ def shrink(
     Returns:
         [T, R]; zero where a token is nobody's.
     """
-    low = x.new_zeros(x.shape[0], matrix.shape[1])
+    low = _rows_for(x, segments, columns=matrix.shape[1])
     for slot, start, end in segments.spans:
         own = x[start:end] if dropout is None else dropout.drop(x[start:end], slot, start)
         low[start:end] = (own @ matrix[slot].T) * scaling[slot]
@@ -58,10 +58,15 @@ def expand(
     Returns:
         [T, F].
     """
-    y = low.new_zeros(low.shape[0], matrix.shape[2]) if into is None else into
+    y = _rows_for(low, segments, columns=matrix.shape[2]) if into is None else into
     for slot, start, end in segments.spans:
-        own = low[start:end] @ matrix[slot]
-        y[start:end] += own if dropout is None else dropout.drop(own, slot, start)
+        if dropout is not None:
+            own = dropout.drop(low[start:end] @ matrix[slot], slot, start)
+            y[start:end] = own if into is None else own + y[start:end]
+        elif into is None:
+            torch.mm(low[start:end], matrix[slot], out=y[start:end])
+        else:
+            y[start:end].addmm_(low[start:end], matrix[slot])
     return y if bias is None else y.add_(bias)
 
 
@@ -85,3 +90,9 @@ def accumulate(
     for slot, start, end in segments.spans:
         own = wide[start:end] if dropout is None else dropout.drop(wide[start:end], slot, start)
         total[slot] += low[start:end].T @ own
+
+
+def _rows_for(x: torch.Tensor, segments: Segments, *, columns: int) -> torch.Tensor:
+    """A row for each of x; zero where a token is nobody's."""
+    owned = sum(min(end, len(x)) - start for _, start, end in segments.spans)
+    return (x.new_empty if owned == len(x) else x.new_zeros)(len(x), columns)

@@ -104,7 +104,7 @@ class PassRunner:
 
     def _warm_up(self, inputs: PassInputs, work: Work) -> None:
         """Kernels are compiled and libraries allocate what they need before anything is captured."""
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             work(inputs)

@@ -98,7 +98,10 @@ class AdapterStack:
     @torch.no_grad()
     def put(self, slot: int, state: Mapping[str, torch.Tensor], *, scaling: float) -> None:
         """Write an adapter into a slot."""
-        self.master[slot].copy_(self.flatten(state))
+        row = self.master[slot].zero_()
+        # Straight to the device: a row made on the CPU first takes longer than a pack step.
+        for name, tensor in state.items():
+            self._view(row, name, tensor.shape).copy_(tensor, non_blocking=True)
         self.scaling[slot].fill_(scaling)
         self.refresh(slot)
 

@@ -37,9 +37,7 @@ class Adapter:
     scaling: float
     state: AdapterState
 
-    def files(
-        self, state: AdapterState, *, base_name: str | None, revision: str | None
-    ) -> AdapterFiles:
+    def files(self, state: AdapterState, *, base_name: str | None, revision: str | None) -> AdapterFiles:
         """PEFT's two files for matrices of this adapter; the same bytes for the same matrices.
 
         Args:
@@ -119,8 +117,8 @@ def _injected(layers: Layers, config: Any) -> Adapter:
 
     skeleton = _skeleton(layers)
     inject_adapter_in_model(config, skeleton, _NAME)
-    scalings = {m.scaling[_NAME] for m in skeleton.modules() if _NAME in getattr(m, "scaling", {})}
-    (scaling,) = scalings
+    layers_of_peft: list[Any] = [module for module in skeleton.modules() if hasattr(module, "lora_A")]
+    scaling = float(layers_of_peft[0].scaling[_NAME])  # one configuration: all alike
     marks = (f".lora_A.{_NAME}.", f".lora_B.{_NAME}.")
     state = {
         FILE_PREFIX + path.replace(f".{_NAME}.", "."): parameter.detach()

@@ -1,4 +1,4 @@
-"""How many trials train at once and how many tokens pass together: from the data, the device and its memory."""
+"""How many trials train at once, and how many tokens pass together: by data, device and memory."""
 
 import math
 import os
@@ -111,8 +111,8 @@ def measure_room(study: StudySpec, data: PreparedData, model: PackedModel, size:
         fits = max(0, (free - least) // slot)
         raise InputError(
             f"packing.slots: must be at most {fits} on this device, where a slot of rank {size.rank} takes "
-            f"{slot / 2**30:.2f} GiB beside {least / 2**30:.2f} GiB for a pass and {free / 2**30:.1f} GiB are "
-            f"free, got {slots}"
+            f"{slot / 2**30:.2f} GiB beside {least / 2**30:.2f} GiB for a pass and {free / 2**30:.1f} GiB "
+            f"are free, got {slots}"
         )
     hold = study.packing.cache_base
     if hold is None:
@@ -169,9 +169,7 @@ def _decoding_rows(study: StudySpec, data: PreparedData, model: PackedModel, byt
     positions = cache_positions(
         longest_prompt=longest_prompt(data), max_new_tokens=study.evaluation.max_new_tokens
     )
-    rows = rows_that_fit(
-        model.model.config, positions=positions, dtype=model.compute_dtype, bytes=bytes_free
-    )
+    rows = rows_that_fit(model.model.config, positions=positions, dtype=model.compute_dtype, bytes=bytes_free)
     return min(_MOST_ROWS, rows)
 
 

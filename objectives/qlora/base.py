@@ -129,11 +129,17 @@ def keep_weights_in_place(model: Any) -> None:
 
 
 def _checkpoint_activations(model: Any) -> None:
-    # Not reentrant: the reentrant kind gives wrong gradients where no input of a layer needs one.
+    # Not reentrant: the reentrant kind gives wrong gradients where no input of a layer needs one. Nothing is
+    # drawn at random in a pass, and the generator's state cannot be saved while a CUDA graph is captured.
+    settings = {"use_reentrant": False, "preserve_rng_state": False}
     if hasattr(model, "activation_checkpointing_enable"):
-        model.activation_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable(settings)
     else:  # its name before transformers 5.20
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.gradient_checkpointing_enable(settings)
+    for module in model.modules():
+        # Layers checkpoint in training mode alone; what is inside them stays as it is, without dropout.
+        if hasattr(module, "gradient_checkpointing") or hasattr(module, "activation_checkpointing"):
+            module.training = True
 
 
 def _end_ids(model: Any, tokenizer: Any) -> set[int]:

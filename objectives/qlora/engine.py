@@ -1,4 +1,4 @@
-"""The pack of a worker with its slots and its evaluator: made to measure, and made smaller where memory ends."""
+"""The pack of a worker with its slots and evaluator: made to measure, made smaller where memory ends."""
 
 from dataclasses import replace
 
@@ -144,9 +144,7 @@ class Engine:
         )
 
     def _new_pack(self) -> Pack:
-        return Pack(
-            self._model, self._new_stack(trains=True), self._runner, dropout=self._size.dropout
-        )
+        return Pack(self._model, self._new_stack(trains=True), self._runner, dropout=self._size.dropout)
 
     def _new_decoder(self) -> Decoder | ApartDecoder | None:
         if not self._study.metrics:
@@ -172,9 +170,7 @@ class Engine:
         )
 
 
-def build_engine(
-    study: StudySpec, *, base: Base, architecture: Architecture, data: PreparedData
-) -> Engine:
+def build_engine(study: StudySpec, *, base: Base, architecture: Architecture, data: PreparedData) -> Engine:
     """An engine that fits the device.
 
     Raises:

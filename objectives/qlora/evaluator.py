@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,10 +15,17 @@ from loratory.objectives.packing.decoding import BASE, Decoder, Prompt
 from loratory.objectives.packing.decoding_apart import ApartDecoder
 from loratory.objectives.packing.pack import Pack
 from loratory.objectives.packing.passes import PassInputs
-from loratory.objectives.packing.stack import AdapterState, AdapterStack
+from loratory.objectives.packing.stack import AdapterStack, AdapterState
 from loratory.objectives.qlora.base import Base
 from loratory.objectives.qlora.evaluation import Evaluation, score_answers, text_of
 from loratory.spaces.study import StudySpec
+
+
+class _Place(NamedTuple):
+    """An example of a request."""
+
+    key: Hashable
+    example: int
 
 
 @dataclass(kw_only=True)
@@ -89,9 +97,7 @@ class Evaluator:
         self._stack.copy(row, self.pack.stack, slot)
         self._add(key, row, examples)
 
-    def put(
-        self, key: Hashable, state: AdapterState, examples: Sequence[Example], *, scaling: float
-    ) -> None:
+    def put(self, key: Hashable, state: AdapterState, examples: Sequence[Example], *, scaling: float) -> None:
         """Let an adapter that is in no slot wait for its scores."""
         row = self._free.pop()
         self._stack.put(row, state, scaling=scaling)
@@ -122,28 +128,27 @@ class Evaluator:
             self._compute_losses()
         elif self._decoder is not None and self._decoder.busy:
             for answer in self._decoder.advance():
-                key, index = answer.key  # type: ignore[misc]
-                if (request := self._requests.get(key)) is not None:
-                    request.answers[index] = text_of(self._base.tokenizer, answer.ids)
+                place: _Place = answer.key  # type: ignore[assignment]
+                if (request := self._requests.get(place.key)) is not None:
+                    request.answers[place.example] = text_of(self._base.tokenizer, answer.ids)
         return [self._finish(request) for request in list(self._requests.values()) if request.done]
 
     def _add(self, key: Hashable, row: int, examples: Sequence[Example]) -> None:
         count = len(examples)
-        request = _Request(
-            key=key, row=row, examples=examples, loss_sums=np.zeros(count), losses_left=count
-        )
+        request = _Request(key=key, row=row, examples=examples, loss_sums=np.zeros(count), losses_left=count)
         self._requests[key] = request
         self._losses += [(request, index) for index in range(count)]
         if self._decoder is None:
             request.answers = dict.fromkeys(range(count), "")
             return
         self._decoder.add(
-            Prompt(slot=row, key=(key, index), ids=example.prompt_ids)
+            Prompt(slot=row, key=_Place(key, index), ids=example.prompt_ids)
             for index, example in enumerate(examples)
         )
 
     def _compute_losses(self) -> None:
-        chosen, room = [], self.tokens_per_pass
+        chosen: list[tuple[_Request, int]] = []
+        room = self.tokens_per_pass
         while self._losses and (not chosen or len(self._losses[0][0].examples[self._losses[0][1]]) <= room):
             chosen.append(self._losses.popleft())
             room -= len(chosen[-1][0].examples[chosen[-1][1]])

@@ -84,9 +84,6 @@ def _architecture(study: StudySpec, reference: BaseReference) -> Architecture:
 
 
 QLORA = ObjectiveKind(prepare=prepare, build=build)
-def _architecture(study: StudySpec, reference: BaseReference) -> Architecture:
-    allowed = model_spec(study).allow_unquantized_experts
-    return read_architecture(reference, allow_unquantized_experts=allowed)
 
 
 def check_same_base(prepared: Prepared) -> None:

@@ -6,7 +6,7 @@ import torch
 
 
 class Later:
-    """A copy of a tensor on its way to the CPU; reading it waits for it, and not for what was launched since."""
+    """A copy of a tensor on its way to the CPU; reading it waits for it, not for what was launched since."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
         """Start the copy.
@@ -18,7 +18,7 @@ class Later:
         if tensor.device.type == "cuda":
             self._copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
             self._copy.copy_(tensor, non_blocking=True)
-            self._event = torch.cuda.Event()
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._event.record()
         else:
             self._copy = tensor

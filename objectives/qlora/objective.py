@@ -20,7 +20,6 @@ from loratory.objectives.events import (
     Reported,
     Score,
     Scored,
-    Split,
     Start,
     Started,
     Stop,

@@ -198,5 +198,3 @@ def _point(update: _Update, loss: float, norm: float) -> CurvePoint | None:
         grad_norm=norm,
         tokens_seen=update.tokens_seen,
     )
-
-

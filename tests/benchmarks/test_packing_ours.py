@@ -93,7 +93,7 @@ def test_a_refilled_slot_begins_anew_and_its_neighbour_goes_on():
 def test_refilling_is_timed_against_passes_without_it():
     clock = []
     cost = refill_cost(lambda: clock.append("pass"), lambda slot: clock.append(slot), slots=1, device=CPU)
-    assert clock == 2 * ["pass", "pass", "pass", "pass", "pass", "pass", 0, "pass", "pass"]
+    assert clock == 2 * ["pass", "pass", "pass", 0, "pass"]
     assert cost.keys() == {"refill_seconds", "refill_pack_steps"}
 
 

@@ -275,3 +275,14 @@ def test_nobody_waits_for_a_process_that_gave_up(tmp_path):
     leaves.give_up()
     with pytest.raises(DidNotFitError):
         stays.wait("warm")
+
+
+def test_a_repeat_for_which_the_time_does_not_suffice_is_left():
+    results = Results()
+    runner = Runner(torch.device("cpu"), results, repeats=1, steps=1, pool_size=1)
+    results.add(reading("tiny:256", "ceiling", 1.0, wall=500.0, device=runner._device))
+    plans = [Plan(Cell.parse("tiny:512"), ("ceiling",))]
+    assert runner.run(plans, budget_seconds=400.0) == 0
+    assert len(results.readings) == 1
+    assert runner.run(plans, budget_seconds=600.0) == 0
+    assert [one.cell for one in results.readings] == ["tiny:256", "tiny:512"]

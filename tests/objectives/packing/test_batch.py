@@ -59,9 +59,7 @@ def test_a_batch_that_is_rewound_begins_again():
 
 def test_pieces_of_a_pass_are_ordered_by_slot_with_the_loss_scale_of_each():
     trained = []
-    pack = SimpleNamespace(
-        optimizer=lambda slot: SimpleNamespace(loss_scale=2.0**slot), train=trained.extend
-    )
+    pack = SimpleNamespace(optimizer=lambda slot: SimpleNamespace(loss_scale=2.0**slot), train=trained.extend)
     batches = {2: make(), 0: make()}
     train_pass(pack, batches, tokens=22)
     assert [piece.slot for piece in trained] == [0, 0, 2, 2, 2]

@@ -69,9 +69,7 @@ class Trial:
 
         # Queries of a single token have no gradient: AdamW would make large steps of its rounding error.
         examples = [
-            Example(
-                example_id="", group="", prompt="", reference="", prompt_ids=ids(2), answer_ids=ids(1)
-            )
+            Example(example_id="", group="", prompt="", reference="", prompt_ids=ids(2), answer_ids=ids(1))
             for _ in range(self.batch_size)
         ]
         return Batch(examples, seed=self.seed, step=step, dropout=self.dropout > 0)

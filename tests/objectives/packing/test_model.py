@@ -8,9 +8,9 @@ from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.passes import Piece, exact_shape, lay_out
 from loratory.objectives.packing.stack import AdapterStack
 
-KINDS = ("llama", "tied", "mistral", "qwen2", "qwen3", "granite")
-GRANITE = {"logits_scaling": 3.0, "attention_multiplier": 0.2, "residual_multiplier": 0.7}
-"""Its head is not plain: logits are scaled after it."""
+KINDS = ("llama", "tied", "mistral", "qwen2", "qwen3")
+HEADS = pytest.mark.parametrize("plain_head", [True, False])
+"""Head and loss in one, or the head as the model has it."""
 LENGTHS = ((-1, 9), (0, 20), (0, 3), (2, 14))
 
 
@@ -21,7 +21,9 @@ def make_pieces(seed=0):
         ids = torch.randint(160, (tokens + 1,), generator=generator).tolist()
         first = tokens // 3
         pieces.append(
-            Piece(slot=slot, input_ids=ids[:-1], first=first, targets=ids[first + 1 :], weight=0.1 * (slot + 2))
+            Piece(
+                slot=slot, input_ids=ids[:-1], first=first, targets=ids[first + 1 :], weight=0.1 * (slot + 2)
+            )
         )
     return pieces
 
@@ -70,17 +72,19 @@ class Both:
 def make_both(make_packed):
     made = {}
 
-    def make(kind):
+    def make(kind, *, plain_head=True):
         if kind not in made:
-            made[kind] = Both(*make_packed(kind, **(GRANITE if kind == "granite" else {})))
+            made[kind] = Both(*make_packed(kind))
+        made[kind].packed._plain_head = plain_head
         return made[kind]
 
     return make
 
 
+@HEADS
 @pytest.mark.parametrize("kind", KINDS)
-def test_logits_are_those_of_each_sequence_alone_with_its_adapter(make_both, kind):
-    both, pieces = make_both(kind), make_pieces()
+def test_logits_are_those_of_each_sequence_alone_with_its_adapter(make_both, kind, plain_head):
+    both, pieces = make_both(kind, plain_head=plain_head), make_pieces()
     host = lay(pieces)
     with torch.no_grad(), both.reading(host.inputs):
         logits = both.packed.logits(host.inputs)
@@ -89,9 +93,9 @@ def test_logits_are_those_of_each_sequence_alone_with_its_adapter(make_both, kin
         torch.testing.assert_close(logits[start : start + len(expected)], expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["llama", "granite"])
-def test_losses_and_gradients_are_those_of_the_logits(make_both, kind):
-    both, pieces = make_both(kind), make_pieces()
+@HEADS
+def test_losses_and_gradients_are_those_of_the_logits(make_both, plain_head):
+    both, pieces = make_both("llama", plain_head=plain_head), make_pieces()
     inputs = lay(pieces).inputs
     both.gradients.zero_()
     with both.reading(inputs):
@@ -110,9 +114,10 @@ def test_losses_and_gradients_are_those_of_the_logits(make_both, kind):
     torch.testing.assert_close(both.gradients[2], both.stack.flatten(state), rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["llama", "granite"])
-def test_nan_of_one_adapter_stays_in_its_own_sequences(make_packed, kind):
-    both = Both(*make_packed(kind))
+@HEADS
+def test_nan_of_one_adapter_stays_in_its_own_sequences(make_packed, plain_head):
+    both = Both(*make_packed("llama"))
+    both.packed._plain_head = plain_head
     inputs = lay(make_pieces()).inputs
 
     def run():

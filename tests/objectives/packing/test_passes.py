@@ -1,4 +1,5 @@
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_sequences_are_the_pieces_and_padding_between_them(shape_of, chosen):
     assert (ends[0], ends[-1], len(ends)) == (0, shape.tokens, shape.sequences + 1)
     sizes = np.diff(ends)
     assert (sizes >= 0).all() and sizes.max() <= shape.longest
-    pairs = set(zip(ends, ends[1:], strict=False))
+    pairs = set(pairwise(ends))
     assert all((s, s + len(p.input_ids)) in pairs for p, s in zip(pieces, host.starts, strict=True))
 
 

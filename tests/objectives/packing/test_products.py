@@ -49,7 +49,7 @@ def test_products_are_those_of_each_tokens_own_matrix(given):
     total = torch.ones(K, R, F, dtype=torch.float64)
     accumulate(total, low, x, segments)
     for slot in range(K):
-        mine = SLOT_OF == slot
+        mine = slot == SLOT_OF
         torch.testing.assert_close(total[slot], 1 + low[mine].T @ x[mine])
 
 

@@ -183,7 +183,7 @@ def drive():
     def run(objective, trial, *, checkpoint=None, until=lambda event: False):
         events = list(objective.advance([Start(trial=trial, checkpoint=checkpoint)]))
         for _ in range(1000):
-            if events and isinstance(events[-1], Finished | Failed | Stopped) or any(map(until, events)):
+            if (events and isinstance(events[-1], Finished | Failed | Stopped)) or any(map(until, events)):
                 return events
             events += objective.advance([])
         raise AssertionError("the trial did not end")

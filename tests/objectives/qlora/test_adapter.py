@@ -1,16 +1,22 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from loratory.objectives.events import Finished, Reported
-from loratory.objectives.qlora.adapter import activate, adapter_from_files, new_adapter, remove_adapter
+from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.packing.passes import Piece, exact_shape, lay_out
+from loratory.objectives.packing.stack import AdapterStack
+from loratory.objectives.qlora.adapter import adapter_from_files, new_adapter
+from loratory.objectives.qlora.architecture import read_architecture
 from loratory.objectives.qlora.base import load_base
 from loratory.objectives.qlora.reference import resolve_base
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.training import TrainingParameters
 
 TARGETS = ("down_proj", "q_proj", "v_proj")
+IDS = list(range(5, 26))
 
 
 @pytest.fixture(scope="module")
@@ -18,130 +24,137 @@ def study(make_study):
     return make_study()
 
 
-@pytest.fixture
-def base(study):
-    return load_base(study.model, resolve_base(study.model))
+@pytest.fixture(scope="module")
+def layers(study):
+    return read_architecture(resolve_base(study.model)).linear_layers
 
 
-def fresh(base, *, seed=1, name="slot_0", targets=TARGETS, **training):
-    training = TrainingParameters(**{"rank": 4, **training})
-    return new_adapter(base, name=name, training=training, targets=targets, seed=seed)
+@pytest.fixture(scope="module")
+def load(study):
+    return lambda: load_base(study.model, resolve_base(study.model))
+
+
+def fresh(layers, *, seed=1, targets=TARGETS, **training):
+    parameters = TrainingParameters(**{"rank": 4, **training})
+    return new_adapter(layers, training=parameters, targets=targets, seed=seed)
 
 
 def scrambled(adapter):
     generator = torch.Generator().manual_seed(5)
-    return {n: torch.randn(m.shape, generator=generator) * 0.1 for n, m in adapter.state().items()}
+    return {n: torch.randn(m.shape, generator=generator) * 0.1 for n, m in adapter.state.items()}
 
 
-def logits(model, device):
-    with torch.no_grad():
-        return model.eval()(input_ids=torch.arange(5, 25, device=device)[None]).logits
+def files_of(adapter, state=None, name=None):
+    return adapter.files(state or adapter.state, base_name=name, revision=None)
 
 
-def test_fresh_adapter_follows_its_seed_and_changes_nothing_yet(base):
-    bare = logits(base.model, base.device)
-    first = fresh(base)
-    assert torch.equal(logits(base.model, base.device), bare)
-    state = first.state()
-    first.remove()
-    again, other = fresh(base).state(), None
-    remove_adapter(base, "slot_0")
-    other = fresh(base, seed=2).state()
-    assert all(torch.equal(state[name], again[name]) for name in state)
-    assert not all(torch.equal(state[name], other[name]) for name in state)
+def packed_logits(base, layers, adapter, state):
+    """Logits of `IDS` as a pack computes them, in the second of two slots."""
+    model = PackedModel(base.model, layers, device=base.device, compute_dtype=base.compute_dtype)
+    stack = AdapterStack(layers, slots=2, rank=8, device=base.device, compute_dtype=base.compute_dtype)
+    stack.put(1, state, scaling=adapter.scaling)
+    pieces = [Piece(slot=1, input_ids=IDS, first=0, targets=IDS)]
+    inputs = lay_out(pieces, exact_shape(pieces, slots=2, granule=8)).inputs
+    with torch.no_grad(), model.reading(inputs, stack):
+        return model.logits(inputs)
 
 
-def test_removed_adapter_leaves_the_bare_base(base):
-    bare = logits(base.model, base.device)
-    adapter = fresh(base)
-    adapter.load(scrambled(adapter))
-    assert not torch.equal(logits(base.model, base.device), bare)
-    adapter.remove()
-    assert torch.equal(logits(base.model, base.device), bare)
-    assert not any("lora" in name for name, _ in base.model.named_parameters())
+@pytest.mark.parametrize("options", [{}, {"alpha": 7.5}, {"rank": 5, "alpha": 3, "rank_stabilized": True}])
+@pytest.mark.parametrize("targets", [TARGETS, ("gate_proj", "k_proj", "o_proj", "up_proj")])
+def test_first_matrices_are_those_of_peft_on_the_real_base_to_the_bit(load, layers, options, targets):
+    from peft import get_peft_model, get_peft_model_state_dict
+    from peft.tuners.lora import LoraLayer
+
+    adapter = fresh(layers, seed=11, targets=targets, **options)
+    torch.manual_seed(11)
+    theirs = get_peft_model(load().model, adapter.config)
+    state = get_peft_model_state_dict(theirs)
+    assert state.keys() == adapter.state.keys()
+    assert all(torch.equal(state[name], matrix) for name, matrix in adapter.state.items())
+    adapted = [module for module in theirs.modules() if isinstance(module, LoraLayer)]
+    assert {module.scaling["default"] for module in adapted} == {adapter.scaling}
 
 
-def test_two_adapters_do_not_mix(base):
-    first = fresh(base)
-    first.load(scrambled(first))
-    expected = logits(base.model, base.device)
-    second = fresh(base, name="scored", targets=("up_proj",), rank=2)
-    second.load(scrambled(second))
-    assert not torch.equal(logits(base.model, base.device), expected)
-    second.remove()
-    activate(base, "slot_0")
-    assert torch.equal(logits(base.model, base.device), expected)
-    assert all(matrix.requires_grad for matrix in first.parameters.values())
+def test_making_an_adapter_draws_from_nobodys_generator(layers):
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    fresh(layers)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_initial_matrices_follow_the_seed(layers):
+    first, again, other = (fresh(layers, seed=seed).state for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+    assert {tensor.dtype for tensor in first.values()} == {torch.float32}
 
 
 @pytest.mark.parametrize("rank_stabilized", [False, True])
-def test_files_give_the_same_logits_through_plain_peft(base, study, adapter_folder, rank_stabilized):
+def test_files_give_the_logits_of_the_pack_through_plain_peft(load, layers, adapter_folder, rank_stabilized):
     from peft import PeftModel
 
-    adapter = fresh(base, alpha=6, rank_stabilized=rank_stabilized)
+    adapter = fresh(layers, alpha=6, rank_stabilized=rank_stabilized)
     state = scrambled(adapter)
-    adapter.load(state)
-    mine = logits(base.model, base.device)
-    folder = adapter_folder(adapter.files(adapter.state()))
-    other = load_base(study.model, resolve_base(study.model))
-    theirs = logits(PeftModel.from_pretrained(other.model, str(folder)), other.device)
-    assert torch.equal(mine, theirs)
+    folder = adapter_folder(files_of(adapter, state))
+    theirs = PeftModel.from_pretrained(load().model, str(folder)).eval()
+    with torch.no_grad():
+        expected = theirs(input_ids=torch.tensor([IDS])).logits[0]
+        with theirs.disable_adapter():
+            assert not torch.allclose(theirs(input_ids=torch.tensor([IDS])).logits[0], expected, atol=0.1)
+    mine = packed_logits(load(), layers, adapter, state)
+    torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_files_are_the_same_bytes_for_the_same_matrices_and_read_back(base):
-    adapter = fresh(base)
-    adapter.load(scrambled(adapter))
-    files, expected = adapter.files(adapter.state()), logits(base.model, base.device)
-    assert files == adapter.files(adapter.state())
-    adapter.remove()
-    again = adapter_from_files(base, name="scored", files=files)
-    assert torch.equal(logits(base.model, base.device), expected)
-    assert again.files(again.state()) == files
+def test_files_are_the_same_bytes_for_the_same_matrices_and_read_back(layers):
+    adapter = fresh(layers, alpha=3, rank_stabilized=True)
+    state = scrambled(adapter)
+    files = files_of(adapter, state)
+    assert files == files_of(adapter, state)
+    again = adapter_from_files(layers, files)
+    assert again.scaling == adapter.scaling
+    assert again.state.keys() == state.keys()
+    assert all(torch.equal(again.state[name], matrix) for name, matrix in state.items())
+    assert files_of(again) == files
 
 
-@pytest.mark.parametrize("hub_id", [None, "someone/some-base"])
-def test_configuration_names_a_hub_id_and_never_a_path(make_study, hub_id):
-    study = make_study(model={"hub_id": hub_id})
-    base = load_base(study.model, resolve_base(study.model))
-    adapter = fresh(base)
-    files = adapter.files(adapter.state())
+@pytest.mark.parametrize("name", [None, "someone/some-base"])
+def test_configuration_names_a_hub_id_and_never_a_path(study, layers, name):
+    files = fresh(layers).files(fresh(layers).state, base_name=name, revision="abc" if name else None)
     config = json.loads(files["adapter_config.json"])
     assert set(files) == {"adapter_config.json", "adapter_model.safetensors"}
-    assert config["base_model_name_or_path"] == hub_id
+    assert (config["base_model_name_or_path"], config["revision"]) == (name, "abc" if name else None)
     assert config["target_modules"] == sorted(TARGETS)
+    assert (config["inference_mode"], config["r"], config["lora_alpha"]) == (True, 4, 8)
     assert study.model.base.encode() not in files["adapter_config.json"] + files["adapter_model.safetensors"]
 
 
-def test_matrices_of_another_shape_are_refused_and_nothing_stays(base):
-    wide, narrow = fresh(base, name="wide", rank=8), fresh(base)
+def test_matrices_of_another_shape_are_refused(layers):
+    wide, narrow = fresh(layers, rank=8), fresh(layers)
+    weights = {"adapter_model.safetensors": files_of(wide)["adapter_model.safetensors"]}
     with pytest.raises(LoratoryError, match="matrices"):
-        narrow.load(wide.state())
-    files = narrow.files(narrow.state()) | {
-        "adapter_model.safetensors": wide.files(wide.state())["adapter_model.safetensors"]
-    }
-    wide.remove()
-    narrow.remove()
+        adapter_from_files(layers, files_of(narrow) | weights)
+    fewer = fresh(layers, targets=("q_proj",))
+    weights = {"adapter_model.safetensors": files_of(fewer)["adapter_model.safetensors"]}
     with pytest.raises(LoratoryError, match="matrices"):
-        adapter_from_files(base, name="scored", files=files)
-    assert not any("lora" in name for name, _ in base.model.named_parameters())
+        adapter_from_files(layers, files_of(narrow) | weights)
 
 
-def test_adapter_in_the_slot_is_the_one_that_is_saved(
-    study, make_objective, make_trial, drive, adapter_folder
+def test_the_adapter_that_was_trained_is_the_one_that_is_saved(
+    study, load, make_objective, make_trial, drive, data, adapter_folder
 ):
     """The whole way: train, finish, load with PEFT, compare with the loss that training reported."""
-    from dataclasses import replace
-
     from peft import PeftModel
 
     from loratory.objectives.qlora.evaluation import evaluate
 
-    objective = make_objective(study)
-    events = drive(objective, make_trial(study))
+    events = drive(make_objective(study), make_trial(study))
     finished = next(event for event in events if isinstance(event, Finished))
     reports = [event for event in events if isinstance(event, Reported)]
-    base = load_base(study.model, resolve_base(study.model))
-    folder = adapter_folder(finished.adapter)
+    base, folder = load(), adapter_folder(finished.adapter)
     adapted = replace(base, model=PeftModel.from_pretrained(base.model, str(folder)))
-    measured = evaluate(adapted, study, objective._data.dev).scores.aggregate
-    assert measured == reports[finished.best_step - 1].measurement.metrics
+    measured = evaluate(adapted, study, data.dev).scores.aggregate
+    expected = reports[finished.best_step - 1].measurement.metrics
+    assert measured == pytest.approx(expected, rel=1e-5)
+    bare = evaluate(load(), study, data.dev).scores.aggregate
+    assert bare["loss"] > 1.1 * measured["loss"]

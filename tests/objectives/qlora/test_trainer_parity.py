@@ -1,17 +1,20 @@
-"""transformers' Trainer with PEFT, on the same nf4 base and the same batches, is what the loop is held to."""
+"""transformers' Trainer with PEFT, on the same nf4 base and the same batches, is what a pack is held to."""
 
 import pytest
 import torch
 from torch.utils.data import SequentialSampler
 
-from loratory.objectives.qlora.adapter import new_adapter
-from loratory.objectives.qlora.base import keep_weights_in_place, load_base
-from loratory.objectives.qlora.plan import Plan
+from loratory.objectives.events import Start
+from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.packing.pack import Pack
+from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.stack import AdapterStack
+from loratory.objectives.qlora.architecture import read_architecture
+from loratory.objectives.qlora.base import load_base
 from loratory.objectives.qlora.reference import resolve_base
-from loratory.objectives.qlora.slot import open_slot
-from loratory.objectives.qlora.training import train_step
+from loratory.objectives.qlora.slots import Slots
+from loratory.objectives.qlora.trial_run import new_run
 
-TARGETS = ("down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj")
 STEPS, BATCH = 52, 8
 
 
@@ -64,29 +67,48 @@ def trainer_losses(model, examples, folder, training):
     return [log["loss"] for log in logs], [float(log["grad_norm"]) for log in logs]
 
 
+def packed_points(base, architecture, train, trials):
+    """The curve of the first trial, with others beside it, and its adapter's files before its first step."""
+    model = PackedModel(
+        base.model, architecture.linear_layers, device=base.device, compute_dtype=base.compute_dtype
+    )
+    stack = AdapterStack(
+        model.layers, slots=len(trials), rank=16, device=model.device, compute_dtype=model.compute_dtype
+    )
+    pack = Pack(model, stack, PassRunner(model.device, graphs=False), dropout=True)
+    slots = Slots(pack, train, tokens_per_pass=600)
+    runs = [
+        new_run(Start(trial=trial), architecture=architecture, train_examples=len(train), evaluations=1)
+        for trial in trials
+    ]
+    for run in reversed(runs):
+        slots.place(run)
+    while runs[0].trains:
+        slots.advance()
+    slots.settle()
+    assert all(run.progress.optimizer_steps > 3 for run in runs[1:])
+    return runs[0], runs[0].adapter.files(runs[0].adapter.state, base_name=None, revision=None)
+
+
 def test_same_curve_as_trainer_with_peft(make_study, make_trial, make_examples, adapter_folder, tmp_path):
     from peft import PeftModel
 
-    study = make_study()
-    train = make_examples(104, 3)
-    trial = make_trial(
-        study, dropout=0.0, warmup=0.0, weight_decay=0.1, batch_size=BATCH, epochs=4.0, learning_rate=5e-3
+    study, train = make_study(), make_examples(104, 3)
+    common = {"warmup": 0.0, "weight_decay": 0.1, "epochs": 4.0}
+    trials = (
+        make_trial(study, dropout=0.0, batch_size=BATCH, learning_rate=5e-3, **common),
+        make_trial(study, 1, seed=3, dropout=0.3, batch_size=5, rank=16, learning_rate=1e-2, **common),
+        make_trial(study, 2, seed=4, batch_size=17, rank=2, target_modules=("v_proj", "up_proj"), **common),
     )
-    plan = Plan(training=trial.training, seed=trial.seed, train_examples=len(train), evaluations=1)
-    assert plan.optimizer_steps == STEPS
     base, reference = (load_base(study.model, resolve_base(study.model)) for _ in range(2))
-    adapter = new_adapter(base, name="slot_0", training=trial.training, targets=TARGETS, seed=trial.seed)
-    start = adapter_folder(adapter.files(adapter.state()))
-    slot = open_slot(base, trial, plan=plan, adapter=adapter, micro_batch_size=4)
-    points = [train_step(base, slot, train) for _ in range(STEPS)]
+    run, start = packed_points(base, read_architecture(resolve_base(study.model)), train, trials)
+    assert run.plan.optimizer_steps == len(run.points) == STEPS
 
-    keep_weights_in_place(reference.model)
-    peft_model = PeftModel.from_pretrained(reference.model, str(start), is_trainable=True)
-    ordered = [train[index] for step in range(STEPS) for index in plan.batch(step)]
-    losses, norms = trainer_losses(peft_model, ordered, tmp_path, trial.training)
+    peft_model = PeftModel.from_pretrained(reference.model, str(adapter_folder(start)), is_trainable=True)
+    ordered = [train[index] for step in range(STEPS) for index in run.plan.batch(step)]
+    losses, norms = trainer_losses(peft_model, ordered, tmp_path, trials[0].training)
 
     assert len(losses) == STEPS
     assert losses[-1] < 0.7 * losses[0]
-    assert [point.loss for point in points] == pytest.approx(losses, rel=2e-3)
-    assert [point.grad_norm for point in points] == pytest.approx(norms, rel=2e-2)
-    assert [point.loss for point in points][:5] == pytest.approx(losses[:5], rel=1e-5)
+    assert [point.loss for point in run.points] == pytest.approx(losses, rel=1e-5)
+    assert [point.grad_norm for point in run.points] == pytest.approx(norms, rel=1e-4)

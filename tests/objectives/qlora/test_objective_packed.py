@@ -1,0 +1,306 @@
+"""Several trials on one worker: each is as if it had the worker to itself, whatever happens beside it."""
+
+from collections import deque
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import safetensors.torch
+import torch
+
+from loratory.objectives.events import Failed, Finished, Progressed, Reported, Start, Started, Stop, Stopped
+from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.qlora.turns import Turns
+from loratory.objectives.records import FailureKind
+from loratory.spaces.errors import LoratoryError
+
+SLOTS = 3
+TRIALS = (
+    {"batch_size": 8, "dropout": 0.3, "rank": 4},
+    {"batch_size": 3, "rank": 8, "seed": 5, "epochs": 1.0, "weight_decay": 0.1},
+    {"batch_size": 12, "rank": 2, "target_modules": ("q_proj", "up_proj"), "epochs": 3.0},
+    {"batch_size": 5, "rank": 4, "learning_rate": 1e-3, "max_grad_norm": None},
+    {"batch_size": 24, "rank": 1, "dropout": 0.5, "seed": 9},
+    {"batch_size": 6, "rank": 8, "alpha": 4.0, "rank_stabilized": True, "warmup": 0.5},
+)
+SPACE = {"weight_decay": [0.0, 0.1], "rank": [1, 2, 4, 8]}
+
+
+def of(kind, events):
+    return [event for event in events if isinstance(event, kind)]
+
+
+def number_of(event):
+    return getattr(event, "number", None)
+
+
+def curve(events):
+    return [point for event in of(Progressed, events) for point in event.points]
+
+
+def dev_losses(events):
+    return [event.measurement.metrics["loss"] for event in of(Reported, events)]
+
+
+def matrices(finished):
+    return safetensors.torch.load(finished.adapter["adapter_model.safetensors"])
+
+
+def assert_same_trial(got, wanted, *, curve_until=None):
+    """Events of one trial that agree up to rounding in fp32."""
+    mine, theirs = curve(got), curve(wanted)
+    if curve_until is not None:
+        mine, theirs = (points[:curve_until] for points in (mine, theirs))
+    assert [p.optimizer_step for p in mine] == [p.optimizer_step for p in theirs]
+    assert [p.loss for p in mine] == pytest.approx([p.loss for p in theirs], rel=1e-4)
+    assert [p.grad_norm for p in mine] == pytest.approx([p.grad_norm for p in theirs], rel=1e-3)
+    assert dev_losses(got) == pytest.approx(dev_losses(wanted), rel=1e-4)
+    for first, second in zip(of(Reported, got), of(Reported, wanted), strict=True):
+        first, second = first.measurement, second.measurement
+        assert (first.step, first.optimizer_steps, first.examples_seen, first.tokens_seen) == (
+            second.step,
+            second.optimizer_steps,
+            second.examples_seen,
+            second.tokens_seen,
+        )
+    (first,), (second,) = of(Finished, got), of(Finished, wanted)
+    assert (first.best_step, first.reason) == (second.best_step, second.reason)
+    assert first.scores.aggregate == pytest.approx(second.scores.aggregate, rel=1e-4)
+    mine, theirs = matrices(first), matrices(second)
+    assert mine.keys() == theirs.keys()
+    for name, matrix in theirs.items():
+        assert (mine[name] - matrix).norm() <= 2e-3 * matrix.norm(), name
+    assert first.adapter["adapter_config.json"] == second.adapter["adapter_config.json"]
+
+
+class Driver:
+    """Keeps an objective's slots full, as the real one does, and gathers each trial's events."""
+
+    def __init__(self, objective, starts, *, decide=lambda event: None):
+        self.objective, self.decide = objective, decide
+        self.coming, self.active, self.order = deque(starts), set(), []
+
+    def advance(self):
+        decisions, self.decided = getattr(self, "decided", []), []
+        while self.coming and len(self.active) < self.objective.slots:
+            start = self.coming.popleft()
+            self.active.add(start.trial.number)
+            decisions.append(start)
+        events = self.objective.advance(decisions)
+        self.order += events
+        for event in events:
+            if isinstance(event, Finished | Failed | Stopped):
+                self.active.discard(event.number)
+            elif (decision := self.decide(event)) is not None:
+                self.decided.append(decision)
+
+    def run(self):
+        for _ in range(5000):
+            self.advance()
+            if not self.coming and not self.active:
+                return self
+        raise AssertionError("the trials did not end")
+
+    def events(self, number):
+        return [event for event in self.order if number_of(event) == number]
+
+
+@pytest.fixture(scope="module")
+def make_packed_objective(make_study, make_objective):
+    def make(examples=None, *, slots=SLOTS, tokens=300, **changes):
+        packing = {"slots": slots, "tokens_per_pass": tokens}
+        return make_objective(make_study(space=SPACE, packing=packing, **changes), examples)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def make_start(make_study, make_trial):
+    study = make_study(space=SPACE)
+
+    def make(number, *, attempt=1, checkpoint=None, **changes):
+        options = TRIALS[number % len(TRIALS)] | changes
+        return Start(trial=make_trial(study, number, attempt=attempt, **options), checkpoint=checkpoint)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def alone(make_packed_objective, make_start):
+    """A function: number of a trial to its events where it has the worker to itself."""
+    objective, made = make_packed_objective(slots=1, tokens=2000), {}
+
+    def events(number):
+        if number not in made:
+            assert objective.slots == 1
+            made[number] = Driver(objective, [make_start(number)]).run().events(number)
+        return made[number]
+
+    return events
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4, 5), (5, 3, 4, 1, 2, 0)])
+def test_every_trial_is_as_if_alone_in_whatever_order_they_come(
+    make_packed_objective, make_start, alone, order
+):
+    objective = make_packed_objective()
+    driver = Driver(objective, map(make_start, order)).run()
+    assert objective.slots == SLOTS + 1  # one waits for a slot or for its scores
+    for number in order:
+        assert_same_trial(driver.events(number), alone(number))
+        assert [type(e) for e in driver.events(number) if not isinstance(e, Progressed)] == [
+            Started,
+            *[Reported] * 3,
+            Finished,
+        ]
+    order_of_events = [number_of(event) for event in driver.order]
+    mixed = sum(a != b for a, b in pairwise(order_of_events))
+    assert mixed > 2 * len(order)
+    assert max(event.resources.pack_size for event in of(Reported, driver.order)) == SLOTS
+
+
+def test_pruned_trials_make_room_and_leave_their_neighbours_alone(make_packed_objective, make_start, alone):
+    def decide(event):
+        if isinstance(event, Reported) and event.number in (0, 4):
+            return Stop(number=event.number, attempt=1, reason="pruned")
+        return None
+
+    driver = Driver(make_packed_objective(), map(make_start, range(6)), decide=decide).run()
+    for number in (1, 2, 3, 5):
+        assert_same_trial(driver.events(number), alone(number))
+    for number in (0, 4):
+        assert isinstance(driver.events(number)[-1], Stopped)
+        reported = dev_losses(driver.events(number))
+        assert reported == pytest.approx(dev_losses(alone(number))[: len(reported)], rel=1e-4)
+        assert len(reported) < 3
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_trial_that_diverges_ends_alone(make_packed_objective, make_start, alone, poison):
+    objective = make_packed_objective()
+    driver = Driver(objective, map(make_start, (0, 1, 2, 3)))
+    while len(of(Started, driver.order)) < SLOTS:
+        driver.advance()
+    slots = objective._engine.slots
+    run = next(run for run in slots.runs if run.trial.number == 1)
+    slots.pack.stack.master[run.slot].fill_(poison)
+    driver.run()
+    failed = driver.events(1)[-1]
+    assert (type(failed), failed.kind) == (Failed, FailureKind.DIVERGED)
+    for number in (0, 2, 3):
+        assert_same_trial(driver.events(number), alone(number))
+
+
+def test_a_trial_that_cannot_begin_fails_alone(make_packed_objective, make_start, alone):
+    checkpoint = of(Reported, alone(4))[0].checkpoint
+    starts = [make_start(0), make_start(1, checkpoint=checkpoint), make_start(2)]
+    driver = Driver(make_packed_objective(), starts).run()
+    (failed,) = driver.events(1)
+    assert failed.kind is FailureKind.CRASHED and "checkpoint" in failed.message
+    for number in (0, 2):
+        assert_same_trial(driver.events(number), alone(number))
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_trial_resumed_beside_others_goes_on_as_undisturbed(make_packed_objective, make_start, alone, step):
+    report = of(Reported, alone(0))[step - 1]
+    resumed = make_start(0, attempt=2, checkpoint=report.checkpoint)
+    starts = [make_start(1), make_start(2), resumed, make_start(3)]
+    driver = Driver(make_packed_objective(), starts).run()
+    done, whole, events = report.measurement.optimizer_steps, alone(0), driver.events(0)
+    losses = [point.loss for point in curve(events)]
+    assert losses == pytest.approx([point.loss for point in curve(whole)][done:], rel=1e-4)
+    assert dev_losses(events) == pytest.approx(dev_losses(whole)[step:], rel=1e-4)
+    (first,), (second,) = of(Finished, events), of(Finished, whole)
+    assert first.best_step == second.best_step
+    assert first.scores.aggregate == pytest.approx(second.scores.aggregate, rel=1e-4)
+    for number in (1, 2, 3):
+        assert_same_trial(driver.events(number), alone(number))
+
+
+def test_more_starts_than_slots_break_the_contract(make_packed_objective, make_start):
+    objective = make_packed_objective()
+    objective.advance([make_start(number) for number in range(objective.slots)])
+    with pytest.raises(LoratoryError, match="free slot"):
+        objective.advance([make_start(9)])
+
+
+@pytest.fixture(scope="module")
+def contrary(data, tokenizer):
+    """Splits whose dev answers have no token of the answers in train: the loss on dev soon rises."""
+    answer = tuple(tokenizer("QZXJVKWUQZ")["input_ids"])
+    return replace(data, dev=tuple(replace(example, answer_ids=answer) for example in data.dev))
+
+
+class Late(Turns):
+    """As on a GPU: copies wait for their scores, and their trials train on."""
+
+    def scores(self, *, waiting, ready, **_):
+        return bool(waiting) and (not ready or self._passes % 5 == 0)
+
+
+def test_what_a_trial_does_while_it_is_measured_is_thrown_away_where_it_stops(
+    contrary, make_packed_objective, make_start
+):
+    changes = {"early_stopping_patience": 1, "evaluation": {"evaluations": 8}}
+    fast = {"learning_rate": 3e-2, "epochs": 6.0}
+    starts = [make_start(number, **fast) for number in (0, 3, 4, 5)]
+    objective, went_on = make_packed_objective(contrary, **changes), {}
+    objective._turns = Late(gathers=True)
+
+    def watch(event):
+        if isinstance(event, Reported):
+            made = objective._runs[event.number].progress.optimizer_steps
+            went_on[event.number] = made - event.measurement.optimizer_steps
+
+    driver = Driver(objective, starts, decide=watch).run()
+    patient = make_packed_objective(contrary, slots=1, tokens=2000, **changes)
+    for start in starts:
+        number = start.trial.number
+        expected = Driver(patient, [start]).run().events(number)
+        measured = of(Reported, expected)[-1].measurement
+        assert measured.step < 8 and "early stopping" in of(Finished, expected)[0].reason
+        assert_same_trial(driver.events(number), expected, curve_until=measured.optimizer_steps)
+    assert sum(steps > 0 for steps in went_on.values()) >= 2, went_on
+
+
+def tight(monkeypatch, too_much):
+    """Let memory run out in the passes of which `too_much` says so."""
+    real, raised = PackedModel.losses, []
+
+    def losses(self, inputs):
+        if too_much(inputs):
+            raised.append(inputs.shape.tokens)
+            raise torch.OutOfMemoryError("too much")
+        return real(self, inputs)
+
+    monkeypatch.setattr(PackedModel, "losses", losses)
+    return raised
+
+
+def test_memory_that_runs_out_makes_passes_smaller_and_loses_no_trial(
+    make_packed_objective, make_start, alone, monkeypatch
+):
+    objective = make_packed_objective(tokens=1000)
+    raised = tight(monkeypatch, lambda inputs: inputs.shape.tokens > 200)
+    driver = Driver(objective, map(make_start, range(4))).run()
+    assert raised and objective._engine._room.slots == SLOTS
+    assert objective._engine.slots.tokens_per_pass < 200
+    for number in range(4):
+        assert_same_trial(driver.events(number), alone(number))
+
+
+@pytest.mark.parametrize("after", [0, 25])
+def test_memory_for_one_trial_only_makes_the_others_wait(
+    make_packed_objective, make_start, alone, monkeypatch, after
+):
+    objective = make_packed_objective()
+    driver = Driver(objective, map(make_start, range(5)))
+    for _ in range(after):
+        driver.advance()
+    raised = tight(monkeypatch, lambda given: torch.is_grad_enabled() and len(given.segments.spans) > 1)
+    driver.run()
+    assert raised and objective._engine._room.slots == 1 and not objective._engine._model.holds_base
+    for number in range(5):
+        assert_same_trial(driver.events(number), alone(number))
+        assert len(of(Started, driver.events(number))) == 1
