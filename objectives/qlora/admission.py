@@ -90,60 +90,97 @@ def wanted_slots(study: StudySpec, data: PreparedData) -> int:
     return max(1, min(_MOST_SLOTS, study.trials, math.ceil(_SATURATING_TOKENS / smallest)))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What there is, and what things take, in bytes.
+
+    Attributes:
+        free: for slots, passes and the cache of decoding.
+        slot: of one trial.
+        token: of a token in a pass.
+        held: of the dequantised base.
+    """
+
+    free: int
+    slot: int
+    token: int
+    held: int
+
+
 def measure_room(study: StudySpec, data: PreparedData, model: PackedModel, size: StackSize) -> Room:
     """What fits, by what the study file asks for and the memory that is free.
 
     Raises:
         InputError: the study file asks for more than fits.
     """
-    if model.device.type == "cpu":
-        room = _room_on_cpu(study, model)
-        return room if model.concatenates else replace(room, slots=1)
-    free = int(_free_bytes(model.device) * _USABLE)
-    slot = size.numbers_a_slot * _bytes_a_number(model)
-    token = _measured_bytes_a_token(model, size)
-    longest = max(map(len, data.train))
-    least = token * max(longest, _LEAST_TOKENS)
-    held = 0 if model.holds_base else model.held_bytes
-    wanted = study.packing.slots or min(wanted_slots(study, data), max(1, (free - least) // (2 * slot)))
-    slots = wanted if model.concatenates else 1
-    if slots * slot + least > free:
-        fits = max(0, (free - least) // slot)
-        raise InputError(
-            f"packing.slots: must be at most {fits} on this device, where a slot of rank {size.rank} takes "
-            f"{slot / 2**30:.2f} GiB beside {least / 2**30:.2f} GiB for a pass and {free / 2**30:.1f} GiB "
-            f"are free, got {slots}"
-        )
+    on_gpu = model.device.type == "cuda"
+    memory = Memory(
+        free=int(_USABLE * (_free_on_gpu(model.device, study) if on_gpu else _free_on_cpu())),
+        slot=size.numbers_a_slot * _bytes_a_number(model),
+        token=_measured_bytes_a_token(model, size) if on_gpu else 0,
+        held=0 if model.holds_base else model.held_bytes,
+    )
+    room = _room_on_gpu(study, data, model, memory) if on_gpu else _room_on_cpu(study, memory)
+    return room if model.concatenates else replace(room, slots=1)
+
+
+def _room_on_gpu(study: StudySpec, data: PreparedData, model: PackedModel, memory: Memory) -> Room:
+    smallest_pass = memory.token * max(max(map(len, data.train)), _LEAST_TOKENS)
+    # Half of the memory is left to passes, which are what keeps the GPU busy.
+    fit = max(1, (memory.free - smallest_pass) // (2 * memory.slot))
+    slots = study.packing.slots or min(wanted_slots(study, data), fit)
+    _check_slots(slots, memory, beside=smallest_pass)
     hold = study.packing.cache_base
+    rest = memory.free - slots * memory.slot
     if hold is None:
-        hold = slots * slot + held + token * _SATURATING_TOKENS <= free
-    rest = free - slots * slot - (held if hold else 0)
-    rows = _decoding_rows(study, data, model, rest // 4) if study.metrics else 0
-    most = min(_MOST_TOKENS, max(_LEAST_TOKENS, int(rest * 0.7) // token // 256 * 256))
+        hold = memory.held + memory.token * _SATURATING_TOKENS <= rest
+    rest -= memory.held if hold else 0
+    most = min(_MOST_TOKENS, max(_LEAST_TOKENS, int(rest * 0.7) // memory.token // 256 * 256))
     return Room(
         slots=slots,
         tokens_per_pass=study.packing.tokens_per_pass or most,
-        decoding_rows=rows,
+        decoding_rows=_decoding_rows(study, data, model, rest // 4) if study.metrics else 0,
         hold_base=hold,
     )
 
 
-def _room_on_cpu(study: StudySpec, model: PackedModel) -> Room:
-    hold = study.packing.cache_base
-    if hold is None:
-        hold = 4 * model.held_bytes < os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def _room_on_cpu(study: StudySpec, memory: Memory) -> Room:
+    slots, hold = study.packing.slots or _CPU_SLOTS, study.packing.cache_base
+    _check_slots(slots, memory, beside=0)
     return Room(
-        slots=study.packing.slots or _CPU_SLOTS,
+        slots=slots,
         tokens_per_pass=study.packing.tokens_per_pass or _CPU_TOKENS,
         decoding_rows=_CPU_ROWS,
-        hold_base=hold,
+        hold_base=4 * memory.held < memory.free if hold is None else hold,
     )
 
 
-def _free_bytes(device: torch.device) -> int:
-    free, _ = torch.cuda.mem_get_info(device)
-    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return free + cached
+def _check_slots(slots: int, memory: Memory, *, beside: int) -> None:
+    """Refuse slots that do not fit.
+
+    Raises:
+        InputError: there are too many.
+    """
+    if slots * memory.slot + beside > memory.free:
+        fits = max(0, (memory.free - beside) // memory.slot)
+        gib = 2**30
+        raise InputError(
+            f"packing.slots: must be at most {fits} on this device, where a slot takes {memory.slot / gib:.2f} "
+            f"GiB beside {beside / gib:.2f} GiB for a pass and {memory.free / gib:.1f} GiB are free, got {slots}; "
+            "lower it, or the largest rank"
+        )
+
+
+def _free_on_gpu(device: torch.device, study: StudySpec) -> float:
+    """Of this worker's share of the GPU, what is free or in the allocator's reserve."""
+    free, total = torch.cuda.mem_get_info(device)
+    held = torch.cuda.memory_allocated(device)
+    share = min(1.0, study.resources.gpus_per_worker or 1.0)
+    return min(free + torch.cuda.memory_reserved(device) - held, total * share - held)
+
+
+def _free_on_cpu() -> float:
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _bytes_a_number(model: PackedModel) -> int:

@@ -25,7 +25,7 @@ def test_stacks_hold_every_trial_of_the_study(make_study, architecture):
     assert (fixed.rank, fixed.dropout) == (4, False)
     space = {
         "rank": [2, 11, 4],
-        "dropout": {"min": 0.0, "max": 0.3},
+        "dropout": {"type": "float", "low": 0.0, "high": 0.3},
         "target_modules": [["v_proj"], ["up_proj", "v_proj"]],
     }
     searched = stack_size(make_study(space=space), architecture)
@@ -60,7 +60,16 @@ def test_longest_prompt_is_of_what_is_answered(data, make_examples):
 
 def on_cpu(**changes):
     return SimpleNamespace(
-        **({"device": torch.device("cpu"), "held_bytes": 2**20, "concatenates": True} | changes)
+        **(
+            {
+                "device": torch.device("cpu"),
+                "compute_dtype": torch.float32,
+                "held_bytes": 2**20,
+                "holds_base": False,
+                "concatenates": True,
+            }
+            | changes
+        )
     )
 
 
@@ -81,7 +90,7 @@ def on_gpu(monkeypatch, make_study, data, architecture):
 
     def measure(free, *, token_bytes=2**20, rank=64, model=None, **packing):
         study = make_study(training={"rank": rank, "batch_size": 1}, packing=packing, trials=50)
-        monkeypatch.setattr(module, "_free_bytes", lambda device: int(free * GIB))
+        monkeypatch.setattr(module, "_free_on_gpu", lambda *_: free * GIB)
         monkeypatch.setattr(module, "_measured_bytes_a_token", lambda *_: token_bytes)
         monkeypatch.setattr(module, "_decoding_rows", lambda *_: 64)
         given = {

@@ -55,6 +55,8 @@ def test_base_is_scored_before_any_trial(real_study):
     study = real_study()
     objective = build(study, prepare(study))
     events = objective.advance([Score(key="base", split=Split.SELECT)])
+    while not isinstance(events[-1], Scored):
+        events += objective.advance([])
     assert [type(event) for event in events] == [Ready, Scored]
     assert set(events[1].scores.aggregate) == {"loss", "rougeL"}
 
