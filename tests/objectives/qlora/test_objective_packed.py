@@ -10,6 +10,7 @@ import torch
 
 from loratory.objectives.events import Failed, Finished, Progressed, Reported, Start, Started, Stop, Stopped
 from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.qlora import engine
 from loratory.objectives.qlora.turns import Turns
 from loratory.objectives.records import FailureKind
 from loratory.spaces.errors import LoratoryError
@@ -235,8 +236,12 @@ def contrary(data, tokenizer):
 class Late(Turns):
     """As on a GPU: copies wait for their scores, and their trials train on."""
 
+    _seen, _since = 0, 0
+
     def scores(self, *, waiting, ready, **_):
-        return bool(waiting) and (not ready or self._passes % 5 == 0)
+        if waiting != self._seen:
+            self._seen, self._since = waiting, self._passes
+        return bool(waiting) and (not ready or self._passes - self._since >= 3)
 
 
 def test_what_a_trial_does_while_it_is_measured_is_thrown_away_where_it_stops(
@@ -245,7 +250,7 @@ def test_what_a_trial_does_while_it_is_measured_is_thrown_away_where_it_stops(
     changes = {"early_stopping_patience": 1, "evaluation": {"evaluations": 8}}
     fast = {"learning_rate": 3e-2, "epochs": 6.0}
     starts = [make_start(number, **fast) for number in (0, 3, 4, 5)]
-    objective, went_on = make_packed_objective(contrary, **changes), {}
+    objective, went_on = make_packed_objective(contrary, tokens=1000, **changes), {}
     objective._turns = Late(gathers=True)
 
     def watch(event):
@@ -290,17 +295,18 @@ def test_memory_that_runs_out_makes_passes_smaller_and_loses_no_trial(
         assert_same_trial(driver.events(number), alone(number))
 
 
-@pytest.mark.parametrize("after", [0, 25])
+@pytest.mark.parametrize(("after", "smallest_pass"), [(0, 64), (15, 300)])
 def test_memory_for_one_trial_only_makes_the_others_wait(
-    make_packed_objective, make_start, alone, monkeypatch, after
+    make_packed_objective, make_start, alone, monkeypatch, after, smallest_pass
 ):
+    monkeypatch.setattr(engine, "_SMALLEST_PASS", smallest_pass)
     objective = make_packed_objective()
-    driver = Driver(objective, map(make_start, range(5)))
+    driver = Driver(objective, map(make_start, range(4)))
     for _ in range(after):
         driver.advance()
     raised = tight(monkeypatch, lambda given: torch.is_grad_enabled() and len(given.segments.spans) > 1)
     driver.run()
     assert raised and objective._engine._room.slots == 1 and not objective._engine._model.holds_base
-    for number in range(5):
+    for number in range(4):
         assert_same_trial(driver.events(number), alone(number))
         assert len(of(Started, driver.events(number))) == 1
