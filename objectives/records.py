@@ -57,7 +57,7 @@ class Measurement(Frozen):
     tokens_seen: int
     """Training tokens seen so far (prompt and answer, no padding), repeats counted."""
     elapsed_seconds: float
-    """Training and evaluation time of the trial so far."""
+    """Time since the trial took its slot, earlier attempts included; its neighbours train meanwhile."""
     metrics: dict[str, float]
     """Metric values on eval.dev, `loss` among them."""
 

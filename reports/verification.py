@@ -52,6 +52,19 @@ def compare_scores(
     return lines
 
 
+def tolerance_of(compute_dtype: str | None) -> float:
+    """How far scores may lie apart that were computed by another route in some number format.
+
+    A trial is scored in a pack, a published adapter by plain PEFT: sums are rounded in another order, and
+    where two tokens are almost equally likely, greedy decoding may choose the other one. In bf16 and fp16
+    that happens now and then, in fp32 hardly ever.
+
+    Args:
+        compute_dtype: as the record has it.
+    """
+    return 1e-2 if compute_dtype in ("bfloat16", "float16") else 1e-4
+
+
 def environment_differences(
     *,
     recorded_versions: Mapping[str, str],

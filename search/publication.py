@@ -7,9 +7,15 @@ from rich.console import Console
 
 from loratory.objectives.events import Split
 from loratory.objectives.objective import objective_kind
+from loratory.objectives.records import TrialRecord
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.publishing import CARD, PUBLISHED, push, stage
-from loratory.reports.verification import compare_scores, environment_differences, read_card_metrics
+from loratory.reports.verification import (
+    compare_scores,
+    environment_differences,
+    read_card_metrics,
+    tolerance_of,
+)
 from loratory.spaces.errors import InputError, LoratoryError
 
 
@@ -75,23 +81,24 @@ def verify_scores(folder: StudyFolder, adapter: Path, console: Console, *, trial
             f"are {prepared.hashes}; restore them"
         )
     measured = score_adapter(manifest.spec, prepared, adapter, Split.SELECT).aggregate
-    differences = compare_scores(stated, measured)
+    record = next(record for record in folder.read_records() if record.number == trial)
+    tolerance = tolerance_of(record.provenance.compute_dtype)
+    differences = compare_scores(stated, measured, tolerance=tolerance)
     if differences:
-        hint = _other_environment(folder, trial)
+        hint = _other_environment(record)
         raise LoratoryError(
             "the adapter must score what its card says, but " + "; ".join([*differences, *hint])
         )
     scores = ", ".join(f"{name} {measured[name]:.4g}" for name in stated)
-    _say(console, f"verified on eval.select: {scores}")
+    _say(console, f"verified on eval.select to within {tolerance:g}: {scores}")
 
 
-def _other_environment(folder: StudyFolder, trial: int) -> list[str]:
+def _other_environment(record: TrialRecord) -> list[str]:
     """What differs between then and now: another device may choose another of two nearly equal tokens."""
     import torch
 
     from loratory.objectives.qlora.memory import device_name, versions
 
-    record = next(record for record in folder.read_records() if record.number == trial)
     differences = environment_differences(
         recorded_versions=record.provenance.versions,
         present_versions=versions(),

@@ -133,6 +133,44 @@ def gradients(dtype, slots, *, graphs, held=True, dropout=0.0, splits=1, seed=0)
     return pack.gradients.clone(), pack._losses.clone(), passes
 
 
+def check_norms():
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+    from loratory.objectives.packing.norm_kernel import add_rms_norm, rms_norm
+
+    for dtype, limit in ((torch.float32, 1e-6), (torch.bfloat16, 8e-3)):
+        for width in (64, 256, 2048, 5120):
+            norm = LlamaRMSNorm(width).to(DEVICE, dtype).requires_grad_(False)
+            torch.nn.init.normal_(norm.weight, 1.0, 0.1)
+            x, r, pull, push = (torch.randn(3, 70, width, device=DEVICE, dtype=dtype) for _ in range(4))
+            x, r = x.requires_grad_(), r.requires_grad_()
+            total = x + r
+            y = norm(total)
+            wanted = torch.autograd.grad((y * pull).sum() + (total * push).sum(), (x, r))
+            got_y, got_total = add_rms_norm(x, r, norm.weight, norm.variance_epsilon)
+            got = torch.autograd.grad((got_y * pull).sum() + (got_total * push).sum(), (x, r))
+            errors = [relative(got_y, y), relative(got_total, total), *map(relative, got, wanted)]
+            alone = rms_norm(x, norm.weight, norm.variance_epsilon)
+            (d_alone,) = torch.autograd.grad((alone * pull).sum(), x)
+            (d_wanted,) = torch.autograd.grad((norm(x) * pull).sum(), x)
+            errors += [relative(alone, norm(x)), relative(d_alone, d_wanted)]
+            say(f"norm {dtype} width {width}", max(errors) < limit, " ".join(f"{e:.0e}" for e in errors))
+
+
+def check_fused():
+    import packing_cells.ours as ours
+
+    fused, _, _ = gradients(torch.float32, range(8), graphs=False)
+    real, ours.fuse = ours.fuse, lambda model: False
+    plain, _, _ = gradients(torch.float32, range(8), graphs=False)
+    ours.fuse = real
+    say(
+        "fp32 fused layers against transformers' own",
+        relative(fused, plain) < 1e-5,
+        f"{relative(fused, plain):.1e}",
+    )
+
+
 def check_packs():
     torch.backends.cuda.matmul.allow_tf32 = False
     together, losses, n = gradients(torch.float32, range(8), graphs=False)
@@ -220,6 +258,8 @@ def main():
     if "checks" in wanted:
         check_products()
         check_cross_entropy()
+        check_norms()
+        check_fused()
         check_packs()
     if "deterministic" in wanted:
         deterministic()

@@ -44,6 +44,9 @@ def measure_ours(
     """
     memory = DeviceMemory(options.device, context_bytes=options.context_bytes)
     pack = build_pack(shape, slots=slots, options=options)
+    if workload.length is None:  # as the engine does; where lengths are equal the first pass is the largest
+        tokens = min(TOKENS_A_PASS, int(1.5 * slots * workload.mean_tokens))
+        pack.reserve(tokens, longest=min(tokens, shape.positions))
     run = _Run(pack, shape, workload, steps=options.warmup_steps + steps, seed=options.seed)
     warmup = warm_up(
         run.advance,

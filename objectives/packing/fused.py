@@ -1,4 +1,7 @@
-"""Fused norms, rotary embedding and gated units from liger-kernel (Hsu et al., 2024), if installed."""
+"""Fused layers for one model on a GPU: rotary embedding and gated unit from liger-kernel (Hsu et al., 2024).
+
+The norms are our own, since the weights are frozen (`norm_kernel.py`).
+"""
 
 import importlib.util
 import inspect
@@ -34,25 +37,19 @@ def fuse(model: Any) -> bool:
 
 
 def _norm(module: Any) -> Any:
-    from liger_kernel.ops import LigerRMSNormFunction
+    from loratory.objectives.packing.norm_kernel import rms_norm
 
-    def forward(hidden_states: torch.Tensor) -> torch.Tensor:
-        # The gradient is overwritten: in these families nobody else reads it.
-        given = (hidden_states, module.weight, module.variance_epsilon, 0.0, "llama", True)
-        return LigerRMSNormFunction.apply(*given)  # type: ignore[no-any-return]
-
-    return forward
+    return lambda hidden_states: rms_norm(hidden_states, module.weight, module.variance_epsilon)
 
 
 def _decoder_layer(module: Any) -> Any:
     """The layer with its middle sum and norm in one kernel."""
-    from liger_kernel.ops import LigerFusedAddRMSNormFunction
+    from loratory.objectives.packing.norm_kernel import add_rms_norm
 
     def forward(hidden_states: torch.Tensor, **given: Any) -> torch.Tensor:
         attended, _ = module.self_attn(hidden_states=module.input_layernorm(hidden_states), **given)
         norm = module.post_attention_layernorm
-        arguments = (attended, hidden_states, norm.weight, norm.variance_epsilon, 0.0, "llama", False)
-        x, residual = LigerFusedAddRMSNormFunction.apply(*arguments)
+        x, residual = add_rms_norm(attended, hidden_states, norm.weight, norm.variance_epsilon)
         return residual + module.mlp(x)  # type: ignore[no-any-return]
 
     return forward

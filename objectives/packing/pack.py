@@ -158,6 +158,18 @@ class Pack:
         self._losses += self.runner.run("train", host, self.train_work)
         return host
 
+    def reserve(self, tokens: int, *, longest: int) -> None:
+        """Make ready for passes of so many tokens, where they run in CUDA graphs: larger ones come first.
+
+        Args:
+            tokens: of the largest pass that is to come.
+            longest: tokens of the longest sequence in it.
+        """
+        piece = Piece(slot=0, input_ids=range(longest), first=0, targets=range(longest))
+        count = max(1, tokens // longest)
+        shape = bucket_shape([piece] * count, slots=self.stack.slots, granule=self.granule)
+        self.runner.reserve("train", shape, self.train_work)
+
     def update(self, slot: int, learning_rate: float) -> torch.Tensor:
         """Make the slot's update from what its passes have added up, and begin its next batch.
 

@@ -218,7 +218,8 @@ def bucket_shape(pieces: Sequence[Piece], *, slots: int, granule: int) -> PassSh
     """The smallest of a few shapes that holds some pieces, for passes in CUDA graphs."""
     exact = exact_shape(pieces, slots=slots, granule=granule)
     tokens = bucket(exact.tokens, 256)
-    longest = _power(exact.longest, base=4, smallest=128)
+    # Attention takes longer the longer its longest sequence is declared to be.
+    longest = _power(exact.longest, base=2, smallest=128)
     # What is left over is padding, in sequences of the longest length.
     sequences = exact.sequences + -(-(tokens - exact.tokens) // longest)
     return PassShape(

@@ -67,6 +67,14 @@ class PassRunner:
         captured.graph.replay()
         return captured.output
 
+    def reserve(self, name: str, shape: PassShape, work: Work) -> None:
+        """Capture a large shape before smaller ones, whose graphs then live in its memory.
+
+        Graphs share one pool, and a pool that grows shape by shape comes to hold much more than its largest.
+        """
+        if self.graphs and (name, shape) not in self._captured:
+            self._capture((name, shape), shape, work)
+
     def clear(self) -> None:
         """Forget all graphs and give their memory back."""
         self._captured.clear()

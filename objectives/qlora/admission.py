@@ -83,11 +83,24 @@ def stack_size(study: StudySpec, architecture: Architecture) -> StackSize:
 
 def wanted_slots(study: StudySpec, data: PreparedData) -> int:
     """So many that their batches together keep a GPU busy."""
+    smallest = min(_batch_sizes(study)) * _mean_tokens(data)
+    return max(1, min(_MOST_SLOTS, study.trials, math.ceil(_SATURATING_TOKENS / smallest)))
+
+
+def largest_pass(study: StudySpec, data: PreparedData, room: Room) -> int:
+    """Tokens of the largest pass that is to be expected: all slots with a large batch, or a full pass."""
+    batches = room.slots * max(_batch_sizes(study)) * _mean_tokens(data)
+    return min(room.tokens_per_pass, math.ceil(1.25 * batches))
+
+
+def _batch_sizes(study: StudySpec) -> tuple[float, ...]:
     searched = study.space.root
     sizes = searched["batch_size"].extremes() if "batch_size" in searched else (study.training.batch_size,)
-    mean = sum(map(len, data.train)) / len(data.train)
-    smallest = min(float(size) for size in sizes) * mean
-    return max(1, min(_MOST_SLOTS, study.trials, math.ceil(_SATURATING_TOKENS / smallest)))
+    return tuple(map(float, sizes))
+
+
+def _mean_tokens(data: PreparedData) -> float:
+    return sum(map(len, data.train)) / len(data.train)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,11 +176,10 @@ def _check_slots(slots: int, memory: Memory, *, beside: int) -> None:
     """
     if slots * memory.slot + beside > memory.free:
         fits = max(0, (memory.free - beside) // memory.slot)
-        gib = 2**30
+        slot, other, free = (size / 2**30 for size in (memory.slot, beside, memory.free))
         raise InputError(
-            f"packing.slots: must be at most {fits} on this device, where a slot takes {memory.slot / gib:.2f} "
-            f"GiB beside {beside / gib:.2f} GiB for a pass and {memory.free / gib:.1f} GiB are free, got {slots}; "
-            "lower it, or the largest rank"
+            f"packing.slots: must be at most {fits} on this device, where a slot takes {slot:.2f} GiB beside "
+            f"{other:.2f} GiB for a pass and {free:.1f} GiB are free, got {slots}; lower it or the rank"
         )
 
 

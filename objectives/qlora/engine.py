@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import torch
+
 from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.packing.compatibility import PackingTrial
 from loratory.objectives.packing.decoding import Decoder
@@ -11,7 +13,14 @@ from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.stack import AdapterStack
-from loratory.objectives.qlora.admission import Room, StackSize, longest_prompt, measure_room, stack_size
+from loratory.objectives.qlora.admission import (
+    Room,
+    StackSize,
+    largest_pass,
+    longest_prompt,
+    measure_room,
+    stack_size,
+)
 from loratory.objectives.qlora.architecture import Architecture
 from loratory.objectives.qlora.base import Base
 from loratory.objectives.qlora.evaluator import Evaluator
@@ -108,6 +117,7 @@ class Engine:
         if self._room.hold_base:
             self._model.hold_base()
         pack = self._new_pack()
+        self._reserve(pack)
         self._decoder = self._new_decoder()
         self.slots = Slots(pack, self._data.train, tokens_per_pass=self._room.tokens_per_pass)
         self.evaluator = Evaluator(
@@ -119,6 +129,20 @@ class Engine:
             tokens_per_pass=self._room.tokens_per_pass,
             labels=self._data.labels,
         )
+
+    def _reserve(self, pack: Pack) -> None:
+        """Let the largest pass show whether it fits, before any trial is in it."""
+        longest = max(map(len, self._data.train))
+        while True:
+            try:
+                pack.reserve(largest_pass(self._study, self._data, self._room), longest=longest)
+                return
+            except torch.OutOfMemoryError:
+                if self._room.tokens_per_pass <= longest:
+                    raise
+            self._runner.clear()
+            release_memory(self._base.device)
+            self._room = replace(self._room, tokens_per_pass=self._room.tokens_per_pass // 2)
 
     def _rebuild(self, room: Room) -> list[TrialRun]:
         """A smaller pack with the same trials, as far as they have a slot in it."""

@@ -36,16 +36,10 @@ def versions() -> dict[str, str]:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Most memory held: on a GPU since `reset_peak_memory`, on a CPU by the process since it began."""
+    """Most memory held since the process began: on a GPU by tensors, on a CPU by the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Start measuring the peak anew, where the device can."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
 
 
 def release_memory(device: torch.device) -> None:

@@ -5,7 +5,12 @@ import pytest
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
 from loratory.reports.publishing import stage
-from loratory.reports.verification import compare_scores, environment_differences, read_card_metrics
+from loratory.reports.verification import (
+    compare_scores,
+    environment_differences,
+    read_card_metrics,
+    tolerance_of,
+)
 from loratory.spaces import InputError
 
 
@@ -74,3 +79,11 @@ def test_cards_without_metrics_are_refused(tmp_path: Path, text: str, says: str)
 def test_missing_card_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is none"):
         read_card_metrics(tmp_path / "README.md")
+
+
+def test_half_precision_may_choose_another_of_two_nearly_equal_tokens():
+    assert tolerance_of("float32") < tolerance_of("bfloat16") == tolerance_of("float16") < 0.05
+    assert tolerance_of(None) == tolerance_of("float32")
+    stated, measured = {"rougeL": 0.253}, {"rougeL": 0.251}
+    assert compare_scores(stated, measured, tolerance=tolerance_of("bfloat16")) == []
+    assert len(compare_scores(stated, measured, tolerance=tolerance_of("float32"))) == 1

@@ -10,6 +10,7 @@ import torch
 
 from loratory.objectives.events import Failed, Finished, Progressed, Reported, Start, Started, Stop, Stopped
 from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.packing.pack import Pack
 from loratory.objectives.qlora import engine
 from loratory.objectives.qlora.turns import Turns
 from loratory.objectives.records import FailureKind
@@ -310,3 +311,23 @@ def test_memory_for_one_trial_only_makes_the_others_wait(
     for number in range(4):
         assert_same_trial(driver.events(number), alone(number))
         assert len(of(Started, driver.events(number))) == 1
+
+
+def test_memory_that_runs_out_in_an_update_loses_no_other_update(
+    make_packed_objective, make_start, alone, monkeypatch
+):
+    real, calls = Pack.update, []
+
+    def update(self, slot, learning_rate):
+        calls.append(slot)
+        # AdamW allocates its moments in its first step: the most likely place of all.
+        if len(calls) > 1 and calls[-1] != calls[-2] and calls.count(-1) < 2:
+            calls.append(-1)
+            raise torch.OutOfMemoryError("too much")
+        return real(self, slot, learning_rate)
+
+    monkeypatch.setattr(Pack, "update", update)
+    driver = Driver(make_packed_objective(tokens=1000), map(make_start, range(3))).run()
+    assert calls.count(-1) == 2
+    for number in range(3):
+        assert_same_trial(driver.events(number), alone(number))
