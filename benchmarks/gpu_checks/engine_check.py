@@ -229,7 +229,7 @@ def profile(name, slots, workload):
     from packing_cells.ours import _Run
 
     pack = build_pack(SHAPES[name], slots=slots, options=Options(device=DEVICE))
-    run = _Run(pack, SHAPES[name], workload, steps=10, seed=0)
+    run = _Run(pack, SHAPES[name], workload, steps=10, seed=0, tokens_per_pass=16_384)
     for _ in range(4):
         run.advance()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as p:
@@ -265,10 +265,10 @@ def main():
         deterministic()
     if "times" in wanted:
         times("1b", 8, fixed(512))
-        times("1b", 8, fixed(2048))
-        times("1b", 8, LOGNORMAL)
+        times("1b", 8, fixed(8192))
         times("7b", 8, fixed(512))
-        profile("1b", 8, fixed(2048))
+        times("7b", 8, LOGNORMAL)
+        profile("1b", 8, fixed(8192))
 
 
 if __name__ == "__main__":

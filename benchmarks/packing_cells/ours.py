@@ -10,9 +10,10 @@ from loratory.objectives.data.prepared import Example
 from loratory.objectives.packing.batch import Batch, train_pass
 from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.packing.pack import Pack, Settings, SlotState
+from loratory.objectives.packing.pack import Pack, Settings, SlotState, activation_bytes_a_token
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
+from loratory.objectives.qlora.admission import CPU_TOKENS, tokens_that_fit
 from packing_cells.device_memory import DeviceMemory, peak_bytes, start_peak, synchronize
 from packing_cells.measured import Measured, Options
 from packing_cells.models import build_model, compute_dtype
@@ -22,7 +23,7 @@ from packing_cells.trainer import ALPHA, LEARNING_RATE, RANK
 from packing_cells.warmup import warm_up
 from packing_cells.workload import Workload, trial_examples
 
-TOKENS_A_PASS = 16_384
+EVEN_TOKENS = 16_384
 SETTINGS = Settings(scaling=ALPHA / RANK, max_grad_norm=1.0)
 _REFILL_LOAD = "512"  # where the goal for refilling a slot is set
 
@@ -44,10 +45,19 @@ def measure_ours(
     """
     memory = DeviceMemory(options.device, context_bytes=options.context_bytes)
     pack = build_pack(shape, slots=slots, options=options)
-    if workload.length is None:  # as the engine does; where lengths are equal the first pass is the largest
-        tokens = min(TOKENS_A_PASS, int(1.5 * slots * workload.mean_tokens))
-        pack.reserve(tokens, longest=min(tokens, shape.positions))
-    run = _Run(pack, shape, workload, steps=options.warmup_steps + steps, seed=options.seed)
+    tokens = EVEN_TOKENS
+    if workload.length is None:  # where lengths are equal all passes are, and one graph serves them
+        tokens = tokens_a_pass(pack)
+        most = min(tokens, int(1.5 * slots * workload.mean_tokens))
+        pack.reserve(most, longest=min(most, shape.positions))
+    run = _Run(
+        pack,
+        shape,
+        workload,
+        steps=options.warmup_steps + steps,
+        seed=options.seed,
+        tokens_per_pass=tokens,
+    )
     warmup = warm_up(
         run.advance,
         enough=lambda: run.updates >= options.warmup_steps * slots,
@@ -61,6 +71,16 @@ def measure_ours(
             run.advance, lambda slot: run.refill(slot, state), slots=slots, device=options.device
         )
     return replace(measured, details=details)
+
+
+def tokens_a_pass(pack: Pack) -> int:
+    """Tokens of the largest pass where passes differ, by the engine's own rule."""
+    device = pack.model.device
+    if device.type == "cpu":
+        return CPU_TOKENS
+    # The moments of AdamW come with the first update.
+    free = torch.cuda.mem_get_info(device)[0] - 2 * pack.gradients.nbytes
+    return tokens_that_fit(free, activation_bytes_a_token(pack))
 
 
 def _timed(run: "_Run", *, steps: int, options: Options, memory: DeviceMemory) -> Measured:
@@ -139,8 +159,17 @@ class _Run:
         passes: how many.
     """
 
-    def __init__(self, pack: Pack, shape: ModelShape, workload: Workload, *, steps: int, seed: int) -> None:
-        self._pack, self._size = pack, workload.batch_size
+    def __init__(
+        self,
+        pack: Pack,
+        shape: ModelShape,
+        workload: Workload,
+        *,
+        steps: int,
+        seed: int,
+        tokens_per_pass: int,
+    ) -> None:
+        self._pack, self._size, self._tokens_per_pass = pack, workload.batch_size, tokens_per_pass
         # Slots begin anew at the end of their examples. Where lengths differ there are enough of them, or
         # shapes that came up in the warm-up would come up again.
         provided = steps if workload.length is not None else 3 * steps
@@ -155,7 +184,7 @@ class _Run:
 
     def advance(self) -> None:
         """One pass, and the updates that it makes due."""
-        train_pass(self._pack, self._batches, tokens=TOKENS_A_PASS)
+        train_pass(self._pack, self._batches, tokens=self._tokens_per_pass)
         self.passes += 1
         results = []
         for slot, batch in list(self._batches.items()):

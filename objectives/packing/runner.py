@@ -79,6 +79,8 @@ class PassRunner:
         """Forget all graphs and give their memory back."""
         self._captured.clear()
         self._pool = None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _upload(self, host: HostPass, into: PassInputs | None) -> PassInputs:
         if self.device.type == "cpu":
@@ -91,24 +93,36 @@ class PassRunner:
         return PassInputs.over(pinned.to(self.device, non_blocking=True), host.shape, host.spans)
 
     def _capture(self, key: Hashable, shape: PassShape, work: Work) -> bool:
-        inputs = nobodys_pass(shape, self.device)
         try:
-            self._warm_up(inputs, work)
-            graph = torch.cuda.CUDAGraph()
-            self._pool = self._pool or torch.cuda.graph_pool_handle()
-            # Other threads may use the device meanwhile.
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                output = work(inputs)
+            captured = self._captured_once(shape, work)
         except torch.OutOfMemoryError:
-            raise
+            if not self._captured:
+                raise
+            captured = None
         except RuntimeError as error:
             _log.warning("passes of %s run without a CUDA graph: %s", key, " ".join(str(error).split())[:300])
             self._eager.add(key)
             return False
-        self._captured[key] = _Captured(inputs, output, graph)
+        if captured is None:
+            # The graphs of smaller passes fit into the memory of this one, not the other way round.
+            self.clear()
+            captured = self._captured_once(shape, work)
+        self._captured[key] = captured
         while len(self._captured) > self._most:
             self._captured.popitem(last=False)
         return True
+
+    def _captured_once(self, shape: PassShape, work: Work) -> _Captured:
+        inputs = nobodys_pass(shape, self.device)
+        self._warm_up(inputs, work)
+        # What the warm-up took lies in a reserve that a graph cannot use.
+        torch.cuda.empty_cache()
+        graph = torch.cuda.CUDAGraph()
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
+        # Other threads may use the device meanwhile.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            output = work(inputs)
+        return _Captured(inputs, output, graph)
 
     def _warm_up(self, inputs: PassInputs, work: Work) -> None:
         """Kernels are compiled and libraries allocate what they need before anything is captured."""

@@ -24,7 +24,9 @@ from loratory.spaces.study import StudySpec
 _SATURATING_TOKENS, _MOST_TOKENS, _LEAST_TOKENS = 8192, 16_384, 1024
 _MOST_SLOTS, _MOST_ROWS = 16, 512
 # A CPU gains little from more: its passes are bound by arithmetic.
-_CPU_SLOTS, _CPU_TOKENS, _CPU_ROWS = 1, 1024, 32
+CPU_TOKENS = 1024
+_CPU_SLOTS, _CPU_ROWS = 1, 32
+_PASSES_SHARE, _CACHE_SHARE = 0.75, 0.2  # of what slots and base leave: for passes, and for decoding
 _USABLE = 0.92  # of the free memory; the rest is for fragments and libraries
 
 
@@ -148,13 +150,21 @@ def _room_on_gpu(study: StudySpec, data: PreparedData, model: PackedModel, memor
     if hold is None:
         hold = memory.held + memory.token * _SATURATING_TOKENS <= rest
     rest -= memory.held if hold else 0
-    most = min(_MOST_TOKENS, max(_LEAST_TOKENS, int(rest * 0.7) // memory.token // 256 * 256))
     return Room(
         slots=slots,
-        tokens_per_pass=study.packing.tokens_per_pass or most,
-        decoding_rows=_decoding_rows(study, data, model, rest // 4) if study.metrics else 0,
+        tokens_per_pass=study.packing.tokens_per_pass or tokens_that_fit(rest, memory.token),
+        decoding_rows=_decoding_rows(study, data, model, int(rest * _CACHE_SHARE)) if study.metrics else 0,
         hold_base=hold,
     )
+
+
+def tokens_that_fit(free: float, token: int) -> int:
+    """Tokens of the largest pass in so many bytes, of which a token takes some.
+
+    Twice: a pass that runs for the first time is tried beside the memory that its graph will have.
+    """
+    fitting = int(free * _PASSES_SHARE / 2) // token // 256 * 256
+    return min(_MOST_TOKENS, max(_LEAST_TOKENS, fitting))
 
 
 def _room_on_cpu(study: StudySpec, memory: Memory) -> Room:
@@ -162,7 +172,7 @@ def _room_on_cpu(study: StudySpec, memory: Memory) -> Room:
     _check_slots(slots, memory, beside=0)
     return Room(
         slots=slots,
-        tokens_per_pass=study.packing.tokens_per_pass or _CPU_TOKENS,
+        tokens_per_pass=study.packing.tokens_per_pass or CPU_TOKENS,
         decoding_rows=_CPU_ROWS,
         hold_base=4 * memory.held < memory.free if hold is None else hold,
     )
