@@ -74,6 +74,11 @@ class SharedInput:
         self._readers = 0
         self.gradient: torch.Tensor | None = None
 
+    @property
+    def complete(self) -> bool:
+        """Whether every layer that read it has given its part."""
+        return self._readers == 0
+
     def is_of(self, x: torch.Tensor) -> bool:
         """Whether this is about `x`."""
         return self._x() is x
@@ -100,6 +105,7 @@ class PassContext:
         dropout: None where nothing is dropped.
         attention: which tokens see which.
         shared: the input that was read last.
+        inputs: all that were read in the forward pass at hand; None where nobody asks.
     """
 
     stack: AdapterStack | None = None
@@ -108,9 +114,25 @@ class PassContext:
     dropout: DropoutKeys | None = None
     attention: SequenceLayout | None = None
     shared: SharedInput | None = None
+    inputs: list[SharedInput] | None = None
 
     def share(self, x: torch.Tensor) -> SharedInput:
         """What the layers that read `x` one after the other have in common."""
         if self.shared is None or not self.shared.is_of(x):
             self.shared = SharedInput(x)
+            if self.inputs is not None:
+                self.inputs.append(self.shared)
         return self.shared
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Go back through the forward pass at hand.
+
+        Raises:
+            RuntimeError: a layer's output does not reach the loss, and its neighbours' gradient is lost.
+        """
+        inputs, self.inputs = self.inputs or [], None  # what is computed again on the way back does not count
+        loss.backward()  # type: ignore[no-untyped-call]
+        if not all(shared.complete for shared in inputs):
+            raise RuntimeError(
+                "layers that read one input must all reach the loss, the output of one does not"
+            )

@@ -133,7 +133,7 @@ class PackedModel:
             yield
         finally:
             context.stack = context.segments = context.gradients = None
-            context.dropout = context.attention = context.shared = None
+            context.dropout = context.attention = context.shared = context.inputs = None
 
     def layout(self, inputs: PassInputs) -> SequenceLayout:
         """The attention of a pass's own sequences."""

@@ -195,8 +195,9 @@ class Pack:
         """Forward and backward of a pass: adds to the gradients, and gives the losses by slot [K]."""
         thresholds = self._thresholds if self._dropout else None
         with self.model.reading(inputs, self.stack, gradients=self.gradients, thresholds=thresholds):
+            self.model.context.inputs = []
             loss, losses = self.model.losses(inputs)
-            loss.backward()  # type: ignore[no-untyped-call]
+            self.model.context.backward(loss)
         # A choice, not a product: what is not finite in one slot must not reach another.
         own = torch.where(inputs.target_slots == self._numbers, losses * inputs.weights, 0.0)
         return own.sum(1)

@@ -238,6 +238,8 @@ class QloraObjective:
 
     def _look_after(self, run: TrialRun) -> list[TrialEvent]:
         """Send its curve, have it evaluated, end it where it is over."""
+        # First: a trial that is over must not be measured at the point that it reached meanwhile.
+        self._end_if_over(run)
         events: list[TrialEvent] = []
         if time.perf_counter() - run.points_sent >= _SECONDS_BETWEEN_PROGRESS:
             events += self._flush(run)

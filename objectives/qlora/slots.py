@@ -52,7 +52,7 @@ class Slots:
         self.pack, self._train, self.tokens_per_pass = pack, train, tokens_per_pass
         self._runs: dict[int, TrialRun] = {}
         self._first = 0
-        self._unread: tuple[list[_Update], Later] | None = None
+        self._unread: list[tuple[list[_Update], Later]] = []
 
     @property
     def runs(self) -> list[TrialRun]:
@@ -112,8 +112,7 @@ class Slots:
         batches = {run.slot: run.next_batch(self._train) for run in turned if run.slot is not None}
         host = train_pass(self.pack, batches, tokens=self.tokens_per_pass)
         done = [run for run in ready if run.batch is not None and run.batch.done]
-        unread, self._unread = self._unread, self._update(done)
-        settled = self._settle(unread)
+        settled = self._update(done)
         seconds = time.perf_counter() - began
         share = {span.slot: (span.end - span.start) / host.spans[-1].end for span in host.spans}
         for run in ready:
@@ -122,8 +121,8 @@ class Slots:
 
     def settle(self) -> list[Settled]:
         """Look at the updates that were not looked at yet."""
-        unread, self._unread = self._unread, None
-        return self._settle(unread)
+        unread, self._unread = self._unread, []
+        return [look for made, later in unread for look in _looked_at(made, later)]
 
     def begin_batches_again(self) -> None:
         """Drop what passes have added up since the last updates, where a pass was lost."""
@@ -141,38 +140,52 @@ class Slots:
             progress.peak_memory_bytes, peak_memory_bytes(self.pack.model.device)
         )
 
-    def _update(self, runs: Sequence[TrialRun]) -> tuple[list[_Update], Later] | None:
-        updates, results = [], []
-        for run in runs:
-            assert run.slot is not None
-            learning_rate = run.plan.learning_rate(run.progress.optimizer_steps)
-            scale = self.pack.optimizer(run.slot).loss_scale
-            results.append(self.pack.update(run.slot, learning_rate))
-            run.count_update()
-            updates.append(
-                _Update(
-                    run=run,
-                    optimizer_step=run.progress.optimizer_steps,
-                    tokens_seen=run.progress.tokens_seen,
-                    learning_rate=learning_rate,
-                    loss_scale=scale,
-                )
-            )
-        return (updates, Later(torch.stack(results))) if results else None
+    def _update(self, runs: Sequence[TrialRun]) -> list[Settled]:
+        """Launch updates, and look at those before them; what was launched is looked at even if one fails."""
+        before, self._unread = self._unread, []
+        updates: list[_Update] = []
+        results: list[torch.Tensor] = []
+        try:
+            for run in runs:
+                update, result = self._launch(run)
+                updates.append(update)
+                results.append(result)
+        except BaseException:
+            self._unread = before
+            raise
+        finally:
+            if results:
+                self._unread.append((updates, Later(torch.stack(results))))
+        return [look for made, later in before for look in _looked_at(made, later)]
 
-    def _settle(self, unread: tuple[list[_Update], Later] | None) -> list[Settled]:
-        if unread is None:
-            return []
-        settled: list[Settled] = []
-        for update, (loss, norm) in zip(unread[0], unread[1].values(), strict=True):
-            error: DivergedError | None = None
-            try:
-                point = _point(update, loss / update.loss_scale, norm)
-                update.run.points += [point] if point is not None else []
-            except DivergedError as diverged:
-                error = diverged
-            settled.append((update.run, error))
-        return settled
+    def _launch(self, run: TrialRun) -> tuple[_Update, torch.Tensor]:
+        assert run.slot is not None
+        learning_rate = run.plan.learning_rate(run.progress.optimizer_steps)
+        scale = self.pack.optimizer(run.slot).loss_scale
+        result = self.pack.update(run.slot, learning_rate)
+        run.count_update()
+        update = _Update(
+            run=run,
+            optimizer_step=run.progress.optimizer_steps,
+            tokens_seen=run.progress.tokens_seen,
+            learning_rate=learning_rate,
+            loss_scale=scale,
+        )
+        return update, result
+
+
+def _looked_at(updates: Sequence[_Update], results: Later) -> list[Settled]:
+    """Put updates on their trials' curves."""
+    settled: list[Settled] = []
+    for update, (loss, norm) in zip(updates, results.values(), strict=True):
+        error: DivergedError | None = None
+        try:
+            point = _point(update, loss / update.loss_scale, norm)
+            update.run.points += [point] if point is not None else []
+        except DivergedError as diverged:
+            error = diverged
+        settled.append((update.run, error))
+    return settled
 
 
 def _point(update: _Update, loss: float, norm: float) -> CurvePoint | None:

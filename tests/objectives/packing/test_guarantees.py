@@ -299,7 +299,9 @@ class Pair:
         for _ in range(count):
             self.passes()
             gradient = self.pack.gradients[-1].clone()
-            made += [gradient, self.update(*range(len(self.trials)))[-1], self.pack.stack.master[-1].clone()]
+            # The last slot first, while the others' gradients are still there.
+            result = self.update(*reversed(range(len(self.trials))))[0]
+            made += [gradient, result, self.pack.stack.master[-1].clone()]
         return made
 
 

@@ -146,3 +146,29 @@ def test_a_held_weight_is_read_once_until_it_is_released():
     weight.release()
     weight()
     assert len(reads) == 4
+
+
+def test_layers_that_read_one_input_give_its_whole_gradient(packed):
+    layer, _ = packed
+    other = PackedLinear("layer", layer.frozen, None, layer.context)
+    x = drawn(requires_grad=True)
+    layer.context.inputs = []
+    first, second = layer(x), other(x)
+    layer.context.backward((first.sin() + second.cos()).sum())
+    together, x.grad = x.grad, None
+    alone = []
+    for own, wave in ((layer, torch.sin), (other, torch.cos)):
+        layer.context.shared = None
+        wave(own(x)).sum().backward()
+        alone.append(x.grad)
+        x.grad = None
+    torch.testing.assert_close(together, sum(alone), rtol=1e-12, atol=1e-12)
+
+
+def test_a_layer_whose_output_is_left_out_is_noticed(packed):
+    layer, _ = packed
+    x = drawn(requires_grad=True)
+    layer.context.inputs = []
+    used, _ = layer(x), layer(x)
+    with pytest.raises(RuntimeError, match="reach the loss"):
+        layer.context.backward(used.sum())

@@ -224,12 +224,11 @@ def test_base_is_unchanged_to_the_bit(study, make_objective, make_trial, drive):
     objective = make_objective(study)
 
     def weights():
-        named = objective._base.model.state_dict()
-        return {
-            name.replace(".base_layer", ""): tensor.clone()
-            for name, tensor in named.items()
-            if "lora_" not in name
-        }
+        layers = objective._engine._model._packed
+        matrices = {name: layer.frozen.read() for name, layer in layers.items()}
+        held = {f"{name}, held": layer.frozen.held.clone() for name, layer in layers.items()}
+        rest = {name: tensor.clone() for name, tensor in objective._base.model.state_dict().items()}
+        return matrices | held | rest
 
     before = weights()
     drive(objective, make_trial(study))
