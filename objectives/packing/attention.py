@@ -1,5 +1,6 @@
 """Attention over sequences that stand one after the other in a pass, none seeing another."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -139,6 +140,7 @@ class FlashLayout:
         return attended  # type: ignore[no-any-return]
 
 
+@functools.cache
 def _varlen_arguments() -> set[str]:
     import inspect
 

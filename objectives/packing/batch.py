@@ -88,9 +88,11 @@ def train_pass(pack: Pack, batches: Mapping[int, Batch], *, tokens: int) -> Host
     Args:
         pack: where the slots are.
         batches: by slot, none of them done; the first slot gets something in any case.
-        tokens: of the pass.
+        tokens: of the pass, padding of rows counted too.
     """
-    shares = share_out({slot: batch.lengths for slot, batch in batches.items()}, tokens=tokens)
+    lengths = {slot: batch.lengths for slot, batch in batches.items()}
+    padded_to = None if pack.model.concatenates else pack.granule
+    shares = share_out(lengths, tokens=tokens, padded_to=padded_to)
     pieces = [
         piece
         for slot in sorted(shares)

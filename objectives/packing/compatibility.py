@@ -15,7 +15,7 @@ _TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 0.05, to
 _ROPES_BY_LENGTH = {"dynamic", "longrope"}
 
 
-class PackingTrial:
+class PackingProbe:
     """Logits of a few sequences by the model's own attention, to compare the packed ones with."""
 
     def __init__(self, model: Any, device: torch.device) -> None:

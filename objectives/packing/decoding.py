@@ -55,6 +55,7 @@ class Decoder:
         """
         ends = tuple(end_ids)
         self._longest_prompt, self._slots = longest_prompt, stack.slots
+        self._answers: list[Answer] = []
         self._rows = DecodingRows(rows, end_ids=ends, padding_id=padding_id, max_new_tokens=max_new_tokens)
         cache = KeyValueCache(
             model.model.config,
@@ -69,8 +70,8 @@ class Decoder:
 
     @property
     def busy(self) -> bool:
-        """Whether any prompt has no answer yet."""
-        return bool(self._rows.waiting or self._rows.running)
+        """Whether any prompt has no answer yet, or one that was not given back yet."""
+        return bool(self._answers or self._rows.waiting or self._rows.running)
 
     def add(self, prompts: Iterable[Prompt]) -> None:
         """Let prompts wait for their answers.
@@ -92,19 +93,38 @@ class Decoder:
     def drop(self, slot: int) -> None:
         """Forget a slot's prompts, those that wait and those in rows: its trial was stopped."""
         self._rows.drop(slot)
+        self._answers = [answer for answer in self._answers if answer.slot != slot]
 
     @torch.no_grad()
     def advance(self) -> list[Answer]:
         """Give free rows to waiting prompts, then decode a few steps.
 
+        Nothing is lost where this raises: the next call goes on from there.
+
         Returns:
             The answers that are over.
         """
-        answers = self._refill()
+        self._answers += self._refill()
         if self._rows.running:
             state = self._rows.state(rows=self._steps.rows_for(self._rows.used))
-            answers += self._rows.record(self._steps.run(state))
+            self._answers += self._rows.record(self._steps.run(state))
+        answers, self._answers = self._answers, []
         return answers
+
+    def shrink(self) -> bool:
+        """Go on with half the rows and half the tokens of a pass over prompts, where memory ran out.
+
+        The cache keeps its size. Prompts in rows that are used no more wait again. All graphs go, those of
+        the runner too.
+
+        Returns:
+            Whether anything could be made smaller.
+        """
+        if not any([self._rows.shrink(), self._prefill.shrink()]):
+            return False
+        self._steps.clear()
+        self._prefill.clear()
+        return True
 
     def clear(self) -> None:
         """Forget the graphs of decoding: needed where matrices of the base are held or released anew."""
@@ -113,7 +133,7 @@ class Decoder:
     def _refill(self) -> list[Answer]:
         chosen = self._rows.plan()
         # A pass over few prompts takes as long as one over many: wait until it is worth it.
-        enough = min(self._rows.waiting, self._rows.rows // _REFILL_SHARE)
+        enough = min(self._rows.waiting, self._rows.limit // _REFILL_SHARE)
         if not chosen or (self._rows.running and len(chosen) < enough):
             return []
         chosen.sort(key=lambda row_and_prompt: row_and_prompt[1].slot % (self._slots + 1))

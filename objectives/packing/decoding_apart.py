@@ -55,6 +55,13 @@ class ApartDecoder:
     def clear(self) -> None:
         """Nothing is kept between batches."""
 
+    def shrink(self) -> bool:
+        """Answer half as many prompts at once, where memory ran out; False where it is one already."""
+        if self._rows == 1:
+            return False
+        self._rows //= 2
+        return True
+
     @torch.no_grad()
     def advance(self) -> list[Answer]:
         """Answer some prompts of one slot."""

@@ -56,6 +56,8 @@ class Prefill:
         self._model, self._stack, self._cache = model, stack, cache
         # Where attention is no single kernel, every pass has a shape of its own: nothing to capture.
         self._runner = runner if model.fused_attention else PassRunner(runner.device, graphs=False)
+        self._least_tokens = round_up(longest_prompt, GRANULE)
+        self._most_tokens = _MOST_TOKENS
         self._longest = max(128, 1 << (longest_prompt - 1).bit_length())
         self._name = f"prefill {next(_serial)}"
         self._places: dict[PassShape, torch.Tensor] = {}
@@ -70,12 +72,28 @@ class Prefill:
             The first new token of each.
         """
         firsts = []
-        for some in _passes(chosen):
+        for some in _passes(chosen, tokens=self._most_tokens):
             host = self._lay_out([prompt for _, prompt in some])
             self._write_places(host, some)
             # The next pass of this shape overwrites the output.
             firsts.append(self._runner.run(self._name, host, self._work)[: len(some)].clone())
         return torch.cat(firsts).tolist()
+
+    def shrink(self) -> bool:
+        """Halve the tokens of a pass; the longest prompt still has its turn.
+
+        Returns:
+            False where a pass has no more tokens than that.
+        """
+        if self._most_tokens <= self._least_tokens:
+            return False
+        self._most_tokens = max(self._least_tokens, self._most_tokens // 2)
+        return True
+
+    def clear(self) -> None:
+        """Forget the graphs of the runner, and with them what they read."""
+        self._runner.clear()
+        self._places.clear()
 
     def _work(self, inputs: PassInputs) -> torch.Tensor:
         layout = PrefillLayout(self._model.layout(inputs), self._cache, self._places[inputs.shape])
@@ -123,17 +141,17 @@ class Prefill:
             self._places[host.shape].copy_(own.pin_memory(), non_blocking=True)
 
 
-def _passes(chosen: Sequence[Chosen]) -> Iterator[list[Chosen]]:
+def _passes(chosen: Sequence[Chosen], *, tokens: int) -> Iterator[list[Chosen]]:
     """Prompts in their order, in passes of no more than so many tokens."""
     some: list[Chosen] = []
-    tokens = 0
+    taken = 0
     for row, prompt in chosen:
         # Every prompt counted as if it were the last of its slot.
         needed = round_up(len(prompt.ids), GRANULE)
-        if some and tokens + needed > _MOST_TOKENS:
+        if some and taken + needed > tokens:
             yield some
-            some, tokens = [], 0
+            some, taken = [], 0
         some.append((row, prompt))
-        tokens += needed
+        taken += needed
     if some:
         yield some

@@ -75,7 +75,11 @@ class RowState:
 
 
 class DecodingRows:
-    """Prompts that wait, and rows that decode; longest prompts first within a slot."""
+    """Prompts that wait, and rows that decode; longest prompts first within a slot.
+
+    Attributes:
+        limit: rows that are used at once, a multiple of `GRANULE`.
+    """
 
     def __init__(self, rows: int, *, end_ids: Iterable[int], padding_id: int, max_new_tokens: int) -> None:
         """Nothing waits and nothing runs.
@@ -88,7 +92,7 @@ class DecodingRows:
         """
         if rows < GRANULE or rows % GRANULE:
             raise ValueError(f"rows: must be a multiple of {GRANULE}, got {rows}")
-        self.rows = rows
+        self.limit = rows
         self._ends, self._padding, self._most = frozenset(end_ids), padding_id, max_new_tokens
         self._waiting: dict[int, deque[Prompt]] = {}
         self._running: dict[int, _Running] = {}
@@ -115,12 +119,25 @@ class DecodingRows:
         self._waiting.pop(slot, None)
         self._running = {row: r for row, r in self._running.items() if r.prompt.slot != slot}
 
+    def shrink(self) -> bool:
+        """Use only the first half of the rows from now on; prompts in the others wait again.
+
+        Returns:
+            False where one block is all there is.
+        """
+        if self.limit == GRANULE:
+            return False
+        self.limit = max(GRANULE, self.limit // 2 // GRANULE * GRANULE)
+        self.add(running.prompt for row, running in self._running.items() if row >= self.limit)
+        self._running = {row: running for row, running in self._running.items() if row < self.limit}
+        return True
+
     def plan(self) -> list[tuple[int, Prompt]]:
         """Rows for waiting prompts: in blocks that their slot has, then in blocks that nobody has."""
         owners = self._owners()
         left = {slot: deque(queue) for slot, queue in self._waiting.items() if queue}
         chosen: list[tuple[int, Prompt]] = []
-        for block in sorted(range(self.rows // GRANULE), key=lambda block: block not in owners):
+        for block in sorted(range(self.limit // GRANULE), key=lambda block: block not in owners):
             if not left:
                 break
             # A free block goes to the slot for which most prompts wait.

@@ -14,6 +14,7 @@ from loratory.objectives.packing.context import Span
 from loratory.objectives.packing.decoding_rows import GRANULE, RowState
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.passes import PassInputs, PassShape
+from loratory.objectives.packing.runner import capture, in_short, refuses_capture
 from loratory.objectives.packing.stack import AdapterStack
 
 STEPS = 8
@@ -144,25 +145,18 @@ class DecodeSteps:
         chunk.inputs.position_ids.fill_(self._last)
         try:
             chunk.graph = self._capture(chunk)
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
-            _log.warning("decoding runs without a CUDA graph: %s", " ".join(str(error).split())[:300])
+            if not refuses_capture(error):
+                raise
+            _log.warning("decoding runs without a CUDA graph: %s", in_short(error))
             self._graphs = False
         return chunk
 
     def _capture(self, chunk: _Chunk) -> torch.cuda.CUDAGraph:
-        # Kernels are compiled and libraries allocate what they need before anything is captured.
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            self._decode(chunk, 1)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
         self._pool = self._pool or torch.cuda.graph_pool_handle()
-        # Other threads may use the device meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            self._decode(chunk, STEPS)
+        graph, _ = capture(
+            lambda: self._decode(chunk, STEPS), pool=self._pool, warm_up=lambda: self._decode(chunk, 1)
+        )
         return graph
 
 

@@ -14,15 +14,11 @@ import torch
 _FAMILIES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
 
 
-def fuse(model: Any) -> bool:
-    """Put fused kernels into one model on a GPU; other models of its class stay as they are.
-
-    Returns:
-        Whether there are such kernels for it.
-    """
+def fuse(model: Any) -> None:
+    """Put fused kernels into one model on a GPU; other models of its class stay as they are."""
     family = _FAMILIES.get(model.config.model_type)
     if family is None or model.device.type != "cuda" or importlib.util.find_spec("liger_kernel") is None:
-        return False
+        return
     parts = {
         f"{family}RMSNorm": _norm,
         f"{family}Attention": _attention,
@@ -33,7 +29,6 @@ def fuse(model: Any) -> bool:
     for module in model.modules():
         if (forward := parts.get(type(module).__name__)) is not None:
             module.forward = forward(module)
-    return True
 
 
 def _norm(module: Any) -> Any:

@@ -37,9 +37,17 @@ class SlotOptimizer:
         parameter = torch.nn.Parameter(master)
         parameter.grad = gradient
         self._gradient, self._limit = gradient, math.inf if max_grad_norm is None else max_grad_norm
+        self._begun = False
         self._adamw = torch.optim.AdamW(
             [parameter], lr=0.0, betas=BETAS, eps=EPSILON, weight_decay=weight_decay, fused=True
         )
+        # AdamW would make these in its first step, and stay half made where memory ends there.
+        self._moments = {
+            "step": torch.zeros((), dtype=torch.float32, device=master.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+        self._adamw.state[parameter] = self._moments
         self.scaler = torch.amp.GradScaler(master.device.type, enabled=loss_scaling)
         # It makes its scale when it first scales something, which it never does here: the weights include it.
         self.scaler.scale(gradient.new_zeros(()))
@@ -54,27 +62,42 @@ class SlotOptimizer:
     def step(self, learning_rate: float) -> torch.Tensor:
         """Clip and apply the gradient, and zero it.
 
+        Where this raises it can be called again, with a gradient that was added up anew.
+
         Returns:
             Its global norm before clipping, a scalar. Nothing waits for it, except under a loss scale.
         """
-        self.scaler.unscale_(self._adamw)
-        norm: torch.Tensor = torch.linalg.vector_norm(self._gradient)
-        if math.isfinite(self._limit):
-            self._gradient.mul_((self._limit / (norm + 1e-6)).clamp(max=1.0))
-        self._adamw.param_groups[0]["lr"] = learning_rate
-        self.scaler.step(self._adamw)
+        try:
+            norm = self._clip()
+            self._adamw.param_groups[0]["lr"] = learning_rate
+            self.scaler.step(self._adamw)
+        except Exception:
+            # The same scale again: that makes the scaler forget that it is in the middle of a step.
+            self.scaler.update(self.scaler.get_scale())
+            raise
+        self._begun = True
         self.scaler.update()
         self._gradient.zero_()
         return norm
 
     def moments(self) -> dict[str, torch.Tensor]:
-        """Both moments [P] and the step count [], by AdamW's names; empty before the first step."""
-        return dict(next(iter(self._adamw.state.values()), {}))
+        """Both moments [P] and the step count [], by AdamW's names; empty before the first step.
+
+        They have their memory from the beginning, but as long as they are zero nobody needs to keep them.
+        """
+        return dict(self._moments) if self._begun else {}
 
     def restore(self, moments: Mapping[str, torch.Tensor], scaler: Mapping[str, Any]) -> None:
         """Go on from moments, step count and loss scale."""
-        if moments:
-            # Copies: AdamW would go on in the tensors that it is given.
-            own = {name: value.clone() for name, value in moments.items()}
-            self._adamw.load_state_dict(self._adamw.state_dict() | {"state": {0: own}})
+        for name, value in moments.items():
+            self._moments[name].copy_(value)
+        self._begun = self._begun or bool(moments)
         self.scaler.load_state_dict(dict(scaler))
+
+    def _clip(self) -> torch.Tensor:
+        """Take the loss scale out of the gradient and clip it; gives its norm before clipping."""
+        self.scaler.unscale_(self._adamw)
+        norm: torch.Tensor = torch.linalg.vector_norm(self._gradient)
+        if math.isfinite(self._limit):
+            self._gradient.mul_((self._limit / (norm + 1e-6)).clamp(max=1.0))
+        return norm

@@ -4,13 +4,20 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from loratory.objectives.packing.passes import HostPass, PassInputs, PassShape, nobodys_pass
 
+# What memory that ran out is called where it is no `torch.OutOfMemoryError`.
+_NO_MEMORY = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+# Codes of CUDA's errors that come from capturing: the device is well.
+_CAPTURE_ERRORS = range(900, 909)
+
 _log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 Work = Callable[[PassInputs], torch.Tensor]
 """What is done with a pass; forward and maybe backward, no waiting for the device."""
@@ -36,12 +43,13 @@ class PassRunner:
         Args:
             device: where passes run.
             graphs: whether to capture; only on a GPU.
-            most_graphs: the one not used for longest goes when there are more.
+            most_graphs: the one not used for longest goes when there are more, but none that was reserved.
         """
         self.device, self.graphs = device, graphs and device.type == "cuda"
         self._most = most_graphs
         self._captured: OrderedDict[Hashable, _Captured] = OrderedDict()
         self._eager: set[Hashable] = set()
+        self._reserved: set[Hashable] = set()
         self._pool: Any = None
 
     def run(self, name: str, host: HostPass, work: Work) -> torch.Tensor:
@@ -72,12 +80,14 @@ class PassRunner:
 
         Graphs share one pool, and a pool that grows shape by shape comes to hold much more than its largest.
         """
+        self._reserved.add((name, shape))
         if self.graphs and (name, shape) not in self._captured:
             self._capture((name, shape), shape, work)
 
     def clear(self) -> None:
-        """Forget all graphs and give their memory back."""
+        """Forget all graphs and give their memory back; what could not be captured is tried again."""
         self._captured.clear()
+        self._eager.clear()
         self._pool = None
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -93,41 +103,76 @@ class PassRunner:
         return PassInputs.over(pinned.to(self.device, non_blocking=True), host.shape, host.spans)
 
     def _capture(self, key: Hashable, shape: PassShape, work: Work) -> bool:
+        captured: _Captured | None = None
         try:
             captured = self._captured_once(shape, work)
-        except torch.OutOfMemoryError:
-            if not self._captured:
-                raise
-            captured = None
         except RuntimeError as error:
-            _log.warning("passes of %s run without a CUDA graph: %s", key, " ".join(str(error).split())[:300])
-            self._eager.add(key)
-            return False
+            if refuses_capture(error):
+                _log.warning("passes of %s run without a CUDA graph: %s", key, in_short(error))
+                self._eager.add(key)
+                return False
+            if not (_ran_out_of_memory(error) and self._captured):
+                raise
         if captured is None:
             # The graphs of smaller passes fit into the memory of this one, not the other way round.
             self.clear()
             captured = self._captured_once(shape, work)
+        self._drop_oldest()
         self._captured[key] = captured
-        while len(self._captured) > self._most:
-            self._captured.popitem(last=False)
         return True
 
     def _captured_once(self, shape: PassShape, work: Work) -> _Captured:
         inputs = nobodys_pass(shape, self.device)
-        self._warm_up(inputs, work)
-        # What the warm-up took lies in a reserve that a graph cannot use.
-        torch.cuda.empty_cache()
-        graph = torch.cuda.CUDAGraph()
         self._pool = self._pool or torch.cuda.graph_pool_handle()
-        # Other threads may use the device meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            output = work(inputs)
+        graph, output = capture(lambda: work(inputs), pool=self._pool)
         return _Captured(inputs, output, graph)
 
-    def _warm_up(self, inputs: PassInputs, work: Work) -> None:
-        """Kernels are compiled and libraries allocate what they need before anything is captured."""
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            work(inputs)
-        torch.cuda.current_stream().wait_stream(stream)
+    def _drop_oldest(self) -> None:
+        """Make room for one graph more; those that were reserved stay."""
+        others = [key for key in self._captured if key not in self._reserved]
+        for key in others[: max(0, len(self._captured) + 1 - self._most)]:
+            del self._captured[key]
+
+
+def capture(
+    work: Callable[[], _T], *, pool: Any, warm_up: Callable[[], object] | None = None
+) -> tuple[torch.cuda.CUDAGraph, _T]:
+    """Make a CUDA graph.
+
+    Args:
+        work: what is captured.
+        pool: where its memory comes from.
+        warm_up: uses everything that the work uses; the work itself where it is None.
+
+    Returns:
+        The graph and what the work gave.
+    """
+    # Kernels are compiled and libraries allocate what they need before anything is captured.
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        (warm_up or work)()
+    torch.cuda.current_stream().wait_stream(stream)
+    # What the warm-up took lies in a reserve that a graph cannot use.
+    torch.cuda.empty_cache()
+    graph = torch.cuda.CUDAGraph()
+    # Other threads may use the device meanwhile.
+    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        output = work()
+    return graph, output
+
+
+def refuses_capture(error: RuntimeError) -> bool:
+    """Whether work cannot be captured but may run eagerly: neither memory ran out nor is the device lost."""
+    if isinstance(error, torch.AcceleratorError):
+        return getattr(error, "error_code", None) in _CAPTURE_ERRORS
+    return not _ran_out_of_memory(error)
+
+
+def in_short(error: RuntimeError) -> str:
+    """The beginning of an error's message, in one line."""
+    return " ".join(str(error).split())[:300]
+
+
+def _ran_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _NO_MEMORY)

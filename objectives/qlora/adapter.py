@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from loratory.spaces.errors import LoratoryError
 from loratory.spaces.training import TrainingParameters
 
 _NAME = "adapter"
+
+# PEFT draws initial values from the one generator of the process, and adapters are made in threads.
+_drawing = threading.Lock()
 
 Layers = Mapping[str, tuple[int, int]]
 """Full names of linear layers to (inputs, outputs)."""
@@ -83,10 +87,7 @@ def new_adapter(
         target_modules=list(targets),
         bias="none",
     )
-    # One generator serves the process: nobody else's draws may depend on when a trial starts.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return _injected(layers, config)
+    return _injected(layers, config, seed=seed)
 
 
 def adapter_from_files(layers: Layers, files: AdapterFiles) -> Adapter:
@@ -100,7 +101,7 @@ def adapter_from_files(layers: Layers, files: AdapterFiles) -> Adapter:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / ADAPTER_CONFIG).write_bytes(files[ADAPTER_CONFIG])
         config = LoraConfig.from_pretrained(folder)
-    adapter = _injected(layers, config)
+    adapter = _injected(layers, config, seed=0)  # the values it draws are not used
     state = safetensors.torch.load(files[ADAPTER_WEIGHTS])
     shapes = {path: tuple(tensor.shape) for path, tensor in adapter.state.items()}
     if {path: tuple(tensor.shape) for path, tensor in state.items()} != shapes:
@@ -111,12 +112,15 @@ def adapter_from_files(layers: Layers, files: AdapterFiles) -> Adapter:
     return Adapter(config=config, scaling=adapter.scaling, state=state)
 
 
-def _injected(layers: Layers, config: Any) -> Adapter:
+def _injected(layers: Layers, config: Any, *, seed: int) -> Adapter:
     """What PEFT makes of a configuration on layers like the base's."""
     from peft.functional import inject_adapter_in_model
 
     skeleton = _skeleton(layers)
-    inject_adapter_in_model(config, skeleton, _NAME)
+    # Nobody else's draws may depend on when a trial starts, on no device.
+    with _drawing, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        inject_adapter_in_model(config, skeleton, _NAME)
     layers_of_peft: list[Any] = [module for module in skeleton.modules() if hasattr(module, "lora_A")]
     scaling = float(layers_of_peft[0].scaling[_NAME])  # one configuration: all alike
     marks = (f".lora_A.{_NAME}.", f".lora_B.{_NAME}.")

@@ -13,16 +13,22 @@ class CheckpointClock:
     """
 
     def __init__(self) -> None:
-        """Nothing was made yet: the first is due, and shows what one costs."""
-        self._cost, self._last = 0.0, 0.0
+        """Nothing was made yet: the first shows what one costs."""
+        self._cost: float | None = None
+        self._taken, self._last = 0.0, float("-inf")
 
-    @property
-    def due(self) -> bool:
-        """Whether the next evaluation should bring a checkpoint."""
-        if self._cost <= _CHEAP_SECONDS:
-            return True
-        return time.perf_counter() - self._last >= self._cost / _LARGEST_SHARE
+    def begin(self) -> bool:
+        """Whether the evaluation that begins now is to bring a checkpoint; it counts as made if so."""
+        now = time.perf_counter()
+        if self._cost is None:
+            due = self._last == float("-inf")
+        else:
+            due = self._cost <= _CHEAP_SECONDS or now - self._last >= self._cost / _LARGEST_SHARE
+        if due:
+            self._taken, self._last = 0.0, now
+        return due
 
-    def made(self, seconds: float) -> None:
-        """Note what one took."""
-        self._cost, self._last = seconds, time.perf_counter()
+    def took(self, seconds: float) -> None:
+        """Add to what the last one takes: it is copied first, and written when the evaluation is done."""
+        self._taken += seconds
+        self._cost = self._taken

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from loratory.objectives.data.prepared import PreparedData
-from loratory.objectives.packing.compatibility import PackingTrial
+from loratory.objectives.packing.compatibility import PackingProbe
 from loratory.objectives.packing.decoding import Decoder
 from loratory.objectives.packing.decoding_apart import ApartDecoder
 from loratory.objectives.packing.fused import fuse
@@ -67,7 +67,7 @@ class Engine:
             notes: what was chosen, in lines.
         """
         self._study, self._base, self._model, self._data = study, base, model, data
-        self._size, self._room = size, room
+        self._size, self._room, self._largest_pass = size, room, room.tokens_per_pass
         self._runner = PassRunner(model.device, graphs=model.fused_attention)
         self.architecture, self.notes = architecture, notes
         self._build()
@@ -77,34 +77,44 @@ class Engine:
         """Trials that the worker takes at once: some wait for a slot or for their last scores."""
         return self._room.slots + (max(1, self._room.slots // 4) if self._room.slots > 1 else 0)
 
-    @property
-    def can_make_room(self) -> bool:
-        """Whether anything can be made smaller."""
-        room = self._room
-        return room.tokens_per_pass > _SMALLEST_PASS or self._model.holds_base or room.slots > 1
+    def make_room(self, *, scoring: bool = False) -> list[TrialRun] | None:
+        """Go on with less memory, where it ran out.
 
-    def make_room(self) -> list[TrialRun] | None:
-        """Go on with less memory, where it ran out: smaller passes, then no held base, then fewer slots.
-
+        Scoring decodes fewer prompts at once. Then, and in training, passes get smaller, down to where only
+        their number of launches grows; then the dequantised base is given back; then there are fewer slots.
         No update is lost: a pass that was cut off is made again.
+
+        Args:
+            scoring: whether it ran out while adapters were scored.
 
         Returns:
             Trials that must wait for a slot now; None where nothing can be made smaller.
         """
-        room = self._room
-        if not self.can_make_room:
-            return None
         self.slots.begin_batches_again()
         self.forget_graphs()
-        if room.tokens_per_pass > _SMALLEST_PASS:
-            self._room = replace(room, tokens_per_pass=room.tokens_per_pass // 2)
-            self.slots.tokens_per_pass = self.evaluator.tokens_per_pass = self._room.tokens_per_pass
+        suspended: list[TrialRun] = []
+        if scoring and self._decoder is not None and self._decoder.shrink():
+            pass
+        elif self._room.tokens_per_pass > self._smallest_pass:
+            self._take_passes_of(max(self._smallest_pass, self._room.tokens_per_pass // 2))
         elif self._model.holds_base:
             self._model.release_base()
+            self._take_passes_of(self._largest_pass)
+        elif self._room.slots > 1:
+            suspended = self._rebuild()
         else:
-            return self._rebuild(replace(room, slots=room.slots // 2))
+            return None
         release_memory(self._base.device)
-        return []
+        return suspended
+
+    @property
+    def _smallest_pass(self) -> int:
+        """The longest example has to pass in any case."""
+        return max(_SMALLEST_PASS, *map(len, self._data.train))
+
+    def _take_passes_of(self, tokens: int) -> None:
+        self._room = replace(self._room, tokens_per_pass=tokens)
+        self.slots.tokens_per_pass = self.evaluator.tokens_per_pass = tokens
 
     def forget_graphs(self) -> None:
         """Give back the memory of captured passes; they are captured again when they come."""
@@ -144,18 +154,21 @@ class Engine:
             release_memory(self._base.device)
             self._room = replace(self._room, tokens_per_pass=self._room.tokens_per_pass // 2)
 
-    def _rebuild(self, room: Room) -> list[TrialRun]:
-        """A smaller pack with the same trials, as far as they have a slot in it."""
+    def _rebuild(self) -> list[TrialRun]:
+        """A pack of half the slots with the same trials, as far as they have a slot in it."""
         runs = self.slots.runs
         for run in runs:
             self.slots.suspend(run)
-        self._room = room
         self.slots.pack = self.evaluator.pack = None  # type: ignore[assignment]  # free before allocating
-        release_memory(self._base.device)
-        self.slots.pack = self.evaluator.pack = self._new_pack()
-        for run in runs[: room.slots]:
-            self.slots.place(run)
-        return runs[room.slots :]
+        while self.slots.pack is None:
+            self._room = replace(self._room, slots=max(1, self._room.slots // 2))
+            release_memory(self._base.device)
+            try:
+                self.slots.pack = self.evaluator.pack = self._new_pack()
+            except torch.OutOfMemoryError:
+                if self._room.slots == 1:
+                    raise
+        return runs
 
     def _new_stack(self, *, trains: bool) -> AdapterStack:
         return AdapterStack(
@@ -200,13 +213,13 @@ def build_engine(study: StudySpec, *, base: Base, architecture: Architecture, da
     Raises:
         InputError: the study file asks for more slots than fit.
     """
-    trial = PackingTrial(base.model, base.device)
+    probe = PackingProbe(base.model, base.device)
     fuse(base.model)
     model = PackedModel(
         base.model, architecture.linear_layers, device=base.device, compute_dtype=base.compute_dtype
     )
     notes: tuple[str, ...] = ()
-    if (reason := trial.why_not(model)) is not None:
+    if (reason := probe.why_not(model)) is not None:
         model.keep_rows_apart()
         notes = (f"pack: {architecture.name} trains one trial at a time: {reason}",)
     size = stack_size(study, architecture)

@@ -83,9 +83,6 @@ def _architecture(study: StudySpec, reference: BaseReference) -> Architecture:
     return read_architecture(reference, allow_unquantized_experts=allowed)
 
 
-QLORA = ObjectiveKind(prepare=prepare, build=build)
-
-
 def check_same_base(prepared: Prepared) -> None:
     """Compare the base on this machine with the driver's hash of it.
 

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import torch
 
-_ALLOCATION_FAILED = ("DefaultCPUAllocator: can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+_ALLOCATION_FAILED = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",
+)
 _PACKAGES = ("loratory", "torch", "transformers", "peft", "bitsandbytes", "numpy", "tokenizers")
 
 
@@ -36,7 +40,7 @@ def versions() -> dict[str, str]:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Most memory held since the process began: on a GPU by tensors, on a CPU by the whole process."""
+    """Most memory held: on a GPU by tensors since the worker was ready, on a CPU by the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -132,6 +132,8 @@ class QloraObjective:
         while self._waiting and self._engine.slots.has_room:
             run = self._waiting.popleft()
             events += self._guarded(run, partial(self._place, run))
+            if run.slot is None:  # there was no memory for it: what is smaller now has its turn first
+                break
         return events
 
     def _take_in(self, trial: TrialSpec, made: "Future[TrialRun]") -> list[Event]:
@@ -145,7 +147,9 @@ class QloraObjective:
 
     def _place(self, run: TrialRun) -> list[TrialEvent]:
         returns = run.started > 0
-        self._engine.slots.place(run)
+        if not self._fits(partial(self._engine.slots.place, run)):
+            self._waiting.appendleft(run)
+            return []
         number, attempt = run.key
         started = Started(number=number, attempt=attempt, optimizer_steps=run.plan.optimizer_steps)
         return [] if returns else [started]
@@ -153,6 +157,7 @@ class QloraObjective:
     def _stop(self, stop: Stop) -> None:
         coming, run = self._coming.get(stop.number), self._runs.get(stop.number)
         if coming is not None and coming[0].attempt == stop.attempt:
+            coming[1].cancel()
             del self._coming[stop.number]
         if run is not None and run.trial.attempt == stop.attempt:
             self._forget(run)
@@ -189,29 +194,50 @@ class QloraObjective:
             return []
         return self._end(runs[0], failed)
 
-    def _make_room(self) -> bool:
-        suspended = self._engine.make_room()
+    def _fits(self, work: Callable[[], None]) -> bool:
+        """Do some work; False where memory ran out and something was made smaller, so that it may fit now."""
+        message: str | None = None
+        try:
+            work()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            message = str(error)
+        if message is None:
+            return True
+        if not self._make_room():
+            raise torch.OutOfMemoryError(message)
+        return False
+
+    def _make_room(self, *, scoring: bool = False) -> bool:
+        suspended = self._engine.make_room(scoring=scoring)
         self._waiting.extendleft(reversed(suspended or []))
         return suspended is not None
 
     def _settle(self, settled: Sequence[tuple[TrialRun, DivergedError | None]]) -> list[Event]:
         events: list[Event] = []
         for run, wrong in settled:
-            if wrong is not None and self._runs.get(run.trial.number) is run:
-                events += self._end(run, _failed(run.trial, wrong))
+            if wrong is None or self._runs.get(run.trial.number) is not run or run.reason is not None:
+                continue
+            run.diverged = run.diverged or wrong
+            if run.snapshot is None:
+                events += self._end(run, _failed(run.trial, run.diverged))
+            else:  # its evaluation stands before the step that went wrong, and may end it first
+                self._engine.slots.release(run)
         return events
 
     def _evaluate(self) -> list[Event]:
         began, keys = time.perf_counter(), self._engine.evaluator.waiting
-        results: list[tuple[Hashable, Evaluation]] | None = None
+        results: list[tuple[Hashable, Evaluation]] = []
+        failed: str | None = None
         try:
             results = self._engine.evaluator.advance()
         except Exception as error:
-            if not is_out_of_memory(error) or not self._engine.can_make_room:
+            if not is_out_of_memory(error):
                 raise
-        if results is None:
-            self._make_room()
-            return []
+            failed = str(error)
+        if failed is not None:
+            return [] if self._make_room(scoring=True) else self._lose_evaluations(keys, failed)
         seconds = (time.perf_counter() - began) / len(keys)
         for key in keys:
             if (run := self._run_of(key)) is not None:
@@ -220,6 +246,15 @@ class QloraObjective:
         for key, evaluation in results:
             events += self._take_evaluation(key, evaluation)
         return events
+
+    def _lose_evaluations(self, keys: Sequence[Hashable], message: str) -> list[Event]:
+        """Nothing can be made smaller: what waits for scores ends."""
+        if any(key in self._scored for key in keys):
+            raise torch.OutOfMemoryError(message)  # no trial's: the driver has to know
+        runs = [run for key in keys if (run := self._run_of(key)) is not None]
+        return [
+            e for run in runs for e in self._end(run, _failed(run.trial, torch.OutOfMemoryError(message)))
+        ]
 
     def _run_of(self, key: Hashable) -> TrialRun | None:
         return next((run for run in self._runs.values() if run.key == key), None)
@@ -232,7 +267,10 @@ class QloraObjective:
             return []
         if run.reason is not None:
             return self._guarded(run, partial(self._finish, run, evaluation))
-        return self._guarded(run, partial(self._report, run, evaluation))
+        events = self._guarded(run, partial(self._report, run, evaluation))
+        if run.diverged is not None and run.reason is None and self._run_of(key) is run:
+            events += self._end(run, _failed(run.trial, run.diverged))
+        return events
 
     # What a trial needs besides passes
 
@@ -243,7 +281,7 @@ class QloraObjective:
         events: list[TrialEvent] = []
         if time.perf_counter() - run.points_sent >= _SECONDS_BETWEEN_PROGRESS:
             events += self._flush(run)
-        if run.slot is not None and run.evaluation_due and run.snapshot is None:
+        if run.slot is not None and run.evaluation_due and run.snapshot is None and run.reason is None:
             if run.progress.metrics is not None:  # measured before it was interrupted, but not reported whole
                 self._snapshot(run)
                 events += self._report_points(run)
@@ -256,9 +294,13 @@ class QloraObjective:
         return events
 
     def _snapshot(self, run: TrialRun) -> None:
-        checkpoint = self._checkpoints.due
+        began, checkpoint = time.perf_counter(), self._checkpoints.begin()
         state = self._engine.slots.pack.take(self._slot_of(run), run.adapter.state, moments=checkpoint)
         run.take_snapshot(state, checkpoint=checkpoint)
+        seconds = time.perf_counter() - began
+        self._engine.slots.account(run, seconds)
+        if checkpoint:
+            self._checkpoints.took(seconds)
 
     def _slot_of(self, run: TrialRun) -> int:
         assert run.slot is not None
@@ -270,7 +312,9 @@ class QloraObjective:
         run.keep_measurement(
             evaluation.scores.aggregate, metric=self._study.metric, direction=self._study.metric_direction
         )
-        return [*self._flush(run), *self._report_points(run)]
+        events = [*self._flush(run), *self._report_points(run)]
+        self._end_if_over(run)
+        return events
 
     def _report_points(self, run: TrialRun) -> list[TrialEvent]:
         """Every point of the grid that the snapshot measures."""
@@ -297,7 +341,7 @@ class QloraObjective:
             return None
         began = time.perf_counter()
         content = run.checkpoint()
-        self._checkpoints.made(time.perf_counter() - began)
+        self._checkpoints.took(time.perf_counter() - began)
         return content
 
     def _end_if_over(self, run: TrialRun) -> None:
@@ -306,10 +350,15 @@ class QloraObjective:
         if run.reason is None and run.snapshot is None and run.progress.best_step > 0:
             run.reason = self._why_over(run)
             if run.reason is not None:
-                self._engine.slots.release(run)
+                self._leave_slot(run)
         if run.reason is not None and run.key not in evaluator.waiting and evaluator.has_room:
             assert run.best is not None
             evaluator.put(run.key, run.best, self._data.select, scaling=run.adapter.scaling)
+
+    def _leave_slot(self, run: TrialRun) -> None:
+        self._engine.slots.release(run)
+        if run in self._waiting:
+            self._waiting.remove(run)
 
     def _why_over(self, run: TrialRun) -> str | None:
         if run.trained_out and not run.evaluation_due:
@@ -400,16 +449,14 @@ class QloraObjective:
 
     def _forget(self, run: TrialRun) -> None:
         """Give back all that a trial holds."""
-        self._engine.slots.release(run)
+        self._leave_slot(run)
         self._engine.evaluator.drop(run.key)
         self._runs.pop(run.trial.number, None)
-        if run in self._waiting:
-            self._waiting.remove(run)
 
 
 def _device_is_lost(error: Exception) -> bool:
     # After such an error every further call on the GPU fails: the worker must be replaced.
-    return isinstance(error, torch.AcceleratorError) and not isinstance(error, torch.OutOfMemoryError)
+    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
 
 
 def _failed(trial: TrialSpec, error: Exception) -> Failed:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -80,6 +80,9 @@ class Slots:
             max_grad_norm=training.max_grad_norm,
         )
         self.pack.put(slot, run.state or SlotState(matrices=run.adapter.state), settings)
+        # From now on only names and shapes of the first matrices are needed.
+        names = {name: matrix.to("meta") for name, matrix in run.adapter.state.items()}
+        run.adapter = replace(run.adapter, state=names)
         run.slot, run.state, run.batch = slot, None, None
         run.started = time.perf_counter() - run.progress.elapsed_seconds
         self._runs[slot] = run

@@ -91,6 +91,7 @@ class TrialRun:
         snapshot: what is being evaluated; None where nothing is.
         best: the matrices at `progress.best_step`.
         reason: why it ended, while its best matrices wait for their final scores.
+        diverged: what went wrong in a step after the one that is being evaluated.
         points: of the curve, not sent yet.
         points_sent: when the last were.
         started: when it took its slot.
@@ -106,6 +107,7 @@ class TrialRun:
     snapshot: Snapshot | None = None
     best: AdapterState | None = None
     reason: str | None = None
+    diverged: DivergedError | None = None
     points: list[CurvePoint] = field(default_factory=list)
     points_sent: float = 0.0
     started: float = 0.0

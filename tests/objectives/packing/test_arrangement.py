@@ -35,6 +35,34 @@ def test_everything_passes_in_the_end(waiting, tokens):
     assert passes <= sum(map(len, waiting.values()))
 
 
+@given(waiting=waiting_slots, tokens=st.integers(1, 200), padded_to=st.sampled_from([1, 8]))
+def test_rows_are_as_long_as_the_longest_and_all_of_them_count(waiting, tokens, padded_to):
+    shares = share_out(waiting, tokens=tokens, padded_to=padded_to)
+    assert next(iter(waiting)) in shares
+    lengths = [waiting[slot][place] for slot, places in shares.items() for place in places]
+    row = -(-max(lengths) // padded_to) * padded_to
+    assert row * len(lengths) <= tokens or len(lengths) == 1
+    left = sum(map(len, waiting.values())) - len(lengths)
+    assert (
+        row * (len(lengths) + 1) > tokens
+        or not left
+        or all(
+            waiting[slot][place] > row
+            for slot in waiting
+            for place in set(range(len(waiting[slot]))) - set(shares.get(slot, []))
+        )
+    )
+
+
+def test_one_long_sequence_does_not_make_rows_of_many_short_ones_long():
+    left, rows = [50] * 120 + [4000] + [50] * 120, []
+    while left:
+        taken = share_out({0: left}, tokens=16_384, padded_to=32)[0]
+        rows.append((len(taken), max(left[place] for place in taken)))
+        left = [length for place, length in enumerate(left) if place not in taken]
+    assert rows == [(4, 4000), (237, 50)]
+
+
 def test_slots_go_on_at_one_pace():
     shares = share_out({0: [10] * 20, 1: [20] * 20, 2: [5] * 20}, tokens=120)
     assert {slot: len(places) for slot, places in shares.items()} == {0: 4, 1: 2, 2: 8}

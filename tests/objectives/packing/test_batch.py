@@ -57,9 +57,29 @@ def test_a_batch_that_is_rewound_begins_again():
     assert batch.lengths == [4, 8, 1] and not batch.done
 
 
+def pack_of(trained, *, concatenates=True):
+    return SimpleNamespace(
+        model=SimpleNamespace(concatenates=concatenates),
+        granule=8,
+        optimizer=lambda slot: SimpleNamespace(loss_scale=2.0**slot),
+        train=trained.extend,
+    )
+
+
+def test_rows_of_their_own_count_with_their_padding():
+    examples = [example(3990, 11), *[example(40, 11)] * 240]
+    for concatenates, passes in ((True, [241]), (False, [4, 237])):
+        batch, counts = Batch(examples, seed=7, step=2, dropout=False), []
+        while not batch.done:
+            trained = []
+            train_pass(pack_of(trained, concatenates=concatenates), {0: batch}, tokens=16_384)
+            counts.append(len(trained))
+        assert counts == passes
+
+
 def test_pieces_of_a_pass_are_ordered_by_slot_with_the_loss_scale_of_each():
     trained = []
-    pack = SimpleNamespace(optimizer=lambda slot: SimpleNamespace(loss_scale=2.0**slot), train=trained.extend)
+    pack = pack_of(trained)
     batches = {2: make(), 0: make()}
     train_pass(pack, batches, tokens=22)
     assert [piece.slot for piece in trained] == [0, 0, 2, 2, 2]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from loratory.objectives.packing.compatibility import PackingTrial
+from loratory.objectives.packing.compatibility import PackingProbe
 from loratory.objectives.packing.model import PackedModel
 
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ def why_not(kind, **changes):
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, 0.0, 0.2)
-    trial, head = PackingTrial(model, CPU), model.get_output_embeddings()
+    trial, head = PackingProbe(model, CPU), model.get_output_embeddings()
     layers = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head]
     return trial.why_not(PackedModel(model, layers, device=CPU, compute_dtype=torch.float32))
 

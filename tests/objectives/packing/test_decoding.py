@@ -5,6 +5,7 @@ import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 
 from loratory.objectives.packing.decoding import BASE, Decoder, Prompt
+from loratory.objectives.packing.decoding_apart import ApartDecoder
 from loratory.objectives.packing.decoding_steps import STEPS, DecodeSteps
 from loratory.objectives.packing.passes import Piece, exact_shape, lay_out
 from loratory.objectives.packing.runner import PassRunner
@@ -248,6 +249,102 @@ def test_many_prompts_are_read_in_several_passes(pair, monkeypatch):
     expected = pair.answers(prompts, rows=32)
     monkeypatch.setattr("loratory.objectives.packing.decoding_prefill._MOST_TOKENS", 100)
     assert pair.answers(prompts, rows=32) == expected
+
+
+def fail_first(monkeypatch, owner, name):
+    """Let memory run out in the first call of a method."""
+    real, calls = getattr(owner, name), []
+
+    def method(*arguments):
+        calls.append(name)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("too much")
+        return real(*arguments)
+
+    monkeypatch.setattr(owner, name, method)
+
+
+def test_answers_are_kept_where_memory_runs_out_in_a_step(pair, monkeypatch):
+    prompts = draw_prompts(20, 0) + draw_prompts(20, 1)
+    (first, _) = pair.generate(prompts[3], ends=())
+    ends = tuple({first[0], *ENDS})  # a prompt's first new token ends its answer
+    expected = pair.answers(prompts, ends=ends)
+    assert () in expected.values()
+    decoder = pair.decoder(ends=ends)
+    fail_first(monkeypatch, decoder._steps, "run")
+    decoder.add(prompts)
+    with pytest.raises(torch.OutOfMemoryError):
+        decoder.advance()
+    assert finish(decoder) == expected
+
+
+def test_answers_that_were_not_given_back_are_dropped_with_their_slot(pair, monkeypatch):
+    prompts = draw_prompts(4, 0)
+    (first, _) = pair.generate(prompts[3], ends=())
+    decoder = pair.decoder(ends=(first[0],))
+    fail_first(monkeypatch, decoder._steps, "run")
+    decoder.add(prompts)
+    with pytest.raises(torch.OutOfMemoryError):
+        decoder.advance()
+    assert decoder._answers
+    decoder.drop(0)
+    assert not decoder.busy and decoder.advance() == []
+
+
+def test_prompts_still_wait_where_memory_runs_out_while_they_are_read(pair, monkeypatch):
+    prompts = draw_prompts(20, 0) + draw_prompts(20, BASE)
+    expected, decoder = pair.answers(prompts), pair.decoder()
+    fail_first(monkeypatch, decoder._prefill, "run")
+    decoder.add(prompts)
+    with pytest.raises(torch.OutOfMemoryError):
+        decoder.advance()
+    assert finish(decoder) == expected
+
+
+def test_a_decoder_that_shrinks_uses_fewer_rows_and_smaller_passes(pair, monkeypatch):
+    prompts = [p for slot in (0, 1, BASE) for p in draw_prompts(40, slot)]
+    rows, tokens, decoder = [], [], pair.decoder(rows=112)
+    run, lay_out_pass = decoder._steps.run, decoder._prefill._lay_out
+    monkeypatch.setattr(decoder._steps, "run", lambda state: rows.append(len(state.tokens)) or run(state))
+    monkeypatch.setattr(
+        decoder._prefill,
+        "_lay_out",
+        lambda some: tokens.append(sum(len(p.ids) for p in some)) or lay_out_pass(some),
+    )
+    decoder.add(prompts)
+    answers = {answer.key: answer.ids for answer in decoder.advance()}
+    assert rows == [112] and max(tokens) > 1024
+    for limit in (48, 16, 16):
+        assert decoder.shrink()
+        assert decoder._rows.limit == limit and not decoder._steps._chunks
+        rows.clear(), tokens.clear()
+        answers |= {answer.key: answer.ids for answer in decoder.advance()}
+        assert max(rows) <= limit
+    tokens.clear()
+    answers |= finish(decoder)
+    assert answers.keys() == {prompt.key for prompt in prompts} and max(tokens) <= 1024
+    assert pair.near_ties(answers, prompts[::7]) <= 2
+    assert sum(decoder.shrink() for _ in range(20)) == 4  # 512, 256, 128, 64: the longest prompt has 60
+    assert not decoder.shrink()
+
+
+def test_a_decoder_of_rows_apart_shrinks_to_one_and_loses_no_prompt(pair, monkeypatch):
+    decoder = ApartDecoder(
+        pair.packed, pair.stack, end_ids=ENDS, padding_id=0, max_new_tokens=NEW_TOKENS, rows=5
+    )
+    batches = []
+    monkeypatch.setattr(decoder, "_answer", lambda slot, batch: batches.append(len(batch)) or batch)
+    fail_first(monkeypatch, decoder, "_answer")
+    decoder.add(draw_prompts(9, 0))
+    with pytest.raises(torch.OutOfMemoryError):
+        decoder.advance()
+    keys = []
+    for shrinks in (True, True, False):
+        assert decoder.shrink() is shrinks
+        keys += [prompt.key for prompt in decoder.advance()]
+    while decoder.busy:
+        keys += [prompt.key for prompt in decoder.advance()]
+    assert batches == [2, *[1] * 7] and len(set(keys)) == 9
 
 
 def test_blocks_and_spans_say_the_same(pair, monkeypatch):

@@ -51,6 +51,52 @@ def test_restored_moments_go_on_exactly_and_leave_what_was_given_alone(steps):
     assert all(torch.equal(given[name], value) for name, value in moments.items())
 
 
+def test_a_step_makes_no_state_and_leaves_that_of_adamw():
+    master, gradient = row(0), torch.zeros(SIZE, dtype=torch.float64)
+    mine = SlotOptimizer(master, gradient, **SETTINGS)
+    before = {name: value.data_ptr() for name, value in mine._adamw.state_dict()["state"][0].items()}
+    assert mine.moments() == {}
+    gradient += row(1)
+    mine.step(0.1)
+    assert {name: value.data_ptr() for name, value in mine.moments().items()} == before
+    theirs = torch.nn.Parameter(row(0))
+    theirs.grad = row(1)
+    adamw = torch.optim.AdamW([theirs], fused=True)
+    adamw.step()
+    expected = adamw.state[theirs]
+    got = mine.moments()
+    assert {n: (v.dtype, v.shape) for n, v in got.items()} == {
+        n: (v.dtype, v.shape) for n, v in expected.items()
+    }
+    assert float(got["step"]) == 1
+
+
+@pytest.mark.parametrize("loss_scaling", [False, True])
+@pytest.mark.parametrize("place", ["linalg.vector_norm", "optim.AdamW.step"])
+def test_a_step_that_failed_is_made_again(monkeypatch, loss_scaling, place):
+    settings = SETTINGS | {"loss_scaling": loss_scaling}
+    results = []
+    for fails in (False, True):
+        master, gradient = row(0).float(), torch.zeros(SIZE)
+        mine = SlotOptimizer(master, gradient, **settings)
+        given = mine.loss_scale * row(1).float()
+        if fails:
+            gradient += given
+            with monkeypatch.context() as patch:
+                patch.setattr(f"torch.{place}", fail)
+                with pytest.raises(torch.OutOfMemoryError):
+                    mine.step(0.1)
+            gradient.zero_()
+        gradient += given
+        norm = mine.step(0.1)
+        results.append((master, norm, mine.moments(), mine.scaler.state_dict()))
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
+
+
+def fail(*_, **__):
+    raise torch.OutOfMemoryError("too much")
+
+
 def test_rows_of_one_tensor_have_nothing_in_common():
     masters, gradients = torch.stack([row(0), row(1)]), torch.zeros(2, SIZE, dtype=torch.float64)
     first, second = (SlotOptimizer(masters[i], gradients[i], **SETTINGS) for i in range(2))

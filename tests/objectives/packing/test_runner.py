@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
+import pytest
 import torch
 
 from loratory.objectives.packing.passes import Piece, exact_shape, lay_out
-from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.runner import PassRunner, refuses_capture
 
 
 def host(ids):
@@ -22,3 +25,81 @@ def test_on_a_cpu_each_pass_is_done_as_it_comes():
     assert seen == [[1, 2, 3], [4, 5, 6]]  # nothing was captured or warmed up
     runner.clear()
     assert int(runner.run("sum", host([7]), work)) == 7
+
+
+def shape(number):
+    pieces = [Piece(slot=0, input_ids=[1] * number, first=0, targets=[1] * number)]
+    return exact_shape(pieces, slots=1, granule=8)
+
+
+def work(inputs):
+    return inputs.input_ids.sum()
+
+
+class Lost(torch.AcceleratorError):
+    error_code = 700
+
+
+class Refused(torch.AcceleratorError):
+    error_code = 900
+
+
+@pytest.fixture
+def capturing(monkeypatch):
+    """A runner that believes to capture: a graph does nothing, and errors are raised in turn."""
+    runner, errors = PassRunner(torch.device("cpu"), graphs=True, most_graphs=2), []
+    runner.graphs = True
+
+    def captured(shape, work):
+        if errors:
+            raise errors.pop(0)
+        graph = SimpleNamespace(replay=lambda: None)
+        return SimpleNamespace(inputs=None, output=torch.tensor(-1), graph=graph)
+
+    monkeypatch.setattr(runner, "_captured_once", captured)
+    return runner, errors
+
+
+def test_a_graph_that_was_reserved_is_never_driven_out(capturing):
+    runner, _ = capturing
+    runner.reserve("sum", shape(64), work)
+    for number in (8, 16, 24):
+        assert int(runner.run("sum", host([1] * number), work)) == -1
+    assert [key[1].tokens for key in runner._captured] == [64, 24]
+    runner.reserve("sum", shape(72), work)
+    runner.run("sum", host([1] * 8), work)
+    assert [key[1].tokens for key in runner._captured] == [64, 72, 8]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("too much"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        Lost("CUDA error: an illegal memory access was encountered"),
+    ],
+)
+def test_memory_and_a_lost_device_are_no_reason_to_run_eagerly(capturing, error):
+    runner, errors = capturing
+    errors.append(error)
+    with pytest.raises(type(error), match=str(error)[:10]):
+        runner.run("sum", host([1, 2]), work)
+    assert not runner._eager and not refuses_capture(error)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("x"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")])
+def test_smaller_graphs_go_where_there_is_no_memory_for_another(capturing, error):
+    runner, errors = capturing
+    runner.run("sum", host([1] * 8), work)
+    errors.append(error)
+    runner.run("sum", host([1] * 16), work)
+    assert [key[1].tokens for key in runner._captured] == [16]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("not allowed"), Refused("CUDA error: not permitted")])
+def test_what_cannot_be_captured_runs_eagerly_until_graphs_are_forgotten(capturing, error):
+    runner, errors = capturing
+    errors.append(error)
+    assert [int(runner.run("sum", host([1, 2]), work)) for _ in range(2)] == [3, 3]
+    runner.clear()
+    assert int(runner.run("sum", host([1, 2]), work)) == -1

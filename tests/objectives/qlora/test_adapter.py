@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -81,6 +82,30 @@ def test_making_an_adapter_draws_from_nobodys_generator(layers):
     torch.manual_seed(3)
     fresh(layers)
     assert torch.equal(torch.rand(4), expected)
+
+
+def test_adapters_made_in_threads_are_those_made_one_by_one(layers):
+    files, seeds = files_of(fresh(layers)), range(16)
+    expected = [fresh(layers, seed=seed).state for seed in seeds]
+    torch.manual_seed(3)
+    draws = torch.rand(4)
+    torch.manual_seed(3)
+    with ThreadPoolExecutor(4) as threads:
+        made = [threads.submit(fresh, layers, seed=seed) for seed in seeds]
+        read = [threads.submit(adapter_from_files, layers, files) for _ in seeds]
+    for state, adapter in zip(expected, made, strict=True):
+        assert all(torch.equal(state[name], matrix) for name, matrix in adapter.result().state.items())
+    assert all(files_of(adapter.result()) == files for adapter in read)
+    assert torch.equal(torch.rand(4), draws)
+
+
+def test_making_an_adapter_seeds_no_gpu(layers, monkeypatch):
+    seeded = []
+    monkeypatch.setattr("torch.cuda.manual_seed_all", seeded.append)
+    torch.manual_seed(1)
+    assert seeded == [1]
+    adapter_from_files(layers, files_of(fresh(layers)))
+    assert seeded == [1]
 
 
 def test_initial_matrices_follow_the_seed(layers):

@@ -331,3 +331,88 @@ def test_memory_that_runs_out_in_an_update_loses_no_other_update(
     assert calls.count(-1) == 2
     for number in range(3):
         assert_same_trial(driver.events(number), alone(number))
+
+
+def free_rows(objective):
+    return len(objective._engine.evaluator._free)
+
+
+def test_a_trial_resumed_after_its_last_evaluation_is_scored_on_select_and_takes_no_slot(
+    make_packed_objective, make_start, alone, data
+):
+    whole = alone(2)
+    last = of(Reported, whole)[-1].checkpoint
+    objective = make_packed_objective()
+    objective._turns = Turns(gathers=True)
+    starts = [make_start(0), make_start(1), make_start(3), make_start(2, attempt=2, checkpoint=last)]
+    driver = Driver(objective, starts).run()
+    (finished,) = of(Finished, driver.events(2))
+    assert finished.scores.example_ids == tuple(example.example_id for example in data.select)
+    assert finished.scores.aggregate == pytest.approx(of(Finished, whole)[0].scores.aggregate, rel=1e-4)
+    assert not curve(driver.events(2))
+    assert free_rows(objective) == SLOTS
+    for number in (0, 1, 3):
+        assert_same_trial(driver.events(number), alone(number))
+
+
+def test_a_step_that_goes_wrong_after_a_copy_was_taken_counts_only_once_the_copy_is_scored(
+    make_packed_objective, make_start, monkeypatch
+):
+    objective = make_packed_objective()
+    objective._turns = Turns(gathers=True)
+    driver = Driver(objective, [make_start(0), make_start(3)])
+    while not objective._runs or objective._runs[0].snapshot is None:
+        driver.advance()
+    taken_at = objective._runs[0].snapshot.progress.optimizer_steps
+    real = PackedModel.losses
+
+    def poisoned(self, inputs):
+        loss, losses = real(self, inputs)
+        return loss, torch.where(inputs.target_slots == 0, losses * float("nan"), losses)
+
+    monkeypatch.setattr(
+        PackedModel,
+        "losses",
+        lambda self, inputs: poisoned(self, inputs) if torch.is_grad_enabled() else real(self, inputs),
+    )
+    for _ in range(3):
+        driver.advance()
+    monkeypatch.undo()
+    driver.run()
+    reports, (failed,) = of(Reported, driver.events(0)), of(Failed, driver.events(0))
+    assert [report.measurement.optimizer_steps for report in reports] == [taken_at]
+    assert failed.kind is FailureKind.DIVERGED
+    assert of(Finished, driver.events(3))
+
+
+def test_a_slot_that_has_no_memory_yet_makes_no_trial_infeasible(
+    make_packed_objective, make_start, alone, monkeypatch
+):
+    real, left = Pack.put, iter([True, True])
+
+    def tight(self, *given):
+        if next(left, False):
+            raise torch.OutOfMemoryError("too much")
+        return real(self, *given)
+
+    monkeypatch.setattr(Pack, "put", tight)
+    driver = Driver(make_packed_objective(), [make_start(0), make_start(1)]).run()
+    for number in (0, 1):
+        assert_same_trial(driver.events(number), alone(number))
+
+
+def test_scoring_that_never_fits_ends_its_trials_and_not_the_worker(
+    make_packed_objective, make_start, alone, monkeypatch
+):
+    objective = make_packed_objective()
+
+    def tight(self):
+        raise torch.OutOfMemoryError("too much")
+
+    monkeypatch.setattr(type(objective._engine.evaluator), "advance", tight)
+    driver = Driver(objective, [make_start(0), make_start(1)]).run()
+    monkeypatch.undo()
+    for number in (0, 1):
+        assert [event.kind for event in of(Failed, driver.events(number))] == [FailureKind.OOM]
+    again = Driver(objective, [make_start(2)]).run()
+    assert_same_trial(again.events(2), alone(2))

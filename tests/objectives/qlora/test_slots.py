@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from loratory.objectives.events import Start
-from loratory.objectives.packing.compatibility import PackingTrial
+from loratory.objectives.packing.compatibility import PackingProbe
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack
 from loratory.objectives.packing.runner import PassRunner
@@ -29,7 +29,7 @@ class Bench:
             reference, allow_unquantized_experts=model_spec.allow_unquantized_experts
         )
         self.base = load_base(model_spec, reference)
-        alone = PackingTrial(self.base.model, self.base.device)
+        alone = PackingProbe(self.base.model, self.base.device)
         self.model = PackedModel(
             self.base.model,
             self.architecture.linear_layers,
