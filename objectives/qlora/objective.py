@@ -1,10 +1,8 @@
 """The QLoRA objective: trials take slots over one resident base, and train and are scored together."""
 
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 import torch
@@ -19,25 +17,25 @@ from loratory.objectives.events import (
     Ready,
     Reported,
     Score,
-    Scored,
     Start,
     Started,
     Stop,
     Stopped,
     TrialEvent,
 )
-from loratory.objectives.qlora.adapter import adapter_from_files
+from loratory.objectives.qlora.arrivals import Arrivals
 from loratory.objectives.qlora.base import Base
 from loratory.objectives.qlora.checkpointing import CheckpointClock
 from loratory.objectives.qlora.engine import Engine
 from loratory.objectives.qlora.evaluation import Evaluation
-from loratory.objectives.qlora.memory import device_name, is_out_of_memory, peak_memory_bytes, versions
-from loratory.objectives.qlora.trial_run import DivergedError, TrialRun, measurement_of, new_run
+from loratory.objectives.qlora.failures import device_is_lost, failed_event
+from loratory.objectives.qlora.memory import device_name, is_out_of_memory, versions
+from loratory.objectives.qlora.outside_scores import OutsideScores
+from loratory.objectives.qlora.trial_run import DivergedError, TrialRun, measurement_of
 from loratory.objectives.qlora.turns import Turns
 from loratory.objectives.records import FailureKind, Resources
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.study import StudySpec
-from loratory.spaces.trial import TrialSpec
 
 _SECONDS_BETWEEN_PROGRESS = 1.0
 
@@ -74,15 +72,16 @@ class QloraObjective:
                 notes=engine.notes,
             )
         ]
-        self._coming: dict[int, tuple[TrialSpec, Future[TrialRun]]] = {}
+        self._arrivals = Arrivals(
+            engine.architecture,
+            train_examples=len(data.train),
+            evaluations=study.evaluation.evaluations,
+        )
         self._runs: dict[int, TrialRun] = {}
         self._waiting: deque[TrialRun] = deque()
-        self._scores: deque[Score] = deque()
-        self._scored: dict[Hashable, tuple[Score, float]] = {}
+        self._outside = OutsideScores(engine.evaluator, engine.architecture, data)
         self._turns = Turns(gathers=base.device.type == "cuda")
         self._checkpoints = CheckpointClock()
-        # PEFT takes up to seconds to make an adapter for a large base: the pack goes on meanwhile.
-        self._maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="adapters")
 
     def advance(self, decisions: Sequence[Decision]) -> list[Event]:
         """Carry out decisions, then do a piece of work."""
@@ -104,46 +103,33 @@ class QloraObjective:
                 self._stop(decision)
                 return [Stopped(number=decision.number, attempt=decision.attempt)]
             case Score():
-                self._scores.append(decision)
+                self._outside.want(decision)
                 return []
 
     # A trial's way into a slot
 
     def _begin(self, start: Start) -> None:
-        if len(self._runs) + len(self._coming) >= self.slots:
+        if len(self._runs) + len(self._arrivals) >= self.slots:
             raise LoratoryError(f"a trial starts in a free slot, trials hold all {self.slots}")
-        made = self._maker.submit(
-            new_run,
-            start,
-            architecture=self._engine.architecture,
-            train_examples=len(self._data.train),
-            evaluations=self._study.evaluation.evaluations,
-        )
-        self._coming[start.trial.number] = start.trial, made
+        self._arrivals.expect(start)
 
     def _admit(self) -> list[Event]:
         """Give free slots to trials that are ready for one."""
         events: list[Event] = []
-        idle = not self._engine.slots.ready and not self._engine.evaluator.waiting and not self._scores
-        for number, (trial, made) in list(self._coming.items()):
-            if made.done() or (idle and not self._waiting):
-                del self._coming[number]
-                events += self._take_in(trial, made)
+        slots, evaluator = self._engine.slots, self._engine.evaluator
+        busy = bool(slots.ready or evaluator.waiting or self._outside.any or self._waiting)
+        for trial, made in self._arrivals.arrived(wait=not busy):
+            if isinstance(made, Exception):
+                events.append(failed_event(trial, made))
+            else:
+                self._runs[trial.number] = made
+                self._waiting.append(made)
         while self._waiting and self._engine.slots.has_room:
             run = self._waiting.popleft()
             events += self._guarded(run, partial(self._place, run))
             if run.slot is None:  # there was no memory for it: what is smaller now has its turn first
                 break
         return events
-
-    def _take_in(self, trial: TrialSpec, made: "Future[TrialRun]") -> list[Event]:
-        try:
-            run = made.result()
-        except Exception as error:
-            return [_failed(trial, error)]
-        self._runs[trial.number] = run
-        self._waiting.append(run)
-        return []
 
     def _place(self, run: TrialRun) -> list[TrialEvent]:
         returns = run.started > 0
@@ -155,23 +141,21 @@ class QloraObjective:
         return [] if returns else [started]
 
     def _stop(self, stop: Stop) -> None:
-        coming, run = self._coming.get(stop.number), self._runs.get(stop.number)
-        if coming is not None and coming[0].attempt == stop.attempt:
-            coming[1].cancel()
-            del self._coming[stop.number]
+        self._arrivals.cancel(stop.number, stop.attempt)
+        run = self._runs.get(stop.number)
         if run is not None and run.trial.attempt == stop.attempt:
             self._forget(run)
 
     # Work
 
     def _work(self) -> list[Event]:
-        self._let_scores_wait()
+        self._outside.begin()
         slots, evaluator = self._engine.slots, self._engine.evaluator
         scores = self._turns.scores(
             waiting=len(evaluator.waiting),
             training=len(slots.runs),
             ready=len(slots.ready),
-            urgent=bool(self._scored) or not evaluator.has_room,
+            urgent=self._outside.any or not evaluator.has_room,
         )
         if scores:
             return self._evaluate()
@@ -186,9 +170,9 @@ class QloraObjective:
         try:
             return self._settle(slots.advance())
         except Exception as error:
-            if _device_is_lost(error) or (len(runs) > 1 and not is_out_of_memory(error)):
+            if device_is_lost(error) or (len(runs) > 1 and not is_out_of_memory(error)):
                 raise  # nobody knows whose it is
-            failed = _failed(runs[0].trial, error)
+            failed = failed_event(runs[0].trial, error)
         # Outside the handler: while the exception lives, so do the tensors of the failed pass.
         if failed.kind is FailureKind.OOM and self._make_room():
             return []
@@ -221,7 +205,7 @@ class QloraObjective:
                 continue
             run.diverged = run.diverged or wrong
             if run.snapshot is None:
-                events += self._end(run, _failed(run.trial, run.diverged))
+                events += self._end(run, failed_event(run.trial, run.diverged))
             else:  # its evaluation stands before the step that went wrong, and may end it first
                 self._engine.slots.release(run)
         return events
@@ -249,19 +233,18 @@ class QloraObjective:
 
     def _lose_evaluations(self, keys: Sequence[Hashable], message: str) -> list[Event]:
         """Nothing can be made smaller: what waits for scores ends."""
-        if any(key in self._scored for key in keys):
+        if any(key in self._outside for key in keys):
             raise torch.OutOfMemoryError(message)  # no trial's: the driver has to know
         runs = [run for key in keys if (run := self._run_of(key)) is not None]
-        return [
-            e for run in runs for e in self._end(run, _failed(run.trial, torch.OutOfMemoryError(message)))
-        ]
+        error = torch.OutOfMemoryError(message)
+        return [event for run in runs for event in self._end(run, failed_event(run.trial, error))]
 
     def _run_of(self, key: Hashable) -> TrialRun | None:
         return next((run for run in self._runs.values() if run.key == key), None)
 
     def _take_evaluation(self, key: Hashable, evaluation: Evaluation) -> list[Event]:
-        if key in self._scored:
-            return [self._score_event(key, evaluation)]
+        if key in self._outside:
+            return [self._outside.event(key, evaluation)]
         run = self._run_of(key)
         if run is None:
             return []
@@ -269,7 +252,7 @@ class QloraObjective:
             return self._guarded(run, partial(self._finish, run, evaluation))
         events = self._guarded(run, partial(self._report, run, evaluation))
         if run.diverged is not None and run.reason is None and self._run_of(key) is run:
-            events += self._end(run, _failed(run.trial, run.diverged))
+            events += self._end(run, failed_event(run.trial, run.diverged))
         return events
 
     # What a trial needs besides passes
@@ -388,34 +371,6 @@ class QloraObjective:
         self._forget(run)
         return [finished]
 
-    # Scorings outside trials
-
-    def _let_scores_wait(self) -> None:
-        evaluator = self._engine.evaluator
-        while self._scores and evaluator.has_room:
-            score = self._scores.popleft()
-            key, examples = ("score", score.key), self._data.split(score.split)
-            self._scored[key] = score, time.perf_counter()
-            if score.adapter is None:
-                evaluator.put_base(key, examples)
-            else:
-                adapter = adapter_from_files(self._engine.architecture.linear_layers, score.adapter)
-                evaluator.put(key, adapter.state, examples, scaling=adapter.scaling)
-
-    def _score_event(self, key: Hashable, evaluation: Evaluation) -> Scored:
-        score, began = self._scored.pop(key)
-        return Scored(
-            key=score.key,
-            split=score.split,
-            scores=evaluation.scores,
-            predictions=evaluation.predictions,
-            resources=Resources(
-                device=self._device,
-                gpu_seconds_attributed=time.perf_counter() - began,
-                peak_memory_bytes_pack=peak_memory_bytes(self._base.device),
-            ),
-        )
-
     # What every event needs
 
     def _flush(self, run: TrialRun) -> list[TrialEvent]:
@@ -437,9 +392,9 @@ class QloraObjective:
         try:
             return list(work())
         except Exception as error:
-            if _device_is_lost(error):
+            if device_is_lost(error):
                 raise
-            failed = _failed(run.trial, error)
+            failed = failed_event(run.trial, error)
         return self._end(run, failed)
 
     def _end(self, run: TrialRun, failed: Failed) -> list[Event]:
@@ -452,24 +407,3 @@ class QloraObjective:
         self._leave_slot(run)
         self._engine.evaluator.drop(run.key)
         self._runs.pop(run.trial.number, None)
-
-
-def _device_is_lost(error: Exception) -> bool:
-    # After such an error every further call on the GPU fails: the worker must be replaced.
-    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
-
-
-def _failed(trial: TrialSpec, error: Exception) -> Failed:
-    kind = FailureKind.CRASHED
-    if isinstance(error, DivergedError):
-        kind = FailureKind.DIVERGED
-    elif is_out_of_memory(error):
-        kind = FailureKind.OOM
-    message = f"{type(error).__name__}: {error}" if kind is FailureKind.CRASHED else str(error)
-    return Failed(
-        number=trial.number,
-        attempt=trial.attempt,
-        kind=kind,
-        message=" ".join(message.split()),
-        traceback="".join(traceback.format_exception(error)),
-    )

@@ -1,0 +1,60 @@
+"""Trials on their way in: PEFT makes their adapters in a thread, while the pack goes on."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from loratory.objectives.events import Start
+from loratory.objectives.qlora.architecture import Architecture
+from loratory.objectives.qlora.trial_run import TrialRun, new_run
+from loratory.spaces.trial import TrialSpec
+
+
+class Arrivals:
+    """Trials that were started and are not made yet; for a large base that takes up to seconds."""
+
+    def __init__(self, architecture: Architecture, *, train_examples: int, evaluations: int) -> None:
+        """Nobody is coming.
+
+        Args:
+            architecture: the base's layers.
+            train_examples: how many there are.
+            evaluations: points on the nominal grid.
+        """
+        self._architecture = architecture
+        self._train_examples, self._evaluations = train_examples, evaluations
+        self._coming: dict[int, tuple[TrialSpec, Future[TrialRun]]] = {}
+        # One thread: adapters are drawn from the process's generator.
+        self._maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="adapters")
+
+    def __len__(self) -> int:
+        """How many are coming."""
+        return len(self._coming)
+
+    def expect(self, start: Start) -> None:
+        """Begin to make a trial."""
+        made = self._maker.submit(
+            new_run,
+            start,
+            architecture=self._architecture,
+            train_examples=self._train_examples,
+            evaluations=self._evaluations,
+        )
+        self._coming[start.trial.number] = start.trial, made
+
+    def cancel(self, number: int, attempt: int) -> None:
+        """Forget a trial that was stopped before it arrived, if it was."""
+        if (coming := self._coming.get(number)) is not None and coming[0].attempt == attempt:
+            coming[1].cancel()
+            del self._coming[number]
+
+    def arrived(self, *, wait: bool) -> list[tuple[TrialSpec, TrialRun | Exception]]:
+        """Trials that are made now, or what went wrong in making them.
+
+        Args:
+            wait: for the first of them, where there is nothing else to do.
+        """
+        arrived: list[tuple[TrialSpec, TrialRun | Exception]] = []
+        for number, (trial, made) in list(self._coming.items()):
+            if made.done() or (wait and not arrived):
+                del self._coming[number]
+                arrived.append((trial, made.exception() or made.result()))  # type: ignore[arg-type]
+        return arrived

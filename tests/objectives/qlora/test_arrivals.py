@@ -1,0 +1,54 @@
+import time
+
+import pytest
+
+from loratory.objectives.events import Start
+from loratory.objectives.qlora.architecture import read_architecture
+from loratory.objectives.qlora.arrivals import Arrivals
+from loratory.objectives.qlora.reference import resolve_base
+from loratory.spaces.errors import LoratoryError
+
+
+@pytest.fixture
+def arrivals(make_study):
+    architecture = read_architecture(resolve_base(make_study().model))
+    return Arrivals(architecture, train_examples=24, evaluations=3)
+
+
+def all_of(arrivals):
+    arrived = []
+    while len(arrivals):
+        arrived += arrivals.arrived(wait=False)
+        time.sleep(0.01)
+    return arrived
+
+
+def test_trials_arrive_made_and_each_once(arrivals, make_study, make_trial):
+    for number in range(3):
+        arrivals.expect(Start(trial=make_trial(make_study(), number, rank=number + 1)))
+    assert len(arrivals) == 3
+    arrived = all_of(arrivals)
+    assert [trial.number for trial, _ in arrived] == [0, 1, 2]
+    assert [run.adapter.config.r for _, run in arrived] == [1, 2, 3]
+    assert arrivals.arrived(wait=True) == []
+
+
+def test_the_first_is_waited_for_where_there_is_nothing_else_to_do(arrivals, make_study, make_trial):
+    arrivals.expect(Start(trial=make_trial(make_study(), 4)))
+    ((trial, run),) = arrivals.arrived(wait=True)
+    assert (trial.number, run.key) == (4, (4, 1))
+
+
+def test_what_goes_wrong_arrives_too(arrivals, make_study, make_trial):
+    trial = make_trial(make_study(), 1, target_modules=("no_such_layer",))
+    arrivals.expect(Start(trial=trial))
+    ((failed, error),) = all_of(arrivals)
+    assert failed is trial and isinstance(error, LoratoryError) and "no_such_layer" in str(error)
+
+
+def test_a_trial_that_was_stopped_does_not_arrive(arrivals, make_study, make_trial):
+    for number in range(2):
+        arrivals.expect(Start(trial=make_trial(make_study(), number, attempt=2)))
+    arrivals.cancel(0, 1)  # an attempt that is gone
+    arrivals.cancel(1, 2)
+    assert [trial.number for trial, _ in all_of(arrivals)] == [0]
