@@ -83,7 +83,8 @@ class TrialRun:
     Attributes:
         trial: what it trains.
         plan: its schedule.
-        adapter: its configuration, and the matrices that it begins with.
+        adapter: its configuration, and the matrices that it begins with; once it has a slot their names and
+            shapes alone.
         progress: how far its training is.
         state: what its slot begins from, while it has none.
         slot: where it trains; None before and after.

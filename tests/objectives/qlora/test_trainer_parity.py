@@ -81,13 +81,14 @@ def packed_points(base, architecture, train, trials):
         new_run(Start(trial=trial), architecture=architecture, train_examples=len(train), evaluations=1)
         for trial in trials
     ]
+    start = runs[0].adapter.files(runs[0].adapter.state, base_name=None, revision=None)
     for run in reversed(runs):
         slots.place(run)
     while runs[0].trains:
         slots.advance()
     slots.settle()
     assert all(run.progress.optimizer_steps > 3 for run in runs[1:])
-    return runs[0], runs[0].adapter.files(runs[0].adapter.state, base_name=None, revision=None)
+    return runs[0], start
 
 
 def test_same_curve_as_trainer_with_peft(make_study, make_trial, make_examples, adapter_folder, tmp_path):
