@@ -143,6 +143,11 @@ class StudySpec(Frozen):
         """What an answer is."""
         return self.data.task if self.data else Task.GENERATION
 
+    def extremes_of(self, name: str) -> tuple[Any, ...]:
+        """Values of a hyperparameter that bound all trials: ends or choices if searched, else the one."""
+        searched = self.space.root
+        return searched[name].extremes() if name in searched else (getattr(self.training, name),)
+
     @property
     def metrics(self) -> tuple[str, ...]:
         """Every metric computed on decoded text, the study's own first."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 
 from loratory.objectives.packing.context import Segments
-from loratory.objectives.packing.decoding_rows import BASE, Answer, Prompt
+from loratory.objectives.packing.decoding_rows import BASE, Answer, Prompt, until_end
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.stack import AdapterStack
 
@@ -92,10 +92,6 @@ class ApartDecoder:
         finally:
             context.stack = context.segments = context.shared = None
         return [
-            Answer(slot=slot, key=prompt.key, ids=self._until_end(ids))
+            Answer(slot=slot, key=prompt.key, ids=until_end(ids, self._ends))
             for prompt, ids in zip(batch, output[:, longest:].tolist(), strict=True)
         ]
-
-    def _until_end(self, ids: list[int]) -> tuple[int, ...]:
-        end = next((place for place, token in enumerate(ids) if token in self._ends), len(ids))
-        return tuple(ids[:end])

@@ -1,7 +1,7 @@
 """Which prompt is decoded in which row: rows come in blocks, and a block is one slot's at a time."""
 
 from collections import Counter, deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +12,12 @@ GRANULE = 16
 
 BASE = -1
 """The slot of the bare base."""
+
+
+def until_end(ids: Sequence[int], end_ids: Collection[int]) -> tuple[int, ...]:
+    """An answer up to its first end token, which is left out."""
+    end = next((place for place, token in enumerate(ids) if token in end_ids), len(ids))
+    return tuple(ids[:end])
 
 
 @dataclass(frozen=True, kw_only=True)

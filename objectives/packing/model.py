@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from torch import nn
 
 from loratory.objectives.packing.attention import (
     IMPLEMENTATION,
@@ -16,7 +15,7 @@ from loratory.objectives.packing.attention import (
 )
 from loratory.objectives.packing.context import DropoutKeys, PassContext
 from loratory.objectives.packing.linear import FrozenWeight, PackedLinear
-from loratory.objectives.packing.loss import linear_cross_entropy
+from loratory.objectives.packing.loss import linear_cross_entropy, losses_of
 from loratory.objectives.packing.passes import PassInputs
 from loratory.objectives.packing.stack import AdapterStack
 
@@ -148,8 +147,7 @@ class PackedModel:
                 self._hidden(inputs), self.head, inputs.places, inputs.targets, inputs.weights
             )
         logits = self.logits(inputs)
-        wide = torch.promote_types(logits.dtype, torch.float32)
-        losses = nn.functional.cross_entropy(logits.to(wide), inputs.targets.long(), reduction="none")
+        losses = losses_of(logits, inputs.targets)
         return torch.where(inputs.weights > 0, losses * inputs.weights, 0.0).sum(), losses.detach()
 
     def logits(self, inputs: PassInputs) -> torch.Tensor:

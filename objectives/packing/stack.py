@@ -11,8 +11,8 @@ AdapterState = dict[str, torch.Tensor]
 FILE_PREFIX = "base_model.model."
 """What PeftModel puts before the base's own module names."""
 
-# Batched matrix products want their inner sizes in multiples of eight.
-_RANK_STEP = 8
+RANK_STEP = 8
+"""Stacks have room for ranks in multiples of it: kernels want their sizes so."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class AdapterStack:
             compute_dtype: the base's.
             trains: whether the adapters are updated; copies that are only read need no wider form.
         """
-        self.slots, self.rank = slots, -(-rank // _RANK_STEP) * _RANK_STEP
+        self.slots, self.rank = slots, -(-rank // RANK_STEP) * RANK_STEP
         self._places: dict[str, _Place] = {}
         size = 0
         for name, (inputs, outputs) in layers.items():

@@ -14,10 +14,9 @@ from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack, activation_bytes_a_token
 from loratory.objectives.packing.passes import round_up
 from loratory.objectives.packing.runner import PassRunner
-from loratory.objectives.packing.stack import AdapterStack
+from loratory.objectives.packing.stack import RANK_STEP, AdapterStack
 from loratory.objectives.qlora.architecture import Architecture
 from loratory.spaces.errors import InputError
-from loratory.spaces.parameters import CategoricalParameter
 from loratory.spaces.study import StudySpec
 
 # Where more tokens hardly help: on one H200, 8,192 a pass have over 90% of the pace of 16,384.
@@ -47,7 +46,7 @@ class StackSize:
     @property
     def numbers_a_slot(self) -> int:
         """Numbers in a slot's row."""
-        return round_up(self.rank, 8) * sum(map(sum, self.layers.values()))
+        return round_up(self.rank, RANK_STEP) * sum(map(sum, self.layers.values()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +68,13 @@ class Room:
 
 def stack_size(study: StudySpec, architecture: Architecture) -> StackSize:
     """The stacks that every trial of a study fits into."""
-    searched = study.space.root
-    choices: tuple[object, ...] = (study.training.target_modules,)
-    if isinstance(parameter := searched.get("target_modules"), CategoricalParameter):
-        choices = parameter.choices
     layers: dict[str, tuple[int, int]] = {}
-    for choice in choices:
-        targets = architecture.targets(choice if isinstance(choice, str) else tuple(choice))  # type: ignore[arg-type]
+    for choice in study.extremes_of("target_modules"):
+        targets = architecture.targets(choice if isinstance(choice, str) else tuple(choice))
         layers |= architecture.layers_of(targets)
     ordered = {name: layers[name] for name in architecture.linear_layers if name in layers}
-    ranks = searched["rank"].extremes() if "rank" in searched else (study.training.rank,)
-    dropouts = searched["dropout"].extremes() if "dropout" in searched else (study.training.dropout,)
-    return StackSize(layers=ordered, rank=int(max(ranks)), dropout=max(dropouts) > 0)
+    rank, dropout = max(study.extremes_of("rank")), max(study.extremes_of("dropout"))
+    return StackSize(layers=ordered, rank=rank, dropout=dropout > 0)
 
 
 def wanted_slots(study: StudySpec, data: PreparedData) -> int:
@@ -96,9 +90,7 @@ def largest_pass(study: StudySpec, data: PreparedData, room: Room) -> int:
 
 
 def _batch_sizes(study: StudySpec) -> tuple[float, ...]:
-    searched = study.space.root
-    sizes = searched["batch_size"].extremes() if "batch_size" in searched else (study.training.batch_size,)
-    return tuple(map(float, sizes))
+    return tuple(map(float, study.extremes_of("batch_size")))
 
 
 def _mean_tokens(data: PreparedData) -> float:

@@ -8,7 +8,6 @@ from typing import Any
 
 from loratory.objectives.qlora.reference import BaseReference
 from loratory.spaces.errors import InputError
-from loratory.spaces.parameters import CategoricalParameter
 from loratory.spaces.study import StudySpec
 
 ALL_LINEAR = "all-linear"
@@ -132,16 +131,11 @@ def check_targets(study: StudySpec, architecture: Architecture) -> None:
     Raises:
         InputError: a name matches nothing, or a rank is beyond the widest targeted layer.
     """
-    searched = study.space.root
-    choices: tuple[Any, ...] = (study.training.target_modules,)
-    if isinstance(parameter := searched.get("target_modules"), CategoricalParameter):
-        choices = parameter.choices
     limit = min(
         architecture.largest_rank(architecture.targets(c if isinstance(c, str) else tuple(c)))
-        for c in choices
+        for c in study.extremes_of("target_modules")
     )
-    ranks = searched["rank"].extremes() if "rank" in searched else (study.training.rank,)
-    for rank in ranks:
+    for rank in study.extremes_of("rank"):
         if rank > limit:
             raise InputError(
                 f"rank: must be at most {limit}, the rank of the widest targeted layer of "

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.metrics.scoring import score_texts
+from loratory.objectives.packing.decoding_rows import until_end
 from loratory.objectives.qlora.base import Base
 from loratory.objectives.qlora.batches import collate, collate_prompts, longest_first
 from loratory.objectives.qlora.forward import answer_losses
@@ -123,7 +124,7 @@ def decode(base: Base, examples: Sequence[Example], *, max_new_tokens: int, batc
                 input_ids=prompts, attention_mask=mask, max_new_tokens=max_new_tokens
             )
         for index, ids in zip(indices, output[:, prompts.shape[1] :].tolist(), strict=True):
-            answers[index] = text_of(base.tokenizer, _until_end(ids, base.end_ids))
+            answers[index] = text_of(base.tokenizer, until_end(ids, base.end_ids))
 
     _in_batches(longest_first(len(e.prompt_ids) for e in examples), batch_size, base, run)
     return [answers[index] for index in range(len(examples))]
@@ -184,10 +185,6 @@ def _fits(chunk: Sequence[int], run: Callable[[Sequence[int]], None]) -> bool:
             raise
         return False
     return True
-
-
-def _until_end(ids: list[int], end_ids: tuple[int, ...]) -> list[int]:
-    return ids[: next((place for place, token_id in enumerate(ids) if token_id in end_ids), len(ids))]
 
 
 def _prediction(example: Example, answer: str) -> Prediction:

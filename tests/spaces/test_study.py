@@ -99,3 +99,20 @@ def test_alpha_is_twice_the_rank_unless_it_is_given():
 @pytest.mark.parametrize("model", [StudySpec, TrainingParameters])
 def test_every_key_is_explained(model):
     assert [name for name, info in model.model_fields.items() if not info.description] == []
+
+
+def test_extremes_bound_what_trials_may_have():
+    space = {"rank": [8, 64, 16], "learning_rate": {"type": "float", "low": 1e-5, "high": 1e-3}}
+    study = StudySpec.model_validate(
+        {
+            "name": "s",
+            "metric": "loss",
+            "space": space,
+            "model": {"base": "b"},
+            "data": {"train": "t.jsonl"},
+            "training": {"batch_size": 4},
+        }
+    )
+    assert study.extremes_of("rank") == (8, 64, 16)
+    assert study.extremes_of("learning_rate") == (1e-5, 1e-3)
+    assert study.extremes_of("batch_size") == (4,)
