@@ -66,7 +66,9 @@ def measure_ours(
     measured = _timed(run, steps=steps, options=options, memory=memory)
     details = {"warmup_passes": float(warmup), "base_held": float(pack.model.holds_base), **measured.details}
     if slots > 1 and workload.name == _REFILL_LOAD:
-        state = SlotState(matrices=fresh_adapter(pack.model, seed=slots))
+        fresh = fresh_adapter(pack.model, seed=slots)
+        # The engine has the next trial's adapter on the host.
+        state = SlotState(matrices={name: matrix.cpu() for name, matrix in fresh.items()})
         details |= refill_cost(
             run.advance, lambda slot: run.refill(slot, state), slots=slots, device=options.device
         )
@@ -139,14 +141,14 @@ def packed_model(shape: ModelShape, *, options: Options) -> PackedModel:
 
 
 def fresh_adapter(packed: PackedModel, *, seed: int) -> AdapterState:
-    """Random A, zero B."""
-    draw = torch.Generator().manual_seed(seed)
+    """Random A, zero B, on the base's device."""
+    draw = torch.Generator(packed.device).manual_seed(seed)
     state: AdapterState = {}
     for name, (inputs, outputs) in packed.layers.items():
         bound = inputs**-0.5
-        a = torch.empty(RANK, inputs).uniform_(-bound, bound, generator=draw)
+        a = torch.empty(RANK, inputs, device=packed.device).uniform_(-bound, bound, generator=draw)
         state[f"base_model.model.{name}.lora_A.weight"] = a
-        state[f"base_model.model.{name}.lora_B.weight"] = torch.zeros(outputs, RANK)
+        state[f"base_model.model.{name}.lora_B.weight"] = torch.zeros(outputs, RANK, device=packed.device)
     return state
 
 

@@ -68,7 +68,7 @@ def _random_stack(packed: PackedModel, *, adapters: int) -> AdapterStack:
 
 def _random_adapter(packed: PackedModel, *, seed: int) -> AdapterState:
     """A fresh adapter whose B is random too."""
-    draw = torch.Generator().manual_seed(seed)
+    draw = torch.Generator(packed.device).manual_seed(seed)
     return {
         name: matrix.normal_(0.0, _STANDARD_DEVIATION, generator=draw) if ".lora_B." in name else matrix
         for name, matrix in fresh_adapter(packed, seed=seed).items()

@@ -26,32 +26,32 @@ _KNOWN = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class AttentionCall:
+    """What one layer asks of attention in one pass.
+
+    Attributes:
+        query: [T, heads, width].
+        key: [T, key heads, width].
+        value: [T, key heads, width].
+        scale: factor of the products.
+        window: how far back a token sees, itself included; None for all the way.
+        layer: number of the attention layer.
+    """
+
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    scale: float
+    window: int | None
+    layer: int
+
+
 class SequenceLayout(Protocol):
     """Which tokens see which."""
 
-    def attend(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        *,
-        scale: float,
-        window: int | None,
-        layer: int,
-    ) -> torch.Tensor:
-        """Causal attention within each sequence.
-
-        Args:
-            query: [T, heads, width].
-            key: [T, key heads, width].
-            value: [T, key heads, width].
-            scale: factor of the products.
-            window: how far back a token sees, itself included; None for all the way.
-            layer: number of the attention layer.
-
-        Returns:
-            [T, heads, width].
-        """
+    def attend(self, call: AttentionCall) -> torch.Tensor:
+        """Causal attention within each sequence: [T, heads, width]."""
         ...
 
 
@@ -88,12 +88,16 @@ def packed_attention(
         raise NotImplementedError("attention that is not causal")
     context: PassContext = module.pass_context  # type: ignore[assignment]
     assert context.attention is not None
-    attended = context.attention.attend(
-        *(x.transpose(1, 2).flatten(0, 1) for x in (query, key, value)),
+    query_rows, key_rows, value_rows = (x.transpose(1, 2).flatten(0, 1) for x in (query, key, value))
+    call = AttentionCall(
+        query=query_rows,
+        key=key_rows,
+        value=value_rows,
         scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
         window=asked.get("sliding_window"),
         layer=module.layer_idx,  # type: ignore[arg-type]
     )
+    attended = context.attention.attend(call)
     return attended.view(query.shape[0], query.shape[2], *attended.shape[1:]), None
 
 
@@ -110,30 +114,21 @@ class FlashLayout:
     ends: torch.Tensor
     longest: int
 
-    def attend(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        *,
-        scale: float,
-        window: int | None,
-        layer: int,  # noqa: ARG002
-    ) -> torch.Tensor:
+    def attend(self, call: AttentionCall) -> torch.Tensor:
         """See `SequenceLayout`."""
         from torch.nn.attention.varlen import varlen_attn
 
-        back = -1 if window is None else window - 1
+        back = -1 if call.window is None else call.window - 1
         groups: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in _varlen_arguments() else {}
         attended: Any = varlen_attn(
-            query,
-            key,
-            value,
+            call.query,
+            call.key,
+            call.value,
             self.ends,
             self.ends,
             self.longest,
             self.longest,
-            scale=scale,
+            scale=call.scale,
             window_size=(back, 0),
             **groups,
         )
@@ -172,28 +167,14 @@ class PaddedLayout:
         rows = np.where(inside, starts[:, None] + place, starts[:, None])
         return cls(torch.from_numpy(rows).to(device), torch.from_numpy(np.flatnonzero(inside)).to(device))
 
-    def attend(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        *,
-        scale: float,
-        window: int | None,
-        layer: int,  # noqa: ARG002
-    ) -> torch.Tensor:
+    def attend(self, call: AttentionCall) -> torch.Tensor:
         """See `SequenceLayout`."""
-        q, k, v = (x[self.rows].transpose(1, 2) for x in (query, key, value))
+        q, k, v = (x[self.rows].transpose(1, 2) for x in (call.query, call.key, call.value))
         # PyTorch's own grouped heads are missing or wrong in some of its kernels.
-        k, v = (x.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for x in (k, v))
-        mask = _band(self.rows.shape[1], window, query.device)
+        k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+        mask = _band(self.rows.shape[1], call.window, q.device)
         output = nn.functional.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=mask,
-            is_causal=mask is None,
-            scale=scale,
+            q, k, v, attn_mask=mask, is_causal=mask is None, scale=call.scale
         )
         return output.transpose(1, 2).flatten(0, 1)[self.back]
 

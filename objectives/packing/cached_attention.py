@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from loratory.objectives.packing.attention import SequenceLayout
+from loratory.objectives.packing.attention import AttentionCall, SequenceLayout
 
 
 class CacheSizes(NamedTuple):
@@ -119,19 +119,10 @@ class PrefillLayout:
     cache: KeyValueCache
     places: torch.Tensor
 
-    def attend(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        *,
-        scale: float,
-        window: int | None,
-        layer: int,
-    ) -> torch.Tensor:
+    def attend(self, call: AttentionCall) -> torch.Tensor:
         """See `SequenceLayout`."""
-        self.cache.write(layer, key, value, self.places)
-        return self.inner.attend(query, key, value, scale=scale, window=window, layer=layer)
+        self.cache.write(call.layer, call.key, call.value, self.places)
+        return self.inner.attend(call)
 
 
 @dataclass(frozen=True)
@@ -146,51 +137,33 @@ class DecodeLayout:
     cache: KeyValueCache
     lengths: torch.Tensor
 
-    def attend(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        *,
-        scale: float,
-        window: int | None,
-        layer: int,
-    ) -> torch.Tensor:
+    def attend(self, call: AttentionCall) -> torch.Tensor:
         """See `SequenceLayout`; here T is M."""
-        keys, values = self.cache.keys[layer], self.cache.values[layer]
+        keys, values = self.cache.keys[call.layer], self.cache.values[call.layer]
         if has_kernels(keys.device, keys.dtype):
             from loratory.objectives.packing import cached_attention_kernel
 
-            return cached_attention_kernel.attend(
-                query, key, value, keys, values, self.lengths, scale=scale, window=window
-            )
-        rows = torch.arange(len(query), device=query.device)
-        self.cache.write(layer, key, value, rows * self.cache.positions + self.lengths)
-        return attend_cached(query, keys, values, self.lengths, scale=scale, window=window)
+            return cached_attention_kernel.attend(call, keys, values, self.lengths)
+        rows = torch.arange(len(self.lengths), device=keys.device)
+        self.cache.write(call.layer, call.key, call.value, rows * self.cache.positions + self.lengths)
+        return attend_cached(call, keys, values, self.lengths)
 
 
 def attend_cached(
-    query: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    lengths: torch.Tensor,
-    *,
-    scale: float,
-    window: int | None,
+    call: AttentionCall, keys: torch.Tensor, values: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
     """Attention of one token a row over its row, itself included.
 
     Args:
-        query: [M, heads, width].
+        call: with T = M; its key and value are in the cache already.
         keys: [at least M, P, key heads, width].
         values: as keys.
         lengths: int32 [M], the position of each token.
-        scale: factor of the products.
-        window: how far back a token sees, itself included; None for all the way.
 
     Returns:
         [M, heads, width].
     """
+    query, window = call.query, call.window
     # On a GPU reading the longest length would wait for the device.
     longest = keys.shape[1] if lengths.device.type != "cpu" else int(lengths.max()) + 1
     distance = lengths[:, None] - torch.arange(longest, device=lengths.device)
@@ -203,7 +176,7 @@ def attend_cached(
     # The queries that share a head of keys stand as if they were tokens: nothing is repeated.
     grouped = query.reshape(len(query), keys.shape[2], -1, query.shape[2])
     output = nn.functional.scaled_dot_product_attention(
-        grouped, k, v, attn_mask=seen[:, None, None, :], scale=scale
+        grouped, k, v, attn_mask=seen[:, None, None, :], scale=call.scale
     )
     return output.flatten(1, 2)
 

@@ -6,6 +6,8 @@ import torch
 import triton
 import triton.language as tl
 
+from loratory.objectives.packing.attention import AttentionCall
+
 _TILE_BYTES = 1 << 14  # of keys; small GPUs have 64 KiB for all tiles of a program
 
 
@@ -28,45 +30,34 @@ def store(
 
 
 def attend(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    keys: torch.Tensor,
-    values: torch.Tensor,
-    lengths: torch.Tensor,
-    *,
-    scale: float,
-    window: int | None,
+    call: AttentionCall, keys: torch.Tensor, values: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
     """Keep each row's new key and value, and attend over the row: see `DecodeLayout`.
 
     Args:
-        query: [M, heads, width].
-        key: [M, key heads, width].
-        value: [M, key heads, width].
+        call: with T = M.
         keys: [at least M, P, key heads, width]; the new keys are written into it.
         values: as keys.
         lengths: int32 [M], the position of each row's new token.
-        scale: factor of the products.
-        window: how far back a token sees, itself included; None for all the way.
 
     Returns:
         [M, heads, width].
     """
+    query, window = call.query.contiguous(), call.window
     rows, heads, width = query.shape
-    group = heads // key.shape[1]
+    key_heads = call.key.shape[1]
+    group = heads // key_heads
     columns = max(16, triton.next_power_of_2(width))
-    query = query.contiguous()
     output = torch.empty_like(query)
-    _attend[(rows, key.shape[1])](
+    _attend[(rows, key_heads)](
         query,
-        key.contiguous(),
-        value.contiguous(),
+        call.key.contiguous(),
+        call.value.contiguous(),
         keys,
         values,
         lengths,
         output,
-        scale * math.log2(math.e),
+        call.scale * math.log2(math.e),
         keys.shape[1],
         0 if window is None else window,
         GROUP=group,

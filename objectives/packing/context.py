@@ -11,7 +11,7 @@ import torch
 
 if TYPE_CHECKING:
     from loratory.objectives.packing.attention import SequenceLayout
-    from loratory.objectives.packing.stack import AdapterStack
+    from loratory.objectives.packing.stack import AdapterStack, Family
 
 
 class Span(NamedTuple):
@@ -58,10 +58,57 @@ class DropoutKeys:
     thresholds: torch.Tensor
 
 
+class FamilyPass:
+    """What layers that read one input do together: x A in one product, and its gradient in one more.
+
+    Attributes:
+        family: the layers.
+        low: [T, n R], x A of all of them; kept until all have taken theirs.
+        gradient: [T, n R], of `low`, as far as the layers have given theirs.
+        readers: layers that have read, in a pass that goes back.
+        awaited: those of them whose gradient is still to come.
+    """
+
+    def __init__(self, family: Family) -> None:
+        """Nobody has read yet."""
+        self.family = family
+        self.low: torch.Tensor | None = None
+        self.gradient: torch.Tensor | None = None
+        self.readers: set[str] = set()
+        self.awaited: set[str] = set()
+
+    def part(self, wide: torch.Tensor, layer: str) -> torch.Tensor:
+        """A layer's columns [T, R] of the family's [T, n R]."""
+        return wide.chunk(len(self.family.layers), dim=1)[self.family.layers.index(layer)]
+
+    def take(self, layer: str, *, goes_back: bool) -> torch.Tensor:
+        """A layer's x A, noting whether a gradient will come."""
+        assert self.low is not None
+        part = self.part(self.low, layer)
+        if goes_back:
+            self.readers.add(layer)
+            self.awaited.add(layer)
+        if layer == self.family.layers[-1]:
+            self.low = None
+        return part
+
+    def gradient_for(self, dy: torch.Tensor, *, rank: int) -> torch.Tensor:
+        """Where the gradient goes; zeros for a layer that never read."""
+        if self.gradient is None:
+            layers = len(self.family.layers)
+            make = dy.new_empty if len(self.readers) == layers else dy.new_zeros
+            self.gradient = make(len(dy), layers * rank)
+        return self.gradient
+
+
 class SharedInput:
     """An input that several layers read: their backward passes add up its gradient in one buffer.
 
     Autograd would make a tensor for each layer and add them in kernels of their own.
+
+    Attributes:
+        wanted: whether there is to be one.
+        gradient: the sum so far.
     """
 
     def __init__(self, x: torch.Tensor) -> None:
@@ -71,27 +118,33 @@ class SharedInput:
             x: the input; it is not kept alive.
         """
         self._x = weakref.ref(x)
-        self._readers = 0
+        self._families: list[FamilyPass] = []
+        self.wanted = False
         self.gradient: torch.Tensor | None = None
 
     @property
     def complete(self) -> bool:
         """Whether every layer that read it has given its part."""
-        return self._readers == 0
+        return not any(family.awaited for family in self._families)
 
     def is_of(self, x: torch.Tensor) -> bool:
         """Whether this is about `x`."""
         return self._x() is x
 
-    def read(self) -> None:
-        """Count a layer whose backward pass will come."""
-        self._readers += 1
+    def of(self, family: Family, *, layer: str) -> FamilyPass:
+        """What a family does with it, begun anew where a layer comes a second time."""
+        for known in self._families:
+            if known.family == family and layer not in known.readers:
+                return known
+        self._families.append(FamilyPass(family))
+        return self._families[-1]
 
-    def add(self, gradient: torch.Tensor) -> torch.Tensor | None:
-        """Note the sum so far; the whole sum, for the last layer to give to autograd, else None."""
-        self._readers -= 1
-        self.gradient = gradient if self._readers else None
-        return None if self._readers else gradient
+    def sum(self) -> torch.Tensor | None:
+        """The whole gradient, for the last layer to give to autograd; None before."""
+        if not self.complete:
+            return None
+        whole, self.gradient = self.gradient, None
+        return whole
 
 
 @dataclass
@@ -123,6 +176,12 @@ class PassContext:
             if self.inputs is not None:
                 self.inputs.append(self.shared)
         return self.shared
+
+    def anchor(self) -> torch.Tensor:
+        """An input beside x: the first layers' x needs no gradient, their adapters do, and this says so."""
+        assert self.stack is not None
+        trains = torch.is_grad_enabled() and self.gradients is not None
+        return self.stack.master.new_empty(0, requires_grad=trains)
 
     def backward(self, loss: torch.Tensor) -> None:
         """Go back through the forward pass at hand.

@@ -136,5 +136,5 @@ class Decoder:
         enough = min(self._rows.waiting, self._rows.limit // _REFILL_SHARE)
         if not chosen or (self._rows.running and len(chosen) < enough):
             return []
-        chosen.sort(key=lambda row_and_prompt: row_and_prompt[1].slot % (self._slots + 1))
+        chosen.sort(key=lambda row_and_prompt: row_and_prompt[1].slot)
         return self._rows.start(chosen, self._prefill.run(chosen))

@@ -1,14 +1,13 @@
 """Reads whole prompts: keys and values go into the cache, and each gives the first token of its answer."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import count
 
 import numpy as np
 import torch
 
 from loratory.objectives.packing.cached_attention import KeyValueCache, PrefillLayout
-from loratory.objectives.packing.decoding_rows import BASE, GRANULE, Prompt
+from loratory.objectives.packing.decoding_rows import GRANULE, Prompt
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.passes import (
     HostPass,
@@ -101,24 +100,14 @@ class Prefill:
             return self._model.logits(inputs).argmax(dim=-1)
 
     def _lay_out(self, prompts: Sequence[Prompt]) -> HostPass:
-        """A pass over prompts, in which the bare base has a slot behind the others for a moment."""
-        base = self._stack.slots
         pieces = [
-            Piece(
-                slot=base if prompt.slot == BASE else prompt.slot,
-                input_ids=prompt.ids,
-                first=len(prompt.ids) - 1,
-                targets=(0,),
-            )
+            Piece(slot=prompt.slot, input_ids=prompt.ids, first=len(prompt.ids) - 1, targets=(0,))
             for prompt in prompts
         ]
-        host = lay_out(pieces, self._shape(pieces))
-        block_slots = host.inputs.segments.block_slots
-        block_slots[block_slots == base] = -1
-        return replace(host, spans=tuple(span for span in host.spans if span.slot != base))
+        return lay_out(pieces, self._shape(pieces))
 
     def _shape(self, pieces: Sequence[Piece]) -> PassShape:
-        slots = self._stack.slots + 1
+        slots = self._stack.slots
         if not self._runner.graphs:
             return exact_shape(pieces, slots=slots, granule=GRANULE)
         shape = bucket_shape(pieces, slots=slots, granule=GRANULE)

@@ -38,13 +38,15 @@ def _norm(module: Any) -> Any:
 
 
 def _decoder_layer(module: Any) -> Any:
-    """The layer with its middle sum and norm in one kernel."""
-    from loratory.objectives.packing.norm_kernel import add_rms_norm
+    """The layer with its middle sum and norm in one kernel, and with both gradients of its input in one."""
+    from loratory.objectives.packing.norm_kernel import add_rms_norm, rms_norm_beside
 
     def forward(hidden_states: torch.Tensor, **given: Any) -> torch.Tensor:
-        attended, _ = module.self_attn(hidden_states=module.input_layernorm(hidden_states), **given)
+        norm = module.input_layernorm
+        x, beside = rms_norm_beside(hidden_states, norm.weight, norm.variance_epsilon)
+        attended, _ = module.self_attn(hidden_states=x, **given)
         norm = module.post_attention_layernorm
-        x, residual = add_rms_norm(attended, hidden_states, norm.weight, norm.variance_epsilon)
+        x, residual = add_rms_norm(attended, beside, norm.weight, norm.variance_epsilon)
         return residual + module.mlp(x)  # type: ignore[no-any-return]
 
     return forward
@@ -53,8 +55,14 @@ def _decoder_layer(module: Any) -> Any:
 def _gated_unit(module: Any) -> Any:
     from liger_kernel.ops import LigerSiLUMulFunction
 
+    from loratory.objectives.packing.gated_unit import gated_unit
+
     def forward(x: torch.Tensor) -> torch.Tensor:
-        product = LigerSiLUMulFunction.apply(module.gate_proj(x), module.up_proj(x))
+        gate, up = module.gate_proj, module.up_proj
+        if getattr(gate, "adapted", False) and getattr(up, "adapted", False):
+            product = gated_unit(x, gate, up)
+        else:
+            product = LigerSiLUMulFunction.apply(gate(x), up(x))
         return module.down_proj(product)  # type: ignore[no-any-return]
 
     return forward

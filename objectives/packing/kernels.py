@@ -26,11 +26,12 @@ def shrink(
     *,
     scaling: torch.Tensor,
     dropout: Dropout | None = None,
+    into: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """See `products.shrink`."""
     tokens, features = x.shape
     rank = matrix.shape[1]
-    low = x.new_empty(tokens, rank)
+    low = x.new_empty(tokens, rank) if into is None else into
     rows, ranks = min(segments.granule, 32), _ranks_a_program(rank)
     grid = (tokens // rows, triton.cdiv(rank, ranks))
     _shrink[grid](
@@ -42,6 +43,7 @@ def shrink(
         *_dropout_arguments(dropout, x),
         features,
         rank,
+        low.stride(0),
         matrix.stride(0),
         segments.granule,
         ROWS=rows,
@@ -79,6 +81,7 @@ def expand(
         *_dropout_arguments(dropout, low),
         features,
         rank,
+        low.stride(0),
         matrix.stride(0),
         segments.granule,
         ROWS=rows,
@@ -114,6 +117,7 @@ def accumulate(
         *_dropout_arguments(dropout, wide),
         features,
         rank,
+        low.stride(0),
         total.stride(0),
         ROWS=_MOST_ROWS,
         RANKS=ranks,
@@ -154,14 +158,15 @@ def _keep(keys, columns, threshold, salt):  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["salt"])
 def _shrink(  # type: ignore[no-untyped-def]
-    x, matrix, low, block_slots, scaling, keys, thresholds, salt, features, rank, slot_stride, granule,
+    x, matrix, low, block_slots, scaling, keys, thresholds, salt, features, rank, low_stride, slot_stride,
+    granule,
     ROWS: tl.constexpr, RANKS: tl.constexpr, COLUMNS: tl.constexpr, DROPOUT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
     first = tl.program_id(0) * ROWS
     rows = (first + tl.arange(0, ROWS)).to(tl.int64)
     ranks = tl.program_id(1) * RANKS + tl.arange(0, RANKS)
-    places = low + rows[:, None] * rank + ranks[None, :]
+    places = low + rows[:, None] * low_stride + ranks[None, :]
     inside = (ranks < rank)[None, :] & (rows >= 0)[:, None]
     slot = tl.load(block_slots + first // granule)
     total = tl.zeros([ROWS, RANKS], dtype=tl.float32)
@@ -190,7 +195,8 @@ def _shrink(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["salt"])
 def _expand(  # type: ignore[no-untyped-def]
-    low, matrix, y, bias, block_slots, keys, thresholds, salt, features, rank, slot_stride, granule,
+    low, matrix, y, bias, block_slots, keys, thresholds, salt, features, rank, low_stride, slot_stride,
+    granule,
     ROWS: tl.constexpr, RANKS: tl.constexpr, COLUMNS: tl.constexpr, BIAS: tl.constexpr,
     ADD: tl.constexpr, DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -205,7 +211,7 @@ def _expand(  # type: ignore[no-untyped-def]
         for start in range(0, rank, RANKS):
             ranks = start + tl.arange(0, RANKS)
             within = ranks < rank
-            tile = tl.load(low + rows[:, None] * rank + ranks[None, :], mask=within[None, :], other=0.0)
+            tile = tl.load(low + rows[:, None] * low_stride + ranks[None, :], mask=within[None, :], other=0.0)
             weights = tl.load(
                 own + ranks[:, None] * features + columns[None, :],
                 mask=within[:, None] & fits[None, :],
@@ -226,7 +232,7 @@ def _expand(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["salt"])
 def _accumulate(  # type: ignore[no-untyped-def]
-    total, low, wide, bounds, keys, thresholds, salt, features, rank, slot_stride,
+    total, low, wide, bounds, keys, thresholds, salt, features, rank, low_stride, slot_stride,
     ROWS: tl.constexpr, RANKS: tl.constexpr, COLUMNS: tl.constexpr, DROPOUT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -244,7 +250,9 @@ def _accumulate(  # type: ignore[no-untyped-def]
         rows = (start + tl.arange(0, ROWS)).to(tl.int64)
         there = rows < last
         left = tl.load(
-            low + rows[None, :] * rank + ranks[:, None], mask=there[None, :] & within[:, None], other=0.0
+            low + rows[None, :] * low_stride + ranks[:, None],
+            mask=there[None, :] & within[:, None],
+            other=0.0,
         )
         right = tl.load(
             wide + rows[:, None] * features + columns[None, :],

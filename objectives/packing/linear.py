@@ -1,18 +1,15 @@
 """A frozen linear layer with the adapters of all slots: one autograd function, no launches per slot."""
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
-from loratory.objectives.packing import products as plain_products
-from loratory.objectives.packing.context import DropoutKeys, PassContext, Segments, SharedInput
-from loratory.objectives.packing.dropout import Dropout, stable_hash
-from loratory.objectives.packing.stack import AdapterStack
+from loratory.objectives.packing.adapted import go_back, narrow, pass_of, products_for
+from loratory.objectives.packing.context import PassContext, SharedInput
+from loratory.objectives.packing.dropout import stable_hash
 
 
 @dataclass
@@ -73,15 +70,16 @@ class PackedLinear(nn.Module):
         """The frozen matrix, for models that read it past the layer."""
         return self.frozen()
 
+    @property
+    def adapted(self) -> bool:
+        """Whether the pass at hand has adapters for this layer."""
+        return self.context.stack is not None and self.name in self.context.stack.layers
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [..., inputs] to [..., outputs]."""
-        stack = self.context.stack
-        if stack is None or self.name not in stack.layers:
+        if not self.adapted:
             return _FrozenLinear.apply(x, self)  # type: ignore[no-any-return,no-untyped-call]
-        # The first layers' input needs no gradient, their adapters do: the anchor says so to autograd.
-        trains = torch.is_grad_enabled() and self.context.gradients is not None
-        anchor = stack.master.new_empty(0, requires_grad=trains)
-        shared = self.context.share(x)
+        shared, anchor = self.context.share(x), self.context.anchor()
         y = _AdaptedLinear.apply(x.reshape(-1, self.in_features), anchor, self, shared)  # type: ignore[no-untyped-call]
         return y.view(*x.shape[:-1], self.out_features)  # type: ignore[no-any-return]
 
@@ -104,60 +102,27 @@ class _FrozenLinear(torch.autograd.Function):
 class _AdaptedLinear(torch.autograd.Function):
     """Forward and backward over all slots. Gradients of A and B are added to the pack's, not returned.
 
-    The adapters' share is written first and the base's product added to it: one pass over y less.
+    Layers that read one input share the products with A, in both directions: x and its gradient are much
+    wider than what an adapter makes of them, and reading them is what such a product costs.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: torch.Tensor, _anchor: torch.Tensor, layer: PackedLinear, shared: SharedInput
     ) -> torch.Tensor:
-        stack, segments, keys = _needed(layer.context)
-        a, b = stack.compute_matrices(layer.name)
-        products = _products_for(x, segments)
-        low = products.shrink(x, a, segments, scaling=stack.scaling, dropout=_dropout(keys, layer))
-        y = products.expand(low, b, segments, bias=layer.bias)
-        ctx.layer, ctx.shared = layer, shared
-        if ctx.needs_input_grad[0]:
-            shared.read()
+        low, together = narrow(layer, x, shared, goes_back=any(ctx.needs_input_grad))
+        shared.wanted |= ctx.needs_input_grad[0]
+        stack, segments, _ = pass_of(layer.context)
+        _, b = stack.matrices(stack.compute, layer.name)
+        # The adapter's share first and the base's product added to it: one pass over y less.
+        y = products_for(x, segments).expand(low, b, segments, bias=layer.bias)
+        ctx.layer, ctx.shared, ctx.together = layer, shared, together
         ctx.save_for_backward(x, low)
         y.addmm_(x, layer.frozen().t())
         return y  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, None, None, None]:
-        layer: PackedLinear = ctx.layer
-        shared: SharedInput = ctx.shared
         x, low = ctx.saved_tensors
-        stack, segments, keys = _needed(layer.context)
-        dropout, dy = _dropout(keys, layer), dy.contiguous()
-        a, b = stack.compute_matrices(layer.name)
-        products = _products_for(x, segments)
-        d_low = products.shrink(dy, b, segments, scaling=stack.scaling)
-        if layer.context.gradients is not None:
-            grad_a, grad_b = stack.matrices(layer.context.gradients, layer.name)
-            products.accumulate(grad_b, low, dy, segments)
-            products.accumulate(grad_a, d_low, x, segments, dropout=dropout)
-        if not ctx.needs_input_grad[0]:
-            return None, None, None, None
-        dx = products.expand(d_low, a, segments, dropout=dropout, into=shared.gradient)
-        return shared.add(dx.addmm_(dy, layer.frozen())), None, None, None
-
-
-def _needed(context: PassContext) -> tuple[AdapterStack, Segments, DropoutKeys | None]:
-    assert context.stack is not None and context.segments is not None
-    return context.stack, context.segments, context.dropout
-
-
-def _dropout(keys: DropoutKeys | None, layer: PackedLinear) -> Dropout | None:
-    return None if keys is None else Dropout(keys, layer.salt)
-
-
-def _products_for(x: torch.Tensor, segments: Segments) -> ModuleType:
-    """The adapters' products for tensors like `x`: kernels where they can run."""
-    if x.device.type != "cuda" or x.dtype is torch.float64 or not segments.granule:
-        return plain_products
-    if importlib.util.find_spec("triton") is None:
-        return plain_products
-    from loratory.objectives.packing import kernels
-
-    return kernels
+        go_back(ctx.layer, dy.contiguous(), x=x, low=low, shared=ctx.shared, together=ctx.together)
+        return ctx.shared.sum(), None, None, None

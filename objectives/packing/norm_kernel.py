@@ -23,6 +23,14 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Ten
     return y  # type: ignore[no-any-return]
 
 
+def rms_norm_beside(
+    x: torch.Tensor, weight: torch.Tensor, epsilon: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The norm of x, and x itself for what goes past the norm: its two gradients meet in one kernel."""
+    y, beside = _Norm.apply(x, None, weight, epsilon)  # type: ignore[no-untyped-call]
+    return y, beside
+
+
 def add_rms_norm(
     x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor, epsilon: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,28 +63,29 @@ class _Norm(torch.autograd.Function):
             num_warps=_warps(width),
         )
         ctx.adds = residual is not None
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(total, weight, scales)
-        if residual is not None:
-            return y, total
-        nothing = total.new_empty(0)
-        ctx.mark_non_differentiable(nothing)
-        return y, nothing
+        return y, total
 
     @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor, d_total: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(
+        ctx: Any, dy: torch.Tensor | None, d_total: torch.Tensor | None
+    ) -> tuple[torch.Tensor | None, ...]:
         total, weight, scales = ctx.saved_tensors
+        if dy is None:
+            return d_total, d_total if ctx.adds else None, None, None
         dy, width = dy.contiguous(), total.shape[-1]
         dx = torch.empty_like(total)
         _backward[(scales.shape[0],)](
             dy,
-            d_total.contiguous() if ctx.adds else dy,
+            dy if d_total is None else d_total.contiguous(),
             total,
             dx,
             scales,
             weight,
             width,
             BLOCK=triton.next_power_of_2(width),
-            ADD=ctx.adds,
+            ADD=d_total is not None,
             num_warps=_warps(width),
         )
         return dx, dx if ctx.adds else None, None, None

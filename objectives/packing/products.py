@@ -16,6 +16,7 @@ def shrink(
     *,
     scaling: torch.Tensor,
     dropout: Dropout | None = None,
+    into: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """low[t] = s x[t] M[slot of t]^T.
 
@@ -25,11 +26,12 @@ def shrink(
         segments: whose tokens are where.
         scaling: s, [K, 1, 1].
         dropout: dropped from x first.
+        into: where the result goes; a new tensor unless given.
 
     Returns:
         [T, R]; zero where a token is nobody's.
     """
-    low = _rows_for(x, segments, columns=matrix.shape[1])
+    low = _rows_for(x, segments, columns=matrix.shape[1]) if into is None else into.zero_()
     for slot, start, end in segments.spans:
         own = x[start:end] if dropout is None else dropout.drop(x[start:end], slot, start)
         low[start:end] = (own @ matrix[slot].T) * scaling[slot]

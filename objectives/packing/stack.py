@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
+# Layers that read one input, by the names that transformers' models give them.
+_SIBLINGS = ({"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"})
+
 AdapterState = dict[str, torch.Tensor]
 """LoRA matrices by the names that PEFT's file gives them: A [rank, inputs], B [outputs, rank]; on the CPU."""
 
@@ -16,18 +19,46 @@ RANK_STEP = 8
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a layer's two matrices stand in a slot's flat row: A first, then B transposed."""
+class Family:
+    """Layers that read one input: in a slot's flat row their matrices A stand together.
 
+    Attributes:
+        layers: their names.
+        inputs: features that they read.
+        start: where the first A begins.
+    """
+
+    layers: tuple[str, ...]
+    inputs: int
     start: int
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a layer's A and its B, transposed, begin in a slot's flat row."""
+
+    a: int
+    b: int
     inputs: int
     outputs: int
+    family: Family
+
+
+def siblings(layers: Mapping[str, tuple[int, int]]) -> list[tuple[str, ...]]:
+    """Names of layers, those together that stand in one module and by their names read one input."""
+    together: dict[tuple[str, str, int], list[str]] = {}
+    for name, (inputs, _) in layers.items():
+        parent, _, leaf = name.rpartition(".")
+        kind = next((min(names) for names in _SIBLINGS if leaf in names), leaf)
+        together.setdefault((parent, kind, inputs), []).append(name)
+    return [tuple(names) for names in together.values()]
 
 
 class AdapterStack:
     """K adapters of rank at most R over the same layers, each one row of flat tensors [K, P].
 
-    Of a layer, A is stored as [R, inputs] and B as [R, outputs]. An adapter of a smaller rank, or without
+    Of a layer, A is stored as [R, inputs] and B as [R, outputs]; the A of layers that read one input follow
+    each other, so that one product reads it for all of them. An adapter of a smaller rank, or without
     some layer, has zeros in the places left over. With A and B both zero there, so are their gradients:
     AdamW leaves such places exactly zero, and no mask is needed.
 
@@ -63,13 +94,22 @@ class AdapterStack:
         self.slots, self.rank = slots, -(-rank // RANK_STEP) * RANK_STEP
         self._places: dict[str, _Place] = {}
         size = 0
-        for name, (inputs, outputs) in layers.items():
-            self._places[name] = _Place(size, inputs, outputs)
-            size += self.rank * (inputs + outputs)
+        for names in siblings(layers):
+            size = self._place(names, layers, size)
         wide = torch.promote_types(compute_dtype, torch.float32)
         self.master = torch.zeros(slots, size, dtype=wide if trains else compute_dtype, device=device)
         self.compute = self.master if self.master.dtype is compute_dtype else self.master.to(compute_dtype)
         self.scaling = torch.ones(slots, 1, 1, dtype=wide, device=device)
+
+    def _place(self, names: tuple[str, ...], layers: Mapping[str, tuple[int, int]], start: int) -> int:
+        """Give the layers of a family their places in a row; where the next may begin."""
+        inputs = layers[names[0]][0]
+        family, a, b = Family(names, inputs, start), start, start + len(names) * self.rank * inputs
+        for name in names:
+            outputs = layers[name][1]
+            self._places[name] = _Place(a, b, inputs, outputs, family)
+            a, b = a + self.rank * inputs, b + self.rank * outputs
+        return b
 
     @property
     def layers(self) -> frozenset[str]:
@@ -83,17 +123,24 @@ class AdapterStack:
 
     def matrices(self, flat: torch.Tensor, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
         """A [K, R, inputs] and B transposed [K, R, outputs] of a layer: views into [K, P]."""
-        place, slots = self._places[layer], flat.shape[0]
-        middle = place.start + self.rank * place.inputs
-        end = middle + self.rank * place.outputs
+        place = self._places[layer]
         return (
-            flat[:, place.start : middle].view(slots, self.rank, place.inputs),
-            flat[:, middle:end].view(slots, self.rank, place.outputs),
+            _rows(flat, place.a, self.rank, place.inputs),
+            _rows(flat, place.b, self.rank, place.outputs),
         )
 
-    def compute_matrices(self, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """A and B of a layer in the compute dtype."""
-        return self.matrices(self.compute, layer)
+    def family(self, layer: str) -> Family:
+        """The layers that read what a layer reads."""
+        return self._places[layer].family
+
+    def alone(self, layer: str) -> Family:
+        """A layer as a family of its own."""
+        place = self._places[layer]
+        return Family((layer,), place.inputs, place.a)
+
+    def shared_matrix(self, flat: torch.Tensor, family: Family) -> torch.Tensor:
+        """A of all layers of a family [K, n R, inputs]: a view into [K, P]."""
+        return _rows(flat, family.start, len(family.layers) * self.rank, family.inputs)
 
     @torch.no_grad()
     def put(self, slot: int, state: Mapping[str, torch.Tensor], *, scaling: float) -> None:
@@ -152,3 +199,8 @@ class AdapterStack:
         layer, _, matrix = name.removeprefix(FILE_PREFIX).removesuffix(".weight").rpartition(".")
         a, b = (m[0] for m in self.matrices(row.unsqueeze(0), layer))
         return a[: shape[0]] if matrix == "lora_A" else b[: shape[1]].T
+
+
+def _rows(flat: torch.Tensor, start: int, rows: int, columns: int) -> torch.Tensor:
+    """Matrices [K, rows, columns] that begin at one place of every slot's row."""
+    return flat[:, start : start + rows * columns].view(flat.shape[0], rows, columns)

@@ -12,17 +12,14 @@ from loratory.objectives.events import (
     Decision,
     Event,
     Failed,
-    Finished,
-    Progressed,
     Ready,
-    Reported,
     Score,
     Start,
-    Started,
     Stop,
     Stopped,
     TrialEvent,
 )
+from loratory.objectives.qlora.announcements import Announcements
 from loratory.objectives.qlora.arrivals import Arrivals
 from loratory.objectives.qlora.base import Base
 from loratory.objectives.qlora.checkpointing import CheckpointClock
@@ -31,9 +28,9 @@ from loratory.objectives.qlora.evaluation import Evaluation
 from loratory.objectives.qlora.failures import device_is_lost, failed_event
 from loratory.objectives.qlora.memory import device_name, is_out_of_memory, versions
 from loratory.objectives.qlora.outside_scores import OutsideScores
-from loratory.objectives.qlora.trial_run import DivergedError, TrialRun, measurement_of
+from loratory.objectives.qlora.trial_run import DivergedError, TrialRun
 from loratory.objectives.qlora.turns import Turns
-from loratory.objectives.records import FailureKind, Resources
+from loratory.objectives.records import FailureKind
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.study import StudySpec
 
@@ -59,12 +56,11 @@ class QloraObjective:
             data: the splits.
             hashes: content hashes, announced with `Ready`.
         """
-        self._study, self._base, self._engine, self._data = study, base, engine, data
+        self._study, self._engine, self._data = study, engine, data
         self.slots = engine.trials
-        self._device = device_name(base.device)
         self._ready: list[Event] = [
             Ready(
-                device=self._device,
+                device=device_name(base.device),
                 compute_dtype=str(base.compute_dtype).removeprefix("torch."),
                 slots=self.slots,
                 versions=versions(),
@@ -82,6 +78,7 @@ class QloraObjective:
         self._outside = OutsideScores(engine.evaluator, engine.architecture, data)
         self._turns = Turns(gathers=base.device.type == "cuda")
         self._checkpoints = CheckpointClock()
+        self._announcements = Announcements(base, engine.slots, self._checkpoints)
 
     def advance(self, decisions: Sequence[Decision]) -> list[Event]:
         """Carry out decisions, then do a piece of work."""
@@ -136,9 +133,7 @@ class QloraObjective:
         if not self._fits(partial(self._engine.slots.place, run)):
             self._waiting.appendleft(run)
             return []
-        number, attempt = run.key
-        started = Started(number=number, attempt=attempt, optimizer_steps=run.plan.optimizer_steps)
-        return [] if returns else [started]
+        return [] if returns else [self._announcements.started(run)]
 
     def _stop(self, stop: Stop) -> None:
         self._arrivals.cancel(stop.number, stop.attempt)
@@ -263,11 +258,11 @@ class QloraObjective:
         self._end_if_over(run)
         events: list[TrialEvent] = []
         if time.perf_counter() - run.points_sent >= _SECONDS_BETWEEN_PROGRESS:
-            events += self._flush(run)
+            events += self._announcements.curve(run)
         if run.slot is not None and run.evaluation_due and run.snapshot is None and run.reason is None:
             if run.progress.metrics is not None:  # measured before it was interrupted, but not reported whole
                 self._snapshot(run)
-                events += self._report_points(run)
+                events += self._announcements.measured(run)
             elif self._engine.evaluator.has_room:
                 self._engine.evaluator.copy(run.key, self._slot_of(run), self._data.dev)
                 self._snapshot(run)
@@ -295,97 +290,29 @@ class QloraObjective:
         run.keep_measurement(
             evaluation.scores.aggregate, metric=self._study.metric, direction=self._study.metric_direction
         )
-        events = [*self._flush(run), *self._report_points(run)]
+        events: list[TrialEvent] = [*self._announcements.curve(run), *self._announcements.measured(run)]
         self._end_if_over(run)
         return events
-
-    def _report_points(self, run: TrialRun) -> list[TrialEvent]:
-        """Every point of the grid that the snapshot measures."""
-        assert run.snapshot is not None
-        progress, events = run.snapshot.progress, []
-        progress.device_seconds = run.progress.device_seconds
-        while progress.reported < run.plan.evaluations_due(progress.optimizer_steps):
-            number, attempt = run.key
-            measurement = measurement_of(progress)
-            events.append(
-                Reported(
-                    number=number,
-                    attempt=attempt,
-                    measurement=measurement,
-                    resources=self._resources(run),
-                    checkpoint=self._checkpoint(run),
-                )
-            )
-        run.snapshot = None
-        return list(events)
-
-    def _checkpoint(self, run: TrialRun) -> bytes | None:
-        if run.snapshot is None or not run.snapshot.checkpoint:
-            return None
-        began = time.perf_counter()
-        content = run.checkpoint()
-        self._checkpoints.took(time.perf_counter() - began)
-        return content
 
     def _end_if_over(self, run: TrialRun) -> None:
         """Once training is over, have the best matrices scored on eval.select."""
         evaluator = self._engine.evaluator
         if run.reason is None and run.snapshot is None and run.progress.best_step > 0:
-            run.reason = self._why_over(run)
+            run.reason = run.why_over(patience=self._study.early_stopping_patience)
             if run.reason is not None:
                 self._leave_slot(run)
         if run.reason is not None and run.key not in evaluator.waiting and evaluator.has_room:
             assert run.best is not None
             evaluator.put(run.key, run.best, self._data.select, scaling=run.adapter.scaling)
 
-    def _leave_slot(self, run: TrialRun) -> None:
-        self._engine.slots.release(run)
-        if run in self._waiting:
-            self._waiting.remove(run)
-
-    def _why_over(self, run: TrialRun) -> str | None:
-        if run.trained_out and not run.evaluation_due:
-            return "trained to the end"
-        patience = self._study.early_stopping_patience
-        if patience is not None and run.progress.stalled >= patience:
-            return f"early stopping: no better since evaluation {run.progress.best_step}"
-        return None
-
     def _finish(self, run: TrialRun, evaluation: Evaluation) -> list[TrialEvent]:
-        assert run.best is not None and run.reason is not None
         if not evaluation.finite:
             raise DivergedError(f"metrics on eval.select are {evaluation.scores.aggregate}")
-        number, attempt = run.key
-        finished = Finished(
-            number=number,
-            attempt=attempt,
-            reason=run.reason,
-            best_step=run.progress.best_step,
-            scores=evaluation.scores,
-            predictions=evaluation.predictions,
-            adapter=run.adapter.files(
-                run.best, base_name=self._base.published_name, revision=self._base.revision
-            ),
-            resources=self._resources(run),
-        )
+        finished = self._announcements.finished(run, evaluation)
         self._forget(run)
         return [finished]
 
-    # What every event needs
-
-    def _flush(self, run: TrialRun) -> list[TrialEvent]:
-        points, run.points = tuple(run.points), []
-        run.points_sent = time.perf_counter()
-        number, attempt = run.key
-        return [Progressed(number=number, attempt=attempt, points=points)] if points else []
-
-    def _resources(self, run: TrialRun) -> Resources:
-        return Resources(
-            device=self._device,
-            pack_size=max(1, len(self._engine.slots.runs)),
-            gpu_seconds_attributed=run.progress.device_seconds,
-            peak_memory_bytes_pack=run.progress.peak_memory_bytes,
-        )
+    # A trial's way out
 
     def _guarded(self, run: TrialRun, work: Callable[[], Sequence[TrialEvent]]) -> list[Event]:
         """The events of some work for one trial; what goes wrong in it ends the trial."""
@@ -398,7 +325,7 @@ class QloraObjective:
         return self._end(run, failed)
 
     def _end(self, run: TrialRun, failed: Failed) -> list[Event]:
-        events = self._flush(run)
+        events = self._announcements.curve(run)
         self._forget(run)
         return [*events, failed]
 
@@ -407,3 +334,8 @@ class QloraObjective:
         self._leave_slot(run)
         self._engine.evaluator.drop(run.key)
         self._runs.pop(run.trial.number, None)
+
+    def _leave_slot(self, run: TrialRun) -> None:
+        self._engine.slots.release(run)
+        if run in self._waiting:
+            self._waiting.remove(run)

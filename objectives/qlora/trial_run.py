@@ -133,6 +133,18 @@ class TrialRun:
         """Whether its next update may be made now."""
         return self.slot is not None and not self.trained_out and not self.evaluation_due
 
+    def why_over(self, *, patience: int | None) -> str | None:
+        """Why it trains no further; None as long as it does.
+
+        Args:
+            patience: evaluations without a better value that end it; None for any number.
+        """
+        if self.trained_out and not self.evaluation_due:
+            return "trained to the end"
+        if patience is not None and self.progress.stalled >= patience:
+            return f"early stopping: no better since evaluation {self.progress.best_step}"
+        return None
+
     def next_batch(self, train: Sequence[Example]) -> Batch:
         """The batch that is under way, or the next one."""
         if self.batch is None:

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from loratory.objectives.packing.attention import PaddedLayout, packed_attention
+from loratory.objectives.packing.attention import AttentionCall, PaddedLayout, packed_attention
 from loratory.objectives.packing.context import PassContext
 
 HEADS, KEY_HEADS, WIDTH = 4, 2, 8
@@ -17,8 +17,9 @@ def drawn(dtype=torch.float64):
 
 
 def attend(given, window=None):
-    layout = PaddedLayout.of(ENDS, torch.device("cpu"))
-    return layout.attend(*given, scale=0.3, window=window, layer=0)
+    query, key, value = given
+    call = AttentionCall(query=query, key=key, value=value, scale=0.3, window=window, layer=0)
+    return PaddedLayout.of(ENDS, torch.device("cpu")).attend(call)
 
 
 def alone(query, key, value, window):

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from loratory.objectives.packing.attention import PaddedLayout
+from loratory.objectives.packing.attention import AttentionCall, PaddedLayout
 from loratory.objectives.packing.cached_attention import (
     DecodeLayout,
     KeyValueCache,
@@ -35,6 +35,11 @@ def drawn(tokens):
     return query, key, value
 
 
+def asked(parts, *, window=None, layer=0):
+    query, key, value = parts
+    return AttentionCall(query=query, key=key, value=value, scale=SCALE, window=window, layer=layer)
+
+
 @pytest.fixture
 def cache():
     torch.manual_seed(0)
@@ -55,18 +60,19 @@ def decode_after_prefill(cache, window, *, layer=1, steps=5):
     places = torch.cat([row * POSITIONS + torch.arange(n) for row, n in enumerate(LENGTHS)])
     ends = torch.tensor((0, *LENGTHS)).cumsum(0).tolist()
     inner = PaddedLayout.of(ends, torch.device("cpu"))
-    asked = {"scale": SCALE, "window": window, "layer": layer}
-    prefilled = PrefillLayout(inner, cache, places).attend(*parts, **asked)
-    assert torch.equal(prefilled, inner.attend(*parts, **asked))
+    kind = {"window": window, "layer": layer}
+    prefill = asked(parts, **kind)
+    assert torch.equal(PrefillLayout(inner, cache, places).attend(prefill), inner.attend(prefill))
     got = []
     for step in range(steps):
         lengths = torch.tensor(LENGTHS, dtype=torch.int32) + step
         new = [
             torch.stack([s[i][n + step] for s, n in zip(sequences, LENGTHS, strict=True)]) for i in range(3)
         ]
-        got.append(DecodeLayout(cache, lengths).attend(*new, **asked))
+        got.append(DecodeLayout(cache, lengths).attend(asked(new, **kind)))
     whole = [
-        PaddedLayout.of([0, len(s[0])], torch.device("cpu")).attend(*s, **asked)[-steps:] for s in sequences
+        PaddedLayout.of([0, len(s[0])], torch.device("cpu")).attend(asked(s, **kind))[-steps:]
+        for s in sequences
     ]
     return torch.stack(got), torch.stack(whole, dim=1)
 
@@ -90,12 +96,12 @@ def test_layers_are_kept_apart(cache):
 
 
 def test_padding_is_written_where_nobody_reads(cache):
-    query, key, value = drawn(4)
+    parts = drawn(4)
     places = torch.tensor([cache.dump, POSITIONS + 2, cache.dump, cache.dump])
     inner = PaddedLayout.of([0, 4], torch.device("cpu"))
-    PrefillLayout(inner, cache, places).attend(query, key, value, scale=SCALE, window=None, layer=0)
+    PrefillLayout(inner, cache, places).attend(asked(parts))
     kept = cache.keys[0]
-    assert torch.equal(kept[1, 2], key[1])
+    assert torch.equal(kept[1, 2], parts[1][1])
     kept[1, 2] = 0
     assert not kept[:ROWS].any() and kept[ROWS, 0].any()
 

@@ -1,129 +1,13 @@
-import random
-
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from peft_pair import ENDS, LONGEST, NEW_TOKENS, RANKS, Pair, draw_prompts, finish
 
-from loratory.objectives.packing.decoding import BASE, Decoder, Prompt
+from loratory.objectives.packing.decoding import BASE, Prompt
 from loratory.objectives.packing.decoding_apart import ApartDecoder
 from loratory.objectives.packing.decoding_steps import STEPS, DecodeSteps
 from loratory.objectives.packing.passes import Piece, exact_shape, lay_out
-from loratory.objectives.packing.runner import PassRunner
-from loratory.objectives.packing.stack import AdapterStack
 
-RANKS, ALPHAS = (3, 16, 8), (6, 16, 4)
-ENDS = (5, 17, 23, 42, 77, 101, 130, 155)
-LONGEST, NEW_TOKENS, NEAR = 60, 21, 1e-4
 KINDS = ("llama", "tied", "mistral", "qwen2", "qwen3")
-
-
-def draw_prompts(count, slot, *, seed=0, longest=LONGEST):
-    draw = random.Random(f"{seed} {slot}")
-    lengths = [1, longest, *(draw.randint(1, longest) for _ in range(count))][:count]
-    return [
-        Prompt(slot=slot, key=(slot, index), ids=tuple(draw.choices(range(160), k=length)))
-        for index, length in enumerate(lengths)
-    ]
-
-
-class Pair:
-    """A pack of three adapters, and the same adapters in PEFT on a base of their own."""
-
-    def __init__(self, packed, reference):
-        torch.manual_seed(1)
-        self.packed = packed
-        self.stack = AdapterStack(
-            packed.layers,
-            slots=len(RANKS),
-            rank=max(RANKS),
-            device=packed.device,
-            compute_dtype=packed.compute_dtype,
-        )
-        self.reference = self._adapted(reference)
-
-    def _adapted(self, model):
-        for slot, (rank, alpha) in enumerate(zip(RANKS, ALPHAS, strict=True)):
-            config = LoraConfig(
-                task_type="CAUSAL_LM",
-                r=rank,
-                lora_alpha=alpha,
-                target_modules="all-linear",
-                init_lora_weights=False,
-            )
-            # Not digits alone: PEFT would take the 0 of "layers.0" for the name of another adapter.
-            name = f"slot{slot}"
-            if slot:
-                model.add_adapter(name, config)
-            else:
-                model = get_peft_model(model, config, adapter_name=name)
-            state = get_peft_model_state_dict(model, adapter_name=name)
-            assert len(state) == 2 * len(self.stack.layers)
-            self.stack.put(slot, state, scaling=alpha / rank)
-        return model.eval()
-
-    def decoder(self, *, rows=16, max_new_tokens=NEW_TOKENS, ends=ENDS, longest=LONGEST):
-        return Decoder(
-            self.packed,
-            PassRunner(self.packed.device, graphs=False),
-            self.stack,
-            end_ids=ends,
-            padding_id=0,
-            max_new_tokens=max_new_tokens,
-            longest_prompt=longest,
-            rows=rows,
-        )
-
-    def answers(self, prompts, **options):
-        decoder = self.decoder(**options)
-        decoder.add(prompts)
-        return finish(decoder)
-
-    def generate(self, prompt, *, max_new_tokens=NEW_TOKENS, ends=ENDS):
-        """New tokens of `generate`, the end token cut off, and by how much each was the best."""
-        options = {
-            "do_sample": False,
-            "max_new_tokens": max_new_tokens,
-            "eos_token_id": list(ends) or None,
-            "pad_token_id": 0,
-            "output_logits": True,
-            "return_dict_in_generate": True,
-        }
-        ids = torch.tensor([prompt.ids])
-        if prompt.slot == BASE:
-            with self.reference.disable_adapter():
-                made = self.reference.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **options)
-        else:
-            self.reference.set_adapter(f"slot{prompt.slot}")
-            made = self.reference.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **options)
-        best = torch.stack([logits[0].topk(2).values for logits in made.logits])
-        return made.sequences[0, ids.shape[1] :].tolist(), (best[:, 0] - best[:, 1]).tolist()
-
-    def near_ties(self, answers, prompts, *, ends=ENDS, **options):
-        """Compare with `generate`, and count the answers whose comparison a near tie cut short."""
-        cut = 0
-        for prompt in prompts:
-            expected, margins = self.generate(prompt, ends=ends, **options)
-            got = answers[prompt.key]
-            if expected[-1] in ends:
-                expected, got = expected[:-1], (*got, "end")
-                expected.append("end")
-            near = next((place for place, margin in enumerate(margins) if margin < NEAR), None)
-            assert list(got[:near]) == expected[:near], prompt
-            cut += near is not None
-        return cut
-
-
-def finish(decoder):
-    """Every answer, by key."""
-    answers = {}
-    for _ in range(500):
-        for answer in decoder.advance():
-            assert answer.key not in answers
-            assert answer.slot == answer.key[0]
-            answers[answer.key] = answer.ids
-        if not decoder.busy:
-            return answers
-    raise AssertionError("decoding did not end")
 
 
 @pytest.fixture(scope="module")

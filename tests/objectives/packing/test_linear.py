@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from loratory.objectives.packing import products
 from loratory.objectives.packing.context import DropoutKeys, PassContext, Segments, Span
 from loratory.objectives.packing.dropout import keep_mask, levels, token_keys
 from loratory.objectives.packing.linear import FrozenWeight, PackedLinear
@@ -163,6 +164,55 @@ def test_layers_that_read_one_input_give_its_whole_gradient(packed):
         alone.append(x.grad)
         x.grad = None
     torch.testing.assert_close(together, sum(alone), rtol=1e-12, atol=1e-12)
+
+
+NAMES = ("m.q_proj", "m.k_proj", "m.v_proj")
+
+
+@pytest.fixture
+def brothers(packed):
+    """Three layers that read one input, in a stack of their own."""
+    layer, _ = packed
+    stack = AdapterStack(
+        dict.fromkeys(NAMES, (INPUTS, OUTPUTS)),
+        slots=4,
+        rank=8,
+        device=torch.device("cpu"),
+        compute_dtype=torch.float64,
+    )
+    stack.master.normal_(generator=torch.Generator().manual_seed(1))
+    context = layer.context
+    context.stack, context.gradients = stack, torch.zeros_like(stack.master)
+    return [PackedLinear(name, layer.frozen, None, context) for name in NAMES]
+
+
+def gradients_of(layers, x, *, alone):
+    """Gradients of the input and of the adapters; each layer with an input of its own where alone."""
+    context, x = layers[0].context, x.clone().requires_grad_()
+    context.gradients.zero_()
+    context.shared, context.inputs = None, []
+    seen = [layer(x * 1 if alone else x) for layer in layers]
+    context.backward(sum((y * (number + 2)).sin().sum() for number, y in enumerate(seen)))
+    return [*seen, x.grad, context.gradients.clone()]
+
+
+@pytest.mark.parametrize("order", ["qkv", "vqk", "qv", "k", "qkvq", "qqk"])
+def test_layers_that_share_products_are_those_that_do_not(brothers, order):
+    by_letter = dict(zip("qkv", brothers, strict=True))
+    layers, x = [by_letter[letter] for letter in order], drawn()
+    together, alone = (gradients_of(layers, x, alone=alone) for alone in (False, True))
+    for mine, theirs in zip(together, alone, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+
+
+def test_one_product_serves_the_layers_that_read_one_input(brothers, monkeypatch):
+    calls = []
+    shrink = products.shrink
+    monkeypatch.setattr(products, "shrink", lambda *a, **k: calls.append(len(a[1][0])) or shrink(*a, **k))
+    x = drawn()
+    for layer in brothers:
+        layer(x)
+    assert calls == ([24] if brothers[0].context.dropout is None else [8, 8, 8])
 
 
 def test_a_layer_whose_output_is_left_out_is_noticed(packed):

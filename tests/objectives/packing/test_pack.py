@@ -50,7 +50,7 @@ def step(pack, slot, seed=0):
 
 
 def test_a_trial_goes_on_in_any_slot_of_any_pack_where_it_was_taken_out(model, make_pack):
-    pack, other = make_pack(), make_pack(slots=2, dropout=False)
+    pack, other = make_pack(), make_pack(slots=2)
     first, settings = state(model), Settings(scaling=2.0, weight_decay=0.1, max_grad_norm=1.0)
     pack.put(1, first, settings)
     for seed in range(2):

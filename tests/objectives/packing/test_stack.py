@@ -40,7 +40,7 @@ def test_matrices_are_where_the_products_look_for_them():
     stack.put(2, given, scaling=1.0)
     assert stack.rank == 16
     for layer in LAYERS:
-        a, b = stack.compute_matrices(layer)
+        a, b = stack.matrices(stack.compute, layer)
         assert torch.equal(a[2, :3], given[f"{FILE_PREFIX}{layer}.lora_A.weight"])
         assert torch.equal(b[2, :3].T, given[f"{FILE_PREFIX}{layer}.lora_B.weight"])
         assert not a[2, 3:].any() and not b[2, 3:].any()
@@ -57,6 +57,21 @@ def test_passes_read_a_copy_in_the_compute_dtype_that_follows_when_it_is_refresh
     assert torch.equal(stack.compute[0], stack.master[0].bfloat16())
     stack.clear(0)
     assert not stack.master.any() and not stack.compute.any()
+
+
+def test_layers_that_read_one_input_have_their_first_matrices_together():
+    sizes = {"a.q_proj": (12, 20), "a.o_proj": (20, 12), "b.q_proj": (12, 20), "a.v_proj": (12, 4)}
+    stack = AdapterStack(sizes, slots=2, rank=8, device=torch.device("cpu"), compute_dtype=torch.float32)
+    stack.master.copy_(torch.arange(stack.master.numel()).view(2, -1))
+    family = stack.family("a.v_proj")
+    assert family.layers == ("a.q_proj", "a.v_proj") and stack.family("a.q_proj") == family
+    first, last = (stack.matrices(stack.master, name)[0] for name in family.layers)
+    assert torch.equal(stack.shared_matrix(stack.master, family), torch.cat([first, last], dim=1))
+    for name in sizes:
+        own = stack.shared_matrix(stack.master, stack.alone(name))
+        assert torch.equal(own, stack.matrices(stack.master, name)[0])
+    places = torch.cat([m.flatten(1) for name in sizes for m in stack.matrices(stack.master, name)], dim=1)
+    assert torch.equal(places.sort().values, stack.master)  # every place is one matrix' own
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ import torch
 from loratory.objectives.data.prepared import Example, PreparedData
 from loratory.objectives.events import Failed, Finished, Start, Stopped
 from loratory.objectives.objective import Prepared
+from loratory.objectives.qlora.architecture import read_architecture
 from loratory.objectives.qlora.kind import QloraInput, build
 from loratory.objectives.qlora.reference import base_sha256, resolve_base
+from loratory.objectives.qlora.trial_run import new_run
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import TrialSpec
 
@@ -172,6 +174,20 @@ def make_trial():
     def make(study, number=0, *, attempt=1, seed=7, **training) -> TrialSpec:
         resolved = study.training.model_copy(update=training)
         return TrialSpec(number=number, attempt=attempt, seed=seed, params={}, training=resolved)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_run(make_study, make_trial, data):
+    """A function: changed hyperparameters to a trial as a worker has it, before its slot."""
+    study = make_study()
+    architecture = read_architecture(resolve_base(study.model))
+
+    def make(*, checkpoint=None, evaluations=3, **training):
+        start = Start(trial=make_trial(study, **training), checkpoint=checkpoint)
+        given = {"architecture": architecture, "train_examples": len(data.train)}
+        return new_run(start, evaluations=evaluations, **given)
 
     return make
 

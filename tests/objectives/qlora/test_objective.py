@@ -227,7 +227,7 @@ def test_base_is_unchanged_to_the_bit(study, make_objective, make_trial, drive):
         layers = objective._engine._model._packed
         matrices = {name: layer.frozen.read() for name, layer in layers.items()}
         held = {f"{name}, held": layer.frozen.held.clone() for name, layer in layers.items()}
-        rest = {name: tensor.clone() for name, tensor in objective._base.model.state_dict().items()}
+        rest = {name: tensor.clone() for name, tensor in objective._engine._base.model.state_dict().items()}
         return matrices | held | rest
 
     before = weights()
@@ -235,7 +235,7 @@ def test_base_is_unchanged_to_the_bit(study, make_objective, make_trial, drive):
     after = weights()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert not any("lora_" in name for name in objective._base.model.state_dict())
+    assert not any("lora_" in name for name in objective._engine._base.model.state_dict())
 
 
 @pytest.fixture(scope="module")
@@ -353,7 +353,7 @@ def test_trial_cut_into_other_passes_after_a_resume_goes_on_alike(
 
 def test_slot_leaves_nothing_behind_however_often_it_is_used(study, make_objective, make_trial):
     objective = make_objective(study)
-    model = objective._base.model
+    model = objective._engine._base.model
 
     def held():
         modules = dict(model.named_modules())

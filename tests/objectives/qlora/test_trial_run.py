@@ -3,26 +3,10 @@ import dataclasses
 import pytest
 import torch
 
-from loratory.objectives.events import Start
 from loratory.objectives.packing.pack import SlotState
-from loratory.objectives.qlora.architecture import read_architecture
-from loratory.objectives.qlora.reference import resolve_base
-from loratory.objectives.qlora.trial_run import Progress, measurement_of, new_run
+from loratory.objectives.qlora.trial_run import Progress, measurement_of
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.metric_names import Direction
-
-
-@pytest.fixture(scope="module")
-def make_run(make_study, make_trial, data):
-    study = make_study()
-    architecture = read_architecture(resolve_base(study.model))
-
-    def make(*, checkpoint=None, evaluations=3, **training):
-        start = Start(trial=make_trial(study, **training), checkpoint=checkpoint)
-        given = {"architecture": architecture, "train_examples": len(data.train)}
-        return new_run(start, evaluations=evaluations, **given)
-
-    return make
 
 
 def state(run, value):
@@ -137,6 +121,21 @@ def test_checkpoint_brings_back_all_of_the_snapshot(make_run, data):
         assert all((matrix == wanted).all() for matrix in got.values())
     assert float(restored.state.moments["step"]) == 3
     assert restored.slot is None and not restored.points
+
+
+def test_it_is_over_when_trained_out_and_measured_or_no_better_for_too_long(make_run, data):
+    run = make_run()
+    update(run, data, 6)
+    assert run.trained_out and run.why_over(patience=None) is None  # its last evaluation is still due
+    for loss in (1.0, 2.0, 2.0):
+        assert run.why_over(patience=2) is None
+        run.take_snapshot(state(run, 0.0), checkpoint=False)
+        run.keep_measurement({"loss": loss}, metric="loss", direction=Direction.MINIMIZE)
+        run.progress.reported = 0
+    assert run.why_over(patience=3) is None
+    assert run.why_over(patience=2) == "early stopping: no better since evaluation 1"
+    run.progress.reported = 3
+    assert run.why_over(patience=2) == run.why_over(patience=None) == "trained to the end"
 
 
 @pytest.mark.parametrize("changes", [{"seed": 8}, {"learning_rate": 0.5}, {"rank": 2}])

@@ -1,0 +1,92 @@
+"""What the driver is told of a trial on its way: that it began, its curve, its measurements, its end."""
+
+import time
+
+from loratory.objectives.events import Finished, Progressed, Reported, Started
+from loratory.objectives.qlora.base import Base
+from loratory.objectives.qlora.checkpointing import CheckpointClock
+from loratory.objectives.qlora.evaluation import Evaluation
+from loratory.objectives.qlora.memory import device_name
+from loratory.objectives.qlora.slots import Slots
+from loratory.objectives.qlora.trial_run import TrialRun, measurement_of
+from loratory.objectives.records import Resources
+
+
+class Announcements:
+    """Makes events of what trials have to say; what was said once is not said again."""
+
+    def __init__(self, base: Base, slots: Slots, checkpoints: CheckpointClock) -> None:
+        """Nothing was said yet.
+
+        Args:
+            base: adapters name it.
+            slots: the trials that train.
+            checkpoints: learns what a checkpoint costs.
+        """
+        self._base, self._slots, self._checkpoints = base, slots, checkpoints
+        self._device = device_name(base.device)
+
+    def started(self, run: TrialRun) -> Started:
+        """It has a slot for the first time."""
+        number, attempt = run.key
+        return Started(number=number, attempt=attempt, optimizer_steps=run.plan.optimizer_steps)
+
+    def curve(self, run: TrialRun) -> list[Progressed]:
+        """The points that were not sent yet, if there are any."""
+        points, run.points = tuple(run.points), []
+        run.points_sent = time.perf_counter()
+        number, attempt = run.key
+        return [Progressed(number=number, attempt=attempt, points=points)] if points else []
+
+    def measured(self, run: TrialRun) -> list[Reported]:
+        """Every point of the grid that the snapshot measures; the snapshot is over with it."""
+        assert run.snapshot is not None
+        progress, events = run.snapshot.progress, []
+        progress.device_seconds = run.progress.device_seconds
+        while progress.reported < run.plan.evaluations_due(progress.optimizer_steps):
+            number, attempt = run.key
+            measurement = measurement_of(progress)
+            events.append(
+                Reported(
+                    number=number,
+                    attempt=attempt,
+                    measurement=measurement,
+                    resources=self._resources(run),
+                    checkpoint=self._checkpoint(run),
+                )
+            )
+        run.snapshot = None
+        return events
+
+    def finished(self, run: TrialRun, evaluation: Evaluation) -> Finished:
+        """It is over, and its best matrices are scored on eval.select."""
+        assert run.best is not None and run.reason is not None
+        number, attempt = run.key
+        return Finished(
+            number=number,
+            attempt=attempt,
+            reason=run.reason,
+            best_step=run.progress.best_step,
+            scores=evaluation.scores,
+            predictions=evaluation.predictions,
+            adapter=run.adapter.files(
+                run.best, base_name=self._base.published_name, revision=self._base.revision
+            ),
+            resources=self._resources(run),
+        )
+
+    def _checkpoint(self, run: TrialRun) -> bytes | None:
+        if run.snapshot is None or not run.snapshot.checkpoint:
+            return None
+        began = time.perf_counter()
+        content = run.checkpoint()
+        self._checkpoints.took(time.perf_counter() - began)
+        return content
+
+    def _resources(self, run: TrialRun) -> Resources:
+        return Resources(
+            device=self._device,
+            pack_size=max(1, len(self._slots.runs)),
+            gpu_seconds_attributed=run.progress.device_seconds,
+            peak_memory_bytes_pack=run.progress.peak_memory_bytes,
+        )
