@@ -23,7 +23,6 @@ from packing_cells.trainer import ALPHA, LEARNING_RATE, RANK
 from packing_cells.warmup import warm_up
 from packing_cells.workload import Workload, trial_examples
 
-EVEN_TOKENS = 16_384
 SETTINGS = Settings(scaling=ALPHA / RANK, max_grad_norm=1.0)
 _REFILL_LOAD = "512"  # where the goal for refilling a slot is set
 
@@ -45,9 +44,8 @@ def measure_ours(
     """
     memory = DeviceMemory(options.device, context_bytes=options.context_bytes)
     pack = build_pack(shape, slots=slots, options=options)
-    tokens = EVEN_TOKENS
+    tokens = tokens_a_pass(pack)
     if workload.length is None:  # where lengths are equal all passes are, and one graph serves them
-        tokens = tokens_a_pass(pack)
         most = min(tokens, int(1.5 * slots * workload.mean_tokens))
         pack.reserve(most, longest=min(most, shape.positions))
     run = _Run(
@@ -76,7 +74,7 @@ def measure_ours(
 
 
 def tokens_a_pass(pack: Pack) -> int:
-    """Tokens of the largest pass where passes differ, by the engine's own rule."""
+    """Tokens of the largest pass, by the engine's own rule."""
     device = pack.model.device
     if device.type == "cpu":
         return CPU_TOKENS

@@ -95,6 +95,8 @@ class Prefill:
         self._places.clear()
 
     def _work(self, inputs: PassInputs) -> torch.Tensor:
+        if inputs.shape not in self._places:  # nobody's pass
+            self._places[inputs.shape] = self._nowhere(inputs.shape).to(self._runner.device)
         layout = PrefillLayout(self._model.layout(inputs), self._cache, self._places[inputs.shape])
         with self._model.reading(inputs, self._stack, attention=layout):
             return self._model.logits(inputs).argmax(dim=-1)
@@ -114,13 +116,16 @@ class Prefill:
         # A prompt has one target; sizes that follow from others make no more shapes.
         return shape._replace(longest=self._longest, targets=min(shape.tokens, shape.sequences))
 
+    def _nowhere(self, shape: PassShape) -> torch.Tensor:
+        return torch.full((shape.tokens,), self._cache.dump)
+
     def _write_places(self, host: HostPass, some: Sequence[Chosen]) -> None:
         """Where the tokens of a pass go in the cache, into the tensor that passes of its shape read."""
-        places = np.full(host.shape.tokens, self._cache.dump)
+        own = self._nowhere(host.shape)
+        places = own.numpy()
         for (row, prompt), start in zip(some, host.starts, strict=True):
             first = row * self._cache.positions
             places[start : start + len(prompt.ids)] = np.arange(first, first + len(prompt.ids))
-        own = torch.from_numpy(places)
         if not self._runner.graphs:
             # Shapes hardly ever repeat: nothing is kept.
             self._places = {host.shape: own.to(self._runner.device)}

@@ -154,9 +154,8 @@ class DecodeSteps:
 
     def _capture(self, chunk: _Chunk) -> torch.cuda.CUDAGraph:
         self._pool = self._pool or torch.cuda.graph_pool_handle()
-        graph, _ = capture(
-            lambda: self._decode(chunk, STEPS), pool=self._pool, warm_up=lambda: self._decode(chunk, 1)
-        )
+        self._decode(chunk, 1)  # compiles kernels
+        graph, _ = capture(lambda: self._decode(chunk, STEPS), pool=self._pool)
         return graph
 
 

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from loratory.objectives.packing.context import Segments, Span
 from loratory.objectives.packing.dropout import token_keys
 
+SMALLEST_BUCKET = 256
+"""Tokens of the smallest pass that becomes a graph."""
+
 
 class DropoutSeed(NamedTuple):
     """Where an example stands in its trial; its dropout masks follow from this alone."""
@@ -80,6 +83,12 @@ class PassShape(NamedTuple):
             "target_slots": self.targets,
             "weights": self.targets,
         }
+
+    @property
+    def smallest(self) -> "PassShape":
+        """A small shape in which the same kernels run; of passes without gaps."""
+        tokens = 8 * self.granule
+        return self._replace(tokens=tokens, sequences=8, longest=tokens, targets=tokens)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,10 +180,20 @@ def round_up(number: int, step: int) -> int:
 
 def bucket(number: int, smallest: int) -> int:
     """The next of smallest x {1, 1.25, 1.5, 1.75} x 2^n: at most a quarter is padding, and sizes are few."""
+    return next(size for size in _buckets(number, smallest) if size >= number)
+
+
+def bucket_within(number: int, smallest: int) -> int:
+    """The last of the sizes of `bucket` that a number holds; the smallest where it holds none."""
+    return max(size for size in _buckets(number, smallest) if size <= max(number, smallest))
+
+
+def _buckets(number: int, smallest: int) -> list[int]:
+    """Sizes around a number."""
     size = smallest
     while size * 2 <= number:
         size *= 2
-    return next(s for s in (size * quarter // 4 for quarter in (4, 5, 6, 7, 8)) if s >= number)
+    return [size * quarter // 4 for quarter in (4, 5, 6, 7, 8)]
 
 
 def _power(number: int, *, base: int, smallest: int) -> int:
@@ -217,7 +236,7 @@ def rows_shape(pieces: Sequence[Piece], *, slots: int, granule: int) -> PassShap
 def bucket_shape(pieces: Sequence[Piece], *, slots: int, granule: int) -> PassShape:
     """The smallest of a few shapes that holds some pieces, for passes in CUDA graphs."""
     exact = exact_shape(pieces, slots=slots, granule=granule)
-    tokens = bucket(exact.tokens, 256)
+    tokens = bucket(exact.tokens, SMALLEST_BUCKET)
     # Attention takes longer the longer its longest sequence is declared to be.
     longest = _power(exact.longest, base=2, smallest=128)
     # What is left over is padding, in sequences of the longest length.

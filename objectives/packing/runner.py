@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -18,6 +18,8 @@ _CAPTURE_ERRORS = range(900, 909)
 _log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+
+_Key = tuple[str, PassShape]
 
 Work = Callable[[PassInputs], torch.Tensor]
 """What is done with a pass; forward and maybe backward, no waiting for the device."""
@@ -47,9 +49,10 @@ class PassRunner:
         """
         self.device, self.graphs = device, graphs and device.type == "cuda"
         self._most = most_graphs
-        self._captured: OrderedDict[Hashable, _Captured] = OrderedDict()
-        self._eager: set[Hashable] = set()
-        self._reserved: set[Hashable] = set()
+        self._captured: OrderedDict[_Key, _Captured] = OrderedDict()
+        self._eager: set[_Key] = set()
+        self._reserved: set[_Key] = set()
+        self._warm: set[str] = set()
         self._pool: Any = None
 
     def run(self, name: str, host: HostPass, work: Work) -> torch.Tensor:
@@ -67,7 +70,7 @@ class PassRunner:
         key = (name, host.shape)
         if not self.graphs or key in self._eager:
             return work(self._upload(host, None))
-        if key not in self._captured and not self._capture(key, host.shape, work):
+        if key not in self._captured and not self._capture(key, work):
             return work(self._upload(host, None))
         captured = self._captured[key]
         self._captured.move_to_end(key)
@@ -82,7 +85,7 @@ class PassRunner:
         """
         self._reserved.add((name, shape))
         if self.graphs and (name, shape) not in self._captured:
-            self._capture((name, shape), shape, work)
+            self._capture((name, shape), work)
 
     def clear(self) -> None:
         """Forget all graphs and give their memory back; what could not be captured is tried again."""
@@ -102,30 +105,55 @@ class PassRunner:
             return into
         return PassInputs.over(pinned.to(self.device, non_blocking=True), host.shape, host.spans)
 
-    def _capture(self, key: Hashable, shape: PassShape, work: Work) -> bool:
+    def _capture(self, key: _Key, work: Work) -> bool:
+        """Make a graph; false where none can be made."""
         captured: _Captured | None = None
+        self._warm_up(key, work)
         try:
-            captured = self._captured_once(shape, work)
+            captured = self._captured_once(key[1], work)
         except RuntimeError as error:
             if refuses_capture(error):
-                _log.warning("passes of %s run without a CUDA graph: %s", key, in_short(error))
-                self._eager.add(key)
-                return False
-            if not (_ran_out_of_memory(error) and self._captured):
+                captured = self._captured_after_a_pass(key, work)
+                if captured is None:
+                    return False
+            elif not (_ran_out_of_memory(error) and self._captured):
                 raise
         if captured is None:
             # The graphs of smaller passes fit into the memory of this one, not the other way round.
             self.clear()
-            captured = self._captured_once(shape, work)
+            captured = self._captured_once(key[1], work)
         self._drop_oldest()
         self._captured[key] = captured
         return True
+
+    def _warm_up(self, key: _Key, work: Work) -> None:
+        """Let kernels be compiled and libraries allocate what they need, before anything is captured.
+
+        A small pass does that as well as a large one, which would need its memory here and in its graph.
+        """
+        name, shape = key
+        if name not in self._warm:
+            work(nobodys_pass(shape.smallest, self.device))
+            self._warm.add(name)
 
     def _captured_once(self, shape: PassShape, work: Work) -> _Captured:
         inputs = nobodys_pass(shape, self.device)
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph, output = capture(lambda: work(inputs), pool=self._pool)
         return _Captured(inputs, output, graph)
+
+    def _captured_after_a_pass(self, key: _Key, work: Work) -> _Captured | None:
+        """Try again after a pass of just this shape; what is refused then runs eagerly."""
+        _, shape = key
+        work(nobodys_pass(shape, self.device))
+        try:
+            return self._captured_once(shape, work)
+        except RuntimeError as error:
+            if not refuses_capture(error):
+                raise
+            _log.warning("passes of %s run without a CUDA graph: %s", key, in_short(error))
+            self._eager.add(key)
+            return None
 
     def _drop_oldest(self) -> None:
         """Make room for one graph more; those that were reserved stay."""
@@ -134,26 +162,17 @@ class PassRunner:
             del self._captured[key]
 
 
-def capture(
-    work: Callable[[], _T], *, pool: Any, warm_up: Callable[[], object] | None = None
-) -> tuple[torch.cuda.CUDAGraph, _T]:
+def capture(work: Callable[[], _T], *, pool: Any) -> tuple[torch.cuda.CUDAGraph, _T]:
     """Make a CUDA graph.
 
     Args:
-        work: what is captured.
+        work: what is captured; everything that it uses has been used before.
         pool: where its memory comes from.
-        warm_up: uses everything that the work uses; the work itself where it is None.
 
     Returns:
         The graph and what the work gave.
     """
-    # Kernels are compiled and libraries allocate what they need before anything is captured.
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        (warm_up or work)()
-    torch.cuda.current_stream().wait_stream(stream)
-    # What the warm-up took lies in a reserve that a graph cannot use.
+    # What eager work took before lies in a reserve that a graph cannot use.
     torch.cuda.empty_cache()
     graph = torch.cuda.CUDAGraph()
     # Other threads may use the device meanwhile.

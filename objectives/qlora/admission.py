@@ -12,15 +12,15 @@ from loratory.objectives.packing.cached_attention import rows_that_fit
 from loratory.objectives.packing.decoding import cache_positions
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack, activation_bytes_a_token
-from loratory.objectives.packing.passes import round_up
+from loratory.objectives.packing.passes import SMALLEST_BUCKET, bucket_within, round_up
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.stack import RANK_STEP, AdapterStack
 from loratory.objectives.qlora.architecture import Architecture
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
-# Where more tokens hardly help: on one H200, 8,192 a pass have over 90% of the pace of 16,384.
-_SATURATING_TOKENS, _MOST_TOKENS, _LEAST_TOKENS = 8192, 16_384, 1024
+# Where more tokens hardly help: on one H200, 8,192 a pass have over 80% of the pace of 32,768.
+_SATURATING_TOKENS, _MOST_TOKENS, _LEAST_TOKENS = 8192, 32_768, 1024
 _MOST_SLOTS, _MOST_ROWS = 16, 512
 # A CPU gains little from more: its passes are bound by arithmetic.
 CPU_TOKENS = 1024
@@ -153,11 +153,8 @@ def _room_on_gpu(study: StudySpec, data: PreparedData, model: PackedModel, memor
 
 
 def tokens_that_fit(free: float, token: int) -> int:
-    """Tokens of the largest pass in so many bytes, of which a token takes some.
-
-    Twice: a pass that runs for the first time is tried beside the memory that its graph will have.
-    """
-    fitting = int(free * _PASSES_SHARE / 2) // token // 256 * 256
+    """Tokens of the largest pass in so many bytes, of which a token takes some; a size that graphs have."""
+    fitting = bucket_within(int(free * _PASSES_SHARE) // token, SMALLEST_BUCKET)
     return min(_MOST_TOKENS, max(_LEAST_TOKENS, fitting))
 
 

@@ -14,6 +14,7 @@ from loratory.objectives.packing.passes import (
     Piece,
     bucket,
     bucket_shape,
+    bucket_within,
     exact_shape,
     lay_out,
     nobodys_pass,
@@ -98,6 +99,9 @@ def test_sequences_are_the_pieces_and_padding_between_them(shape_of, chosen):
 @given(number=st.integers(1, 10**6))
 def test_buckets_are_few_and_at_most_a_quarter_too_large(number):
     size = bucket(number, 256)
+    within = bucket_within(number, 256)
+    assert within == 256 > number or within <= number <= within * 1.25
+    assert bucket(within, 256) == within
     assert number <= size <= max(256, number * 1.25)
     assert size % 64 == 0
 

@@ -99,7 +99,22 @@ def test_smaller_graphs_go_where_there_is_no_memory_for_another(capturing, error
 @pytest.mark.parametrize("error", [RuntimeError("not allowed"), Refused("CUDA error: not permitted")])
 def test_what_cannot_be_captured_runs_eagerly_until_graphs_are_forgotten(capturing, error):
     runner, errors = capturing
-    errors.append(error)
+    errors += [error, error]
     assert [int(runner.run("sum", host([1, 2]), work)) for _ in range(2)] == [3, 3]
     runner.clear()
     assert int(runner.run("sum", host([1, 2]), work)) == -1
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_before_a_capture_a_small_pass_runs_once_and_a_whole_one_where_it_was_refused(capturing, refused):
+    runner, errors = capturing
+    errors += [Refused("CUDA error: not permitted")] if refused else []
+    tokens = []
+
+    def counted(inputs):
+        tokens.append(inputs.input_ids.numel())
+        return inputs.input_ids.sum()
+
+    for number in (128, 256):
+        assert int(runner.run("sum", host([1] * number), counted)) == -1
+    assert tokens == ([64, 128] if refused else [64])

@@ -115,9 +115,9 @@ def test_what_a_gpu_has_room_for_fits_into_it(on_gpu):
             + room.tokens_per_pass * 2**20
         )
         assert used <= free * GIB
-        assert 1 <= room.slots <= 16 and 1024 <= room.tokens_per_pass <= 16_384
+        assert 1 <= room.slots <= 16 and 1024 <= room.tokens_per_pass <= 32_768
     assert not on_gpu(4)[0].hold_base and on_gpu(80)[0].hold_base
-    assert on_gpu(80)[0].tokens_per_pass == 16_384
+    assert on_gpu(80)[0].tokens_per_pass == 32_768
 
 
 def test_a_gpu_does_what_the_study_asks_for(on_gpu):
