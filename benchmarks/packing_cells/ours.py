@@ -24,7 +24,8 @@ from packing_cells.warmup import warm_up
 from packing_cells.workload import Workload, trial_examples
 
 SETTINGS = Settings(scaling=ALPHA / RANK, max_grad_norm=1.0)
-_REFILL_LOAD = "512"  # where the goal for refilling a slot is set
+# Where the cost of refilling a slot is measured.
+_REFILL_LOAD, _REFILL_SLOTS = "512", {"cuda": 8, "cpu": 4}
 
 
 def measure_ours(
@@ -63,7 +64,7 @@ def measure_ours(
     )
     measured = _timed(run, steps=steps, options=options, memory=memory)
     details = {"warmup_passes": float(warmup), "base_held": float(pack.model.holds_base), **measured.details}
-    if slots > 1 and workload.name == _REFILL_LOAD:
+    if slots == _REFILL_SLOTS[options.device.type] and workload.name == _REFILL_LOAD:
         fresh = fresh_adapter(pack.model, seed=slots)
         # The engine has the next trial's adapter on the host.
         state = SlotState(matrices={name: matrix.cpu() for name, matrix in fresh.items()})

@@ -99,6 +99,8 @@ def _about_ours(ours: Line) -> str:
         f"that. {'; '.join(ours['notes'])}; up to {ours['trials_at_once']} trials at once. Slots in use, by "
         f"twentieths of the makespan: {', '.join(f'{slots:g}' for slots in ours['slots_over_time'])}."
     )
+    if ours.get("busy_share") is not None:
+        text += f" Until the last trial took its slot, {ours['busy_share']:.0%} of the slots were in use."
     short = ours["short_answers"]
     return text + (
         f" {short} answers were shorter than all should be: not a fair comparison." if short else ""

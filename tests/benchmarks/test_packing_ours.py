@@ -67,13 +67,13 @@ def test_a_pack_trains_the_tokens_of_its_steps():
 
 
 def test_uneven_lengths_do_not_repeat_while_they_are_timed():
-    measured = measure_ours(SMALL, LOGNORMAL, slots=2, steps=3, options=Options(device=CPU, warmup_steps=1))
+    measured = measure_ours(SMALL, LOGNORMAL, slots=4, steps=3, options=Options(device=CPU, warmup_steps=1))
     assert measured.tokens_per_second > 0
     assert measured.details["graphs_captured_while_timed"] == 0
 
 
 def test_the_cost_of_refilling_a_slot_is_measured_at_512_tokens():
-    measured = measure_ours(SMALL, fixed(512), slots=2, steps=1, options=Options(device=CPU, warmup_steps=1))
+    measured = measure_ours(SMALL, fixed(512), slots=4, steps=1, options=Options(device=CPU, warmup_steps=1))
     assert {"refill_seconds", "refill_pack_steps"} <= measured.details.keys()
 
 
