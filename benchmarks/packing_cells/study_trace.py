@@ -36,7 +36,6 @@ def summarize_trace(lines: Sequence[Line]) -> dict[str, Any]:
     pieces = [line for line in lines if line["kind"] in ("train", "score") and start <= line["at"] < end]
     seconds = {kind: sum(p["seconds"] for p in pieces if p["kind"] == kind) for kind in ("train", "score")}
     ready = next(line for line in lines if line["kind"] == "ready")
-    most = max(piece["slots"] for piece in pieces)
     return {
         "trials": len({line["number"] for line in lines if line["kind"] == "finished"}),
         "makespan_seconds": end - start,
@@ -47,7 +46,7 @@ def summarize_trace(lines: Sequence[Line]) -> dict[str, Any]:
         "pieces_of_scoring": sum(piece["kind"] == "score" for piece in pieces),
         "trials_at_once": ready["slots"],
         "mean_slots": _slots(pieces, start, end),
-        "busy_share": _slots(pieces, start, max(starts)) / most if max(starts) > start else None,
+        "busy_share": _slots(pieces, start, max(starts)) / pieces[0]["of"] if max(starts) > start else None,
         "slots_over_time": [
             round(
                 _slots(

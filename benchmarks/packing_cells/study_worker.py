@@ -21,7 +21,7 @@ class TracedHost(WorkerHost):
     """A worker that writes a line of JSON for every pass of training, piece of scoring and trial.
 
     Lines have `kind` and `at`, seconds since the epoch. Kinds `train` and `score` have `seconds`, `slots`
-    (trials that have one) and `waiting` (copies without scores); `started` and `finished` have `number`;
+    (trials that have one), `of` (slots in all) and `waiting` (copies without scores); `started` and `finished` have `number`;
     `ready` has `slots` (trials at once) and `notes`.
     """
 
@@ -67,7 +67,11 @@ def _trace_work(write: Callable[..., None]) -> None:
 def _timed(work: Callable[[Any], Any], kind: str, write: Callable[..., None]) -> Callable[[Any], Any]:
     def timed(objective: Any) -> Any:
         engine, began = objective._engine, time.time()
-        state = {"slots": len(engine.slots.runs), "waiting": len(engine.evaluator.waiting)}
+        state = {
+            "slots": len(engine.slots.runs),
+            "of": engine.slots.pack.stack.slots,
+            "waiting": len(engine.evaluator.waiting),
+        }
         try:
             return work(objective)
         finally:

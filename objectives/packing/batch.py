@@ -88,11 +88,10 @@ def train_pass(pack: Pack, batches: Mapping[int, Batch], *, tokens: int) -> Host
     Args:
         pack: where the slots are.
         batches: by slot, none of them done; the first slot gets something in any case.
-        tokens: of the pass, padding of rows counted too.
+        tokens: of the pass, padding of slots or rows counted too.
     """
     lengths = {slot: batch.lengths for slot, batch in batches.items()}
-    padded_to = None if pack.model.concatenates else pack.granule
-    shares = share_out(lengths, tokens=tokens, padded_to=padded_to)
+    shares = share_out(lengths, pack.room(tokens))
     pieces = [
         piece
         for slot in sorted(shares)

@@ -74,6 +74,7 @@ class FamilyPass:
         self.family = family
         self.low: torch.Tensor | None = None
         self.gradient: torch.Tensor | None = None
+        self._takers: set[str] = set()
         self.readers: set[str] = set()
         self.awaited: set[str] = set()
 
@@ -88,7 +89,8 @@ class FamilyPass:
         if goes_back:
             self.readers.add(layer)
             self.awaited.add(layer)
-        if layer == self.family.layers[-1]:
+        self._takers.add(layer)
+        if len(self._takers) == len(self.family.layers):
             self.low = None
         return part
 
@@ -139,8 +141,8 @@ class SharedInput:
         self._families.append(FamilyPass(family))
         return self._families[-1]
 
-    def sum(self) -> torch.Tensor | None:
-        """The whole gradient, for the last layer to give to autograd; None before."""
+    def take_sum(self) -> torch.Tensor | None:
+        """The whole gradient, for the last layer to give to autograd, which owns it then; None before."""
         if not self.complete:
             return None
         whole, self.gradient = self.gradient, None

@@ -55,14 +55,8 @@ def _decoder_layer(module: Any) -> Any:
 def _gated_unit(module: Any) -> Any:
     from liger_kernel.ops import LigerSiLUMulFunction
 
-    from loratory.objectives.packing.gated_unit import gated_unit
-
     def forward(x: torch.Tensor) -> torch.Tensor:
-        gate, up = module.gate_proj, module.up_proj
-        if getattr(gate, "adapted", False) and getattr(up, "adapted", False):
-            product = gated_unit(x, gate, up)
-        else:
-            product = LigerSiLUMulFunction.apply(gate(x), up(x))
+        product = LigerSiLUMulFunction.apply(module.gate_proj(x), module.up_proj(x))
         return module.down_proj(product)  # type: ignore[no-any-return]
 
     return forward

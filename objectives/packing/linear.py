@@ -102,8 +102,8 @@ class _FrozenLinear(torch.autograd.Function):
 class _AdaptedLinear(torch.autograd.Function):
     """Forward and backward over all slots. Gradients of A and B are added to the pack's, not returned.
 
-    Layers that read one input share the products with A, in both directions: x and its gradient are much
-    wider than what an adapter makes of them, and reading them is what such a product costs.
+    Layers that read one input share the products with A, in both directions, unless they drop numbers of it:
+    x and its gradient are much wider than what an adapter makes of them, and reading them is what it costs.
     """
 
     @staticmethod
@@ -125,4 +125,4 @@ class _AdaptedLinear(torch.autograd.Function):
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, None, None, None]:
         x, low = ctx.saved_tensors
         go_back(ctx.layer, dy.contiguous(), x=x, low=low, shared=ctx.shared, together=ctx.together)
-        return ctx.shared.sum(), None, None, None
+        return ctx.shared.take_sum(), None, None, None

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from loratory.objectives.packing.arrangement import Room
 from loratory.objectives.packing.dropout import levels
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.optimizer import SlotOptimizer
@@ -183,6 +184,10 @@ class Pack:
         self._losses[slot].zero_()
         return result
 
+    def room(self, tokens: int) -> Room:
+        """An empty pass of so many tokens."""
+        return Room(tokens, granule=self.granule, apart=not self.model.concatenates)
+
     def lay_out(self, pieces: Sequence[Piece], *, slots: int | None = None) -> HostPass:
         """A pass of some sequences, ordered by slot, in a shape that suits the device."""
         shape = bucket_shape if self.runner.graphs else exact_shape
@@ -192,7 +197,10 @@ class Pack:
         return lay_out(pieces, shape(pieces, **size))
 
     def train_work(self, inputs: PassInputs) -> torch.Tensor:
-        """Forward and backward of a pass: adds to the gradients, and gives the losses by slot [K]."""
+        """Forward and backward of a pass: gives the losses by slot [K].
+
+        The layers add to `gradients` on the way back (`adapted.py`); `update` uses and clears a slot's row.
+        """
         thresholds = self._thresholds if self._dropout else None
         with self.model.reading(inputs, self.stack, gradients=self.gradients, thresholds=thresholds):
             self.model.context.inputs = []

@@ -52,6 +52,7 @@ class PassRunner:
         self._captured: OrderedDict[_Key, _Captured] = OrderedDict()
         self._eager: set[_Key] = set()
         self._reserved: set[_Key] = set()
+        self._refused: set[_Key] = set()
         self._warm: set[str] = set()
         self._pool: Any = None
 
@@ -91,6 +92,7 @@ class PassRunner:
         """Forget all graphs and give their memory back; what could not be captured is tried again."""
         self._captured.clear()
         self._eager.clear()
+        self._refused.clear()
         self._pool = None
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -106,54 +108,44 @@ class PassRunner:
         return PassInputs.over(pinned.to(self.device, non_blocking=True), host.shape, host.spans)
 
     def _capture(self, key: _Key, work: Work) -> bool:
-        """Make a graph; false where none can be made."""
+        """Make a graph; false where none can be made now."""
         captured: _Captured | None = None
-        self._warm_up(key, work)
-        try:
-            captured = self._captured_once(key[1], work)
-        except RuntimeError as error:
-            if refuses_capture(error):
-                captured = self._captured_after_a_pass(key, work)
-                if captured is None:
+        for again in (False, True):
+            try:
+                captured = self._captured_once(key, work)
+                break
+            except RuntimeError as error:
+                if refuses_capture(error):
+                    self._note_refusal(key, error)
                     return False
-            elif not (_ran_out_of_memory(error) and self._captured):
-                raise
-        if captured is None:
+                if again or not (_ran_out_of_memory(error) and self._captured):
+                    raise
             # The graphs of smaller passes fit into the memory of this one, not the other way round.
             self.clear()
-            captured = self._captured_once(key[1], work)
+        assert captured is not None
         self._drop_oldest()
         self._captured[key] = captured
         return True
 
-    def _warm_up(self, key: _Key, work: Work) -> None:
-        """Let kernels be compiled and libraries allocate what they need, before anything is captured.
-
-        A small pass does that as well as a large one, which would need its memory here and in its graph.
-        """
+    def _captured_once(self, key: _Key, work: Work) -> _Captured:
         name, shape = key
         if name not in self._warm:
+            # Kernels are compiled, and libraries allocate what they need. A small pass does that as well
+            # as one of this shape, which would need its memory twice: here, and in its graph.
             work(nobodys_pass(shape.smallest, self.device))
             self._warm.add(name)
-
-    def _captured_once(self, shape: PassShape, work: Work) -> _Captured:
         inputs = nobodys_pass(shape, self.device)
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph, output = capture(lambda: work(inputs), pool=self._pool)
         return _Captured(inputs, output, graph)
 
-    def _captured_after_a_pass(self, key: _Key, work: Work) -> _Captured | None:
-        """Try again after a pass of just this shape; what is refused then runs eagerly."""
-        _, shape = key
-        work(nobodys_pass(shape, self.device))
-        try:
-            return self._captured_once(shape, work)
-        except RuntimeError as error:
-            if not refuses_capture(error):
-                raise
-            _log.warning("passes of %s run without a CUDA graph: %s", key, in_short(error))
+    def _note_refusal(self, key: _Key, error: RuntimeError) -> None:
+        """What was refused runs eagerly, and is tried once more when it comes again: all is loaded then."""
+        if key in self._refused:
             self._eager.add(key)
-            return None
+            _log.warning("passes of %s run without a CUDA graph: %s", key, in_short(error))
+        self._refused.add(key)
+        self._pool = None  # it may be left in the middle of a capture
 
     def _drop_oldest(self) -> None:
         """Make room for one graph more; those that were reserved stay."""
@@ -166,7 +158,7 @@ def capture(work: Callable[[], _T], *, pool: Any) -> tuple[torch.cuda.CUDAGraph,
     """Make a CUDA graph.
 
     Args:
-        work: what is captured; everything that it uses has been used before.
+        work: what is captured; its kernels have run before, on inputs of any size.
         pool: where its memory comes from.
 
     Returns:
@@ -175,8 +167,11 @@ def capture(work: Callable[[], _T], *, pool: Any) -> tuple[torch.cuda.CUDAGraph,
     # What eager work took before lies in a reserve that a graph cannot use.
     torch.cuda.empty_cache()
     graph = torch.cuda.CUDAGraph()
-    # Other threads may use the device meanwhile.
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+    # Other threads may use the device meanwhile. A capture that fails would stay on its own stream.
+    with (
+        torch.cuda.stream(torch.cuda.current_stream()),
+        torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"),
+    ):
         output = work()
     return graph, output
 

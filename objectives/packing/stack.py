@@ -9,7 +9,7 @@ import torch
 _SIBLINGS = ({"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"})
 
 AdapterState = dict[str, torch.Tensor]
-"""LoRA matrices by the names that PEFT's file gives them: A [rank, inputs], B [outputs, rank]; on the CPU."""
+"""LoRA matrices by the names that PEFT's file gives them: A [rank, inputs], B [outputs, rank]."""
 
 FILE_PREFIX = "base_model.model."
 """What PeftModel puts before the base's own module names."""

@@ -105,7 +105,19 @@ class Engine:
         else:
             return None
         release_memory(self._base.device)
+        self._reserve_again()
         return suspended
+
+    def _reserve_again(self) -> None:
+        """The largest pass first, as at the beginning; where it does not fit, passes show as they come."""
+        try:
+            self._reserve_largest(self.slots.pack)
+        except torch.OutOfMemoryError:
+            self._runner.clear()
+
+    def _reserve_largest(self, pack: Pack) -> None:
+        longest = max(map(len, self._data.train))
+        pack.reserve(largest_pass(self._study, self._data, self._room), longest=longest)
 
     @property
     def _smallest_pass(self) -> int:
@@ -142,13 +154,12 @@ class Engine:
 
     def _reserve(self, pack: Pack) -> None:
         """Let the largest pass show whether it fits, before any trial is in it."""
-        longest = max(map(len, self._data.train))
         while True:
             try:
-                pack.reserve(largest_pass(self._study, self._data, self._room), longest=longest)
+                self._reserve_largest(pack)
                 return
             except torch.OutOfMemoryError:
-                if self._room.tokens_per_pass <= longest:
+                if self._room.tokens_per_pass <= max(map(len, self._data.train)):
                     raise
             self._runner.clear()
             release_memory(self._base.device)

@@ -148,10 +148,14 @@ class Evaluator:
 
     def _compute_losses(self) -> None:
         chosen: list[tuple[_Request, int]] = []
-        room = self.tokens_per_pass
-        while self._losses and (not chosen or len(self._losses[0][0].examples[self._losses[0][1]]) <= room):
+        room = self.pack.room(self.tokens_per_pass)
+        while self._losses:
+            request, index = self._losses[0]
+            length = len(request.examples[index]) - 1  # the last token is only ever a target
+            if not room.fits(request.row, length):
+                break
+            room.take(request.row, length)
             chosen.append(self._losses.popleft())
-            room -= len(chosen[-1][0].examples[chosen[-1][1]])
         chosen.sort(key=lambda item: item[0].row)
         pieces = [example_piece(request.examples[index], slot=request.row) for request, index in chosen]
         host = self.pack.lay_out(pieces, slots=self._stack.slots)

@@ -179,10 +179,10 @@ def test_evaluations_of_the_trainer_stand_where_the_plan_has_them(files, monkeyp
 
 TRACE_LINES = [
     {"kind": "ready", "at": 0.0, "slots": 3, "notes": ["pack: 2 trials"]},
-    {"kind": "score", "at": 0.0, "seconds": 5.0, "slots": 0, "waiting": 1},
+    {"kind": "score", "at": 0.0, "seconds": 5.0, "slots": 0, "of": 3, "waiting": 1},
     {"kind": "started", "at": 10.0, "number": 0},
-    {"kind": "train", "at": 10.0, "seconds": 4.0, "slots": 2, "waiting": 0},
-    {"kind": "score", "at": 15.0, "seconds": 10.0, "slots": 1, "waiting": 2},
+    {"kind": "train", "at": 10.0, "seconds": 4.0, "slots": 2, "of": 3, "waiting": 0},
+    {"kind": "score", "at": 15.0, "seconds": 10.0, "slots": 1, "of": 3, "waiting": 2},
     {"kind": "started", "at": 20.0, "number": 1},
     {"kind": "finished", "at": 28.0, "number": 1},
     {"kind": "finished", "at": 30.0, "number": 0},
@@ -195,7 +195,7 @@ def test_a_trace_tells_shares_and_slots_between_first_start_and_last_end():
     assert (summary["training_seconds"], summary["scoring_seconds"], summary["other_seconds"]) == (4, 10, 6)
     assert summary["mean_slots"] == pytest.approx((5 * 2 + 15 * 1) / 20)
     assert summary["slots_over_time"] == [2.0] * 5 + [1.0] * 15
-    assert summary["busy_share"] == pytest.approx((5 * 2 + 5 * 1) / 10 / 2)
+    assert summary["busy_share"] == pytest.approx((5 * 2 + 5 * 1) / 10 / 3)
 
 
 MEASURED = [

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from loratory.objectives.data.prepared import Example
+from loratory.objectives.packing.arrangement import Room
 from loratory.objectives.packing.batch import Batch, example_piece, train_pass
 from loratory.objectives.packing.passes import DropoutSeed
 
@@ -59,8 +60,7 @@ def test_a_batch_that_is_rewound_begins_again():
 
 def pack_of(trained, *, concatenates=True):
     return SimpleNamespace(
-        model=SimpleNamespace(concatenates=concatenates),
-        granule=8,
+        room=lambda tokens: Room(tokens, granule=8, apart=not concatenates),
         optimizer=lambda slot: SimpleNamespace(loss_scale=2.0**slot),
         train=trained.extend,
     )
@@ -81,7 +81,7 @@ def test_pieces_of_a_pass_are_ordered_by_slot_with_the_loss_scale_of_each():
     trained = []
     pack = pack_of(trained)
     batches = {2: make(), 0: make()}
-    train_pass(pack, batches, tokens=22)
-    assert [piece.slot for piece in trained] == [0, 0, 2, 2, 2]
+    train_pass(pack, batches, tokens=24)  # 13 tokens of a batch take 16
+    assert [piece.slot for piece in trained] == [0, 2, 2, 2]
     assert {piece.slot: piece.weight * 7 for piece in trained} == {0: pytest.approx(1), 2: pytest.approx(4)}
-    assert (batches[0].lengths, batches[2].done) == ([4], True)
+    assert (batches[0].lengths, batches[2].done) == ([4, 1], True)

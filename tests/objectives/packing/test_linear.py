@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 import torch
 from torch import nn
@@ -170,8 +172,8 @@ NAMES = ("m.q_proj", "m.k_proj", "m.v_proj")
 
 
 @pytest.fixture
-def brothers(packed):
-    """Three layers that read one input, in a stack of their own."""
+def siblings(packed):
+    """Three layers that read one input, of different weights, in a stack of their own."""
     layer, _ = packed
     stack = AdapterStack(
         dict.fromkeys(NAMES, (INPUTS, OUTPUTS)),
@@ -186,33 +188,71 @@ def brothers(packed):
     return [PackedLinear(name, layer.frozen, None, context) for name in NAMES]
 
 
-def gradients_of(layers, x, *, alone):
-    """Gradients of the input and of the adapters; each layer with an input of its own where alone."""
-    context, x = layers[0].context, x.clone().requires_grad_()
-    context.gradients.zero_()
-    context.shared, context.inputs = None, []
-    seen = [layer(x * 1 if alone else x) for layer in layers]
-    context.backward(sum((y * (number + 2)).sin().sum() for number, y in enumerate(seen)))
-    return [*seen, x.grad, context.gradients.clone()]
+def joined(outputs):
+    """A loss in which every output has a part of its own."""
+    return sum((y * (number + 2)).sin().sum() for number, y in enumerate(outputs))
+
+
+def by_hand(layers, x):
+    """What `expected` gives for each slot of each layer: outputs, and gradients of x and the stack."""
+    context, stack, x = layers[0].context, layers[0].context.stack, x.clone().requires_grad_()
+    leaves, outputs = {}, []
+    for layer in layers:
+        y = nn.functional.linear(x, layer.frozen(), layer.bias)
+        for span in SPANS:
+            a, b = (m[span.slot] for m in stack.matrices(stack.master, layer.name))
+            given = {"a": a, "b": b.T}
+            out, *own = expected(layer, x[span.start : span.end], span, given, 1.0)
+            leaves.setdefault((layer.name, span.slot), []).append(own)
+            y = torch.cat([y[: span.start], out, y[span.end :]])
+        outputs.append(y)
+    joined(outputs).backward()
+    gradients = torch.zeros_like(context.gradients)
+    for (name, slot), pairs in leaves.items():
+        grad_a, grad_b = stack.matrices(gradients, name)
+        grad_a[slot] += sum(a.grad for a, _ in pairs)
+        grad_b[slot] += sum(b.grad.T for _, b in pairs)
+    return [*outputs, x.grad, gradients]
 
 
 @pytest.mark.parametrize("order", ["qkv", "vqk", "qv", "k", "qkvq", "qqk"])
-def test_layers_that_share_products_are_those_that_do_not(brothers, order):
-    by_letter = dict(zip("qkv", brothers, strict=True))
+def test_layers_that_read_one_input_are_those_that_plain_operations_make(siblings, order):
+    by_letter = dict(zip("qkv", siblings, strict=True))
     layers, x = [by_letter[letter] for letter in order], drawn()
-    together, alone = (gradients_of(layers, x, alone=alone) for alone in (False, True))
-    for mine, theirs in zip(together, alone, strict=True):
+    context, own = siblings[0].context, x.clone().requires_grad_()
+    context.inputs = []
+    outputs = [layer(own) for layer in layers]
+    context.backward(joined(outputs))
+    for mine, theirs in zip([*outputs, own.grad, context.gradients], by_hand(layers, x), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
 
 
-def test_one_product_serves_the_layers_that_read_one_input(brothers, monkeypatch):
-    calls = []
-    shrink = products.shrink
-    monkeypatch.setattr(products, "shrink", lambda *a, **k: calls.append(len(a[1][0])) or shrink(*a, **k))
-    x = drawn()
-    for layer in brothers:
-        layer(x)
-    assert calls == ([24] if brothers[0].context.dropout is None else [8, 8, 8])
+def counted(name, place, calls):
+    """A product that notes the rank of the matrix at a place of its arguments."""
+    product = getattr(products, name)
+
+    def noted(*given, **options):
+        calls.append((name, given[place].shape[1]))
+        return product(*given, **options)
+
+    return noted
+
+
+def test_one_product_serves_the_layers_that_read_one_input(siblings, monkeypatch):
+    context, calls = siblings[0].context, []
+    for name, place in {"shrink": 1, "expand": 1, "accumulate": 0}.items():
+        monkeypatch.setattr(products, name, counted(name, place, calls))
+    x, (q, k, v) = drawn(requires_grad=True), siblings
+    context.inputs = []
+    outputs = [k(x), v(x), q(x)]
+    wanted = 24 if context.dropout is None else 8
+    assert [rank for name, rank in calls if name == "shrink"] == [wanted] * (24 // wanted)
+    assert context.shared.of(context.stack.family("m.q_proj"), layer="another").low is None  # all have taken
+    del calls[:]
+    context.backward(joined(outputs))
+    shared = {("accumulate", 24): 1, ("expand", 24): 1, ("accumulate", 8): 3, ("shrink", 8): 3}
+    apart = {("accumulate", 8): 6, ("expand", 8): 3, ("shrink", 8): 3}
+    assert Counter(calls) == (shared if context.dropout is None else apart)
 
 
 def test_a_layer_whose_output_is_left_out_is_noticed(packed):

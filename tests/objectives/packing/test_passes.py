@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loratory.objectives.packing.arrangement import Room, share_out
 from loratory.objectives.packing.dropout import token_keys
 from loratory.objectives.packing.passes import (
     DropoutSeed,
@@ -104,6 +105,16 @@ def test_buckets_are_few_and_at_most_a_quarter_too_large(number):
     assert bucket(within, 256) == within
     assert number <= size <= max(256, number * 1.25)
     assert size % 64 == 0
+
+
+@given(
+    waiting=st.dictionaries(st.integers(0, 7), st.lists(st.integers(1, 600), min_size=1), min_size=1),
+    tokens=st.sampled_from([1024, 1280, 4096]),
+)
+def test_a_full_pass_has_a_shape_of_its_own_tokens(waiting, tokens):
+    shares = share_out(waiting, Room(tokens, granule=GRANULE))
+    pieces = make_pieces([(s, waiting[s][place]) for s in sorted(shares) for place in shares[s]])
+    assert bucket_shape(pieces, slots=8, granule=GRANULE).tokens <= tokens
 
 
 def test_batches_of_one_trial_share_a_few_shapes():

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from loratory.objectives.packing import runner as runner_module
 from loratory.objectives.packing.passes import Piece, exact_shape, lay_out
 from loratory.objectives.packing.runner import PassRunner, refuses_capture
 
@@ -50,7 +51,7 @@ def capturing(monkeypatch):
     runner, errors = PassRunner(torch.device("cpu"), graphs=True, most_graphs=2), []
     runner.graphs = True
 
-    def captured(shape, work):
+    def captured(key, work):
         if errors:
             raise errors.pop(0)
         graph = SimpleNamespace(replay=lambda: None)
@@ -97,24 +98,44 @@ def test_smaller_graphs_go_where_there_is_no_memory_for_another(capturing, error
 
 
 @pytest.mark.parametrize("error", [RuntimeError("not allowed"), Refused("CUDA error: not permitted")])
-def test_what_cannot_be_captured_runs_eagerly_until_graphs_are_forgotten(capturing, error):
+def test_what_cannot_be_captured_is_tried_once_more_and_then_runs_eagerly(capturing, error):
     runner, errors = capturing
     errors += [error, error]
-    assert [int(runner.run("sum", host([1, 2]), work)) for _ in range(2)] == [3, 3]
+    assert [int(runner.run("sum", host([1, 2]), work)) for _ in range(3)] == [3, 3, 3]
+    assert not errors
     runner.clear()
     assert int(runner.run("sum", host([1, 2]), work)) == -1
+    errors.append(error)
+    assert [int(runner.run("sum", host([1] * 8), work)) for _ in range(2)] == [8, -1]
 
 
-@pytest.mark.parametrize("refused", [False, True])
-def test_before_a_capture_a_small_pass_runs_once_and_a_whole_one_where_it_was_refused(capturing, refused):
-    runner, errors = capturing
-    errors += [Refused("CUDA error: not permitted")] if refused else []
-    tokens = []
+def test_a_small_pass_runs_before_the_first_capture_alone(monkeypatch):
+    runner, tokens = PassRunner(torch.device("cpu"), graphs=True), []
+    runner.graphs = True
+    monkeypatch.setattr(runner_module, "capture", lambda work, pool: (None, work()))
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
 
     def counted(inputs):
         tokens.append(inputs.input_ids.numel())
         return inputs.input_ids.sum()
 
     for number in (128, 256):
-        assert int(runner.run("sum", host([1] * number), counted)) == -1
-    assert tokens == ([64, 128] if refused else [64])
+        runner.reserve("sum", shape(number), counted)
+    assert tokens == [64, 128, 256]
+
+
+def test_memory_that_runs_out_in_the_small_pass_drops_other_graphs_too(monkeypatch):
+    runner, errors = PassRunner(torch.device("cpu"), graphs=True), []
+    runner.graphs = True
+    monkeypatch.setattr(runner_module, "capture", lambda work, pool: (None, work()))
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
+
+    def scarce(inputs):
+        if errors:
+            raise errors.pop()
+        return inputs.input_ids.sum()
+
+    runner.reserve("sum", shape(8), scarce)
+    errors.append(torch.OutOfMemoryError("too much"))
+    runner.reserve("another", shape(8), scarce)
+    assert [name for name, _ in runner._captured] == ["another"]
