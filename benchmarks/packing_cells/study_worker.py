@@ -21,8 +21,8 @@ class TracedHost(WorkerHost):
     """A worker that writes a line of JSON for every pass of training, piece of scoring and trial.
 
     Lines have `kind` and `at`, seconds since the epoch. Kinds `train` and `score` have `seconds`, `slots`
-    (trials that have one), `of` (slots in all) and `waiting` (copies without scores); `started` and `finished` have `number`;
-    `ready` has `slots` (trials at once) and `notes`.
+    (trials that have one), `of` (slots in all) and `waiting` (copies without scores); `started` and
+    `finished` have `number`; `ready` has `slots` (trials at once) and `notes`.
     """
 
     _trace: TextIO | None = None

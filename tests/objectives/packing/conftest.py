@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.qlora.base import keep_weights_in_place
 
-# What a benchmark reads too stands in a module beside the tests.
+# What several modules of tests share stands in modules beside them.
 sys.path.insert(0, str(Path(__file__).parent))
 
 VOCABULARY = 160
@@ -25,6 +26,12 @@ KINDS = {
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def whole_fp32():
+    """Products on a GPU that are not rounded to TF32."""
+    torch.set_float32_matmul_precision("highest")
 
 
 @pytest.fixture(scope="session")
@@ -69,21 +76,21 @@ def make_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def load_reference(make_folder):
-    """A function: kind and changes to the model in nf4 and fp32, frozen, as transformers has it."""
+    """A function: kind and changes to the model in nf4, frozen, as transformers has it."""
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    def load(kind="llama", **changes):
+    def load(kind="llama", *, device="cpu", dtype=torch.float32, **changes):
         quantization = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.float32,
+            bnb_4bit_compute_dtype=dtype,
         )
         model = AutoModelForCausalLM.from_pretrained(
             make_folder(kind, **changes),
             quantization_config=quantization,
-            dtype=torch.float32,
-            device_map={"": "cpu"},
+            dtype=dtype,
+            device_map={"": device},
         )
         keep_weights_in_place(model)
         return model.requires_grad_(False).eval()
@@ -95,12 +102,12 @@ def load_reference(make_folder):
 def make_packed(load_reference):
     """A function: kind and changes to a `PackedModel` and a reference model, loaded apart."""
 
-    def make(kind="llama", **changes):
-        model = load_reference(kind, **changes)
-        packed = PackedModel(
-            model, linear_names(model), device=torch.device("cpu"), compute_dtype=torch.float32
-        )
-        return packed, load_reference(kind, **changes)
+    def make(kind="llama", *, device="cpu", dtype=torch.float32, fused=False, **changes):
+        model, reference = (load_reference(kind, device=device, dtype=dtype, **changes) for _ in range(2))
+        if fused:
+            fuse(model)
+        packed = PackedModel(model, linear_names(model), device=torch.device(device), compute_dtype=dtype)
+        return packed, reference
 
     return make
 

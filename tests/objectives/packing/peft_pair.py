@@ -1,7 +1,4 @@
-"""A pack of three adapters, and the same adapters in PEFT on a base of their own: do they answer alike?
-
-On a GPU `benchmarks/gpu_checks/decoding_check.py` asks the same. Not all machines with one have pytest.
-"""
+"""A pack of three adapters, and the same adapters in PEFT on a base of their own: do they answer alike?"""
 
 import random
 

@@ -1,0 +1,114 @@
+"""Packs as they train on a GPU: in Triton's kernels, with fused layers, in CUDA graphs."""
+
+import functools
+import random
+
+import pytest
+import torch
+from on_gpu import DEVICE, ON_GPU, SIZES, relative
+
+from loratory.objectives.data.prepared import Example
+from loratory.objectives.packing.batch import Batch, train_pass
+from loratory.objectives.packing.fused import fuse
+from loratory.objectives.packing.pack import Pack, Settings, SlotState
+from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
+
+pytestmark = ON_GPU
+SLOTS, RANK, TOKENS = 8, 16, 4096
+EVERY = range(SLOTS)
+
+
+@pytest.fixture(scope="module")
+def base(make_packed):
+    """A function: number format, and whether layers are fused, to a packed base."""
+
+    @functools.cache
+    def base(dtype=torch.float32, *, fused=True):
+        packed, _ = make_packed(device=DEVICE, dtype=dtype, fused=fused, initializer_range=0.02, **SIZES)
+        return packed
+
+    return base
+
+
+def adapter(layers, seed):
+    draw = torch.Generator().manual_seed(seed)
+    return {
+        f"{FILE_PREFIX}{name}.lora_{matrix}.weight": torch.randn(shape, generator=draw) * 0.05
+        for name, (inputs, outputs) in layers.items()
+        for matrix, shape in (("A", (RANK, inputs)), ("B", (outputs, RANK)))
+    }
+
+
+def batch(seed, *, dropout):
+    draw = random.Random(seed)
+
+    def ids(most):
+        return tuple(draw.choices(range(SIZES["vocab_size"]), k=draw.randint(2, most)))
+
+    examples = [
+        Example(example_id="", group="", prompt="", reference="", prompt_ids=ids(150), answer_ids=ids(350))
+        for _ in range(4)
+    ]
+    return Batch(examples, seed=seed, step=0, dropout=dropout)
+
+
+def gradients(model, slots, *, tokens=TOKENS, dropout=0.0, graphs=False):
+    """Gradients [K, P] and losses [K] of a batch of some slots, in a pack whose slots are all taken."""
+    stack = AdapterStack(
+        model.layers, slots=SLOTS, rank=RANK, device=DEVICE, compute_dtype=model.compute_dtype
+    )
+    pack = Pack(model, stack, PassRunner(DEVICE, graphs=graphs), dropout=dropout > 0)
+    for slot in EVERY:
+        state = SlotState(matrices=adapter(model.layers, slot))
+        pack.put(slot, state, Settings(scaling=1.0 + slot / 4, dropout=dropout))
+    batches = {slot: batch(slot, dropout=dropout > 0) for slot in slots}
+    while waiting := {slot: batch for slot, batch in batches.items() if not batch.done}:
+        train_pass(pack, waiting, tokens=tokens)
+    assert bool(pack.runner._captured) == graphs and not pack.runner._refused
+    return pack.gradients, pack._losses
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize(("slot", "tokens"), [(0, TOKENS), (5, TOKENS // 8)])
+def test_gradients_in_fp32_are_those_of_the_trial_alone(base, slot, tokens, dropout):
+    together, losses = gradients(base(), EVERY, dropout=dropout)
+    alone, loss = gradients(base(), [slot], tokens=tokens, dropout=dropout)
+    assert relative(together[slot], alone[slot]) < 1e-5
+    assert relative(losses[slot], loss[slot]) < 1e-5
+    assert not alone[[other for other in EVERY if other != slot]].any()
+
+
+def test_gradients_in_fp32_do_not_depend_on_the_cut_into_passes(base):
+    whole, _ = gradients(base(), EVERY)
+    cut, _ = gradients(base(), EVERY, tokens=TOKENS // 8)
+    assert relative(cut, whole) < 1e-5
+
+
+def test_fused_layers_are_those_of_transformers(base):
+    pytest.importorskip("liger_kernel")
+    fused, plain = base(fused=True), base(fused=False)
+    assert any(module.forward.__module__ == fuse.__module__ for module in fused.model.modules())
+    mine, theirs = (gradients(model, EVERY)[0] for model in (fused, plain))
+    assert relative(mine, theirs) < 1e-5
+
+
+def test_graphs_in_bf16_are_as_near_as_bf16_allows(base):
+    exact, _ = gradients(base(), EVERY)
+    eager, losses = gradients(base(torch.bfloat16), EVERY)
+    graph, same_losses = gradients(base(torch.bfloat16), EVERY, graphs=True)
+    alone, _ = gradients(base(torch.bfloat16), [2])
+    # Every layer rounds its activations to eight bits, and what it rounds away adds up over the layers.
+    assert relative(eager, exact) < 0.1
+    assert relative(graph, eager) < 1e-2 and relative(same_losses, losses) < 1e-2
+    assert relative(graph[2], alone[2]) < 1e-2
+
+
+def test_a_base_held_is_the_base_read_in_each_pass(base):
+    model = base(torch.bfloat16)
+    read, _ = gradients(model, EVERY, graphs=True)
+    model.hold_base()
+    held, _ = gradients(model, EVERY, graphs=True)
+    model.release_base()
+    # The same numbers, but flash attention's backward adds them up in any order.
+    assert relative(held, read) < 2e-3
