@@ -374,7 +374,7 @@ def test_a_trial_in_the_middle_of_its_batch_is_not_moved_by_its_neighbours_updat
     before = pair.pack.stack.master.clone()
     moved = 0
     while not pair.batches or not pair.batches[0].done:
-        pair.passes(tokens=24)
+        pair.passes(tokens=32)
         if pair.batches[1].done and not pair.batches[0].done:
             pair.update(1)
             moved += 1
