@@ -24,11 +24,17 @@ def fuse(model: Any) -> None:
         f"{family}Attention": _attention,
         **({f"{family}MLP": _gated_unit} if model.config.hidden_act == "silu" else {}),
     }
-    if not model.is_gradient_checkpointing:  # which wraps the layer's own forward pass
+    if not _checkpoints(model):  # which wraps the layer's own forward pass
         parts[f"{family}DecoderLayer"] = _decoder_layer
     for module in model.modules():
         if (forward := parts.get(type(module).__name__)) is not None:
             module.forward = forward(module)
+
+
+def _checkpoints(model: Any) -> bool:
+    # The second is its name before transformers 5.20.
+    name = "is_activation_checkpointing"
+    return bool(getattr(model, name) if hasattr(model, name) else model.is_gradient_checkpointing)
 
 
 def _norm(module: Any) -> Any:

@@ -111,7 +111,7 @@ def _load_quantized(
     quantized.requires_grad_(False)
     keep_weights_in_place(quantized)
     if model.gradient_checkpointing:
-        _checkpoint_activations(quantized)
+        checkpoint_activations(quantized)
     return quantized
 
 
@@ -128,7 +128,8 @@ def keep_weights_in_place(model: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _checkpoint_activations(model: Any) -> None:
+def checkpoint_activations(model: Any) -> None:
+    """Let the layers of a frozen model compute their activations again on the way back."""
     # Not reentrant: the reentrant kind gives wrong gradients where no input of a layer needs one. Nothing is
     # drawn at random in a pass, and the generator's state cannot be saved while a CUDA graph is captured.
     settings = {"use_reentrant": False, "preserve_rng_state": False}

@@ -5,6 +5,7 @@ from loratory.objectives.packing.pack import Pack, Settings, SlotState
 from loratory.objectives.packing.passes import Piece
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
+from loratory.objectives.qlora.base import checkpoint_activations
 
 LAYERS = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj")
 
@@ -117,3 +118,23 @@ def test_dropout_in_a_pack_made_without_it_is_refused(model, make_pack):
 def test_pieces_need_no_slot_of_the_pack_where_another_stack_is_read(model, make_pack):
     host = make_pack(slots=1).lay_out([piece(-1), piece(2)], slots=3)
     assert host.shape.slots == 3 and [span.slot for span in host.spans] == [2]
+
+
+def gradients_and_saved(model):
+    """Gradients of a pass of two random adapters, and how many numbers it kept for the way back."""
+    stack = AdapterStack(
+        model.layers, slots=2, rank=8, device=model.device, compute_dtype=model.compute_dtype
+    )
+    pack, sizes = Pack(model, stack, PassRunner(model.device, graphs=False), dropout=True), []
+    stack.master.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
+        pack.train([piece(0), piece(1, seed=1)])
+    return pack.gradients, sum(sizes)
+
+
+def test_checkpointed_activations_give_the_same_gradients(model, make_packed):
+    checkpointed, _ = make_packed("llama")
+    checkpoint_activations(checkpointed.model)
+    (wanted, all_saved), (got, some_saved) = map(gradients_and_saved, (model, checkpointed))
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6)
+    assert wanted.ne(0).float().mean() > 0.9 and some_saved < all_saved / 3

@@ -109,33 +109,37 @@ def test_what_cannot_be_captured_is_tried_once_more_and_then_runs_eagerly(captur
     assert [int(runner.run("sum", host([1] * 8), work)) for _ in range(2)] == [8, -1]
 
 
-def test_a_small_pass_runs_before_the_first_capture_alone(monkeypatch):
-    runner, tokens = PassRunner(torch.device("cpu"), graphs=True), []
+@pytest.fixture
+def pretending(monkeypatch):
+    """A runner whose graphs hold what the work gave when it was captured."""
+    runner = PassRunner(torch.device("cpu"), graphs=True)
     runner.graphs = True
     monkeypatch.setattr(runner_module, "capture", lambda work, pool: (None, work()))
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
+    return runner
+
+
+def test_a_small_pass_runs_before_the_first_capture_alone(pretending):
+    tokens = []
 
     def counted(inputs):
         tokens.append(inputs.input_ids.numel())
         return inputs.input_ids.sum()
 
     for number in (128, 256):
-        runner.reserve("sum", shape(number), counted)
+        pretending.reserve("sum", shape(number), counted)
     assert tokens == [64, 128, 256]
 
 
-def test_memory_that_runs_out_in_the_small_pass_drops_other_graphs_too(monkeypatch):
-    runner, errors = PassRunner(torch.device("cpu"), graphs=True), []
-    runner.graphs = True
-    monkeypatch.setattr(runner_module, "capture", lambda work, pool: (None, work()))
-    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
+def test_memory_that_runs_out_in_the_small_pass_drops_other_graphs_too(pretending):
+    errors = []
 
     def scarce(inputs):
         if errors:
             raise errors.pop()
         return inputs.input_ids.sum()
 
-    runner.reserve("sum", shape(8), scarce)
+    pretending.reserve("sum", shape(8), scarce)
     errors.append(torch.OutOfMemoryError("too much"))
-    runner.reserve("another", shape(8), scarce)
-    assert [name for name, _ in runner._captured] == ["another"]
+    pretending.reserve("another", shape(8), scarce)
+    assert [name for name, _ in pretending._captured] == ["another"]
