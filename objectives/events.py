@@ -118,6 +118,7 @@ class Failed:
     """The attempt ended without a score; the slot is free.
 
     `neighbours` counts the other trials that were lost with the same worker: any of them may have broken it.
+    `resources` is what the trial took, where somebody is left who knows.
     """
 
     number: int
@@ -126,6 +127,7 @@ class Failed:
     message: str
     traceback: str = ""
     neighbours: int = 0
+    resources: Resources | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -181,5 +181,6 @@ def _totals(records: Sequence[TrialRecord]) -> Totals:
         device_seconds=sum(record.resources.gpu_seconds_attributed for record in records),
         elapsed_seconds=(max(ends) - min(starts)).total_seconds() if starts and ends else None,
         peak_memory_bytes=max((record.resources.peak_memory_bytes_pack for record in records), default=0),
+        pack_size=max((record.resources.pack_size for record in records), default=1),
         devices=tuple(sorted({record.resources.device for record in records if record.resources.device})),
     )

@@ -204,6 +204,8 @@ class Totals(Frozen):
     """From the first start to the last end of a trial; null while none has ended."""
     peak_memory_bytes: int
     """Most memory that any pack held."""
+    pack_size: int = 1
+    """Most trials that trained together on one base."""
     devices: tuple[str, ...]
     """Names of the devices used."""
 

@@ -119,6 +119,7 @@ def _totals(report: ComparisonReport) -> str:
         [
             f"- Device time of all trials: {formatting.duration(totals.device_seconds)}",
             f"- From the first start to the last end: {formatting.duration(totals.elapsed_seconds)}",
+            f"- Most trials that trained together on one base: {totals.pack_size}",
             f"- Most memory of a pack: {formatting.size(totals.peak_memory_bytes)}",
             f"- Devices: {escaped(', '.join(totals.devices)) or '–'}",
             f"- Study {report.study.uuid}, seed {report.study.seed}",

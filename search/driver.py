@@ -232,7 +232,8 @@ class Driver:
         self._slots_told = True
         if sum(slots) > 1:
             workers = f"{len(slots)} worker{'s' * (len(slots) > 1)}"
-            self._say(f"up to {sum(slots)} trials at once, on {workers}")
+            waiting = ", some of them waiting for a slot or for scores" * (max(slots) > 1)
+            self._say(f"up to {sum(slots)} trials at once, on {workers}{waiting}")
 
     def _check_alike(self, ready: Ready) -> None:
         """Trials are compared with one another, so all workers compute alike on the same base."""

@@ -8,6 +8,7 @@ from loratory.objectives.events import Finished, Progressed, Ready, Reported, Sc
 from loratory.objectives.records import (
     AdapterRecord,
     Provenance,
+    Resources,
     ScoreRecord,
     TrialError,
     TrialRecord,
@@ -99,6 +100,11 @@ class TrialLedger:
             adapter=_adapter_record(event),
             resources=event.resources,
         )
+
+    def took(self, number: int, resources: Resources | None) -> None:
+        """Note what an attempt took that ends without a score, where it is known."""
+        if resources is not None:
+            self._write(self.records[number], resources=resources)
 
     def prune(self, number: int, reason: str, error: TrialError | None = None) -> TrialRecord:
         """Say that the trial is PRUNED."""

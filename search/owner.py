@@ -144,6 +144,7 @@ class StudyOwner:
         error = TrialError(
             attempt=event.attempt, kind=event.kind, message=event.message, traceback=event.traceback
         )
+        self._ledger.took(event.number, event.resources)
         if event.kind is FailureKind.DIVERGED:
             self._ledger.prune(event.number, f"diverged: {event.message}", error)
             self._tell(event.number, OptunaState.PRUNED)

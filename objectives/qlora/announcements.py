@@ -7,7 +7,6 @@ from loratory.objectives.qlora.base import Base
 from loratory.objectives.qlora.checkpointing import CheckpointClock
 from loratory.objectives.qlora.evaluation import Evaluation
 from loratory.objectives.qlora.memory import device_name
-from loratory.objectives.qlora.slots import Slots
 from loratory.objectives.qlora.trial_run import TrialRun, measurement_of
 from loratory.objectives.records import Resources
 
@@ -15,15 +14,14 @@ from loratory.objectives.records import Resources
 class Announcements:
     """Makes events of what trials have to say; what was said once is not said again."""
 
-    def __init__(self, base: Base, slots: Slots, checkpoints: CheckpointClock) -> None:
+    def __init__(self, base: Base, checkpoints: CheckpointClock) -> None:
         """Nothing was said yet.
 
         Args:
             base: adapters name it.
-            slots: the trials that train.
             checkpoints: learns what a checkpoint costs.
         """
-        self._base, self._slots, self._checkpoints = base, slots, checkpoints
+        self._base, self._checkpoints = base, checkpoints
         self._device = device_name(base.device)
 
     def started(self, run: TrialRun) -> Started:
@@ -51,7 +49,7 @@ class Announcements:
                     number=number,
                     attempt=attempt,
                     measurement=measurement,
-                    resources=self._resources(run),
+                    resources=self.resources(run),
                     checkpoint=self._checkpoint(run),
                 )
             )
@@ -72,7 +70,7 @@ class Announcements:
             adapter=run.adapter.files(
                 run.best, base_name=self._base.published_name, revision=self._base.revision
             ),
-            resources=self._resources(run),
+            resources=self.resources(run),
         )
 
     def _checkpoint(self, run: TrialRun) -> bytes | None:
@@ -83,10 +81,11 @@ class Announcements:
         self._checkpoints.took(time.perf_counter() - began)
         return content
 
-    def _resources(self, run: TrialRun) -> Resources:
+    def resources(self, run: TrialRun) -> Resources:
+        """What it took so far."""
         return Resources(
             device=self._device,
-            pack_size=max(1, len(self._slots.runs)),
+            pack_size=run.progress.pack_size,
             gpu_seconds_attributed=run.progress.device_seconds,
             peak_memory_bytes_pack=run.progress.peak_memory_bytes,
         )

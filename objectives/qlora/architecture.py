@@ -45,11 +45,13 @@ class Architecture:
         for name in names:
             if not self._matching(name):
                 raise InputError(
-                    f"target_modules: must name linear layers of {self.name}, {name!r} matches none; "
-                    f"there are {', '.join(known)}"
+                    f"training.target_modules: must name linear layers of {self.name}, {name!r} matches "
+                    f"none; there are {', '.join(known)}"
                 )
         if not names:
-            raise InputError(f"target_modules: must name at least one of {', '.join(known)}, got none")
+            raise InputError(
+                f"training.target_modules: must name at least one of {', '.join(known)}, got none"
+            )
         return tuple(sorted(set(names)))
 
     def largest_rank(self, targets: tuple[str, ...]) -> int:
@@ -138,8 +140,8 @@ def check_targets(study: StudySpec, architecture: Architecture) -> None:
     for rank in study.extremes_of("rank"):
         if rank > limit:
             raise InputError(
-                f"rank: must be at most {limit}, the rank of the widest targeted layer of "
-                f"{architecture.name}, got {rank}"
+                f"space.rank or training.rank: must be at most {limit}, which gives the widest targeted "
+                f"layer of {architecture.name} its full rank, got {rank}"
             )
 
 

@@ -250,7 +250,7 @@ def build_engine(study: StudySpec, *, base: Base, architecture: Architecture, da
 def _chosen(study: StudySpec, model: PackedModel, room: Room) -> str:
     """What a worker has room for, in a line."""
     dtype = str(model.compute_dtype).removeprefix("torch.")
-    held = f"base held in {dtype} ({model.held_bytes / 2**30:.1f} GiB)"
+    held = f"base held dequantised in {dtype} ({_size(model.held_bytes)})"
     parts = [
         f"{room.slots} trial{'s' * (room.slots > 1)} on one base",
         f"up to {room.tokens_per_pass:,} tokens a pass",
@@ -258,3 +258,9 @@ def _chosen(study: StudySpec, model: PackedModel, room: Room) -> str:
         *([f"{room.decoding_rows} prompts decoded at once"] if study.metrics else []),
     ]
     return f"pack: {', '.join(parts)}"
+
+
+def _size(number: int) -> str:
+    """Bytes for people."""
+    mebibytes = number / 2**20
+    return f"{mebibytes:.0f} MiB" if mebibytes < 1000 else f"{mebibytes / 1024:.1f} GiB"

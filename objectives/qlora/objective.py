@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -78,7 +79,7 @@ class QloraObjective:
         self._outside = OutsideScores(engine.evaluator, engine.architecture, data)
         self._turns = Turns(gathers=base.device.type == "cuda")
         self._checkpoints = CheckpointClock()
-        self._announcements = Announcements(base, engine.slots, self._checkpoints)
+        self._announcements = Announcements(base, self._checkpoints)
 
     def advance(self, decisions: Sequence[Decision]) -> list[Event]:
         """Carry out decisions, then do a piece of work."""
@@ -326,8 +327,9 @@ class QloraObjective:
 
     def _end(self, run: TrialRun, failed: Failed) -> list[Event]:
         events = self._announcements.curve(run)
+        resources = self._announcements.resources(run)
         self._forget(run)
-        return [*events, failed]
+        return [*events, replace(failed, resources=resources)]
 
     def _forget(self, run: TrialRun) -> None:
         """Give back all that a trial holds."""

@@ -39,6 +39,7 @@ class Progress:
         tokens_seen: training tokens seen.
         elapsed_seconds: since it took its slot, earlier attempts included.
         device_seconds: its share of the device's time.
+        pack_size: most trials that were in a pass with it.
         peak_memory_bytes: most memory held by the pack.
         skipped_in_a_row: updates left out one after the other for an overflow (fp16).
         metrics: what was measured at this update; None until it is.
@@ -53,6 +54,7 @@ class Progress:
     tokens_seen: int = 0
     elapsed_seconds: float = 0.0
     device_seconds: float = 0.0
+    pack_size: int = 1
     peak_memory_bytes: int = 0
     skipped_in_a_row: int = 0
     metrics: dict[str, float] | None = None

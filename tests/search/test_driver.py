@@ -226,7 +226,7 @@ def test_every_slot_of_every_worker_is_filled_and_the_last_trials_are_spread(toy
     ]
     assert sorted(n for _, numbers in executor.batches for n in numbers) == list(range(8))
     assert {record.state for record in folder.read_records()} == {TrialState.COMPLETE}
-    assert said == ["up to 6 trials at once, on 2 workers"]
+    assert said == ["up to 6 trials at once, on 2 workers, some of them waiting for a slot or for scores"]
 
 
 def test_a_trial_that_breaks_its_worker_fails_alone_not_with_its_neighbours(toy_study, drive):

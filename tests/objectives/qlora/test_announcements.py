@@ -21,7 +21,7 @@ def clock():
 
 @pytest.fixture
 def announcements(clock):
-    return Announcements(BASE, SimpleNamespace(runs=["one", "another"]), clock)
+    return Announcements(BASE, clock)
 
 
 def measured_run(make_run, data, *, checkpoint, **changes):
@@ -47,6 +47,7 @@ def test_each_point_of_the_curve_is_sent_once(announcements, make_run):
 def test_every_point_that_a_snapshot_measures_brings_a_checkpoint_of_its_own(announcements, make_run, data):
     changes = {"epochs": 0.5, "evaluations": 5}
     run = measured_run(make_run, data, checkpoint=True, **changes)
+    run.progress.pack_size = 2
     run.progress.device_seconds = 7.0  # scoring took its time after the snapshot
     events = announcements.measured(run)
     assert [event.measurement.step for event in events] == [1, 2] and run.snapshot is None

@@ -189,6 +189,7 @@ def test_a_trial_that_diverges_ends_alone(make_packed_objective, make_start, alo
     driver.run()
     failed = driver.events(1)[-1]
     assert (type(failed), failed.kind) == (Failed, FailureKind.DIVERGED)
+    assert failed.resources.pack_size == SLOTS and failed.resources.gpu_seconds_attributed > 0
     for number in (0, 2, 3):
         assert_same_trial(driver.events(number), alone(number))
 
