@@ -156,7 +156,13 @@ class ToyObjective:
             )
             del self._active[slot.trial.number]
             return [
-                Failed(number=slot.trial.number, attempt=slot.trial.attempt, kind=kind, message=str(fault))
+                Failed(
+                    number=slot.trial.number,
+                    attempt=slot.trial.attempt,
+                    kind=kind,
+                    message=str(fault),
+                    resources=_resources(slot),
+                )
             ]
 
     def _evaluate(self, slot: _Slot) -> list[Event]:

@@ -38,6 +38,7 @@ def test_a_diverged_trial_is_pruned_and_not_tried_again(toy_study, open_study, a
     records = opened.folder.read_records()
     assert [(r.state, r.attempt) for r in records] == [(TrialState.PRUNED, 1)] * 3
     assert all(r.reason.startswith("diverged:") for r in records)
+    assert all(r.resources.device == "toy" and r.resources.peak_memory_bytes_pack > 0 for r in records)
     assert_agreement(opened.rows, opened.folder)
 
 
