@@ -102,7 +102,11 @@ def render_status(status: StudyStatus) -> RenderableType:
     state = (
         "running" if status.running else "done" if finished else "stopped; the same command goes on with it"
     )
-    counts = ", ".join(f"{count} {name}" for name, count in status.states.items())
+    # Nothing runs where nobody works on the study.
+    names = {} if status.running else {TrialState.RUNNING: "to go on"}
+    counts = ", ".join(
+        f"{count} {names.get(TrialState(name), name)}" for name, count in status.states.items()
+    )
     head = Text(f"{status.name}: {state}\n{status.done}/{status.limit} trials ({counts or 'none yet'})")
     head.append(f", {clock(status.active_seconds)} of work")
     if status.best_value is not None:

@@ -122,9 +122,10 @@ def _resolve_hub_id(model: ModelSpec) -> BaseReference:
             model.base, revision=model.revision, allow_patterns=list(_WITHOUT_WEIGHTS), etag_timeout=4
         )
     except Exception as error:  # every way in which a network, a token or a name can be wrong
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].removeprefix("Got: ")
         raise InputError(
-            f"model.base: {model.base!r} is no folder here, and as a Hub id it cannot be read: {reason}"
+            f"model.base: {model.base!r} is no folder here, and as a Hub id it cannot be read: {reason}; "
+            f"give a folder or another id, or {QUICKSTART_BASE}, which needs no network"
         ) from error
     commit = Path(snapshot).name
     return BaseReference(

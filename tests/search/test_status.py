@@ -15,7 +15,7 @@ def test_the_status_of_a_study_half_way(toy_study, open_study):
     console = Console(width=120, record=True)
     console.print(render_status(status))
     text = console.export_text()
-    assert "2/6 trials (2 COMPLETE, 1 RUNNING)" in text
+    assert "2/6 trials (2 COMPLETE, 1 to go on)" in text
     assert "the same command goes on with it" in text
 
 
