@@ -12,7 +12,7 @@ class PackingSpec(Frozen):
 
     slots: Annotated[Int, Field(ge=1, le=256)] | None = None
     """Trials that train at once on one worker; null chooses by its memory and device."""
-    tokens_per_pass: Annotated[Int, Field(ge=16)] | None = None
+    tokens_per_pass: Annotated[Int, Field(ge=16, le=1_048_576)] | None = None
     """Tokens of all trials together in one pass: their sequences are concatenated up to it, and one that is
     longer raises it for that pass; null chooses by memory and device."""
     cache_base: bool | None = None
