@@ -14,8 +14,8 @@ import torch
 from packing_cells.decoding import DecodeLoad, prompt_ids
 from packing_cells.device_memory import peak_bytes, start_peak, synchronize
 from packing_cells.measured import Options
-from packing_cells.ours import _Run, build_pack, measure_ours, packed_model
-from packing_cells.ours_decoding import _decoder, _random_stack
+from packing_cells.ours import PackRun, build_pack, measure_ours, packed_model
+from packing_cells.ours_decoding import make_decoder, random_stack
 from packing_cells.shapes import SHAPES
 from packing_cells.workload import LOGNORMAL, Workload, fixed
 
@@ -43,7 +43,7 @@ def time_training(name: str, workload: Workload) -> None:
 
 def profile_training(name: str, workload: Workload) -> None:
     pack = build_pack(SHAPES[name], slots=SLOTS, options=Options(device=DEVICE))
-    run = _Run(pack, SHAPES[name], workload, steps=10, seed=0, tokens_per_pass=16_384)
+    run = PackRun(pack, SHAPES[name], workload, steps=10, seed=0, tokens_per_pass=16_384)
     for _ in range(4):
         run.advance()
     print_kernels(f"{name}, {workload.name}, three passes", lambda: [run.advance() for _ in range(3)])
@@ -67,10 +67,10 @@ def deterministic() -> None:
 
 def decoding(name: str = "1b") -> None:
     packed = packed_model(SHAPES[name], options=Options(device=DEVICE))
-    stack = _random_stack(packed, adapters=LOAD.adapters)
+    stack = random_stack(packed, adapters=LOAD.adapters)
     for held in (True, False):
         packed.hold_base() if held else packed.release_base()
-        decoder = _decoder(packed, stack, LOAD, rows=ROWS)
+        decoder = make_decoder(packed, stack, LOAD, rows=ROWS)
         decoder.add(prompts(name, seed=1))
         finish(decoder)
         time_decoding(f"{name}, base held: {held}", decoder, prompts(name, seed=2))

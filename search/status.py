@@ -103,10 +103,8 @@ def render_status(status: StudyStatus) -> RenderableType:
         "running" if status.running else "done" if finished else "stopped; the same command goes on with it"
     )
     # Nothing runs where nobody works on the study.
-    names = {} if status.running else {TrialState.RUNNING: "to go on"}
-    counts = ", ".join(
-        f"{count} {names.get(TrialState(name), name)}" for name, count in status.states.items()
-    )
+    names = {} if status.running else {TrialState.RUNNING.value: "to go on"}
+    counts = ", ".join(f"{count} {names.get(name, name)}" for name, count in status.states.items())
     head = Text(f"{status.name}: {state}\n{status.done}/{status.limit} trials ({counts or 'none yet'})")
     head.append(f", {clock(status.active_seconds)} of work")
     if status.best_value is not None:

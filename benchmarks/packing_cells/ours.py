@@ -49,7 +49,7 @@ def measure_ours(
     if workload.length is None:  # where lengths are equal all passes are, and one graph serves them
         most = min(tokens, int(1.5 * slots * workload.mean_tokens))
         pack.reserve(most, longest=min(most, shape.positions))
-    run = _Run(
+    run = PackRun(
         pack,
         shape,
         workload,
@@ -84,7 +84,7 @@ def tokens_a_pass(pack: Pack) -> int:
     return tokens_that_fit(free, activation_bytes_a_token(pack))
 
 
-def _timed(run: "_Run", *, steps: int, options: Options, memory: DeviceMemory) -> Measured:
+def _timed(run: "PackRun", *, steps: int, options: Options, memory: DeviceMemory) -> Measured:
     """So many steps of every slot."""
     slots, graphs = run.slots, run.captured()
     tokens, updates, passes = run.tokens, run.updates, run.passes
@@ -151,7 +151,7 @@ def fresh_adapter(packed: PackedModel, *, seed: int) -> AdapterState:
     return state
 
 
-class _Run:
+class PackRun:
     """Every slot goes through its own examples; losses are read one pass later, as the engine does.
 
     Attributes:

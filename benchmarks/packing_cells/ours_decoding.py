@@ -31,9 +31,9 @@ def measure_decoding_ours(shape: ModelShape, load: DecodeLoad, *, options: Optio
     """
     memory = DeviceMemory(options.device, context_bytes=options.context_bytes)
     packed = packed_model(shape, options=options)
-    stack = _random_stack(packed, adapters=load.adapters)
+    stack = random_stack(packed, adapters=load.adapters)
     rows = _rows(packed, load)
-    decoder = _decoder(packed, stack, load, rows=rows)
+    decoder = make_decoder(packed, stack, load, rows=rows)
     prompts = [tuple(row) for row in prompt_ids(load, shape, seed=options.seed).tolist()]
     _answer(decoder, load, prompts)
     synchronize(options.device)
@@ -52,7 +52,7 @@ def measure_decoding_ours(shape: ModelShape, load: DecodeLoad, *, options: Optio
     )
 
 
-def _random_stack(packed: PackedModel, *, adapters: int) -> AdapterStack:
+def random_stack(packed: PackedModel, *, adapters: int) -> AdapterStack:
     stack = AdapterStack(
         packed.layers,
         slots=adapters,
@@ -75,7 +75,7 @@ def _random_adapter(packed: PackedModel, *, seed: int) -> AdapterState:
     }
 
 
-def _decoder(packed: PackedModel, stack: AdapterStack, load: DecodeLoad, *, rows: int) -> Decoder:
+def make_decoder(packed: PackedModel, stack: AdapterStack, load: DecodeLoad, *, rows: int) -> Decoder:
     return Decoder(
         packed,
         PassRunner(packed.device, graphs=packed.fused_attention),

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import torch
 
-from loratory.objectives.qlora.memory import device_name, is_out_of_memory, release_memory, versions
+from loratory.objectives.packing.out_of_memory import is_out_of_memory
+from loratory.objectives.qlora.memory import device_name, release_memory, versions
 from packing_cells.ceiling import measure_ceiling
 from packing_cells.cells import (
     CEILING,
@@ -165,9 +166,9 @@ class Runner:
             raise ValueError(f"there is no variant {variant}")
         cached = False if variant.endswith(UNCACHED) else None
         # A step of a pack is an update of every slot.
-        fewer = self._steps or max(3, steps * 4 // max(4, slots))
+        pack_steps = self._steps or max(3, steps * 4 // max(4, slots))
         return measure_ours(
-            shape, workload, slots=slots, steps=fewer, options=replace(options, cache_base=cached)
+            shape, workload, slots=slots, steps=pack_steps, options=replace(options, cache_base=cached)
         )
 
     def _keep(

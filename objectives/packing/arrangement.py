@@ -3,6 +3,8 @@
 import heapq
 from collections.abc import Mapping, Sequence
 
+from loratory.objectives.packing.passes import round_up
+
 
 class Room:
     """What is left of a pass, padding counted."""
@@ -27,16 +29,13 @@ class Room:
         """Put a sequence in."""
         self._padded = self._padded_with(slot, length)
         self._by_slot[slot] = self._by_slot.get(slot, 0) + length
-        self._rows, self._row = self._rows + 1, max(self._row, self._round_up(length))
+        self._rows, self._row = self._rows + 1, max(self._row, round_up(length, self._granule))
 
     def _padded_with(self, slot: int, length: int) -> int:
         if self._apart:
-            return (self._rows + 1) * max(self._row, self._round_up(length))
+            return (self._rows + 1) * max(self._row, round_up(length, self._granule))
         so_far = self._by_slot.get(slot, 0)
-        return self._padded - self._round_up(so_far) + self._round_up(so_far + length)
-
-    def _round_up(self, length: int) -> int:
-        return -(-length // self._granule) * self._granule
+        return self._padded - round_up(so_far, self._granule) + round_up(so_far + length, self._granule)
 
 
 def share_out(waiting: Mapping[int, Sequence[int]], room: Room) -> dict[int, list[int]]:

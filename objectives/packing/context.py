@@ -65,7 +65,7 @@ class FamilyPass:
         family: the layers.
         low: [T, n R], x A of all of them; kept until all have taken theirs.
         gradient: [T, n R], of `low`, as far as the layers have given theirs.
-        readers: layers that have read, in a pass that goes back.
+        takers: layers that have read.
         awaited: those of them whose gradient is still to come.
     """
 
@@ -74,8 +74,7 @@ class FamilyPass:
         self.family = family
         self.low: torch.Tensor | None = None
         self.gradient: torch.Tensor | None = None
-        self._takers: set[str] = set()
-        self.readers: set[str] = set()
+        self.takers: set[str] = set()
         self.awaited: set[str] = set()
 
     def part(self, wide: torch.Tensor, layer: str) -> torch.Tensor:
@@ -87,18 +86,17 @@ class FamilyPass:
         assert self.low is not None
         part = self.part(self.low, layer)
         if goes_back:
-            self.readers.add(layer)
             self.awaited.add(layer)
-        self._takers.add(layer)
-        if len(self._takers) == len(self.family.layers):
+        self.takers.add(layer)
+        if len(self.takers) == len(self.family.layers):
             self.low = None
         return part
 
     def gradient_for(self, dy: torch.Tensor, *, rank: int) -> torch.Tensor:
-        """Where the gradient goes; zeros for a layer that never read."""
-        if self.gradient is None:
+        """Where the gradient goes; zeros for a layer that gives none."""
+        if self.gradient is None:  # all are still awaited
             layers = len(self.family.layers)
-            make = dy.new_empty if len(self.readers) == layers else dy.new_zeros
+            make = dy.new_empty if len(self.awaited) == layers else dy.new_zeros
             self.gradient = make(len(dy), layers * rank)
         return self.gradient
 
@@ -136,7 +134,7 @@ class SharedInput:
     def of(self, family: Family, *, layer: str) -> FamilyPass:
         """What a family does with it, begun anew where a layer comes a second time."""
         for known in self._families:
-            if known.family == family and layer not in known.readers:
+            if known.family == family and layer not in known.takers:
                 return known
         self._families.append(FamilyPass(family))
         return self._families[-1]

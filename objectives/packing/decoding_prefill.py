@@ -95,9 +95,7 @@ class Prefill:
         self._places.clear()
 
     def _work(self, inputs: PassInputs) -> torch.Tensor:
-        if inputs.shape not in self._places:  # nobody's pass
-            self._places[inputs.shape] = self._nowhere(inputs.shape).to(self._runner.device)
-        layout = PrefillLayout(self._model.layout(inputs), self._cache, self._places[inputs.shape])
+        layout = PrefillLayout(self._model.layout(inputs), self._cache, self._places_of(inputs.shape))
         with self._model.reading(inputs, self._stack, attention=layout):
             return self._model.logits(inputs).argmax(dim=-1)
 
@@ -116,6 +114,12 @@ class Prefill:
         # A prompt has one target; sizes that follow from others make no more shapes.
         return shape._replace(longest=self._longest, targets=min(shape.tokens, shape.sequences))
 
+    def _places_of(self, shape: PassShape) -> torch.Tensor:
+        """The tensor that passes of a shape read; until it is written to, their tokens go nowhere."""
+        if shape not in self._places:
+            self._places[shape] = self._nowhere(shape).to(self._runner.device)
+        return self._places[shape]
+
     def _nowhere(self, shape: PassShape) -> torch.Tensor:
         return torch.full((shape.tokens,), self._cache.dump)
 
@@ -129,10 +133,8 @@ class Prefill:
         if not self._runner.graphs:
             # Shapes hardly ever repeat: nothing is kept.
             self._places = {host.shape: own.to(self._runner.device)}
-        elif host.shape not in self._places:
-            self._places[host.shape] = own.to(self._runner.device)
         else:
-            self._places[host.shape].copy_(own.pin_memory(), non_blocking=True)
+            self._places_of(host.shape).copy_(own.pin_memory(), non_blocking=True)
 
 
 def _passes(chosen: Sequence[Chosen], *, tokens: int) -> Iterator[list[Chosen]]:

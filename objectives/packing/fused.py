@@ -11,21 +11,21 @@ from typing import Any
 
 import torch
 
-_FAMILIES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
+_CLASS_PREFIXES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
 
 
 def fuse(model: Any) -> None:
     """Put fused kernels into one model on a GPU; other models of its class stay as they are."""
-    family = _FAMILIES.get(model.config.model_type)
-    if family is None or model.device.type != "cuda" or importlib.util.find_spec("liger_kernel") is None:
+    prefix = _CLASS_PREFIXES.get(model.config.model_type)
+    if prefix is None or model.device.type != "cuda" or importlib.util.find_spec("liger_kernel") is None:
         return
     parts = {
-        f"{family}RMSNorm": _norm,
-        f"{family}Attention": _attention,
-        **({f"{family}MLP": _gated_unit} if model.config.hidden_act == "silu" else {}),
+        f"{prefix}RMSNorm": _norm,
+        f"{prefix}Attention": _attention,
+        **({f"{prefix}MLP": _gated_unit} if model.config.hidden_act == "silu" else {}),
     }
     if not _checkpoints(model):  # which wraps the layer's own forward pass
-        parts[f"{family}DecoderLayer"] = _decoder_layer
+        parts[f"{prefix}DecoderLayer"] = _decoder_layer
     for module in model.modules():
         if (forward := parts.get(type(module).__name__)) is not None:
             module.forward = forward(module)

@@ -1,4 +1,4 @@
-"""A frozen linear layer with the adapters of all slots: one autograd function, no launches per slot."""
+"""A frozen linear layer that takes the place of a base's own, with the adapters of all slots."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from loratory.objectives.packing.adapted import go_back, narrow, pass_of, products_for
-from loratory.objectives.packing.context import PassContext, SharedInput
+from loratory.objectives.packing.adapted import adapted_linear
+from loratory.objectives.packing.context import PassContext
 from loratory.objectives.packing.dropout import stable_hash
 
 
@@ -70,18 +70,12 @@ class PackedLinear(nn.Module):
         """The frozen matrix, for models that read it past the layer."""
         return self.frozen()
 
-    @property
-    def adapted(self) -> bool:
-        """Whether the pass at hand has adapters for this layer."""
-        return self.context.stack is not None and self.name in self.context.stack.layers
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map [..., inputs] to [..., outputs]."""
-        if not self.adapted:
+        stack = self.context.stack
+        if stack is None or self.name not in stack.layers:
             return _FrozenLinear.apply(x, self)  # type: ignore[no-any-return,no-untyped-call]
-        shared, anchor = self.context.share(x), self.context.anchor()
-        y = _AdaptedLinear.apply(x.reshape(-1, self.in_features), anchor, self, shared)  # type: ignore[no-untyped-call]
-        return y.view(*x.shape[:-1], self.out_features)  # type: ignore[no-any-return]
+        return adapted_linear(x, self)
 
     def extra_repr(self) -> str:
         """Name and sizes."""
@@ -97,32 +91,3 @@ class _FrozenLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor, None]:
         return dy @ ctx.layer.frozen(), None
-
-
-class _AdaptedLinear(torch.autograd.Function):
-    """Forward and backward over all slots. Gradients of A and B are added to the pack's, not returned.
-
-    Layers that read one input share the products with A, in both directions, unless they drop numbers of it:
-    x and its gradient are much wider than what an adapter makes of them, and reading them is what it costs.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: torch.Tensor, _anchor: torch.Tensor, layer: PackedLinear, shared: SharedInput
-    ) -> torch.Tensor:
-        low, together = narrow(layer, x, shared, goes_back=any(ctx.needs_input_grad))
-        shared.wanted |= ctx.needs_input_grad[0]
-        stack, segments, _ = pass_of(layer.context)
-        _, b = stack.matrices(stack.compute, layer.name)
-        # The adapter's share first and the base's product added to it: one pass over y less.
-        y = products_for(x, segments).expand(low, b, segments, bias=layer.bias)
-        ctx.layer, ctx.shared, ctx.together = layer, shared, together
-        ctx.save_for_backward(x, low)
-        y.addmm_(x, layer.frozen().t())
-        return y  # type: ignore[no-any-return]
-
-    @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, None, None, None]:
-        x, low = ctx.saved_tensors
-        go_back(ctx.layer, dy.contiguous(), x=x, low=low, shared=ctx.shared, together=ctx.together)
-        return ctx.shared.take_sum(), None, None, None

@@ -19,8 +19,8 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Ten
         weight: [width], frozen.
         epsilon: added to the mean square.
     """
-    y, _ = _Norm.apply(x, None, weight, epsilon)  # type: ignore[no-untyped-call]
-    return y  # type: ignore[no-any-return]
+    y, _ = rms_norm_beside(x, weight, epsilon)
+    return y
 
 
 def rms_norm_beside(

@@ -8,10 +8,9 @@ from typing import Any, TypeVar
 
 import torch
 
+from loratory.objectives.packing.out_of_memory import is_out_of_memory
 from loratory.objectives.packing.passes import HostPass, PassInputs, PassShape, nobodys_pass
 
-# What memory that ran out is called where it is no `torch.OutOfMemoryError`.
-_NO_MEMORY = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
 # Codes of CUDA's errors that come from capturing: the device is well.
 _CAPTURE_ERRORS = range(900, 909)
 
@@ -118,7 +117,7 @@ class PassRunner:
                 if refuses_capture(error):
                     self._note_refusal(key, error)
                     return False
-                if again or not (_ran_out_of_memory(error) and self._captured):
+                if again or not (is_out_of_memory(error) and self._captured):
                     raise
             # The graphs of smaller passes fit into the memory of this one, not the other way round.
             self.clear()
@@ -180,13 +179,9 @@ def refuses_capture(error: RuntimeError) -> bool:
     """Whether work cannot be captured but may run eagerly: neither memory ran out nor is the device lost."""
     if isinstance(error, torch.AcceleratorError):
         return getattr(error, "error_code", None) in _CAPTURE_ERRORS
-    return not _ran_out_of_memory(error)
+    return not is_out_of_memory(error)
 
 
 def in_short(error: RuntimeError) -> str:
     """The beginning of an error's message, in one line."""
     return " ".join(str(error).split())[:300]
-
-
-def _ran_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _NO_MEMORY)

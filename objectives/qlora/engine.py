@@ -116,13 +116,17 @@ class Engine:
             self._runner.clear()
 
     def _reserve_largest(self, pack: Pack) -> None:
-        longest = max(map(len, self._data.train))
-        pack.reserve(largest_pass(self._study, self._data, self._room), longest=longest)
+        tokens = largest_pass(self._study, self._data, self._room)
+        pack.reserve(tokens, longest=self._longest_example)
 
     @property
     def _smallest_pass(self) -> int:
         """The longest example has to pass in any case."""
-        return max(_SMALLEST_PASS, *map(len, self._data.train))
+        return max(_SMALLEST_PASS, self._longest_example)
+
+    @property
+    def _longest_example(self) -> int:
+        return max(map(len, self._data.train))
 
     def _take_passes_of(self, tokens: int) -> None:
         self._room = replace(self._room, tokens_per_pass=tokens)
@@ -159,7 +163,7 @@ class Engine:
                 self._reserve_largest(pack)
                 return
             except torch.OutOfMemoryError:
-                if self._room.tokens_per_pass <= max(map(len, self._data.train)):
+                if self._room.tokens_per_pass <= self._longest_example:
                     raise
             self._runner.clear()
             release_memory(self._base.device)

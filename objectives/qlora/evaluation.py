@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.metrics.scoring import score_texts
 from loratory.objectives.packing.decoding_rows import until_end
+from loratory.objectives.packing.out_of_memory import is_out_of_memory
 from loratory.objectives.qlora.base import Base
 from loratory.objectives.qlora.batches import collate, collate_prompts, longest_first
 from loratory.objectives.qlora.forward import answer_losses
-from loratory.objectives.qlora.memory import is_out_of_memory, release_memory
+from loratory.objectives.qlora.memory import release_memory
 from loratory.objectives.scores import Prediction, ScoreTable
 from loratory.spaces.study import StudySpec
 

@@ -1,4 +1,4 @@
-"""What the device is called, how much memory was held, and what "out of memory" looks like."""
+"""What the device is called, what runs on it, and how much memory was held."""
 
 import gc
 import platform
@@ -8,11 +8,6 @@ from pathlib import Path
 
 import torch
 
-_ALLOCATION_FAILED = (
-    "DefaultCPUAllocator: can't allocate memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDA error: out of memory",
-)
 _PACKAGES = ("loratory", "torch", "transformers", "peft", "bitsandbytes", "numpy", "tokenizers")
 
 
@@ -51,11 +46,3 @@ def release_memory(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that the device or the host has no memory left."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    # The CPU's allocator and cuBLAS, for its handle or workspace, raise a plain RuntimeError.
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _ALLOCATION_FAILED)

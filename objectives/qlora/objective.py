@@ -20,6 +20,7 @@ from loratory.objectives.events import (
     Stopped,
     TrialEvent,
 )
+from loratory.objectives.packing.out_of_memory import is_out_of_memory
 from loratory.objectives.qlora.announcements import Announcements
 from loratory.objectives.qlora.arrivals import Arrivals
 from loratory.objectives.qlora.base import Base
@@ -27,7 +28,7 @@ from loratory.objectives.qlora.checkpointing import CheckpointClock
 from loratory.objectives.qlora.engine import Engine
 from loratory.objectives.qlora.evaluation import Evaluation
 from loratory.objectives.qlora.failures import device_is_lost, failed_event
-from loratory.objectives.qlora.memory import device_name, is_out_of_memory, versions
+from loratory.objectives.qlora.memory import device_name, versions
 from loratory.objectives.qlora.outside_scores import OutsideScores
 from loratory.objectives.qlora.trial_run import DivergedError, TrialRun
 from loratory.objectives.qlora.turns import Turns

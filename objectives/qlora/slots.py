@@ -118,10 +118,9 @@ class Slots:
         settled = self._update(done)
         seconds = time.perf_counter() - began
         share = {span.slot: (span.end - span.start) / host.spans[-1].end for span in host.spans}
-        together = max(1, len({span.slot for span in host.spans}))
         for run in ready:
             if run.slot in share:
-                run.progress.pack_size = max(run.progress.pack_size, together)
+                run.progress.pack_size = max(run.progress.pack_size, len(share))
             self.account(run, seconds * share.get(run.slot if run.slot is not None else -1, 0.0))
         return settled
 

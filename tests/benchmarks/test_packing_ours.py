@@ -4,7 +4,7 @@ import pytest
 import torch
 from packing_cells.decoding import DecodeLoad
 from packing_cells.measured import Options
-from packing_cells.ours import _Run, build_pack, fresh_adapter, measure_ours
+from packing_cells.ours import PackRun, build_pack, fresh_adapter, measure_ours
 from packing_cells.ours_decoding import measure_decoding_ours
 from packing_cells.refill import refill_cost
 from packing_cells.shapes import ModelShape
@@ -79,7 +79,7 @@ def test_the_cost_of_refilling_a_slot_is_measured_at_512_tokens():
 
 def test_a_refilled_slot_begins_anew_and_its_neighbour_goes_on():
     pack = build_pack(SMALL, slots=2, options=Options(device=CPU))
-    run = _Run(pack, SMALL, fixed(256), steps=4, seed=0, tokens_per_pass=1024)
+    run = PackRun(pack, SMALL, fixed(256), steps=4, seed=0, tokens_per_pass=1024)
     run.advance()
     before = pack.stack.master.clone()
     fresh = fresh_adapter(pack.model, seed=9)

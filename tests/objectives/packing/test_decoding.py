@@ -148,6 +148,14 @@ def fail_first(monkeypatch, owner, name):
     monkeypatch.setattr(owner, name, method)
 
 
+def advance_out_of_memory(monkeypatch, decoder, part, prompts):
+    """Begin on some prompts with a part of the decoder that runs out of memory once."""
+    fail_first(monkeypatch, part, "run")
+    decoder.add(prompts)
+    with pytest.raises(torch.OutOfMemoryError):
+        decoder.advance()
+
+
 def test_answers_are_kept_where_memory_runs_out_in_a_step(pair, monkeypatch):
     prompts = draw_prompts(20, 0) + draw_prompts(20, 1)
     (first, _) = pair.generate(prompts[3], ends=())
@@ -155,10 +163,7 @@ def test_answers_are_kept_where_memory_runs_out_in_a_step(pair, monkeypatch):
     expected = pair.answers(prompts, ends=ends)
     assert () in expected.values()
     decoder = pair.decoder(ends=ends)
-    fail_first(monkeypatch, decoder._steps, "run")
-    decoder.add(prompts)
-    with pytest.raises(torch.OutOfMemoryError):
-        decoder.advance()
+    advance_out_of_memory(monkeypatch, decoder, decoder._steps, prompts)
     assert finish(decoder) == expected
 
 
@@ -166,10 +171,7 @@ def test_answers_that_were_not_given_back_are_dropped_with_their_slot(pair, monk
     prompts = draw_prompts(4, 0)
     (first, _) = pair.generate(prompts[3], ends=())
     decoder = pair.decoder(ends=(first[0],))
-    fail_first(monkeypatch, decoder._steps, "run")
-    decoder.add(prompts)
-    with pytest.raises(torch.OutOfMemoryError):
-        decoder.advance()
+    advance_out_of_memory(monkeypatch, decoder, decoder._steps, prompts)
     assert decoder._answers
     decoder.drop(0)
     assert not decoder.busy and decoder.advance() == []
@@ -178,10 +180,7 @@ def test_answers_that_were_not_given_back_are_dropped_with_their_slot(pair, monk
 def test_prompts_still_wait_where_memory_runs_out_while_they_are_read(pair, monkeypatch):
     prompts = draw_prompts(20, 0) + draw_prompts(20, BASE)
     expected, decoder = pair.answers(prompts), pair.decoder()
-    fail_first(monkeypatch, decoder._prefill, "run")
-    decoder.add(prompts)
-    with pytest.raises(torch.OutOfMemoryError):
-        decoder.advance()
+    advance_out_of_memory(monkeypatch, decoder, decoder._prefill, prompts)
     assert finish(decoder) == expected
 
 
