@@ -64,7 +64,8 @@ def measure_ours(
     )
     measured = _timed(run, steps=steps, options=options, memory=memory)
     details = {"warmup_passes": float(warmup), "base_held": float(pack.model.holds_base), **measured.details}
-    if slots == _REFILL_SLOTS[options.device.type] and workload.name == _REFILL_LOAD:
+    refilled = slots == _REFILL_SLOTS[options.device.type] and workload.name == _REFILL_LOAD
+    if refilled and options.cache_base is not False:
         fresh = fresh_adapter(pack.model, seed=slots)
         # The engine has the next trial's adapter on the host.
         state = SlotState(matrices={name: matrix.cpu() for name, matrix in fresh.items()})

@@ -165,8 +165,10 @@ class Runner:
         if slots is None:
             raise ValueError(f"there is no variant {variant}")
         cached = False if variant.endswith(UNCACHED) else None
-        # A step of a pack is an update of every slot.
-        pack_steps = self._steps or max(3, steps * 4 // max(4, slots))
+        # A step of a pack is an update of every slot. Where lengths differ, graphs of new shapes are captured
+        # now and then: a short time would show little else.
+        shorter = steps if workload.length is None else max(3, steps * 4 // max(4, slots))
+        pack_steps = self._steps or shorter
         return measure_ours(
             shape, workload, slots=slots, steps=pack_steps, options=replace(options, cache_base=cached)
         )
