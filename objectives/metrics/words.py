@@ -1,9 +1,7 @@
 """Words of a text in any script: what ROUGE and token F1 count."""
 
+import re
 import unicodedata
-from collections.abc import Iterator
-from enum import Enum, auto
-from functools import lru_cache
 from typing import Final
 
 from loratory.objectives.metrics.scripts import Script, character_script
@@ -11,12 +9,10 @@ from loratory.objectives.metrics.scripts import Script, character_script
 _ARTICLES: Final = frozenset({"a", "an", "the"})
 
 
-class _Kind(Enum):
-    LETTER = auto()
-    MARK = auto()
-    ALONE = auto()
-    SYMBOL = auto()
-    GAP = auto()
+# Kinds of characters, as letters: of words; marks; those that are words of their own; symbols; gaps.
+_LETTER, _MARK, _ALONE, _SYMBOL, _GAP = "LMASG"
+# A mark belongs to what it stands on, also where that is a word of its own.
+_WORD: Final = re.compile("AM*|[LM]+")
 
 
 def rouge_words(text: str) -> list[str]:
@@ -26,7 +22,7 @@ def rouge_words(text: str) -> list[str]:
     every other character; this one keeps all scripts, and where a script has no spaces between words
     (Chinese, Japanese, Thai, ...) each character is a word.
     """
-    return list(_split(text, symbols_join=False))
+    return _split(text, symbols_join=False)
 
 
 def answer_words(text: str) -> list[str]:
@@ -38,31 +34,38 @@ def answer_words(text: str) -> list[str]:
     return [word for word in _split(text, symbols_join=True) if word not in _ARTICLES]
 
 
-@lru_cache(maxsize=1 << 16)
-def _kind(character: str) -> _Kind:
+def _split(text: str, *, symbols_join: bool) -> list[str]:
+    text = unicodedata.normalize("NFKC", text).lower()
+    if symbols_join:
+        text = text.translate(_without_symbols)
+    return [text[word.start() : word.end()] for word in _WORD.finditer(text.translate(_kinds))]
+
+
+class _Kinds(dict[int, str]):
+    """A table for `str.translate`: each character becomes its kind."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = _kind(chr(code))
+        return self[code]
+
+
+class _WithoutSymbols(dict[int, str | None]):
+    """A table for `str.translate` that takes symbols out."""
+
+    def __missing__(self, code: int) -> str | None:
+        self[code] = None if _kinds[code] == _SYMBOL else chr(code)
+        return self[code]
+
+
+_kinds, _without_symbols = _Kinds(), _WithoutSymbols()
+
+
+def _kind(character: str) -> str:
     category = unicodedata.category(character)
     if category[0] == "M":
-        return _Kind.MARK
+        return _MARK
     if category[0] in "LN":
-        return _Kind.LETTER if character_script(character) is Script.SPACED else _Kind.ALONE
+        return _LETTER if character_script(character) is Script.SPACED else _ALONE
     if category == "So":  # emoji and the like say something; no ASCII character is one
-        return _Kind.ALONE
-    return _Kind.SYMBOL if category[0] in "PS" else _Kind.GAP
-
-
-def _split(text: str, *, symbols_join: bool) -> Iterator[str]:
-    word, alone = "", False
-    for character in unicodedata.normalize("NFKC", text).lower():
-        kind = _kind(character)
-        if kind is _Kind.SYMBOL and symbols_join:
-            continue
-        # A mark belongs to what it stands on, also where that is a word of its own.
-        ends = kind in (_Kind.ALONE, _Kind.SYMBOL, _Kind.GAP) or (alone and kind is _Kind.LETTER)
-        if ends and word:
-            yield word
-        if ends:
-            word, alone = "", kind is _Kind.ALONE
-        if kind not in (_Kind.SYMBOL, _Kind.GAP):
-            word += character
-    if word:
-        yield word
+        return _ALONE
+    return _SYMBOL if category[0] in "PS" else _GAP

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from loratory.objectives.data.prepared import PreparedData
+from loratory.objectives.metrics.jobs import TextJobs
 from loratory.objectives.packing.compatibility import PackingProbe
 from loratory.objectives.packing.decoding import Decoder
 from loratory.objectives.packing.decoding_apart import ApartDecoder
@@ -154,6 +155,8 @@ class Engine:
             stack=self._stack,
             tokens_per_pass=self._room.tokens_per_pass,
             labels=self._data.labels,
+            # A CPU that trains has nothing to gain from one process more.
+            jobs=TextJobs(apart=self._base.device.type == "cuda"),
         )
 
     def _reserve(self, pack: Pack) -> None:

@@ -6,6 +6,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from loratory.objectives.data.prepared import Example
-from loratory.objectives.metrics.scoring import score_texts
+from loratory.objectives.metrics.jobs import Job
+from loratory.objectives.metrics.scoring import TextScores, score_texts
 from loratory.objectives.packing.decoding_rows import until_end
 from loratory.objectives.packing.out_of_memory import is_out_of_memory
 from loratory.objectives.qlora.base import Base
@@ -55,52 +57,65 @@ def evaluate(
     """
     base.model.eval()
     sums = _loss_sums(base, examples, batch_size=study.evaluation.batch_size)
-    answers = None
-    if study.metrics:
-        answers = decode(
-            base,
-            examples,
-            max_new_tokens=study.evaluation.max_new_tokens,
-            batch_size=study.evaluation.batch_size,
-        )
-    return score_answers(study, examples, loss_sums=sums, answers=answers, labels=labels)
+    if not study.metrics:
+        return score_answers(examples, loss_sums=sums)
+    answers = decode(
+        base,
+        examples,
+        max_new_tokens=study.evaluation.max_new_tokens,
+        batch_size=study.evaluation.batch_size,
+    )
+    texts = text_job(study, examples, answers, labels)()
+    return score_answers(examples, loss_sums=sums, answers=answers, texts=texts)
+
+
+def text_job(
+    study: StudySpec, examples: Sequence[Example], answers: Sequence[str], labels: Sequence[str]
+) -> Job:
+    """What is to be computed of decoded answers: a call that can be sent to another process.
+
+    Args:
+        study: names the metrics, at least one.
+        examples: n >= 1 of them.
+        answers: n decoded texts.
+        labels: every label of a classification task.
+    """
+    return partial(
+        score_texts,
+        study.metrics,
+        tuple(answers),
+        tuple(example.reference for example in examples),
+        language=study.evaluation.language,
+        labels=tuple(labels),
+    )
 
 
 def score_answers(
-    study: StudySpec,
     examples: Sequence[Example],
     *,
     loss_sums: NDArray[np.float64],
-    answers: Sequence[str] | None,
-    labels: Sequence[str] = (),
+    answers: Sequence[str] = (),
+    texts: TextScores | None = None,
 ) -> Evaluation:
     """The scores that follow from a model's losses and answers.
 
     Args:
-        study: names the metrics.
         examples: n >= 1 of them.
         loss_sums: [n], negative log likelihood of each reference answer.
-        answers: n decoded texts; None where the study asks for no metric but the loss.
-        labels: every label of a classification task.
+        answers: n decoded texts, where there are any.
+        texts: their scores; None where the study asks for no metric but the loss.
     """
     scores = _loss_scores(examples, loss_sums)
-    if answers is None:
+    if texts is None:
         return Evaluation(scores=scores, predictions=())
-    text = score_texts(
-        study.metrics,
-        answers,
-        [example.reference for example in examples],
-        language=study.evaluation.language,
-        labels=labels,
-    )
     predictions = tuple(_prediction(e, answer) for e, answer in zip(examples, answers, strict=True))
     merged = ScoreTable(
         example_ids=scores.example_ids,
         groups=scores.groups,
-        metrics=scores.metrics | text.metrics,
-        statistics=scores.statistics | text.statistics,
-        signatures=scores.signatures | text.signatures,
-        aggregate=scores.aggregate | text.aggregate,
+        metrics=scores.metrics | texts.metrics,
+        statistics=scores.statistics | texts.statistics,
+        signatures=scores.signatures | texts.signatures,
+        aggregate=scores.aggregate | texts.aggregate,
     )
     return Evaluation(scores=merged, predictions=predictions)
 

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Hashable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from loratory.objectives.data.prepared import Example
+from loratory.objectives.metrics.jobs import TextJobs
+from loratory.objectives.metrics.scoring import TextScores
 from loratory.objectives.packing.batch import example_piece
 from loratory.objectives.packing.decoding import BASE, Decoder, Prompt
 from loratory.objectives.packing.decoding_apart import ApartDecoder
@@ -17,7 +20,7 @@ from loratory.objectives.packing.pack import Pack
 from loratory.objectives.packing.passes import PassInputs
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
 from loratory.objectives.qlora.base import Base
-from loratory.objectives.qlora.evaluation import Evaluation, score_answers, text_of
+from loratory.objectives.qlora.evaluation import Evaluation, score_answers, text_job, text_of
 from loratory.spaces.study import StudySpec
 
 
@@ -36,10 +39,17 @@ class _Request:
     loss_sums: NDArray[np.float64]
     answers: dict[int, str] = field(default_factory=dict)
     losses_left: int
+    texts: Future[TextScores] | None = None
 
     @property
-    def done(self) -> bool:
+    def computed(self) -> bool:
+        """Whether the device has done its part."""
         return not self.losses_left and len(self.answers) == len(self.examples)
+
+    @property
+    def in_order(self) -> list[str]:
+        """The answers, in the order of the examples."""
+        return [self.answers[index] for index in range(len(self.examples))]
 
 
 class Evaluator:
@@ -62,6 +72,7 @@ class Evaluator:
         stack: AdapterStack,
         tokens_per_pass: int,
         labels: Sequence[str],
+        jobs: TextJobs,
     ) -> None:
         """Nothing waits yet.
 
@@ -73,18 +84,29 @@ class Evaluator:
             stack: the copies, as many as may wait at once.
             tokens_per_pass: of the passes that compute losses.
             labels: every label of a classification task.
+            jobs: score the decoded texts.
         """
         self.pack, self._base, self._study = pack, base, study
-        self._decoder, self._stack, self._labels = decoder, stack, labels
+        self._decoder, self._stack, self._labels, self._jobs = decoder, stack, labels, jobs
         self.tokens_per_pass = tokens_per_pass
         self._free = list(range(stack.slots))
         self._requests: dict[Hashable, _Request] = {}
+        self._computed: dict[Hashable, _Request] = {}
         self._losses: deque[tuple[_Request, int]] = deque()
+
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether the scores of a key are still to come."""
+        return key in self._requests or key in self._computed
 
     @property
     def waiting(self) -> tuple[Hashable, ...]:
-        """Keys of what is not scored yet, oldest first."""
+        """Keys of what the device has to do something for, oldest first."""
         return tuple(self._requests)
+
+    @property
+    def scores_texts(self) -> bool:
+        """Whether scores are to come for which the device has done its part."""
+        return bool(self._computed)
 
     @property
     def has_room(self) -> bool:
@@ -109,6 +131,7 @@ class Evaluator:
 
     def drop(self, key: Hashable) -> None:
         """Forget what waits under a key, if anything does."""
+        self._computed.pop(key, None)
         request = self._requests.get(key)
         if request is None:
             return
@@ -118,12 +141,8 @@ class Evaluator:
         self._release(request)
 
     @torch.no_grad()
-    def advance(self) -> list[tuple[Hashable, Evaluation]]:
-        """Do a piece of what waits: a pass of losses first, then a few steps of decoding.
-
-        Returns:
-            What is scored now, by its key.
-        """
+    def advance(self) -> None:
+        """Do a piece of what waits: a pass of losses first, then a few steps of decoding."""
         if self._losses:
             self._compute_losses()
         elif self._decoder is not None and self._decoder.busy:
@@ -131,7 +150,22 @@ class Evaluator:
                 place: _Place = answer.key  # type: ignore[assignment]
                 if (request := self._requests.get(place.key)) is not None:
                     request.answers[place.example] = text_of(self._base.tokenizer, answer.ids)
-        return [self._finish(request) for request in list(self._requests.values()) if request.done]
+        for request in [request for request in self._requests.values() if request.computed]:
+            self._score_texts(request)
+
+    def scored(self, *, wait_seconds: float = 0.0) -> list[tuple[Hashable, Evaluation]]:
+        """What is scored now, by its key.
+
+        Args:
+            wait_seconds: how long to wait for the first, where there is nothing else to do.
+        """
+        jobs = [request.texts for request in self._computed.values() if request.texts is not None]
+        if wait_seconds and len(jobs) == len(self._computed):
+            wait(jobs, wait_seconds, return_when=FIRST_COMPLETED)
+        done = [r for r in self._computed.values() if r.texts is None or r.texts.done()]
+        for request in done:
+            del self._computed[request.key]
+        return [(request.key, self._evaluation(request)) for request in done]
 
     def _add(self, key: Hashable, row: int, examples: Sequence[Example]) -> None:
         count = len(examples)
@@ -172,17 +206,21 @@ class Evaluator:
         with torch.no_grad(), self.pack.model.reading(inputs, self._stack):
             return self.pack.model.losses(inputs)[1]
 
-    def _finish(self, request: _Request) -> tuple[Hashable, Evaluation]:
+    def _score_texts(self, request: _Request) -> None:
+        """Its place is free for another copy."""
         self._release(request)
-        answers = [request.answers[index] for index in range(len(request.examples))]
-        evaluation = score_answers(
-            self._study,
+        self._computed[request.key] = request
+        if self._decoder is not None:
+            job = text_job(self._study, request.examples, request.in_order, self._labels)
+            request.texts = self._jobs.begin(job)
+
+    def _evaluation(self, request: _Request) -> Evaluation:
+        return score_answers(
             request.examples,
             loss_sums=request.loss_sums,
-            answers=answers if self._decoder is not None else None,
-            labels=self._labels,
+            answers=request.in_order,
+            texts=None if request.texts is None else request.texts.result(),
         )
-        return request.key, evaluation
 
     def _release(self, request: _Request) -> None:
         del self._requests[request.key]

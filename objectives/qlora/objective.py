@@ -37,6 +37,8 @@ from loratory.spaces.errors import LoratoryError
 from loratory.spaces.study import StudySpec
 
 _SECONDS_BETWEEN_PROGRESS = 1.0
+# For texts to be scored, where there is nothing else to do; decisions wait as long.
+_SECONDS_OF_WAITING = 0.05
 
 
 class QloraObjective:
@@ -116,7 +118,8 @@ class QloraObjective:
         """Give free slots to trials that are ready for one."""
         events: list[Event] = []
         slots, evaluator = self._engine.slots, self._engine.evaluator
-        busy = bool(slots.ready or evaluator.waiting or self._outside.any or self._waiting)
+        busy = bool(slots.ready or self._waiting or self._outside.any)
+        busy = busy or bool(evaluator.waiting) or evaluator.scores_texts
         for trial, made in self._arrivals.arrived(wait=not busy):
             if isinstance(made, Exception):
                 events.append(failed_event(trial, made))
@@ -155,11 +158,16 @@ class QloraObjective:
             urgent=self._outside.any or not evaluator.has_room,
         )
         if scores:
-            return self._evaluate()
-        if slots.ready:
+            events = self._evaluate()
+        elif slots.ready:
             self._turns.trained()
-            return self._train()
-        return self._settle(slots.settle())
+            events = self._train()
+        else:
+            events = self._settle(slots.settle())
+        idle = not (slots.ready or evaluator.waiting)
+        for key, evaluation in evaluator.scored(wait_seconds=_SECONDS_OF_WAITING if idle else 0.0):
+            events += self._take_evaluation(key, evaluation)
+        return events
 
     def _train(self) -> list[Event]:
         slots, failed = self._engine.slots, None
@@ -209,10 +217,9 @@ class QloraObjective:
 
     def _evaluate(self) -> list[Event]:
         began, keys = time.perf_counter(), self._engine.evaluator.waiting
-        results: list[tuple[Hashable, Evaluation]] = []
         failed: str | None = None
         try:
-            results = self._engine.evaluator.advance()
+            self._engine.evaluator.advance()
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -223,10 +230,7 @@ class QloraObjective:
         for key in keys:
             if (run := self._run_of(key)) is not None:
                 self._engine.slots.account(run, seconds)
-        events: list[Event] = self._settle(self._engine.slots.settle())
-        for key, evaluation in results:
-            events += self._take_evaluation(key, evaluation)
-        return events
+        return self._settle(self._engine.slots.settle())
 
     def _lose_evaluations(self, keys: Sequence[Hashable], message: str) -> list[Event]:
         """Nothing can be made smaller: what waits for scores ends."""
@@ -303,7 +307,7 @@ class QloraObjective:
             run.reason = run.why_over(patience=self._study.early_stopping_patience)
             if run.reason is not None:
                 self._leave_slot(run)
-        if run.reason is not None and run.key not in evaluator.waiting and evaluator.has_room:
+        if run.reason is not None and run.key not in evaluator and evaluator.has_room:
             assert run.best is not None
             evaluator.put(run.key, run.best, self._data.select, scaling=run.adapter.scaling)
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from loratory.objectives.events import Start
+from loratory.objectives.metrics.jobs import TextJobs
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.qlora.adapter import new_adapter
 from loratory.objectives.qlora.architecture import read_architecture
@@ -98,7 +99,8 @@ def put(engine, adapters, examples):
 def finish(evaluator):
     results = {}
     while evaluator.waiting:
-        results |= dict(evaluator.advance())
+        evaluator.advance()
+        results |= dict(evaluator.scored())
     return results
 
 
@@ -116,14 +118,15 @@ def test_adapters_together_score_as_plain_peft_scores_each(engine, adapters, exp
     for key, wanted in zip(("base", 0, 1, 2), expected, strict=True):
         assert_same(results[key], wanted)
     assert len({evaluation.predictions for evaluation in results.values()}) == 4
-    assert engine.evaluator.has_room and engine.evaluator.advance() == []
+    assert engine.evaluator.has_room and not engine.evaluator.waiting
 
 
 def test_what_is_dropped_leaves_the_others_alone_and_its_place_free(engine, adapters, expected, data):
     for passes in (0, 1, 5, 8):
         put(engine, adapters, data.select)
         for _ in range(passes):
-            assert engine.evaluator.advance() == []
+            engine.evaluator.advance()
+            assert engine.evaluator.scored() == []
         engine.evaluator.drop(1)
         engine.evaluator.drop("nobody")
         assert engine.evaluator.has_room
@@ -155,7 +158,8 @@ def test_a_copy_is_scored_as_it_was_while_its_trial_trains_on(engine, make_trial
     results = {}
     while not results:
         engine.slots.advance()
-        results = dict(engine.evaluator.advance())
+        engine.evaluator.advance()
+        results = dict(engine.evaluator.scored())
     assert_same(results["busy"], calm)
     copy("later")
     assert finish(engine.evaluator)["later"].scores.aggregate["loss"] != calm.scores.aggregate["loss"]
@@ -207,6 +211,26 @@ def test_losses_that_ran_out_of_memory_are_computed_again(engine, adapters, expe
     assert raised
     for key, wanted in zip(("base", 0, 1, 2), expected, strict=True):
         assert_same(results[key], wanted)
+
+
+def test_texts_are_scored_while_the_device_goes_on(engine, adapters, expected, data, monkeypatch):
+    monkeypatch.setattr(engine.evaluator, "_jobs", TextJobs(apart=True))
+    evaluator = engine.evaluator
+    put(engine, adapters, data.select)
+    evaluator.drop(2)
+    while evaluator.waiting:
+        evaluator.advance()
+    assert evaluator.scores_texts and evaluator.has_room and all(key in evaluator for key in ("base", 0, 1))
+    evaluator.drop(1)
+    assert 1 not in evaluator and 2 not in evaluator
+    evaluator.put(2, adapters[2].state, data.select, scaling=adapters[2].scaling)
+    results = {}
+    while evaluator.waiting or evaluator.scores_texts:
+        evaluator.advance()
+        results |= dict(evaluator.scored(wait_seconds=0.05))
+    assert results.keys() == {"base", 0, 2}
+    for key, wanted in (("base", 0), (0, 1), (2, 3)):
+        assert_same(results[key], expected[wanted])
 
 
 def test_nothing_is_decoded_where_loss_is_all_that_is_asked(
