@@ -10,8 +10,9 @@ from loratory.objectives.data.prepared import Example
 from loratory.objectives.packing.batch import Batch, train_pass
 from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.packing.pack import Pack, Settings, SlotState, activation_bytes_a_token
+from loratory.objectives.packing.pack import Pack, Settings, activation_bytes_a_token
 from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
 from loratory.objectives.qlora.admission import CPU_TOKENS, tokens_that_fit
 from packing_cells.device_memory import DeviceMemory, peak_bytes, start_peak, synchronize

@@ -1,7 +1,7 @@
 """A pack: trials that train together on one base, each in a slot of its own."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,10 +22,12 @@ from loratory.objectives.packing.passes import (
     rows_shape,
 )
 from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.slot_copy import SlotCopy, SlotState
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
 
 # A block of tokens has one adapter. Kernels work best on more rows than the CPU, which pays for padding.
 _GRANULE_GPU, _GRANULE_CPU = 32, 8
+_MATRICES = "matrices"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,21 +45,6 @@ class Settings:
     dropout: float = 0.0
     weight_decay: float = 0.0
     max_grad_norm: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlotState:
-    """What a slot holds of a trial, on the CPU and by the adapter's own names.
-
-    Attributes:
-        matrices: of the adapter.
-        moments: AdamW's `exp_avg`, `exp_avg_sq` (like the matrices) and `step`; empty before the first step.
-        scaler: state of the loss scale (fp16).
-    """
-
-    matrices: AdapterState
-    moments: dict[str, Any] = field(default_factory=dict)
-    scaler: dict[str, Any] = field(default_factory=dict)
 
 
 class Pack:
@@ -109,27 +96,36 @@ class Pack:
         self._optimizers[slot] = optimizer
 
     def take(self, slot: int, like: AdapterState, *, moments: bool) -> SlotState:
-        """A copy of what a slot holds.
+        """A copy of what a slot holds, on the CPU.
 
         Args:
             slot: which.
             like: an adapter of the same names and shapes.
             moments: whether AdamW's are wanted too.
         """
-        matrices = self.stack.take(slot, like)
-        if not moments:
-            return SlotState(matrices=matrices)
-        optimizer = self._optimizers[slot]
-        return SlotState(
-            matrices=matrices,
-            moments={
-                name: self.stack.unflatten(value.to("cpu"), like)
-                if value.ndim
-                else value.to("cpu", copy=True)
-                for name, value in optimizer.moments().items()
-            },
-            scaler=optimizer.scaler.state_dict(),
-        )
+        return self.copy_on_cpu(slot, like, moments=moments).fetch()
+
+    def copy(self, slot: int, like: AdapterState, *, moments: bool) -> SlotCopy:
+        """The same copy, still on the device: the slot goes on, and another thread can fetch it."""
+        return self._copy(slot, like, self._rows(slot, moments=moments), moments=moments)
+
+    def copy_on_cpu(self, slot: int, like: AdapterState, *, moments: bool) -> SlotCopy:
+        """The same copy, where the device has no memory for it."""
+        rows = {name: row.to("cpu") for name, row in self._rows(slot, moments=moments).items()}
+        return self._copy(slot, like, rows, moments=moments)
+
+    def _rows(self, slot: int, *, moments: bool) -> dict[str, torch.Tensor]:
+        """The slot's matrices [P], and AdamW's moments [P] and step count [] where they are wanted."""
+        return {_MATRICES: self.stack.master[slot]} | (self.optimizer(slot).moments() if moments else {})
+
+    def _copy(
+        self, slot: int, like: AdapterState, rows: dict[str, torch.Tensor], *, moments: bool
+    ) -> SlotCopy:
+        parts = {
+            name: self.stack.compact(row, like) if row.ndim else row.clone() for name, row in rows.items()
+        }
+        scaler = self.optimizer(slot).scaler.state_dict() if moments else {}
+        return SlotCopy(matrices=parts.pop(_MATRICES), moments=parts, scaler=scaler, like=like)
 
     def _flat(self, value: Any) -> torch.Tensor:
         return self.stack.flatten(value) if isinstance(value, dict) else value

@@ -189,16 +189,29 @@ class AdapterStack:
 
     def unflatten(self, row: torch.Tensor, like: Mapping[str, torch.Tensor]) -> AdapterState:
         """The adapter that stands in a row [P], with names and shapes of another."""
-        whole = torch.contiguous_format
-        return {
-            name: self._view(row, name, t.shape).to(t.dtype).clone(memory_format=whole)
-            for name, t in like.items()
-        }
+        return named(self.compact(row, like), like)
+
+    def compact(self, row: torch.Tensor, like: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """A copy of an adapter that stands in a row [P], where the row is: its matrices end to end.
+
+        Args:
+            row: of this stack's form.
+            like: an adapter of the same names, shapes and dtype.
+        """
+        dtype = next(iter(like.values())).dtype
+        parts = [self._view(row, name, tensor.shape).reshape(-1) for name, tensor in like.items()]
+        return torch.cat(parts).to(dtype)
 
     def _view(self, row: torch.Tensor, name: str, shape: torch.Size) -> torch.Tensor:
         layer, _, matrix = name.removeprefix(FILE_PREFIX).removesuffix(".weight").rpartition(".")
         a, b = (m[0] for m in self.matrices(row.unsqueeze(0), layer))
         return a[: shape[0]] if matrix == "lora_A" else b[: shape[1]].T
+
+
+def named(compact: torch.Tensor, like: Mapping[str, torch.Tensor]) -> AdapterState:
+    """Matrices that lie end to end, as views with names and shapes of others."""
+    parts = torch.split(compact, [tensor.numel() for tensor in like.values()])
+    return {name: part.view(like[name].shape) for name, part in zip(like, parts, strict=True)}
 
 
 def _rows(flat: torch.Tensor, start: int, rows: int, columns: int) -> torch.Tensor:

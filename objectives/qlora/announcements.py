@@ -1,8 +1,10 @@
 """What the driver is told of a trial on its way: that it began, its curve, its measurements, its end."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 
-from loratory.objectives.events import Finished, Progressed, Reported, Started
+from loratory.objectives.events import AdapterFiles, Finished, Progressed, Reported, Started
 from loratory.objectives.qlora.base import Base
 from loratory.objectives.qlora.checkpointing import CheckpointClock
 from loratory.objectives.qlora.evaluation import Evaluation
@@ -56,9 +58,16 @@ class Announcements:
         run.snapshot = None
         return events
 
+    def files(self, run: TrialRun) -> Callable[[], AdapterFiles]:
+        """What makes the files of its best matrices."""
+        assert run.best is not None
+        return partial(
+            run.adapter.files, run.best, base_name=self._base.published_name, revision=self._base.revision
+        )
+
     def finished(self, run: TrialRun, evaluation: Evaluation) -> Finished:
         """It is over, and its best matrices are scored on eval.select."""
-        assert run.best is not None and run.reason is not None
+        assert run.files is not None and run.reason is not None
         number, attempt = run.key
         return Finished(
             number=number,
@@ -67,9 +76,7 @@ class Announcements:
             best_step=run.progress.best_step,
             scores=evaluation.scores,
             predictions=evaluation.predictions,
-            adapter=run.adapter.files(
-                run.best, base_name=self._base.published_name, revision=self._base.revision
-            ),
+            adapter=run.files.result(),
             resources=self.resources(run),
         )
 

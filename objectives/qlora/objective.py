@@ -28,6 +28,7 @@ from loratory.objectives.qlora.checkpointing import CheckpointClock
 from loratory.objectives.qlora.engine import Engine
 from loratory.objectives.qlora.evaluation import Evaluation
 from loratory.objectives.qlora.failures import device_is_lost, failed_event
+from loratory.objectives.qlora.host_work import HostWork
 from loratory.objectives.qlora.memory import device_name, versions
 from loratory.objectives.qlora.outside_scores import OutsideScores
 from loratory.objectives.qlora.trial_run import DivergedError, TrialRun
@@ -39,6 +40,8 @@ from loratory.spaces.study import StudySpec
 _SECONDS_BETWEEN_PROGRESS = 1.0
 # For texts to be scored, where there is nothing else to do; decisions wait as long.
 _SECONDS_OF_WAITING = 0.05
+# Copies of adapters that are still on the device take memory there.
+_COPIES_PENDING = 2
 
 
 class QloraObjective:
@@ -80,7 +83,10 @@ class QloraObjective:
         self._runs: dict[int, TrialRun] = {}
         self._waiting: deque[TrialRun] = deque()
         self._outside = OutsideScores(engine.evaluator, engine.architecture, data)
-        self._turns = Turns(gathers=base.device.type == "cuda")
+        on_gpu = base.device.type == "cuda"
+        self._turns = Turns(gathers=on_gpu)
+        self._copies = HostWork(beside=on_gpu, most_pending=_COPIES_PENDING)
+        self._files = HostWork(beside=on_gpu)
         self._checkpoints = CheckpointClock()
         self._announcements = Announcements(base, self._checkpoints)
 
@@ -279,8 +285,8 @@ class QloraObjective:
 
     def _snapshot(self, run: TrialRun) -> None:
         began, checkpoint = time.perf_counter(), self._checkpoints.begin()
-        state = self._engine.slots.pack.take(self._slot_of(run), run.adapter.state, moments=checkpoint)
-        run.take_snapshot(state, checkpoint=checkpoint)
+        copied = self._engine.slots.copy(run, moments=checkpoint)
+        run.take_snapshot(self._copies.begin(copied.fetch), checkpoint=checkpoint)
         seconds = time.perf_counter() - began
         self._engine.slots.account(run, seconds)
         if checkpoint:
@@ -310,6 +316,7 @@ class QloraObjective:
         if run.reason is not None and run.key not in evaluator and evaluator.has_room:
             assert run.best is not None
             evaluator.put(run.key, run.best, self._data.select, scaling=run.adapter.scaling)
+            run.files = run.files or self._files.begin(self._announcements.files(run))
 
     def _finish(self, run: TrialRun, evaluation: Evaluation) -> list[TrialEvent]:
         if not evaluation.finite:

@@ -9,7 +9,9 @@ import torch
 
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.packing.batch import train_pass
-from loratory.objectives.packing.pack import Pack, Settings, SlotState
+from loratory.objectives.packing.out_of_memory import is_out_of_memory
+from loratory.objectives.packing.pack import Pack, Settings
+from loratory.objectives.packing.slot_copy import SlotCopy, SlotState
 from loratory.objectives.qlora.later import Later
 from loratory.objectives.qlora.memory import peak_memory_bytes
 from loratory.objectives.qlora.trial_run import DivergedError, TrialRun
@@ -93,6 +95,21 @@ class Slots:
             self.pack.clear(run.slot)
             del self._runs[run.slot]
             run.slot = run.batch = None
+
+    def copy(self, run: TrialRun, *, moments: bool) -> SlotCopy:
+        """What a trial's slot holds, to be fetched while it trains on.
+
+        Args:
+            run: the trial.
+            moments: whether AdamW's are wanted too.
+        """
+        assert run.slot is not None
+        try:
+            return self.pack.copy(run.slot, run.adapter.state, moments=moments)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        return self.pack.copy_on_cpu(run.slot, run.adapter.state, moments=moments)
 
     def suspend(self, run: TrialRun) -> None:
         """Take a trial out of its slot, from where it can go on later in any other."""

@@ -3,15 +3,16 @@
 import copy
 import io
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
 from loratory.objectives.data.prepared import Example
-from loratory.objectives.events import Start
+from loratory.objectives.events import AdapterFiles, Start
 from loratory.objectives.packing.batch import Batch
-from loratory.objectives.packing.pack import SlotState
+from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import AdapterState
 from loratory.objectives.qlora.adapter import Adapter, new_adapter
 from loratory.objectives.qlora.architecture import Architecture
@@ -69,12 +70,12 @@ class Snapshot:
 
     Attributes:
         progress: then.
-        state: then; without moments where no checkpoint is to be made of it.
+        state: then, as soon as it is on the CPU; without moments where no checkpoint is to be made of it.
         checkpoint: whether one is.
     """
 
     progress: Progress
-    state: SlotState
+    state: Future[SlotState]
     checkpoint: bool
 
 
@@ -93,6 +94,7 @@ class TrialRun:
         batch: its optimiser batch that is under way.
         snapshot: what is being evaluated; None where nothing is.
         best: the matrices at `progress.best_step`.
+        files: of `best`, once training is over.
         reason: why it ended, while its best matrices wait for their final scores.
         diverged: what went wrong in a step after the one that is being evaluated.
         points: of the curve, not sent yet.
@@ -109,6 +111,7 @@ class TrialRun:
     batch: Batch | None = None
     snapshot: Snapshot | None = None
     best: AdapterState | None = None
+    files: Future[AdapterFiles] | None = None
     reason: str | None = None
     diverged: DivergedError | None = None
     points: list[CurvePoint] = field(default_factory=list)
@@ -168,7 +171,7 @@ class TrialRun:
         self.progress.metrics = None
         self.batch = None
 
-    def take_snapshot(self, state: SlotState, *, checkpoint: bool) -> None:
+    def take_snapshot(self, state: Future[SlotState], *, checkpoint: bool) -> None:
         """Note what is being evaluated. The grid points that it measures count as reported from now on."""
         self.snapshot = Snapshot(progress=copy.copy(self.progress), state=state, checkpoint=checkpoint)
         self.progress.reported = self.plan.evaluations_due(self.progress.optimizer_steps)
@@ -192,7 +195,7 @@ class TrialRun:
         better = snapshot.best_value is None or sign * value > sign * snapshot.best_value
         if better:
             snapshot.best_step, snapshot.best_value = snapshot.reported + 1, value
-            self.best = self.snapshot.state.matrices
+            self.best = self.snapshot.state.result().matrices
         self.progress.stalled = snapshot.stalled = 0 if better else self.progress.stalled + 1
         self.progress.best_step, self.progress.best_value = snapshot.best_step, snapshot.best_value
         return better
@@ -200,7 +203,7 @@ class TrialRun:
     def checkpoint(self) -> bytes:
         """Everything that a fresh slot needs to go on exactly from the snapshot."""
         assert self.snapshot is not None
-        state = self.snapshot.state
+        state = self.snapshot.state.result()
         buffer = io.BytesIO()
         # One object for equal matrices: `best` costs nothing while it is also the last.
         content = {

@@ -11,7 +11,7 @@ from packing_cells.shapes import ModelShape
 from packing_cells.warmup import warm_up
 from packing_cells.workload import LOGNORMAL, fixed
 
-from loratory.objectives.packing.pack import SlotState
+from loratory.objectives.packing.slot_copy import SlotState
 
 CPU = torch.device("cpu")
 SMALL = ModelShape(

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.packing.batch import Batch, train_pass
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.packing.pack import Pack, Settings, SlotState
+from loratory.objectives.packing.pack import Pack, Settings
 from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
 
 PACKS = int(os.environ.get("LORATORY_PACKS", "25"))

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from loratory.objectives.packing.pack import Pack, Settings, SlotState
+from loratory.objectives.packing.pack import Pack, Settings
 from loratory.objectives.packing.passes import Piece
 from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
 from loratory.objectives.qlora.base import checkpoint_activations
 
@@ -81,6 +82,23 @@ def test_what_is_taken_out_is_a_copy_with_moments_where_they_are_wanted(model, m
     before = {name: tensor.clone() for name, tensor in taken.matrices.items()}
     step(pack, 0)
     assert equal(taken.matrices, before)
+
+
+@pytest.mark.parametrize("where", ["copy", "copy_on_cpu"])
+def test_a_copy_to_be_fetched_later_is_of_the_moment(model, make_pack, where):
+    pack, first = make_pack(), state(model)
+    pack.put(2, first, Settings(scaling=1.0))
+    step(pack, 2)
+    taken = pack.take(2, first.matrices, moments=True)
+    copied = getattr(pack, where)(2, first.matrices, moments=True)
+    bare = getattr(pack, where)(2, first.matrices, moments=False)
+    step(pack, 2, seed=1)
+    fetched = copied.fetch()
+    assert equal(fetched.matrices, taken.matrices) and equal(bare.fetch().matrices, taken.matrices)
+    assert fetched.moments.keys() == taken.moments.keys() and bare.fetch().moments == {}
+    for name in ("exp_avg", "exp_avg_sq"):
+        assert equal(fetched.moments[name], taken.moments[name])
+    assert float(fetched.moments["step"]) == 1 and fetched.scaler == taken.scaler
 
 
 def test_losses_and_gradients_add_up_until_the_update(model, make_pack):

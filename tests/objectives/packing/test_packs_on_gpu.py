@@ -10,8 +10,9 @@ from on_gpu import DEVICE, ON_GPU, SIZES, relative
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.packing.batch import Batch, train_pass
 from loratory.objectives.packing.fused import fuse
-from loratory.objectives.packing.pack import Pack, Settings, SlotState
+from loratory.objectives.packing.pack import Pack, Settings
 from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
 
 pytestmark = ON_GPU

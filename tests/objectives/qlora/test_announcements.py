@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from loratory.objectives.packing.pack import SlotState
+from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.qlora.announcements import Announcements
 from loratory.objectives.qlora.checkpointing import CheckpointClock
-from loratory.objectives.qlora.evaluation import score_answers
+from loratory.objectives.qlora.evaluation import score_answers, text_job
+from loratory.objectives.qlora.host_work import HostWork
 from loratory.objectives.records import CurvePoint
 from loratory.spaces.metric_names import Direction
 
@@ -29,7 +30,8 @@ def measured_run(make_run, data, *, checkpoint, **changes):
     run = make_run(**changes)
     run.next_batch(data.train).take(range(8), slot=0, loss_scale=1.0)
     run.count_update()
-    run.take_snapshot(SlotState(matrices=run.adapter.state, moments={}, scaler={}), checkpoint=checkpoint)
+    state = HostWork(beside=False).begin(lambda: SlotState(matrices=run.adapter.state))
+    run.take_snapshot(state, checkpoint=checkpoint)
     run.keep_measurement({"loss": 2.0}, metric="loss", direction=Direction.MINIMIZE)
     return run
 
@@ -72,8 +74,10 @@ def test_a_finished_trial_names_its_base_and_gives_its_best_matrices(
     run = measured_run(make_run, data, checkpoint=False)
     run.reason = "trained to the end"
     count = len(data.select)
-    given = {"loss_sums": np.ones(count), "answers": ["red"] * count, "labels": ()}
-    evaluation = score_answers(make_study(), data.select, **given)
+    answers = ["red"] * count
+    texts = text_job(make_study(evaluation={"metrics": ["exact_match"]}), data.select, answers, ())()
+    evaluation = score_answers(data.select, loss_sums=np.ones(count), answers=answers, texts=texts)
+    run.files = HostWork(beside=False).begin(announcements.files(run))
     finished = announcements.finished(run, evaluation)
     assert finished.adapter == run.adapter.files(run.best, base_name="someone/model", revision="abc")
     assert (finished.reason, finished.best_step, finished.scores) == (run.reason, 1, evaluation.scores)

@@ -9,9 +9,11 @@ import safetensors.torch
 import torch
 
 from loratory.objectives.events import Failed, Finished, Progressed, Reported, Start, Started, Stop, Stopped
+from loratory.objectives.metrics.jobs import TextJobs
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack
 from loratory.objectives.qlora import engine
+from loratory.objectives.qlora.host_work import HostWork
 from loratory.objectives.qlora.turns import Turns
 from loratory.objectives.records import FailureKind
 from loratory.spaces.errors import LoratoryError
@@ -354,6 +356,32 @@ def test_a_trial_resumed_after_its_last_evaluation_is_scored_on_select_and_takes
     assert free_rows(objective) == SLOTS
     for number in (0, 1, 3):
         assert_same_trial(driver.events(number), alone(number))
+
+
+def test_work_of_the_host_beside_the_device_changes_nothing(make_packed_objective, make_start, monkeypatch):
+    metrics = {"metric": "rougeL", "evaluation": {"metrics": ["rougeL", "exact_match"]}}
+    plain = Driver(make_packed_objective(**metrics), map(make_start, range(5))).run()
+    monkeypatch.setattr(engine, "TextJobs", lambda *, apart: TextJobs(apart=not apart))
+    objective = make_packed_objective(**metrics)
+    objective._copies = HostWork(beside=True, most_pending=2)
+    objective._files = HostWork(beside=True)
+    beside = Driver(objective, map(make_start, range(5))).run()
+    for number in range(5):
+        assert_same_trial(beside.events(number), plain.events(number))
+        (got,), (wanted,) = (of(Finished, driver.events(number)) for driver in (beside, plain))
+        assert got.predictions == wanted.predictions
+    assert free_rows(objective) == SLOTS
+
+
+def test_memory_that_a_copy_lacks_on_the_device_is_taken_on_the_cpu(
+    make_packed_objective, make_start, alone, monkeypatch
+):
+    def tight(self, slot, like, *, moments):
+        raise torch.OutOfMemoryError("too much")
+
+    monkeypatch.setattr(Pack, "copy", tight)
+    driver = Driver(make_packed_objective(), [make_start(1)]).run()
+    assert_same_trial(driver.events(1), alone(1))
 
 
 def test_a_step_that_goes_wrong_after_a_copy_was_taken_counts_only_once_the_copy_is_scored(

@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from loratory.objectives.packing.pack import SlotState
+from loratory.objectives.packing.slot_copy import SlotState
+from loratory.objectives.qlora.host_work import HostWork
 from loratory.objectives.qlora.trial_run import Progress, measurement_of
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.metric_names import Direction
@@ -13,7 +14,7 @@ def state(run, value):
     """What a slot would hold, all of one value."""
     matrices = {name: torch.full_like(matrix, value) for name, matrix in run.adapter.state.items()}
     moments = {"exp_avg": matrices, "exp_avg_sq": matrices, "step": torch.tensor(3.0)}
-    return SlotState(matrices=matrices, moments=moments, scaler={})
+    return HostWork(beside=False).begin(lambda: SlotState(matrices=matrices, moments=moments, scaler={}))
 
 
 def update(run, data, count=1):
