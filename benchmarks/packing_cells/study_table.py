@@ -93,11 +93,14 @@ def _row(title: str, side: Line) -> list[str]:
 
 
 def _about_ours(ours: Line) -> str:
+    kinds = {"place": "adapters put in", "copy": "copied", "report": "reported", "finish": "trials finished"}
+    parts = ", ".join(f"{kinds[kind]} {s:.1f} s" for kind, s in ours.get("known_seconds", {}).items())
+    known = f" ({parts})" if parts else ""
     text = (
         "loratory: makespan from the first trial's start to the last one's end; total with Ray, the base and "
-        "its score, and the report. Other: between pieces of work on the device, whose idle share is at most "
-        f"that. {'; '.join(ours['notes'])}; up to {ours['trials_at_once']} trials at once. Slots in use, by "
-        f"twentieths of the makespan: {', '.join(f'{slots:g}' for slots in ours['slots_over_time'])}."
+        f"its score, and the report. Other: between pieces of work on the device{known}, whose idle share is "
+        f"at most that. {'; '.join(ours['notes'])}; up to {ours['trials_at_once']} trials at once. Slots in "
+        f"use, by twentieths of the makespan: {', '.join(f'{slots:g}' for slots in ours['slots_over_time'])}."
     )
     if ours.get("busy_share") is not None:
         text += f" Until the last trial took its slot, {ours['busy_share']:.0%} of the slots were in use."

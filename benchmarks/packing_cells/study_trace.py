@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 _SPANS = 20
+_BESIDE = ("place", "copy", "report", "finish")
 
 Line = dict[str, Any]
 
@@ -28,13 +29,15 @@ def summarize_trace(lines: Sequence[Line]) -> dict[str, Any]:
 
     Returns:
         Seconds, slots as a mean over time, slots in twentieths of the time, and how often what was done.
-        `busy_share`: of the pack's slots those in use until the last trial took its own.
+        `busy_share`: of the pack's slots those in use until the last trial took its own. `known_seconds`:
+        parts of `other_seconds`, by kind of piece.
     """
     starts = [line["at"] for line in lines if line["kind"] == "started"]
     start = min(starts)
     end = max(line["at"] for line in lines if line["kind"] == "finished")
     pieces = [line for line in lines if line["kind"] in ("train", "score") and start <= line["at"] < end]
     seconds = {kind: sum(p["seconds"] for p in pieces if p["kind"] == kind) for kind in ("train", "score")}
+    beside = [line for line in lines if line["kind"] in _BESIDE and start <= line["at"] < end]
     ready = next(line for line in lines if line["kind"] == "ready")
     return {
         "trials": len({line["number"] for line in lines if line["kind"] == "finished"}),
@@ -42,6 +45,7 @@ def summarize_trace(lines: Sequence[Line]) -> dict[str, Any]:
         "training_seconds": seconds["train"],
         "scoring_seconds": seconds["score"],
         "other_seconds": end - start - sum(seconds.values()),
+        "known_seconds": {k: sum(p["seconds"] for p in beside if p["kind"] == k) for k in _BESIDE},
         "passes": sum(piece["kind"] == "train" for piece in pieces),
         "pieces_of_scoring": sum(piece["kind"] == "score" for piece in pieces),
         "trials_at_once": ready["slots"],

@@ -15,14 +15,24 @@ from loratory.objectives.events import Event, Finished, Ready, Started
 from loratory.search.executors.host import WorkerHost
 
 TRACE = "LORATORY_BENCHMARK_TRACE"
+# What is timed; none of these calls another.
+_PIECES = {
+    "train": "_train",
+    "score": "_evaluate",
+    "place": "_place",
+    "copy": "_snapshot",
+    "report": "_report",
+    "finish": "_finish",
+}
 
 
 class TracedHost(WorkerHost):
-    """A worker that writes a line of JSON for every pass of training, piece of scoring and trial.
+    """A worker that writes a line of JSON for every piece of work and every trial.
 
-    Lines have `kind` and `at`, seconds since the epoch. Kinds `train` and `score` have `seconds`, `slots`
-    (trials that have one), `of` (slots in all) and `waiting` (copies without scores); `started` and
-    `finished` have `number`; `ready` has `slots` (trials at once) and `notes`.
+    Lines have `kind` and `at`, seconds since the epoch. Pieces are `train` and `score` on the device; `place`
+    (an adapter into a slot), `copy` (for an evaluation), `report` and `finish` beside it. They have
+    `seconds`, `slots` (trials that have one), `of` (slots in all) and `waiting` (copies that the device has
+    to score); `started` and `finished` have `number`; `ready` has `slots` (trials at once) and `notes`.
     """
 
     _trace: TextIO | None = None
@@ -57,15 +67,15 @@ class TracedHost(WorkerHost):
 
 
 def _trace_work(write: Callable[..., None]) -> None:
-    """Time what QLoRA's objective does on the device."""
+    """Time what QLoRA's objective does."""
     from loratory.objectives.qlora.objective import QloraObjective
 
-    for kind, name in (("train", "_train"), ("score", "_evaluate")):
+    for kind, name in _PIECES.items():
         setattr(QloraObjective, name, _timed(getattr(QloraObjective, name), kind, write))
 
 
-def _timed(work: Callable[[Any], Any], kind: str, write: Callable[..., None]) -> Callable[[Any], Any]:
-    def timed(objective: Any) -> Any:
+def _timed(work: Callable[..., Any], kind: str, write: Callable[..., None]) -> Callable[..., Any]:
+    def timed(objective: Any, *given: Any) -> Any:
         engine, began = objective._engine, time.time()
         state = {
             "slots": len(engine.slots.runs),
@@ -73,7 +83,7 @@ def _timed(work: Callable[[Any], Any], kind: str, write: Callable[..., None]) ->
             "waiting": len(engine.evaluator.waiting),
         }
         try:
-            return work(objective)
+            return work(objective, *given)
         finally:
             write(kind=kind, at=began, seconds=time.time() - began, **state)
 

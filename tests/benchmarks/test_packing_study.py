@@ -182,6 +182,8 @@ TRACE_LINES = [
     {"kind": "score", "at": 0.0, "seconds": 5.0, "slots": 0, "of": 3, "waiting": 1},
     {"kind": "started", "at": 10.0, "number": 0},
     {"kind": "train", "at": 10.0, "seconds": 4.0, "slots": 2, "of": 3, "waiting": 0},
+    {"kind": "copy", "at": 14.0, "seconds": 0.5, "slots": 2, "of": 3, "waiting": 0},
+    {"kind": "copy", "at": 14.5, "seconds": 0.25, "slots": 2, "of": 3, "waiting": 0},
     {"kind": "score", "at": 15.0, "seconds": 10.0, "slots": 1, "of": 3, "waiting": 2},
     {"kind": "started", "at": 20.0, "number": 1},
     {"kind": "finished", "at": 28.0, "number": 1},
@@ -192,6 +194,7 @@ TRACE_LINES = [
 def test_a_trace_tells_shares_and_slots_between_first_start_and_last_end():
     summary = summarize_trace(TRACE_LINES)
     assert summary["makespan_seconds"] == 20.0
+    assert summary["known_seconds"] == {"place": 0, "copy": 0.75, "report": 0, "finish": 0}
     assert (summary["training_seconds"], summary["scoring_seconds"], summary["other_seconds"]) == (4, 10, 6)
     assert summary["mean_slots"] == pytest.approx((5 * 2 + 15 * 1) / 20)
     assert summary["slots_over_time"] == [2.0] * 5 + [1.0] * 15

@@ -2,6 +2,7 @@
 
 import functools
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -54,8 +55,7 @@ def batch(seed, *, dropout):
     return Batch(examples, seed=seed, step=0, dropout=dropout)
 
 
-def gradients(model, slots, *, tokens=TOKENS, dropout=0.0, graphs=False):
-    """Gradients [K, P] and losses [K] of a batch of some slots, in a pack whose slots are all taken."""
+def full_pack(model, *, dropout=0.0, graphs=False):
     stack = AdapterStack(
         model.layers, slots=SLOTS, rank=RANK, device=DEVICE, compute_dtype=model.compute_dtype
     )
@@ -63,6 +63,12 @@ def gradients(model, slots, *, tokens=TOKENS, dropout=0.0, graphs=False):
     for slot in EVERY:
         state = SlotState(matrices=adapter(model.layers, slot))
         pack.put(slot, state, Settings(scaling=1.0 + slot / 4, dropout=dropout))
+    return pack
+
+
+def gradients(model, slots, *, tokens=TOKENS, dropout=0.0, graphs=False):
+    """Gradients [K, P] and losses [K] of a batch of some slots, in a pack whose slots are all taken."""
+    pack = full_pack(model, dropout=dropout, graphs=graphs)
     batches = {slot: batch(slot, dropout=dropout > 0) for slot in slots}
     while waiting := {slot: batch for slot, batch in batches.items() if not batch.done}:
         train_pass(pack, waiting, tokens=tokens)
@@ -113,3 +119,23 @@ def test_a_base_held_is_the_base_read_in_each_pass(base):
     model.release_base()
     # The same numbers, but flash attention's backward adds them up in any order.
     assert relative(held, read) < 2e-3
+
+
+def test_a_copy_that_a_thread_fetches_is_of_the_moment(base):
+    pack = full_pack(base(torch.bfloat16), graphs=True)
+    like = adapter(pack.model.layers, 0)
+    with ThreadPoolExecutor(1) as thread:
+        for count in (1, 2, 4, 8):  # each a shape of its own, captured while the copy is fetched
+            taken = pack.take(0, like, moments=True)
+            fetched = thread.submit(pack.copy(0, like, moments=True).fetch)
+            train_pass(pack, {slot: batch(slot, dropout=False) for slot in range(count)}, tokens=TOKENS)
+            for slot in range(count):
+                pack.update(slot, 1e-2)
+            copied = fetched.result()
+            for mine, theirs in (
+                (copied.matrices, taken.matrices),
+                *((copied.moments[name], taken.moments[name]) for name in taken.moments if name != "step"),
+            ):
+                assert all(torch.equal(mine[name], matrix) for name, matrix in theirs.items())
+            assert copied.moments.keys() == taken.moments.keys()
+    assert len(pack.runner._captured) > 1
