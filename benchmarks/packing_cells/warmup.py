@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterable
 
-_QUIET_PASSES, _MOST_PASSES = 6, 60
+_MOST_PASSES = 60
 
 
 def warm_up(
@@ -10,6 +10,7 @@ def warm_up(
     *,
     enough: Callable[[], bool],
     captured: Callable[[], Iterable[Hashable]] | None,
+    quiet_passes: int,
 ) -> int:
     """Make passes until enough steps are made and no graph has been captured for a while.
 
@@ -19,13 +20,14 @@ def warm_up(
         advance: makes a pass.
         enough: whether all steps of the warm-up are made.
         captured: names of the graphs that there are; None where nothing is captured.
+        quiet_passes: so many without a capture are enough.
 
     Returns:
         Passes made.
     """
     passes = quiet = 0
     known = set(captured() if captured else ())
-    while not (enough() and (captured is None or quiet >= _QUIET_PASSES or passes >= _MOST_PASSES)):
+    while not (enough() and (captured is None or quiet >= quiet_passes or passes >= _MOST_PASSES)):
         advance()
         passes += 1
         now = set(captured() if captured else ())

@@ -38,7 +38,7 @@ class PassRunner:
     running them. A graph is one launch.
     """
 
-    def __init__(self, device: torch.device, *, graphs: bool, most_graphs: int = 32) -> None:
+    def __init__(self, device: torch.device, *, graphs: bool, most_graphs: int = 64) -> None:
         """Nothing is captured yet.
 
         Args:

@@ -44,18 +44,20 @@ class Passes:
 )
 def test_a_pack_is_warm_when_no_graph_was_captured_for_six_passes(captures, enough, made):
     passes = Passes(*captures)
-    found = warm_up(passes.advance, enough=lambda: passes.made >= enough, captured=lambda: passes.graphs)
+    found = warm_up(
+        passes.advance, enough=lambda: passes.made >= enough, captured=lambda: passes.graphs, quiet_passes=6
+    )
     assert (found, passes.made) == (made, made)
 
 
 def test_a_graph_that_drives_out_another_counts_as_captured():
     passes = Passes(1, 2, 3, 4, most=1)
-    assert warm_up(passes.advance, enough=lambda: True, captured=lambda: passes.graphs) == 10
+    assert warm_up(passes.advance, enough=lambda: True, captured=lambda: passes.graphs, quiet_passes=6) == 10
 
 
 def test_without_graphs_the_steps_of_the_warm_up_are_enough():
     passes = Passes()
-    assert warm_up(passes.advance, enough=lambda: passes.made >= 2, captured=None) == 2
+    assert warm_up(passes.advance, enough=lambda: passes.made >= 2, captured=None, quiet_passes=6) == 2
 
 
 def test_a_pack_trains_the_tokens_of_its_steps():
