@@ -1,11 +1,14 @@
 """Texts scored beside other work: in a process of its own, so that nobody waits for what is plain Python."""
 
+import contextlib
 import logging
 import multiprocessing
+import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 
+from loratory.objectives.futures import done
 from loratory.objectives.metrics.scoring import TextScores
 
 _log = logging.getLogger(__name__)
@@ -31,20 +34,16 @@ class TextJobs:
         self._messenger = ThreadPoolExecutor(1, thread_name_prefix="texts")  # waits for the process
 
     def begin(self, job: Job) -> Future[TextScores]:
-        """Begin a job, or do it."""
-        if self._apart:
-            return self._messenger.submit(self._sent, job)
-        done: Future[TextScores] = Future()
-        done.set_result(job())
-        return done
+        """Begin a job, or do it; what goes wrong is raised where the scores are read."""
+        return self._messenger.submit(self._sent, job) if self._apart else done(job)
 
     def _sent(self, job: Job) -> TextScores:
         try:
             self._process = self._process or _start()
             self._process.send(job)
             result: TextScores | Exception = self._process.recv()
-        except (EOFError, OSError) as error:
-            _log.warning("the process that scores texts ended (%r); they are scored without it", error)
+        except Exception as error:
+            _log.warning("the process that scores texts is lost (%r): they are scored without it", error)
             self._process = None
             return job()
         if isinstance(result, Exception):
@@ -62,13 +61,16 @@ def _start() -> Connection:
 
 def _work(jobs: Connection) -> None:
     """Do what comes, until the other side is closed or dead."""
-    while True:
-        try:
-            job: Job = jobs.recv()
-        except EOFError:
-            return
-        try:
-            result: TextScores | Exception = job()
-        except Exception as error:  # it is raised where somebody waits
-            result = error
-        jobs.send(result)
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for the driver, which then ends everything in order
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            jobs.send(_result(jobs.recv()))
+
+
+def _result(job: Job) -> TextScores | Exception:
+    try:
+        return job()
+    except Exception as error:  # it is raised where somebody waits
+        return error

@@ -37,8 +37,9 @@ def answer_words(text: str) -> list[str]:
 def _split(text: str, *, symbols_join: bool) -> list[str]:
     text = unicodedata.normalize("NFKC", text).lower()
     if symbols_join:
-        text = text.translate(_without_symbols)
-    return [text[word.start() : word.end()] for word in _WORD.finditer(text.translate(_kinds))]
+        text = text.translate(_WITHOUT_SYMBOLS)
+    kinds = text.translate(_KINDS)  # a letter for each character: words stand at the same places in both
+    return [text[word.start() : word.end()] for word in _WORD.finditer(kinds)]
 
 
 class _Kinds(dict[int, str]):
@@ -53,11 +54,12 @@ class _WithoutSymbols(dict[int, str | None]):
     """A table for `str.translate` that takes symbols out."""
 
     def __missing__(self, code: int) -> str | None:
-        self[code] = None if _kinds[code] == _SYMBOL else chr(code)
+        self[code] = None if _KINDS[code] == _SYMBOL else chr(code)
         return self[code]
 
 
-_kinds, _without_symbols = _Kinds(), _WithoutSymbols()
+_KINDS: Final = _Kinds()
+_WITHOUT_SYMBOLS: Final = _WithoutSymbols()
 
 
 def _kind(character: str) -> str:

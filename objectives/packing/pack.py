@@ -103,28 +103,25 @@ class Pack:
             like: an adapter of the same names and shapes.
             moments: whether AdamW's are wanted too.
         """
-        return self.copy_on_cpu(slot, like, moments=moments).fetch()
+        return self.copy(slot, like, moments=moments, on_cpu=True).fetch()
 
-    def copy(self, slot: int, like: AdapterState, *, moments: bool) -> SlotCopy:
-        """The same copy, still on the device: the slot goes on, and another thread can fetch it."""
-        return self._copy(slot, like, self._rows(slot, moments=moments), moments=moments)
+    def copy(self, slot: int, like: AdapterState, *, moments: bool, on_cpu: bool = False) -> SlotCopy:
+        """The same copy, which another thread can fetch while the slot goes on.
 
-    def copy_on_cpu(self, slot: int, like: AdapterState, *, moments: bool) -> SlotCopy:
-        """The same copy, where the device has no memory for it."""
-        rows = {name: row.to("cpu") for name, row in self._rows(slot, moments=moments).items()}
-        return self._copy(slot, like, rows, moments=moments)
-
-    def _rows(self, slot: int, *, moments: bool) -> dict[str, torch.Tensor]:
-        """The slot's matrices [P], and AdamW's moments [P] and step count [] where they are wanted."""
-        return {_MATRICES: self.stack.master[slot]} | (self.optimizer(slot).moments() if moments else {})
-
-    def _copy(
-        self, slot: int, like: AdapterState, rows: dict[str, torch.Tensor], *, moments: bool
-    ) -> SlotCopy:
+        Args:
+            slot: which.
+            like: an adapter of the same names and shapes.
+            moments: whether AdamW's are wanted too.
+            on_cpu: copy there at once, where the device has no memory for it.
+        """
+        optimizer = self._optimizers[slot]
+        rows = {_MATRICES: self.stack.master[slot]} | (optimizer.moments() if moments else {})
+        if on_cpu:
+            rows = {name: row.to("cpu") for name, row in rows.items()}
         parts = {
             name: self.stack.compact(row, like) if row.ndim else row.clone() for name, row in rows.items()
         }
-        scaler = self.optimizer(slot).scaler.state_dict() if moments else {}
+        scaler = optimizer.scaler.state_dict() if moments else {}
         return SlotCopy(matrices=parts.pop(_MATRICES), moments=parts, scaler=scaler, like=like)
 
     def _flat(self, value: Any) -> torch.Tensor:

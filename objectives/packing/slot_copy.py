@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -50,6 +51,11 @@ class SlotCopy:
             self._made = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._made.record()
 
+    @property
+    def nbytes(self) -> int:
+        """What it takes on its device."""
+        return sum(value.nbytes for value in (self._matrices, *self._moments.values()))
+
     def fetch(self) -> SlotState:
         """The state on the CPU. In a thread of its own it waits for the copy and for nothing after it."""
         with self._beside():
@@ -66,7 +72,17 @@ class SlotCopy:
         if self._made is None:
             yield
             return
-        stream = torch.cuda.Stream(self._matrices.device)  # type: ignore[no-untyped-call]
+        stream = _stream(self._matrices.device)
         stream.wait_event(self._made)
         with torch.cuda.stream(stream):
             yield
+
+
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream of all copies.
+
+    PyTorch deals out 32 streams of each priority again and again. Graphs are captured on one of priority 0,
+    which a copy must not come upon.
+    """
+    return torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]

@@ -171,15 +171,6 @@ class AdapterStack:
         if self.compute is not self.master:
             self.compute[slot].copy_(self.master[slot])
 
-    def take(self, slot: int, like: Mapping[str, torch.Tensor]) -> AdapterState:
-        """A copy of a slot's adapter, on the CPU.
-
-        Args:
-            slot: which.
-            like: an adapter of the same layers and rank.
-        """
-        return self.unflatten(self.master[slot].to("cpu"), like)
-
     def flatten(self, state: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """A row [P] on the CPU with an adapter in it, zeros around it."""
         row = torch.zeros(self.parameters_a_slot, dtype=self.master.dtype)

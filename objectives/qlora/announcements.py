@@ -58,8 +58,8 @@ class Announcements:
         run.snapshot = None
         return events
 
-    def files(self, run: TrialRun) -> Callable[[], AdapterFiles]:
-        """What makes the files of its best matrices."""
+    def making_files(self, run: TrialRun) -> Callable[[], AdapterFiles]:
+        """What to call for the files of its best matrices."""
         assert run.best is not None
         return partial(
             run.adapter.files, run.best, base_name=self._base.published_name, revision=self._base.revision

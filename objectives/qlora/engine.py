@@ -91,7 +91,7 @@ class Engine:
         Returns:
             Trials that must wait for a slot now; None where nothing can be made smaller.
         """
-        self.slots.begin_batches_again()
+        self.begin_again()
         self.forget_graphs()
         suspended: list[TrialRun] = []
         if scoring and self._decoder is not None and self._decoder.shrink():
@@ -108,6 +108,11 @@ class Engine:
         release_memory(self._base.device)
         self._reserve_again()
         return suspended
+
+    def begin_again(self) -> None:
+        """After a pass that was lost: the batches that were under way are made again."""
+        self.slots.begin_batches_again()
+        release_memory(self._base.device)
 
     def _reserve_again(self) -> None:
         """The largest pass first, as at the beginning; where it does not fit, passes show as they come."""

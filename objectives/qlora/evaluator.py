@@ -1,16 +1,18 @@
 """The evaluation queue: copies of adapters, scored together while their trials train on."""
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from loratory.objectives.data.prepared import Example
+from loratory.objectives.futures import done
 from loratory.objectives.metrics.jobs import TextJobs
 from loratory.objectives.metrics.scoring import TextScores
 from loratory.objectives.packing.batch import example_piece
@@ -22,6 +24,16 @@ from loratory.objectives.packing.stack import AdapterStack, AdapterState
 from loratory.objectives.qlora.base import Base
 from loratory.objectives.qlora.evaluation import Evaluation, score_answers, text_job, text_of
 from loratory.spaces.study import StudySpec
+
+
+class Scored(NamedTuple):
+    """What is scored: its key, and what to call for the evaluation; what went wrong is raised there."""
+
+    key: Hashable
+    evaluation: Callable[[], Evaluation]
+
+
+_Texts = Future[TextScores] | Future[None]
 
 
 class _Place(NamedTuple):
@@ -39,7 +51,6 @@ class _Request:
     loss_sums: NDArray[np.float64]
     answers: dict[int, str] = field(default_factory=dict)
     losses_left: int
-    texts: Future[TextScores] | None = None
 
     @property
     def computed(self) -> bool:
@@ -91,7 +102,7 @@ class Evaluator:
         self.tokens_per_pass = tokens_per_pass
         self._free = list(range(stack.slots))
         self._requests: dict[Hashable, _Request] = {}
-        self._computed: dict[Hashable, _Request] = {}
+        self._computed: dict[Hashable, tuple[_Request, _Texts]] = {}
         self._losses: deque[tuple[_Request, int]] = deque()
 
     def __contains__(self, key: Hashable) -> bool:
@@ -115,15 +126,13 @@ class Evaluator:
 
     def copy(self, key: Hashable, slot: int, examples: Sequence[Example]) -> None:
         """Let a copy of a slot's adapter wait for its scores on some examples."""
-        row = self._free.pop()
-        self._stack.copy(row, self.pack.stack, slot)
-        self._add(key, row, examples)
+        self._stack.copy(self._free[-1], self.pack.stack, slot)
+        self._add(key, self._free.pop(), examples)
 
     def put(self, key: Hashable, state: AdapterState, examples: Sequence[Example], *, scaling: float) -> None:
         """Let an adapter that is in no slot wait for its scores."""
-        row = self._free.pop()
-        self._stack.put(row, state, scaling=scaling)
-        self._add(key, row, examples)
+        self._stack.put(self._free[-1], state, scaling=scaling)
+        self._add(key, self._free.pop(), examples)
 
     def put_base(self, key: Hashable, examples: Sequence[Example]) -> None:
         """Let the bare base wait for its scores."""
@@ -131,7 +140,8 @@ class Evaluator:
 
     def drop(self, key: Hashable) -> None:
         """Forget what waits under a key, if anything does."""
-        self._computed.pop(key, None)
+        if key in self._computed:
+            self._computed.pop(key)[1].cancel()
         request = self._requests.get(key)
         if request is None:
             return
@@ -153,19 +163,17 @@ class Evaluator:
         for request in [request for request in self._requests.values() if request.computed]:
             self._score_texts(request)
 
-    def scored(self, *, wait_seconds: float = 0.0) -> list[tuple[Hashable, Evaluation]]:
-        """What is scored now, by its key.
+    def scored(self, *, wait_seconds: float = 0.0) -> list[Scored]:
+        """What is scored now.
 
         Args:
             wait_seconds: how long to wait for the first, where there is nothing else to do.
         """
-        jobs = [request.texts for request in self._computed.values() if request.texts is not None]
-        if wait_seconds and len(jobs) == len(self._computed):
-            wait(jobs, wait_seconds, return_when=FIRST_COMPLETED)
-        done = [r for r in self._computed.values() if r.texts is None or r.texts.done()]
-        for request in done:
-            del self._computed[request.key]
-        return [(request.key, self._evaluation(request)) for request in done]
+        if wait_seconds:
+            begun: list[Future[Any]] = [texts for _, texts in self._computed.values()]
+            wait(begun, wait_seconds, return_when=FIRST_COMPLETED)
+        finished = [key for key, (_, texts) in self._computed.items() if texts.done()]
+        return [Scored(key, partial(_evaluation, *self._computed.pop(key))) for key in finished]
 
     def _add(self, key: Hashable, row: int, examples: Sequence[Example]) -> None:
         count = len(examples)
@@ -207,22 +215,21 @@ class Evaluator:
             return self.pack.model.losses(inputs)[1]
 
     def _score_texts(self, request: _Request) -> None:
-        """Its place is free for another copy."""
+        """Hand its answers over to be scored; its place is free for another copy."""
+        if self._decoder is None:
+            texts: _Texts = done(lambda: None)
+        else:
+            texts = self._jobs.begin(text_job(self._study, request.examples, request.in_order, self._labels))
         self._release(request)
-        self._computed[request.key] = request
-        if self._decoder is not None:
-            job = text_job(self._study, request.examples, request.in_order, self._labels)
-            request.texts = self._jobs.begin(job)
-
-    def _evaluation(self, request: _Request) -> Evaluation:
-        return score_answers(
-            request.examples,
-            loss_sums=request.loss_sums,
-            answers=request.in_order,
-            texts=None if request.texts is None else request.texts.result(),
-        )
+        self._computed[request.key] = request, texts
 
     def _release(self, request: _Request) -> None:
         del self._requests[request.key]
         if request.row != BASE:
             self._free.append(request.row)
+
+
+def _evaluation(request: _Request, texts: _Texts) -> Evaluation:
+    return score_answers(
+        request.examples, loss_sums=request.loss_sums, answers=request.in_order, texts=texts.result()
+    )

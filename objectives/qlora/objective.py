@@ -27,6 +27,7 @@ from loratory.objectives.qlora.base import Base
 from loratory.objectives.qlora.checkpointing import CheckpointClock
 from loratory.objectives.qlora.engine import Engine
 from loratory.objectives.qlora.evaluation import Evaluation
+from loratory.objectives.qlora.evaluator import Scored
 from loratory.objectives.qlora.failures import device_is_lost, failed_event
 from loratory.objectives.qlora.host_work import HostWork
 from loratory.objectives.qlora.memory import device_name, versions
@@ -41,7 +42,7 @@ _SECONDS_BETWEEN_PROGRESS = 1.0
 # For texts to be scored, where there is nothing else to do; decisions wait as long.
 _SECONDS_OF_WAITING = 0.05
 # Copies of adapters that are still on the device take memory there.
-_COPIES_PENDING = 2
+_MOST_COPIED_BYTES = 2**30
 
 
 class QloraObjective:
@@ -85,7 +86,7 @@ class QloraObjective:
         self._outside = OutsideScores(engine.evaluator, engine.architecture, data)
         on_gpu = base.device.type == "cuda"
         self._turns = Turns(gathers=on_gpu)
-        self._copies = HostWork(beside=on_gpu, most_pending=_COPIES_PENDING)
+        self._copies = HostWork(beside=on_gpu, most_bytes=_MOST_COPIED_BYTES)
         self._files = HostWork(beside=on_gpu)
         self._checkpoints = CheckpointClock()
         self._announcements = Announcements(base, self._checkpoints)
@@ -123,10 +124,7 @@ class QloraObjective:
     def _admit(self) -> list[Event]:
         """Give free slots to trials that are ready for one."""
         events: list[Event] = []
-        slots, evaluator = self._engine.slots, self._engine.evaluator
-        busy = bool(slots.ready or self._waiting or self._outside.any)
-        busy = busy or bool(evaluator.waiting) or evaluator.scores_texts
-        for trial, made in self._arrivals.arrived(wait=not busy):
+        for trial, made in self._arrivals.arrived(wait=not self._busy):
             if isinstance(made, Exception):
                 events.append(failed_event(trial, made))
             else:
@@ -138,6 +136,13 @@ class QloraObjective:
             if run.slot is None:  # there was no memory for it: what is smaller now has its turn first
                 break
         return events
+
+    @property
+    def _busy(self) -> bool:
+        """Whether there is anything to do but to wait for trials on their way in."""
+        slots, evaluator = self._engine.slots, self._engine.evaluator
+        device = slots.ready or evaluator.waiting
+        return bool(device or evaluator.scores_texts or self._waiting or self._outside.any)
 
     def _place(self, run: TrialRun) -> list[TrialEvent]:
         returns = run.started > 0
@@ -163,16 +168,16 @@ class QloraObjective:
             ready=len(slots.ready),
             urgent=self._outside.any or not evaluator.has_room,
         )
+        wait_seconds = 0.0
         if scores:
             events = self._evaluate()
         elif slots.ready:
             self._turns.trained()
             events = self._train()
         else:
-            events = self._settle(slots.settle())
-        idle = not (slots.ready or evaluator.waiting)
-        for key, evaluation in evaluator.scored(wait_seconds=_SECONDS_OF_WAITING if idle else 0.0):
-            events += self._take_evaluation(key, evaluation)
+            events, wait_seconds = self._settle(slots.settle()), _SECONDS_OF_WAITING
+        for scored in evaluator.scored(wait_seconds=wait_seconds):
+            events += self._take_evaluation(scored)
         return events
 
     def _train(self) -> list[Event]:
@@ -205,6 +210,9 @@ class QloraObjective:
         return False
 
     def _make_room(self, *, scoring: bool = False) -> bool:
+        if self._copies.finish():  # the memory that they had may be enough
+            self._engine.begin_again()
+            return True
         suspended = self._engine.make_room(scoring=scoring)
         self._waiting.extendleft(reversed(suspended or []))
         return suspended is not None
@@ -249,16 +257,16 @@ class QloraObjective:
     def _run_of(self, key: Hashable) -> TrialRun | None:
         return next((run for run in self._runs.values() if run.key == key), None)
 
-    def _take_evaluation(self, key: Hashable, evaluation: Evaluation) -> list[Event]:
-        if key in self._outside:
-            return [self._outside.event(key, evaluation)]
-        run = self._run_of(key)
+    def _take_evaluation(self, scored: Scored) -> list[Event]:
+        if scored.key in self._outside:
+            return [self._outside.event(scored.key, scored.evaluation())]
+        run = self._run_of(scored.key)
         if run is None:
             return []
         if run.reason is not None:
-            return self._guarded(run, partial(self._finish, run, evaluation))
-        events = self._guarded(run, partial(self._report, run, evaluation))
-        if run.diverged is not None and run.reason is None and self._run_of(key) is run:
+            return self._guarded(run, lambda: self._finish(run, scored.evaluation()))
+        events = self._guarded(run, lambda: self._report(run, scored.evaluation()))
+        if run.diverged is not None and run.reason is None and self._run_of(scored.key) is run:
             events += self._end(run, failed_event(run.trial, run.diverged))
         return events
 
@@ -286,8 +294,9 @@ class QloraObjective:
     def _snapshot(self, run: TrialRun) -> None:
         began, checkpoint = time.perf_counter(), self._checkpoints.begin()
         copied = self._engine.slots.copy(run, moments=checkpoint)
-        run.take_snapshot(self._copies.begin(copied.fetch), checkpoint=checkpoint)
         seconds = time.perf_counter() - began
+        state = self._copies.begin(copied.fetch, nbytes=copied.nbytes)
+        run.take_snapshot(state, checkpoint=checkpoint)
         self._engine.slots.account(run, seconds)
         if checkpoint:
             self._checkpoints.took(seconds)
@@ -316,7 +325,7 @@ class QloraObjective:
         if run.reason is not None and run.key not in evaluator and evaluator.has_room:
             assert run.best is not None
             evaluator.put(run.key, run.best, self._data.select, scaling=run.adapter.scaling)
-            run.files = run.files or self._files.begin(self._announcements.files(run))
+            run.files = run.files or self._files.begin(self._announcements.making_files(run))
 
     def _finish(self, run: TrialRun, evaluation: Evaluation) -> list[TrialEvent]:
         if not evaluation.finite:

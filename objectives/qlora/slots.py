@@ -109,7 +109,7 @@ class Slots:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-        return self.pack.copy_on_cpu(run.slot, run.adapter.state, moments=moments)
+        return self.pack.copy(run.slot, run.adapter.state, moments=moments, on_cpu=True)
 
     def suspend(self, run: TrialRun) -> None:
         """Take a trial out of its slot, from where it can go on later in any other."""

@@ -87,7 +87,9 @@ def test_a_refilled_slot_begins_anew_and_its_neighbour_goes_on():
     fresh = fresh_adapter(pack.model, seed=9)
     run.refill(1, SlotState(matrices=fresh))
     assert torch.equal(pack.stack.master[0], before[0])
-    assert all(torch.equal(a, fresh[name]) for name, a in pack.stack.take(1, fresh).items())
+    assert all(
+        torch.equal(a, fresh[name]) for name, a in pack.stack.unflatten(pack.stack.master[1], fresh).items()
+    )
     run.advance()
     assert run.updates == 4
 

@@ -84,9 +84,18 @@ def test_jobs_of_a_process_that_died_are_done_here_and_the_next_have_a_new_one(c
     lost = jobs.begin(JOB)
     os.kill(pid, signal.SIGKILL)
     assert_same(lost.result(), JOB())
-    assert "the process that scores texts ended" in caplog.text
+    assert "the process that scores texts is lost" in caplog.text
     assert_same(jobs.begin(JOB).result(), JOB())
     assert len(pids() - before - {pid}) == 1
+
+
+def test_an_interrupt_at_the_terminal_does_not_end_the_process(caplog):
+    jobs, before = TextJobs(apart=True), pids()
+    jobs.begin(JOB).result()
+    (pid,) = pids() - before
+    os.kill(pid, signal.SIGINT)
+    assert_same(jobs.begin(JOB).result(), JOB())
+    assert pids() - before == {pid} and not caplog.text
 
 
 def test_the_process_ends_when_its_parent_is_killed():

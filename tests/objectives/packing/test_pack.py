@@ -84,14 +84,15 @@ def test_what_is_taken_out_is_a_copy_with_moments_where_they_are_wanted(model, m
     assert equal(taken.matrices, before)
 
 
-@pytest.mark.parametrize("where", ["copy", "copy_on_cpu"])
-def test_a_copy_to_be_fetched_later_is_of_the_moment(model, make_pack, where):
+@pytest.mark.parametrize("on_cpu", [False, True])
+def test_a_copy_to_be_fetched_later_is_of_the_moment(model, make_pack, on_cpu):
     pack, first = make_pack(), state(model)
     pack.put(2, first, Settings(scaling=1.0))
     step(pack, 2)
     taken = pack.take(2, first.matrices, moments=True)
-    copied = getattr(pack, where)(2, first.matrices, moments=True)
-    bare = getattr(pack, where)(2, first.matrices, moments=False)
+    copied = pack.copy(2, first.matrices, moments=True, on_cpu=on_cpu)
+    bare = pack.copy(2, first.matrices, moments=False, on_cpu=on_cpu)
+    assert copied.nbytes == 3 * bare.nbytes + 4
     step(pack, 2, seed=1)
     fetched = copied.fetch()
     assert equal(fetched.matrices, taken.matrices) and equal(bare.fetch().matrices, taken.matrices)

@@ -125,6 +125,9 @@ def test_a_copy_that_a_thread_fetches_is_of_the_moment(base):
     pack = full_pack(base(torch.bfloat16), graphs=True)
     like = adapter(pack.model.layers, 0)
     with ThreadPoolExecutor(1) as thread:
+        # PyTorch deals out 32 streams in turn: a copy must never be on the one that captures.
+        for _ in range(40):
+            thread.submit(pack.copy(0, like, moments=False).fetch).result()
         for count in (1, 2, 4, 8):  # each a shape of its own, captured while the copy is fetched
             taken = pack.take(0, like, moments=True)
             fetched = thread.submit(pack.copy(0, like, moments=True).fetch)

@@ -77,7 +77,7 @@ def test_a_finished_trial_names_its_base_and_gives_its_best_matrices(
     answers = ["red"] * count
     texts = text_job(make_study(evaluation={"metrics": ["exact_match"]}), data.select, answers, ())()
     evaluation = score_answers(data.select, loss_sums=np.ones(count), answers=answers, texts=texts)
-    run.files = HostWork(beside=False).begin(announcements.files(run))
+    run.files = HostWork(beside=False).begin(announcements.making_files(run))
     finished = announcements.finished(run, evaluation)
     assert finished.adapter == run.adapter.files(run.best, base_name="someone/model", revision="abc")
     assert (finished.reason, finished.best_step, finished.scores) == (run.reason, 1, evaluation.scores)

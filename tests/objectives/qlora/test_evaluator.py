@@ -96,11 +96,15 @@ def put(engine, adapters, examples):
         engine.evaluator.put(number, adapter.state, examples, scaling=adapter.scaling)
 
 
+def scored(evaluator, **options):
+    return {key: evaluation() for key, evaluation in evaluator.scored(**options)}
+
+
 def finish(evaluator):
     results = {}
     while evaluator.waiting:
         evaluator.advance()
-        results |= dict(evaluator.scored())
+        results |= scored(evaluator)
     return results
 
 
@@ -159,7 +163,7 @@ def test_a_copy_is_scored_as_it_was_while_its_trial_trains_on(engine, make_trial
     while not results:
         engine.slots.advance()
         engine.evaluator.advance()
-        results = dict(engine.evaluator.scored())
+        results = scored(engine.evaluator)
     assert_same(results["busy"], calm)
     copy("later")
     assert finish(engine.evaluator)["later"].scores.aggregate["loss"] != calm.scores.aggregate["loss"]
@@ -227,7 +231,7 @@ def test_texts_are_scored_while_the_device_goes_on(engine, adapters, expected, d
     results = {}
     while evaluator.waiting or evaluator.scores_texts:
         evaluator.advance()
-        results |= dict(evaluator.scored(wait_seconds=0.05))
+        results |= scored(evaluator, wait_seconds=0.05)
     assert results.keys() == {"base", 0, 2}
     for key, wanted in (("base", 0), (0, 1), (2, 3)):
         assert_same(results[key], expected[wanted])

@@ -1,4 +1,6 @@
+import gc
 import threading
+import weakref
 from functools import partial
 
 import pytest
@@ -13,7 +15,7 @@ def fail():
 def test_without_a_thread_work_is_done_at_once():
     assert HostWork(beside=False).begin(threading.get_ident).result() == threading.get_ident()
     with pytest.raises(MemoryError):
-        HostWork(beside=False).begin(fail)
+        HostWork(beside=False).begin(fail).result()
 
 
 def test_a_thread_does_one_thing_after_the_other():
@@ -25,20 +27,42 @@ def test_a_thread_does_one_thing_after_the_other():
 
 
 def test_what_goes_wrong_is_raised_where_the_result_is_read():
-    work = HostWork(beside=True, most_pending=1)
+    work = HostWork(beside=True, most_bytes=0)
     failed = work.begin(fail)
     assert [work.begin(partial(int, number)).result() for number in range(3)] == [0, 1, 2]
     with pytest.raises(MemoryError, match="no room"):
         failed.result()
 
 
-def test_only_so_much_is_pending():
-    work, go = HostWork(beside=True, most_pending=2), threading.Event()
-    first, second = work.begin(go.wait), work.begin(partial(int, 1))
-    later = threading.Thread(target=work.begin, args=(partial(int, 2),))
+def test_what_is_pending_holds_so_much_and_no_more():
+    work, go = HostWork(beside=True, most_bytes=10), threading.Event()
+    first, second = work.begin(go.wait, nbytes=6), work.begin(partial(int, 1), nbytes=4)
+    later = threading.Thread(target=partial(work.begin, partial(int, 2), nbytes=1))
     later.start()
     later.join(0.2)
     assert later.is_alive() and not second.done()  # it waits for the first
     go.set()
     later.join(10)
     assert not later.is_alive() and first.done()
+
+
+def test_to_finish_is_to_wait_for_all_that_is_pending():
+    work, go = HostWork(beside=True), threading.Event()
+    assert not work.finish()
+    begun = [work.begin(go.wait), work.begin(partial(int, 1))]
+    threading.Timer(0.1, go.set).start()
+    assert work.finish() and all(job.done() for job in begun)
+    assert not HostWork(beside=False).finish()
+
+
+def test_nothing_is_kept_of_what_is_done():
+    class Large:
+        pass
+
+    work = HostWork(beside=True, most_bytes=10)
+    begun = work.begin(Large, nbytes=1)
+    kept = weakref.ref(begun.result())
+    work.begin(partial(int, 1)).result()  # the thread itself holds on to what it did last
+    del begun
+    gc.collect()
+    assert kept() is None

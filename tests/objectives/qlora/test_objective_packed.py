@@ -1,5 +1,6 @@
 """Several trials on one worker: each is as if it had the worker to itself, whatever happens beside it."""
 
+import threading
 from collections import deque
 from dataclasses import replace
 from itertools import pairwise
@@ -12,7 +13,7 @@ from loratory.objectives.events import Failed, Finished, Progressed, Reported, S
 from loratory.objectives.metrics.jobs import TextJobs
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack
-from loratory.objectives.qlora import engine
+from loratory.objectives.qlora import engine, evaluator
 from loratory.objectives.qlora.host_work import HostWork
 from loratory.objectives.qlora.turns import Turns
 from loratory.objectives.records import FailureKind
@@ -363,7 +364,7 @@ def test_work_of_the_host_beside_the_device_changes_nothing(make_packed_objectiv
     plain = Driver(make_packed_objective(**metrics), map(make_start, range(5))).run()
     monkeypatch.setattr(engine, "TextJobs", lambda *, apart: TextJobs(apart=not apart))
     objective = make_packed_objective(**metrics)
-    objective._copies = HostWork(beside=True, most_pending=2)
+    objective._copies = HostWork(beside=True, most_bytes=1000)
     objective._files = HostWork(beside=True)
     beside = Driver(objective, map(make_start, range(5))).run()
     for number in range(5):
@@ -376,12 +377,60 @@ def test_work_of_the_host_beside_the_device_changes_nothing(make_packed_objectiv
 def test_memory_that_a_copy_lacks_on_the_device_is_taken_on_the_cpu(
     make_packed_objective, make_start, alone, monkeypatch
 ):
-    def tight(self, slot, like, *, moments):
-        raise torch.OutOfMemoryError("too much")
+    real = Pack.copy
+
+    def tight(self, slot, like, *, moments, on_cpu=False):
+        if not on_cpu:
+            raise torch.OutOfMemoryError("too much")
+        return real(self, slot, like, moments=moments, on_cpu=on_cpu)
 
     monkeypatch.setattr(Pack, "copy", tight)
     driver = Driver(make_packed_objective(), [make_start(1)]).run()
     assert_same_trial(driver.events(1), alone(1))
+
+
+def test_memory_that_copies_hold_is_waited_for_before_anything_is_made_smaller(
+    make_packed_objective, make_start, alone, monkeypatch
+):
+    objective, go = make_packed_objective(), threading.Event()
+    objective._copies = HostWork(beside=True)
+    objective._copies.begin(go.wait)
+    room, raised = objective._engine._room, []
+    real = Pack.train
+
+    def tight(self, pieces):
+        if not raised:
+            raised.append(True)
+            threading.Timer(0.1, go.set).start()
+            raise torch.OutOfMemoryError("too much")
+        return real(self, pieces)
+
+    monkeypatch.setattr(Pack, "train", tight)
+    driver = Driver(objective, [make_start(0), make_start(1)]).run()
+    assert raised and objective._engine._room == room
+    for number in (0, 1):
+        assert_same_trial(driver.events(number), alone(number))
+
+
+def test_texts_that_cannot_be_scored_end_their_trial_alone(make_packed_objective, make_start, monkeypatch):
+    metrics = {"metric": "rougeL", "evaluation": {"metrics": ["rougeL"]}}
+    objective = make_packed_objective(**metrics)
+    real, broken = evaluator.text_job, []
+
+    def text_job(*given):
+        broken.append(not broken)
+        return fail if broken[-1] else real(*given)
+
+    def fail():
+        raise ValueError("no text")
+
+    monkeypatch.setattr(evaluator, "text_job", text_job)
+    driver = Driver(objective, [make_start(0), make_start(1)]).run()
+    ends = [event for event in driver.order if isinstance(event, Failed | Finished)]
+    assert [type(event) for event in ends].count(Failed) == 1 and len(ends) == 2
+    (failed,) = of(Failed, ends)
+    assert failed.kind is FailureKind.CRASHED and "no text" in failed.message
+    assert free_rows(objective) == SLOTS
 
 
 def test_a_step_that_goes_wrong_after_a_copy_was_taken_counts_only_once_the_copy_is_scored(
