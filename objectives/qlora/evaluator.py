@@ -26,7 +26,7 @@ from loratory.objectives.qlora.evaluation import Evaluation, score_answers, text
 from loratory.spaces.study import StudySpec
 
 
-class Scored(NamedTuple):
+class Result(NamedTuple):
     """What is scored: its key, and what to call for the evaluation; what went wrong is raised there."""
 
     key: Hashable
@@ -163,7 +163,7 @@ class Evaluator:
         for request in [request for request in self._requests.values() if request.computed]:
             self._score_texts(request)
 
-    def scored(self, *, wait_seconds: float = 0.0) -> list[Scored]:
+    def scored(self, *, wait_seconds: float = 0.0) -> list[Result]:
         """What is scored now.
 
         Args:
@@ -173,7 +173,7 @@ class Evaluator:
             begun: list[Future[Any]] = [texts for _, texts in self._computed.values()]
             wait(begun, wait_seconds, return_when=FIRST_COMPLETED)
         finished = [key for key, (_, texts) in self._computed.items() if texts.done()]
-        return [Scored(key, partial(_evaluation, *self._computed.pop(key))) for key in finished]
+        return [Result(key, partial(_evaluation, *self._computed.pop(key))) for key in finished]
 
     def _add(self, key: Hashable, row: int, examples: Sequence[Example]) -> None:
         count = len(examples)

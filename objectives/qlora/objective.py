@@ -27,7 +27,7 @@ from loratory.objectives.qlora.base import Base
 from loratory.objectives.qlora.checkpointing import CheckpointClock
 from loratory.objectives.qlora.engine import Engine
 from loratory.objectives.qlora.evaluation import Evaluation
-from loratory.objectives.qlora.evaluator import Scored
+from loratory.objectives.qlora.evaluator import Result
 from loratory.objectives.qlora.failures import device_is_lost, failed_event
 from loratory.objectives.qlora.host_work import HostWork
 from loratory.objectives.qlora.memory import device_name, versions
@@ -176,8 +176,8 @@ class QloraObjective:
             events = self._train()
         else:
             events, wait_seconds = self._settle(slots.settle()), _SECONDS_OF_WAITING
-        for scored in evaluator.scored(wait_seconds=wait_seconds):
-            events += self._take_evaluation(scored)
+        for result in evaluator.scored(wait_seconds=wait_seconds):
+            events += self._take_evaluation(result)
         return events
 
     def _train(self) -> list[Event]:
@@ -257,16 +257,16 @@ class QloraObjective:
     def _run_of(self, key: Hashable) -> TrialRun | None:
         return next((run for run in self._runs.values() if run.key == key), None)
 
-    def _take_evaluation(self, scored: Scored) -> list[Event]:
-        if scored.key in self._outside:
-            return [self._outside.event(scored.key, scored.evaluation())]
-        run = self._run_of(scored.key)
+    def _take_evaluation(self, result: Result) -> list[Event]:
+        if result.key in self._outside:
+            return [self._outside.event(result.key, result.evaluation())]
+        run = self._run_of(result.key)
         if run is None:
             return []
         if run.reason is not None:
-            return self._guarded(run, lambda: self._finish(run, scored.evaluation()))
-        events = self._guarded(run, lambda: self._report(run, scored.evaluation()))
-        if run.diverged is not None and run.reason is None and self._run_of(scored.key) is run:
+            return self._guarded(run, lambda: self._finish(run, result.evaluation()))
+        events = self._guarded(run, lambda: self._report(run, result.evaluation()))
+        if run.diverged is not None and run.reason is None and self._run_of(result.key) is run:
             events += self._end(run, failed_event(run.trial, run.diverged))
         return events
 
