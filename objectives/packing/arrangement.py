@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Mapping, Sequence
 
-from loratory.objectives.packing.passes import round_up
+from loratory.objectives.packing.shapes import round_up
 
 
 class Room:

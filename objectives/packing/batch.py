@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.packing.arrangement import share_out
 from loratory.objectives.packing.pack import Pack
-from loratory.objectives.packing.passes import DropoutSeed, HostPass, Piece
+from loratory.objectives.packing.passes import HostPass
+from loratory.objectives.packing.shapes import DropoutSeed, Piece
 
 
 class Batch:

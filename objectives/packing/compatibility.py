@@ -5,7 +5,8 @@ from typing import Any
 import torch
 
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.packing.passes import Piece, exact_shape, lay_out
+from loratory.objectives.packing.passes import lay_out
+from loratory.objectives.packing.shapes import Piece, exact_shape
 from loratory.objectives.packing.stack import AdapterStack
 
 _LENGTHS = (11, 5, 8)

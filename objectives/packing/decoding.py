@@ -9,8 +9,8 @@ from loratory.objectives.packing.decoding_prefill import Prefill
 from loratory.objectives.packing.decoding_rows import BASE, Answer, DecodingRows, Prompt
 from loratory.objectives.packing.decoding_steps import DecodeSteps
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.packing.passes import round_up
 from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.shapes import round_up
 from loratory.objectives.packing.stack import AdapterStack
 
 __all__ = ["BASE", "Answer", "Decoder", "Prompt", "cache_positions", "rows_that_fit"]

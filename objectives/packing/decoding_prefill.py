@@ -9,17 +9,9 @@ import torch
 from loratory.objectives.packing.cached_attention import KeyValueCache, PrefillLayout
 from loratory.objectives.packing.decoding_rows import GRANULE, Prompt
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.packing.passes import (
-    HostPass,
-    PassInputs,
-    PassShape,
-    Piece,
-    bucket_shape,
-    exact_shape,
-    lay_out,
-    round_up,
-)
+from loratory.objectives.packing.passes import HostPass, PassInputs, lay_out
 from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.shapes import PassShape, Piece, bucket_shape, exact_shape, round_up
 from loratory.objectives.packing.stack import AdapterStack
 
 _MOST_TOKENS = 8192  # of a pass

@@ -13,8 +13,9 @@ from loratory.objectives.packing.cached_attention import DecodeLayout, KeyValueC
 from loratory.objectives.packing.context import Span
 from loratory.objectives.packing.decoding_rows import GRANULE, RowState
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.packing.passes import PassInputs, PassShape
+from loratory.objectives.packing.passes import PassInputs
 from loratory.objectives.packing.runner import capture, in_short, refuses_capture
+from loratory.objectives.packing.shapes import PassShape
 from loratory.objectives.packing.stack import AdapterStack
 
 STEPS = 8

@@ -10,18 +10,9 @@ from loratory.objectives.packing.arrangement import Room
 from loratory.objectives.packing.dropout import levels
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.optimizer import SlotOptimizer
-from loratory.objectives.packing.passes import (
-    HostPass,
-    PassInputs,
-    PassShape,
-    Piece,
-    bucket_shape,
-    exact_shape,
-    lay_out,
-    nobodys_pass,
-    rows_shape,
-)
+from loratory.objectives.packing.passes import HostPass, PassInputs, lay_out, nobodys_pass
 from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.shapes import PassShape, Piece, bucket_shape, exact_shape, rows_shape
 from loratory.objectives.packing.slot_copy import SlotCopy, SlotState
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
 

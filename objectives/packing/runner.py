@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import torch
 
 from loratory.objectives.packing.out_of_memory import is_out_of_memory
-from loratory.objectives.packing.passes import HostPass, PassInputs, PassShape, nobodys_pass
+from loratory.objectives.packing.passes import HostPass, PassInputs, nobodys_pass
+from loratory.objectives.packing.shapes import PassShape
 
 # Codes of CUDA's errors that come from capturing: the device is well.
 _CAPTURE_ERRORS = range(900, 909)

@@ -12,8 +12,8 @@ from loratory.objectives.packing.cached_attention import rows_that_fit
 from loratory.objectives.packing.decoding import cache_positions
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack, activation_bytes_a_token
-from loratory.objectives.packing.passes import SMALLEST_BUCKET, bucket_within, round_up
 from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.shapes import SMALLEST_BUCKET, bucket_within, round_up
 from loratory.objectives.packing.stack import RANK_STEP, AdapterStack
 from loratory.objectives.qlora.architecture import Architecture
 from loratory.spaces.errors import InputError

@@ -9,7 +9,8 @@ from loratory.objectives.qlora.base import Base
 from loratory.objectives.qlora.checkpointing import CheckpointClock
 from loratory.objectives.qlora.evaluation import Evaluation
 from loratory.objectives.qlora.memory import device_name
-from loratory.objectives.qlora.trial_run import TrialRun, measurement_of
+from loratory.objectives.qlora.progress import measurement_of
+from loratory.objectives.qlora.trial_run import TrialRun
 from loratory.objectives.records import Resources
 
 

@@ -324,8 +324,9 @@ class QloraObjective:
                 self._leave_slot(run)
         if run.reason is not None and run.key not in evaluator and evaluator.has_room:
             assert run.best is not None
-            evaluator.put(run.key, run.best, self._data.select, scaling=run.adapter.scaling)
-            run.files = run.files or self._files.begin(self._announcements.making_files(run))
+            scaling = run.adapter.scaling
+            if self._fits(partial(evaluator.put, run.key, run.best, self._data.select, scaling=scaling)):
+                run.files = run.files or self._files.begin(self._announcements.making_files(run))
 
     def _finish(self, run: TrialRun, evaluation: Evaluation) -> list[TrialEvent]:
         if not evaluation.finite:

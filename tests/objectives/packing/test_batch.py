@@ -5,7 +5,7 @@ import pytest
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.packing.arrangement import Room
 from loratory.objectives.packing.batch import Batch, example_piece, train_pass
-from loratory.objectives.packing.passes import DropoutSeed
+from loratory.objectives.packing.shapes import DropoutSeed
 
 
 def example(prompt, answer):

@@ -5,7 +5,8 @@ from peft_pair import ENDS, LONGEST, NEW_TOKENS, RANKS, Pair, draw_prompts, fini
 from loratory.objectives.packing.decoding import BASE, Prompt
 from loratory.objectives.packing.decoding_apart import ApartDecoder
 from loratory.objectives.packing.decoding_steps import STEPS, DecodeSteps
-from loratory.objectives.packing.passes import Piece, exact_shape, lay_out
+from loratory.objectives.packing.passes import lay_out
+from loratory.objectives.packing.shapes import Piece, exact_shape
 
 KINDS = ("llama", "tied", "mistral", "qwen2", "qwen3")
 

@@ -5,7 +5,8 @@ from torch import nn
 
 from loratory.objectives.packing.attention import PaddedLayout
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.packing.passes import Piece, exact_shape, lay_out
+from loratory.objectives.packing.passes import lay_out
+from loratory.objectives.packing.shapes import Piece, exact_shape
 from loratory.objectives.packing.stack import AdapterStack
 
 KINDS = ("llama", "tied", "mistral", "qwen2", "qwen3")

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from loratory.objectives.packing.pack import Pack, Settings
-from loratory.objectives.packing.passes import Piece
 from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.shapes import Piece
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
 from loratory.objectives.qlora.base import checkpoint_activations

@@ -7,18 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loratory.objectives.packing.arrangement import Room, share_out
 from loratory.objectives.packing.dropout import token_keys
-from loratory.objectives.packing.passes import (
+from loratory.objectives.packing.passes import PassInputs, lay_out, nobodys_pass
+from loratory.objectives.packing.shapes import (
     DropoutSeed,
-    PassInputs,
     Piece,
-    bucket,
     bucket_shape,
-    bucket_within,
     exact_shape,
-    lay_out,
-    nobodys_pass,
 )
 
 SLOTS, GRANULE = 4, 8
@@ -95,35 +90,6 @@ def test_sequences_are_the_pieces_and_padding_between_them(shape_of, chosen):
     assert (sizes >= 0).all() and sizes.max() <= shape.longest
     pairs = set(pairwise(ends))
     assert all((s, s + len(p.input_ids)) in pairs for p, s in zip(pieces, host.starts, strict=True))
-
-
-@given(number=st.integers(1, 10**6))
-def test_buckets_are_few_and_at_most_a_quarter_too_large(number):
-    size = bucket(number, 256)
-    within = bucket_within(number, 256)
-    assert within == 256 > number or within <= number <= within * 1.25
-    assert bucket(within, 256) == within
-    assert number <= size <= max(256, number * 1.25)
-    assert size % 64 == 0
-
-
-@given(
-    waiting=st.dictionaries(st.integers(0, 7), st.lists(st.integers(1, 600), min_size=1), min_size=1),
-    tokens=st.sampled_from([1024, 1280, 4096]),
-)
-def test_a_full_pass_has_a_shape_of_its_own_tokens(waiting, tokens):
-    shares = share_out(waiting, Room(tokens, granule=GRANULE))
-    pieces = make_pieces([(s, waiting[s][place]) for s in sorted(shares) for place in shares[s]])
-    assert bucket_shape(pieces, slots=8, granule=GRANULE).tokens <= tokens
-
-
-def test_batches_of_one_trial_share_a_few_shapes():
-    draw = random.Random(0)
-    shapes = set()
-    for seed in range(300):
-        pieces = make_pieces([(0, draw.randint(20, 60)) for _ in range(draw.randint(12, 16))], seed)
-        shapes.add(bucket_shape(pieces, slots=1, granule=32))
-    assert len(shapes) <= 12
 
 
 def test_pass_of_padding_is_nobodys():

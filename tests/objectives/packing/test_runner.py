@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from loratory.objectives.packing import runner as runner_module
-from loratory.objectives.packing.passes import Piece, exact_shape, lay_out
+from loratory.objectives.packing.passes import lay_out
 from loratory.objectives.packing.runner import PassRunner, refuses_capture
+from loratory.objectives.packing.shapes import Piece, exact_shape
 
 
 def host(ids):

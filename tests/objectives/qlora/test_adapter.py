@@ -7,7 +7,8 @@ import torch
 
 from loratory.objectives.events import Finished, Reported
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.packing.passes import Piece, exact_shape, lay_out
+from loratory.objectives.packing.passes import lay_out
+from loratory.objectives.packing.shapes import Piece, exact_shape
 from loratory.objectives.packing.stack import AdapterStack
 from loratory.objectives.qlora.adapter import adapter_from_files, new_adapter
 from loratory.objectives.qlora.architecture import read_architecture

@@ -5,7 +5,7 @@ import torch
 
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.qlora.host_work import HostWork
-from loratory.objectives.qlora.trial_run import Progress, measurement_of
+from loratory.objectives.qlora.progress import Progress, measurement_of
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.metric_names import Direction
 
