@@ -43,13 +43,18 @@ class Plan(NamedTuple):
     variants: tuple[str, ...]
 
 
-def steps_for(workload: Workload) -> int:
-    """Timed steps: seconds of training; more where lengths differ, and with them what a pass takes."""
+def steps_for(workload: Workload, *, together: int = 1) -> int:
+    """Timed steps: seconds of training.
+
+    Args:
+        workload: what trials train on.
+        together: trials in one go; a step is an update of each, so that fewer will do. Not where lengths
+            differ: graphs of new shapes are captured now and then, and a short time would show little else.
+    """
     if workload.length is None:
         return 40
-    if workload.mean_tokens <= 1100:
-        return 20
-    return 10 if workload.mean_tokens <= 2048 else 6
+    steps = 20 if workload.mean_tokens <= 1100 else 10 if workload.mean_tokens <= 2048 else 6
+    return max(3, steps * 4 // max(4, together))
 
 
 class Runner:
@@ -153,24 +158,19 @@ class Runner:
             return measure_ceiling(shape, options=options)
         if workload is None:
             raise ValueError(f"{cell} trains nothing, and has no variant {variant}")
-        steps = self._steps or steps_for(workload)
+        processes, slots = count_of(variant, PROCESSES), count_of(variant, OURS)
+        steps = self._steps or steps_for(workload, together=processes or slots or 1)
         if variant == TRAINER:
             return measure_trainer(shape, workload, steps=steps, options=options)
-        processes = count_of(variant, PROCESSES)
         if processes is not None:
             return self._processes().measure(
                 shape, workload, processes=processes, steps=steps, options=options
             )
-        slots = count_of(variant, OURS)
         if slots is None:
             raise ValueError(f"there is no variant {variant}")
         cached = False if variant.endswith(UNCACHED) else None
-        # A step of a pack is an update of every slot. Where lengths differ, graphs of new shapes are captured
-        # now and then: a short time would show little else.
-        shorter = steps if workload.length is None else max(3, steps * 4 // max(4, slots))
-        pack_steps = self._steps or shorter
         return measure_ours(
-            shape, workload, slots=slots, steps=pack_steps, options=replace(options, cache_base=cached)
+            shape, workload, slots=slots, steps=steps, options=replace(options, cache_base=cached)
         )
 
     def _keep(
