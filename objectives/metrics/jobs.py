@@ -2,14 +2,20 @@
 
 import contextlib
 import logging
-import multiprocessing
-import signal
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from loratory.objectives.futures import done
 from loratory.objectives.metrics.scoring import TextScores
+
+# Not one of multiprocessing's: those import the main module again, which may be a user's script.
+_CHILD = "import sys; from loratory.objectives.metrics.jobs import work; work(int(sys.argv[1]))"
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +36,7 @@ class TextJobs:
             apart: whether a process does them, which starts with the first; else `begin` does.
         """
         self._apart = apart
-        self._process: Connection | None = None
+        self._process: _Process | None = None
         self._messenger = ThreadPoolExecutor(1, thread_name_prefix="texts")  # waits for the process
 
     def begin(self, job: Job) -> Future[TextScores]:
@@ -39,9 +45,8 @@ class TextJobs:
 
     def _sent(self, job: Job) -> TextScores:
         try:
-            self._process = self._process or _start()
-            self._process.send(job)
-            result: TextScores | Exception = self._process.recv()
+            self._process = self._process or _Process()
+            result = self._process.result(job)
         except Exception as error:
             _log.warning("the process that scores texts is lost (%r): they are scored without it", error)
             self._process = None
@@ -51,19 +56,38 @@ class TextJobs:
         return result
 
 
-def _start() -> Connection:
-    context = multiprocessing.get_context("spawn")  # a fork would copy a process that uses a GPU
-    ours, theirs = context.Pipe()
-    context.Process(target=_work, args=(theirs,), name="texts", daemon=True).start()
-    theirs.close()
-    return ours
+class _Process:
+    """It ends when this side of its pipe is closed, or dead."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = Pipe()
+        number = theirs.fileno()
+        path = os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path)
+        self.child = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, str(number)],
+            pass_fds=(number,),
+            env={**os.environ, "PYTHONPATH": path},
+            process_group=0,  # Ctrl-C is for the driver, which then ends everything in order
+        )
+        theirs.close()
+
+    def result(self, job: Job) -> TextScores | Exception:
+        self._connection.send(job)
+        result: TextScores | Exception = self._connection.recv()
+        return result
+
+    def __del__(self) -> None:
+        self._connection.close()
+        self.child.wait()  # it is idle, or gone
 
 
-def _work(jobs: Connection) -> None:
-    """Do what comes, until the other side is closed or dead."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is for the driver, which then ends everything in order
+def work(number: int) -> None:
+    """Do the jobs that come through a pipe, until its other side is gone.
+
+    Args:
+        number: of the pipe's file.
+    """
+    jobs = Connection(number)
     with contextlib.suppress(EOFError, OSError):
         while True:
             jobs.send(_result(jobs.recv()))

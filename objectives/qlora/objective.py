@@ -294,8 +294,8 @@ class QloraObjective:
     def _snapshot(self, run: TrialRun) -> None:
         began, checkpoint = time.perf_counter(), self._checkpoints.begin()
         copied = self._engine.slots.copy(run, moments=checkpoint)
-        seconds = time.perf_counter() - began
         state = self._copies.begin(copied.fetch, nbytes=copied.nbytes)
+        seconds = time.perf_counter() - began
         run.take_snapshot(state, checkpoint=checkpoint)
         self._engine.slots.account(run, seconds)
         if checkpoint:

@@ -1,4 +1,4 @@
-import multiprocessing
+import gc
 import os
 import signal
 import subprocess
@@ -16,17 +16,15 @@ from loratory.spaces.errors import InputError
 JOB = partial(score_texts, ("bleu", "rougeL"), ("one two three", "four"), ("one three two", "five"))
 
 PARENT = """
-import multiprocessing
 import time
 from functools import partial
 from loratory.objectives.metrics.jobs import TextJobs
 from loratory.objectives.metrics.scoring import score_texts
 
-if __name__ == "__main__":
-    jobs = TextJobs(apart=True)
-    jobs.begin(partial(score_texts, ("exact_match",), ("a",), ("a",))).result()
-    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
-    time.sleep(60)
+jobs = TextJobs(apart=True)  # a script without a guard
+jobs.begin(partial(score_texts, ("exact_match",), ("a",), ("a",))).result()
+print(jobs._process.child.pid, flush=True)
+time.sleep(60)
 """
 
 
@@ -35,10 +33,6 @@ def assert_same(mine, theirs):
     assert {n: v.tolist() for n, v in mine.metrics.items()} == {
         n: v.tolist() for n, v in theirs.metrics.items()
     }
-
-
-def pids():
-    return {child.pid for child in multiprocessing.active_children()}
 
 
 def exists(pid):
@@ -62,12 +56,12 @@ def test_scores_are_those_of_a_call():
 
 
 def test_one_process_does_all_jobs_in_turn():
-    jobs, before = TextJobs(apart=True), pids()
+    jobs = TextJobs(apart=True)
     begun = [jobs.begin(partial(score_texts, ("exact_match",), ("a",), (text,))) for text in "abc"]
     assert [job.result().aggregate["exact_match"] for job in begun] == [1.0, 0.0, 0.0]
-    (pid,) = pids() - before
+    pid = jobs._process.child.pid
     assert_same(jobs.begin(JOB).result(), JOB())
-    assert pids() - before == {pid}
+    assert jobs._process.child.pid == pid
 
 
 @pytest.mark.parametrize("apart", [False, True])
@@ -77,25 +71,31 @@ def test_what_is_wrong_with_texts_is_said_as_in_a_call(apart):
 
 
 def test_jobs_of_a_process_that_died_are_done_here_and_the_next_have_a_new_one(caplog):
-    jobs, before = TextJobs(apart=True), pids()
+    jobs = TextJobs(apart=True)
     jobs.begin(JOB).result()
-    (pid,) = pids() - before
+    pid = jobs._process.child.pid
     os.kill(pid, signal.SIGSTOP)
     lost = jobs.begin(JOB)
     os.kill(pid, signal.SIGKILL)
     assert_same(lost.result(), JOB())
     assert "the process that scores texts is lost" in caplog.text
     assert_same(jobs.begin(JOB).result(), JOB())
-    assert len(pids() - before - {pid}) == 1
+    assert jobs._process.child.pid != pid
 
 
-def test_an_interrupt_at_the_terminal_does_not_end_the_process(caplog):
-    jobs, before = TextJobs(apart=True), pids()
+def test_an_interrupt_at_the_terminal_does_not_reach_the_process():
+    jobs = TextJobs(apart=True)
     jobs.begin(JOB).result()
-    (pid,) = pids() - before
-    os.kill(pid, signal.SIGINT)
-    assert_same(jobs.begin(JOB).result(), JOB())
-    assert pids() - before == {pid} and not caplog.text
+    assert os.getpgid(jobs._process.child.pid) != os.getpgid(0)
+
+
+def test_the_process_is_gone_with_its_owner():
+    jobs = TextJobs(apart=True)
+    jobs.begin(JOB).result()
+    child = jobs._process.child
+    del jobs
+    gc.collect()
+    assert child.wait(10) == 0
 
 
 def test_the_process_ends_when_its_parent_is_killed():
