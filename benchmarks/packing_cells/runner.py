@@ -1,5 +1,6 @@
 """Measures cells: variants in turn, what did not fit noted, an end before the time is up."""
 
+import math
 import sys
 import time
 import traceback
@@ -43,6 +44,10 @@ class Plan(NamedTuple):
     variants: tuple[str, ...]
 
 
+# Up to so many tokens a step, so many steps.
+_STEPS = ((1100, 20), (2048, 10), (math.inf, 6))
+
+
 def steps_for(workload: Workload, *, together: int = 1) -> int:
     """Timed steps: seconds of training.
 
@@ -53,7 +58,7 @@ def steps_for(workload: Workload, *, together: int = 1) -> int:
     """
     if workload.length is None:
         return 40
-    steps = 20 if workload.mean_tokens <= 1100 else 10 if workload.mean_tokens <= 2048 else 6
+    steps = next(steps for most, steps in _STEPS if workload.mean_tokens <= most)
     return max(3, steps * 4 // max(4, together))
 
 

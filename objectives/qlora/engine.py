@@ -91,7 +91,7 @@ class Engine:
         Returns:
             Trials that must wait for a slot now; None where nothing can be made smaller.
         """
-        self.begin_again()
+        self.slots.begin_batches_again()
         self.forget_graphs()
         suspended: list[TrialRun] = []
         if scoring and self._decoder is not None and self._decoder.shrink():
@@ -110,7 +110,7 @@ class Engine:
         return suspended
 
     def begin_again(self) -> None:
-        """After a pass that was lost: the batches that were under way are made again."""
+        """Go on as before a pass that was lost, with what memory is free now."""
         self.slots.begin_batches_again()
         release_memory(self._base.device)
 

@@ -34,6 +34,7 @@ class Result(NamedTuple):
 
 
 _Texts = Future[TextScores] | Future[None]
+"""Scores of answers; None where nothing is decoded."""
 
 
 class _Place(NamedTuple):
