@@ -1,5 +1,6 @@
 """Variant (c): the packed engine."""
 
+import math
 import time
 from collections.abc import Hashable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
 from loratory.objectives.qlora.admission import CPU_TOKENS, tokens_that_fit
+from loratory.objectives.qlora.later import Later
 from packing_cells.device_memory import DeviceMemory, peak_bytes, start_peak, synchronize
 from packing_cells.measured import Measured, Options
 from packing_cells.models import build_model, compute_dtype
@@ -61,7 +63,7 @@ def measure_ours(
     )
     warmup = warm_up(
         run.advance,
-        enough=lambda: run.updates >= options.warmup_steps * slots,
+        enough=lambda: run.updates >= options.warmup_steps * slots and run.between_steps,
         captured=run.captured if pack.runner.graphs else None,
         quiet_passes=_QUIET_PASSES if workload.length is not None else _QUIET_PASSES_OF_MANY_SHAPES,
     )
@@ -160,7 +162,7 @@ class PackRun:
 
     Attributes:
         updates: of all slots.
-        tokens: useful tokens.
+        tokens: useful tokens that passed; those of steps that are not complete are among them.
         passes: how many.
     """
 
@@ -184,23 +186,29 @@ class PackRun:
         ]
         self._steps = [0] * pack.stack.slots
         self._batches = {slot: self._batch(slot) for slot in range(pack.stack.slots)}
-        self._unread: list[torch.Tensor] = []
+        self._unread: Later | None = None
         self.updates = self.tokens = self.passes = 0
 
     def advance(self) -> None:
         """One pass, and the updates that it makes due."""
-        train_pass(self._pack, self._batches, tokens=self._tokens_per_pass)
+        host = train_pass(self._pack, self._batches, tokens=self._tokens_per_pass)
         self.passes += 1
+        # The last token of a sequence is only ever a target.
+        self.tokens += host.useful_tokens + len(host.starts)
         results = []
         for slot, batch in list(self._batches.items()):
             if batch.done:
                 results.append(self._pack.update(slot, LEARNING_RATE))
                 self.updates += 1
-                self.tokens += batch.tokens
                 self._steps[slot] += 1
                 self._batches[slot] = self._batch(slot)
         self.settle()
-        self._unread = results
+        self._unread = Later(torch.stack(results)) if results else None
+
+    @property
+    def between_steps(self) -> bool:
+        """Whether no slot is in the middle of a step."""
+        return all(len(batch.lengths) == self._size for batch in self._batches.values())
 
     @property
     def slots(self) -> int:
@@ -218,11 +226,11 @@ class PackRun:
         self._batches[slot] = self._batch(slot)
 
     def settle(self) -> None:
-        """Look at the last results."""
-        for result in self._unread:
-            if not result.isfinite().all():
-                raise RuntimeError("a loss or a gradient is not finite")
-        self._unread = []
+        """Look at the last results; that waits for them, not for the pass that was launched since."""
+        values = self._unread.values() if self._unread is not None else []
+        if not all(math.isfinite(value) for result in values for value in result):
+            raise RuntimeError("a loss or a gradient is not finite")
+        self._unread = None
 
     def _batch(self, slot: int) -> Batch:
         step = self._steps[slot] % (len(self._examples[slot]) // self._size)

@@ -48,7 +48,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         wanted, rows = ctx.needs_input_grad[0], places.long()
         gradients = hidden.new_empty(len(rows), hidden.shape[1]) if wanted else None
         losses = hidden.new_empty(len(rows), dtype=torch.promote_types(hidden.dtype, torch.float32))
-        size = max(256, _CHUNK_NUMBERS // head.shape[0])
+        size = max(1, _CHUNK_NUMBERS // head.shape[0] // 256) * 256  # products like whole tiles
         for start in range(0, len(rows), size):
             chunk = slice(start, start + size)
             logits = hidden[rows[chunk]] @ head.t()

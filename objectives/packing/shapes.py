@@ -156,7 +156,7 @@ def bucket_shape(pieces: Sequence[Piece], *, slots: int, granule: int) -> PassSh
         tokens=tokens,
         sequences=_power(sequences, base=4, smallest=64),
         longest=longest,
-        targets=tokens if 2 * exact.targets > tokens else tokens // 2,
+        targets=next(part for part in (tokens // 2, tokens * 3 // 4, tokens) if part >= exact.targets),
         slots=slots,
         granule=granule,
     )

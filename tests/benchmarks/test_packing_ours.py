@@ -94,6 +94,35 @@ def test_a_refilled_slot_begins_anew_and_its_neighbour_goes_on():
     assert run.updates == 4
 
 
+def test_tokens_count_by_pass_and_a_step_in_the_middle_is_known():
+    pack = build_pack(SMALL, slots=2, options=Options(device=CPU))
+    run = PackRun(pack, SMALL, fixed(512), steps=4, seed=0, tokens_per_pass=512)
+    assert run.between_steps
+    found = []
+    for _ in range(4):
+        run.advance()
+        found.append((run.tokens, run.updates, run.between_steps))
+    assert found == [(512, 0, False), (1024, 2, True), (1536, 2, False), (2048, 4, True)]
+
+
+def test_the_clock_starts_between_two_steps():
+    # A step takes two passes of at most 1,024 tokens, padding counted.
+    options = Options(device=CPU, warmup_steps=1)
+    measured = measure_ours(SMALL, fixed(2048), slots=1, steps=2, options=options)
+    assert (measured.details["warmup_passes"], measured.details["passes"]) == (2, 4)
+    assert measured.tokens_per_second * measured.seconds == pytest.approx(2 * 2048)
+
+
+def test_a_loss_that_is_not_finite_is_noticed():
+    pack = build_pack(SMALL, slots=1, options=Options(device=CPU))
+    run = PackRun(pack, SMALL, fixed(256), steps=4, seed=0, tokens_per_pass=512)
+    pack.stack.master[0].fill_(float("nan"))
+    pack.stack.refresh(0)
+    run.advance()
+    with pytest.raises(RuntimeError, match="not finite"):
+        run.settle()
+
+
 def test_refilling_is_timed_against_passes_without_it():
     clock = []
     cost = refill_cost(lambda: clock.append("pass"), lambda slot: clock.append(slot), slots=1, device=CPU)

@@ -33,6 +33,16 @@ def test_a_full_pass_has_a_shape_of_its_own_tokens(waiting, tokens):
     assert bucket_shape(pieces, slots=8, granule=GRANULE).tokens <= tokens
 
 
+@given(lengths=st.lists(st.tuples(st.integers(1, 300), st.floats(0, 1)), min_size=1, max_size=40))
+def test_targets_take_half_three_quarters_or_all_of_a_pass(lengths):
+    pieces = [piece(0, tokens, targets=max(1, int(part * tokens))) for tokens, part in lengths]
+    shape, targets = bucket_shape(pieces, slots=1, granule=GRANULE), sum(len(p.targets) for p in pieces)
+    quarters = 4 * shape.targets // shape.tokens
+    assert quarters in (2, 3, 4)
+    assert targets <= shape.targets
+    assert quarters == 2 or targets > (quarters - 1) * shape.tokens // 4
+
+
 def test_batches_of_one_trial_share_a_few_shapes():
     draw = random.Random(0)
     shapes = set()
