@@ -49,6 +49,11 @@ class Cell:
         return f"{self.shape}:{self.load}"
 
     @property
+    def place(self) -> tuple[int, int]:
+        """Sorts the cells of a shape: by tokens, then the others."""
+        return (0, int(self.load)) if self.load.isdigit() else (1, (LOGNORMAL.name, DECODE).index(self.load))
+
+    @property
     def model_shape(self) -> ModelShape:
         """The shape itself."""
         return SHAPES[self.shape]

@@ -49,7 +49,7 @@ class Summary:
 
 
 Cells = dict[Cell, dict[str, Summary]]
-"""Summaries by cell and variant, in the order of the readings."""
+"""Summaries by cell and variant, shapes in the order of the readings, the rest in that of the tables."""
 
 
 def summarize(readings: Iterable[Reading]) -> Cells:
@@ -64,10 +64,23 @@ def summarize(readings: Iterable[Reading]) -> Cells:
     grouped: dict[Cell, dict[str, list[Reading]]] = defaultdict(lambda: defaultdict(list))
     for reading in taken:
         grouped[Cell.parse(reading.cell)][reading.variant].append(reading)
+    shapes = list(dict.fromkeys(cell.shape for cell in grouped))
     return {
-        cell: {variant: _summary(variant, repeats) for variant, repeats in variants.items()}
-        for cell, variants in grouped.items()
+        cell: {variant: _summary(variant, grouped[cell][variant]) for variant in _in_order(grouped[cell])}
+        for cell in sorted(grouped, key=lambda cell: (shapes.index(cell.shape), cell.place))
     }
+
+
+def _in_order(variants: Iterable[str]) -> list[str]:
+    """Variants of one kind together, from few to many of them; ours come last."""
+    kinds = (CEILING, TRAINER, GENERATE, PROCESSES, OURS, PACKED_DECODING)
+
+    def place(variant: str) -> tuple[int, bool, int]:
+        kind = next(number for number, kind in enumerate(kinds) if variant.startswith(kind))
+        counted = kinds[kind] in (PROCESSES, OURS)
+        return kind, variant.endswith(UNCACHED), (count_of(variant, kinds[kind]) or 0) if counted else 0
+
+    return sorted(variants, key=place)
 
 
 def _summary(variant: str, readings: list[Reading]) -> Summary:

@@ -101,7 +101,7 @@ def _row(cells: Cells, cell: Cell, summary: Summary) -> list[str]:
     return [
         *start,
         f"{summary.tokens_per_second:,.0f}",
-        f"{summary.lowest:,.0f} to {summary.highest:,.0f}",
+        f"{summary.lowest:,.0f} to {summary.highest:,.0f}" if summary.repeats > 1 else "one reading",
         _percent(ratios["share_of_ceiling"]),
         "" if is_ceiling else _times(ratios["against_trainer"]),
         "" if is_ceiling else _times(ratios["against_processes"]),
@@ -113,7 +113,7 @@ def _row(cells: Cells, cell: Cell, summary: Summary) -> list[str]:
 
 def _goal_row(outcome: Outcome) -> list[str]:
     sign = "<=" if outcome.at_most else ">="
-    value = "not measured" if outcome.value is None else f"{outcome.value:.2f}"
+    value = "not measured" if outcome.value is None else f"{outcome.value:.3g}"
     met = {True: "yes", False: "no", None: ""}[outcome.met]
     return [outcome.name, outcome.shape, f"{sign} {outcome.target:g}", value, met]
 

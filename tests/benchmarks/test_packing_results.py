@@ -119,6 +119,16 @@ def test_the_table_has_a_line_for_every_variant_of_every_cell():
     assert len({row.count("|") for row in rows}) == 1
 
 
+def test_the_table_goes_from_few_tokens_to_many_and_ours_come_last():
+    cells = summarize(READINGS[::-1])
+    assert [str(cell) for cell in cells] == [
+        *("7b:decode", "1b:512", "1b:1024", "1b:8192", "1b:lognormal"),
+    ]
+    assert list(cells[Cell.parse("1b:512")]) == [
+        *("trainer", "processes-4", "processes-8", "processes-16", "ours-8", "ours-8-uncached"),
+    ]
+
+
 def test_the_table_as_data_is_plain_json():
     data = json.loads(json.dumps(as_data(READINGS), allow_nan=False))
     assert [part["device"] for part in data["devices"]] == ["made up"]
