@@ -194,9 +194,21 @@ class AdapterStack:
         return torch.cat(parts).to(dtype)
 
     def _view(self, row: torch.Tensor, name: str, shape: torch.Size) -> torch.Tensor:
+        """A matrix of an adapter in a row [P]; there are hundreds, and a trial's copy asks for all of them.
+
+        Raises:
+            ValueError: the row has no room for a matrix of that shape.
+        """
         layer, _, matrix = name.removeprefix(FILE_PREFIX).removesuffix(".weight").rpartition(".")
-        a, b = (m[0] for m in self.matrices(row.unsqueeze(0), layer))
-        return a[: shape[0]] if matrix == "lora_A" else b[: shape[1]].T
+        place, is_a = self._places[layer], matrix == "lora_A"
+        features, start = (place.inputs, place.a) if is_a else (place.outputs, place.b)
+        rank = shape[0] if is_a else shape[1]
+        if rank > self.rank or shape != ((rank, features) if is_a else (features, rank)):
+            raise ValueError(
+                f"{name}: must have a rank of at most {self.rank} and {features} features, got {tuple(shape)}"
+            )
+        strides = (features, 1) if is_a else (1, features)
+        return row.as_strided(shape, strides, row.storage_offset() + start)
 
 
 def named(compact: torch.Tensor, like: Mapping[str, torch.Tensor]) -> AdapterState:

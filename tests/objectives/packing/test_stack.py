@@ -46,6 +46,16 @@ def test_matrices_are_where_the_products_look_for_them():
         assert not a[2, 3:].any() and not b[2, 3:].any()
 
 
+@pytest.mark.parametrize(
+    ("matrix", "shape"), [("lora_A", (17, 12)), ("lora_A", (4, 20)), ("lora_B", (20, 17))]
+)
+def test_a_matrix_for_which_there_is_no_room_is_refused(matrix, shape):
+    stack, name = make(), f"{FILE_PREFIX}a.first.{matrix}.weight"
+    with pytest.raises(ValueError, match=r"a rank of at most 16 and (12|20) features"):
+        stack.put(0, {name: torch.ones(shape)}, scaling=1.0)
+    assert not stack.master.any()
+
+
 def test_passes_read_a_copy_in_the_compute_dtype_that_follows_when_it_is_refreshed():
     stack = make(torch.bfloat16)
     stack.put(0, state(4), scaling=1.0)
