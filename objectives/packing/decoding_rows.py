@@ -172,7 +172,7 @@ class DecodingRows:
             for _ in range(count):
                 self._waiting[slot].popleft()
         self._running |= started
-        return self._finished()
+        return self._finished(started)
 
     def record(self, tokens: NDArray[np.int32]) -> list[Answer]:
         """Add new tokens.
@@ -183,19 +183,27 @@ class DecodingRows:
         Returns:
             The answers that are over.
         """
+        # The device waits meanwhile: only rows in which something ended are looked at one by one.
+        _, ended = np.nonzero(np.isin(tokens, list(self._ends)))
+        ends, columns = set(ended.tolist()), tokens.T.tolist()
+        over: list[int] = []
         for row, running in self._running.items():
-            running.ids += tokens[:, row].tolist()
-        return self._finished()
+            running.ids += columns[row]
+            if row in ends or len(running.ids) >= self._most:
+                over.append(row)
+        return self._finished(over)
 
     def state(self, *, rows: int) -> RowState:
         """The first rows as they are now."""
         tokens = np.full(rows, self._padding, dtype=np.int32)
         lengths, active = np.zeros(rows, dtype=np.int32), np.zeros(rows, dtype=np.bool_)
         block_slots = np.full(rows // GRANULE, -1, dtype=np.int32)
-        for row, running in self._running.items():
-            tokens[row], lengths[row], active[row] = running.ids[-1], running.length, True
-            block_slots[row // GRANULE] = running.prompt.slot
-        most = max((self._most - len(running.ids) for running in self._running.values()), default=0)
+        own, running = list(self._running), list(self._running.values())
+        tokens[own], lengths[own] = [one.ids[-1] for one in running], [one.length for one in running]
+        active[own] = True
+        for block, slot in self._owners().items():
+            block_slots[block] = slot
+        most = max((self._most - len(one.ids) for one in running), default=0)
         return RowState(tokens=tokens, lengths=lengths, block_slots=block_slots, running=active, most=most)
 
     @property
@@ -207,13 +215,13 @@ class DecodingRows:
         """The slot of each block in use."""
         return {row // GRANULE: running.prompt.slot for row, running in self._running.items()}
 
-    def _finished(self) -> list[Answer]:
+    def _finished(self, rows: Iterable[int]) -> list[Answer]:
+        """The answers that are over in some rows, which are free then."""
         answers = []
-        for row, running in sorted(self._running.items()):
-            ids = running.ids[: self._most]
-            end = next((place for place, token in enumerate(ids) if token in self._ends), len(ids))
-            if end < len(ids) or len(ids) == self._most:
-                prompt = running.prompt
-                answers.append(Answer(slot=prompt.slot, key=prompt.key, ids=tuple(ids[:end])))
+        for row in sorted(rows):
+            prompt, ids = self._running[row].prompt, self._running[row].ids[: self._most]
+            answer = until_end(ids, self._ends)
+            if len(answer) < len(ids) or len(ids) == self._most:
+                answers.append(Answer(slot=prompt.slot, key=prompt.key, ids=answer))
                 del self._running[row]
         return answers
