@@ -60,7 +60,8 @@ class Bench:
         """
         self._device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         shape = SHAPES[arguments.shape or ("1b" if self._device.type == "cuda" else "tiny")]
-        self._slots, self._results, self._folder = arguments.slots, arguments.results, arguments.folder
+        self._slots, self._workers = arguments.slots, arguments.workers
+        self._results, self._folder = arguments.results, arguments.folder
         self.size = size_of(shape.name)
         self.trials = trial_list(arguments.trials, self.size)
         self.plan = plan_of(shape.name, self.trials, self.size)
@@ -75,13 +76,16 @@ class Bench:
 
     def measure_ours(self) -> None:
         """Run the study through `loratory run`, unless that was measured."""
-        if any(line["side"] == "ours" and line["slots"] == self._slots for line in self.lines):
+        chosen = {"slots": self._slots, "workers": self._workers}
+        if any(
+            line["side"] == "ours" and {"workers": 1, **line}.items() >= chosen.items() for line in self.lines
+        ):
             return
         from packing_cells.study_ours import prepare, run_ours
 
         path = self._study_file()
         measured = run_ours(*prepare(path), path, self.trials, self._device)
-        self._add({"side": "ours", "slots": self._slots, "measured": measured})
+        self._add({"side": "ours", **chosen, "measured": measured})
         say(f"loratory: makespan {measured['makespan_seconds']:.1f} s")
 
     def measure_trainer(self, count: int) -> None:
@@ -117,6 +121,7 @@ class Bench:
             data=self._data,
             storage=self._folder / f"{name}.db",
             slots=self._slots,
+            workers=self._workers,
         )
         write_study(path, content)
         return path
@@ -156,7 +161,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--side", choices=("both", "ours", "trainer"), default="both")
     parser.add_argument("--trials", type=int, default=32, help="so many of the list")
     parser.add_argument("--reference-trials", type=int, default=4, help="trials measured with the Trainer")
-    parser.add_argument("--slots", type=int, help="trials that train at once; default: what loratory chooses")
+    parser.add_argument(
+        "--slots", type=int, help="trials that train at once on a worker; default: what loratory chooses"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="workers of loratory, each with its own GPU")
     parser.add_argument(
         "--folder", type=Path, default=Path("/tmp/packing_study"), help="for model, data, runs"
     )

@@ -71,14 +71,18 @@ def summarize(readings: Iterable[Reading]) -> Cells:
     }
 
 
+_KINDS = (CEILING, TRAINER, GENERATE, PROCESSES, OURS, PACKED_DECODING)
+
+
 def _in_order(variants: Iterable[str]) -> list[str]:
     """Variants of one kind together, from few to many of them; ours come last."""
-    kinds = (CEILING, TRAINER, GENERATE, PROCESSES, OURS, PACKED_DECODING)
 
     def place(variant: str) -> tuple[int, bool, int]:
-        kind = next(number for number, kind in enumerate(kinds) if variant.startswith(kind))
-        counted = kinds[kind] in (PROCESSES, OURS)
-        return kind, variant.endswith(UNCACHED), (count_of(variant, kinds[kind]) or 0) if counted else 0
+        kind = next((kind for kind in _KINDS if variant.startswith(kind)), None)
+        if kind is None:
+            return len(_KINDS), False, 0
+        count = count_of(variant, kind) if kind in (PROCESSES, OURS) else None
+        return _KINDS.index(kind), variant.endswith(UNCACHED), count or 0
 
     return sorted(variants, key=place)
 

@@ -102,6 +102,7 @@ def study_file(
     data: Path,
     storage: Path,
     slots: int | None,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """The study file, as plain data.
 
@@ -112,7 +113,8 @@ def study_file(
         base: folder of the model.
         data: folder of train.jsonl and eval.jsonl.
         storage: SQLite file for Optuna.
-        slots: trials that train at once; None leaves it to the engine.
+        slots: trials that train at once on a worker; None leaves it to the engine.
+        workers: how many, each with a GPU of its own where there are GPUs.
     """
     return {
         "name": name,
@@ -138,7 +140,7 @@ def study_file(
         },
         "sampler": "random",
         "pruner": "none",
-        "resources": {"workers": 1, "cpus_per_worker": min(4, cores())},
+        "resources": {"workers": workers, "cpus_per_worker": min(4, max(1, cores() // workers))},
         "packing": {"slots": slots},
         "tracking": {"wandb": {"mode": "off"}},
     }

@@ -5,6 +5,7 @@ python -m packing_cells.study_worker TRACE run study.yaml ...
 
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from loratory.objectives.events import Event, Finished, Ready, Started
 from loratory.search.executors.host import WorkerHost
 
 TRACE = "LORATORY_BENCHMARK_TRACE"
+_NAME = f"{socket.gethostname()} {os.getpid()}"
 # What is timed; none of these calls another.
 _PIECES = {
     "train": "_train",
@@ -29,10 +31,11 @@ _PIECES = {
 class TracedHost(WorkerHost):
     """A worker that writes a line of JSON for every piece of work and every trial.
 
-    Lines have `kind` and `at`, seconds since the epoch. Pieces are `train` and `score` on the device; `place`
-    (an adapter into a slot), `copy` (for an evaluation), `report` and `finish` beside it. They have
-    `seconds`, `slots` (trials that have one), `of` (slots in all) and `waiting` (copies that the device has
-    to score); `started` and `finished` have `number`; `ready` has `slots` (trials at once) and `notes`.
+    Lines have `kind`, `worker` and `at`, seconds since the epoch. Pieces are `train` and `score` on the
+    device; `place` (an adapter into a slot), `copy` (for an evaluation), `report` and `finish` beside it.
+    They have `seconds`, `slots` (trials that have one), `of` (slots in all) and `waiting` (copies that the
+    device has to score); `started` and `finished` have `number`; `ready` has `slots` (trials at once) and
+    `notes`.
     """
 
     _trace: TextIO | None = None
@@ -63,7 +66,7 @@ class TracedHost(WorkerHost):
 
     def _write(self, **line: Any) -> None:
         assert self._trace is not None
-        self._trace.write(json.dumps(line) + "\n")
+        self._trace.write(json.dumps({**line, "worker": _NAME}) + "\n")
 
 
 def _trace_work(write: Callable[..., None]) -> None:

@@ -188,7 +188,12 @@ class AdapterStack:
         Args:
             row: of this stack's form.
             like: an adapter of the same names, shapes and dtype.
+
+        Raises:
+            ValueError: the row is not [P] without gaps.
         """
+        if row.shape != self.master.shape[1:] or not row.is_contiguous():
+            raise ValueError(f"row: must have {self.parameters_a_slot} numbers without gaps, got {row.shape}")
         dtype = next(iter(like.values())).dtype
         parts = [self._view(row, name, tensor.shape).reshape(-1) for name, tensor in like.items()]
         return torch.cat(parts).to(dtype)
@@ -197,7 +202,7 @@ class AdapterStack:
         """A matrix of an adapter in a row [P]; there are hundreds, and a trial's copy asks for all of them.
 
         Raises:
-            ValueError: the row has no room for a matrix of that shape.
+            ValueError: a slot has no room for a matrix of that shape.
         """
         layer, _, matrix = name.removeprefix(FILE_PREFIX).removesuffix(".weight").rpartition(".")
         place, is_a = self._places[layer], matrix == "lora_A"

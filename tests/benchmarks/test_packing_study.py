@@ -201,6 +201,26 @@ def test_a_trace_tells_shares_and_slots_between_first_start_and_last_end():
     assert summary["busy_share"] == pytest.approx((5 * 2 + 5 * 1) / 10 / 3)
 
 
+def test_traces_of_several_workers_are_told_as_one_study():
+    one = [{**line, "worker": "a"} for line in TRACE_LINES]
+    other = [{**line, "worker": "b"} for line in TRACE_LINES if line["kind"] in ("ready", "train")]
+    other.append({"kind": "started", "at": 8.0, "number": 2, "worker": "b"})
+    other.append({"kind": "finished", "at": 12.0, "number": 2, "worker": "b"})
+    summary = summarize_trace([*one, *other])
+    assert (summary["workers"], summary["trials"], summary["trials_at_once"]) == (2, 3, 6)
+    assert (summary["makespan_seconds"], summary["passes"]) == (22.0, 2)
+    assert (summary["training_seconds"], summary["scoring_seconds"], summary["other_seconds"]) == (4, 5, 13)
+    assert summary["mean_slots"] == pytest.approx((5 * 2 + 15 * 1 + 20 * 2) / 22)
+    assert summary["busy_share"] == pytest.approx((5 * 2 + 5 * 1 + 10 * 2) / 12 / 6)
+
+
+def test_a_worker_that_did_nothing_counts_no_slots():
+    idle = {"kind": "ready", "at": 0.0, "slots": 3, "notes": [], "worker": "b"}
+    summary = summarize_trace([*TRACE_LINES, idle])
+    assert summary["training_seconds"] == 2
+    assert summary["mean_slots"] == pytest.approx((5 * 2 + 15 * 1) / 20)
+
+
 MEASURED = [
     {
         "trial": {"batch_size": batch},

@@ -56,6 +56,14 @@ def test_a_matrix_for_which_there_is_no_room_is_refused(matrix, shape):
     assert not stack.master.any()
 
 
+def test_a_row_of_another_length_or_with_gaps_is_refused():
+    stack, given = make(), state(3)
+    wide = torch.zeros(stack.parameters_a_slot, 2)
+    for row in (stack.master[0][:100], wide[:, 0]):
+        with pytest.raises(ValueError, match="without gaps"):
+            stack.compact(row, given)
+
+
 def test_passes_read_a_copy_in_the_compute_dtype_that_follows_when_it_is_refreshed():
     stack = make(torch.bfloat16)
     stack.put(0, state(4), scaling=1.0)
