@@ -53,12 +53,14 @@ class ObjectiveKind:
     """How one kind of objective is made.
 
     Attributes:
-        prepare: runs on the driver, before Ray: reads and checks input, loads no model weights.
+        prepare: runs on the driver, in any thread: reads and checks input, loads no model weights.
         build: runs on a worker: loads the base.
+        preload: runs on a worker while the driver prepares: imports what `build` will need.
     """
 
     prepare: Callable[[StudySpec], Prepared]
     build: Callable[[StudySpec, Prepared], Objective]
+    preload: Callable[[], None] = lambda: None
 
 
 OBJECTIVES = {

@@ -1,9 +1,12 @@
 """`run_study`: from a validated study to a report, resuming whatever an earlier run left."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
 from rich.console import Console
@@ -23,6 +26,7 @@ from loratory.spaces.study import StudySpec
 
 __all__ = ["StudyResult", "run_study"]
 
+_T = TypeVar("_T")
 _FULL_BYTES = 4 * 2**20
 
 
@@ -57,10 +61,12 @@ def run_study(
         forget_beginning(folder)
         if folder.manifest.is_file():
             check_fits(folder, folder.read_manifest(), study)
-        if not _is_done(folder, study):
-            # A missing GPU is said at once, not after the data has been read.
-            executor.open()
-        prepared = objective_kind(study.objective).prepare(study)
+        with _beside(partial(objective_kind(study.objective).prepare, study)) as preparing:
+            if not _is_done(folder, study):
+                _print(console, f"{study.name}: starting workers and reading data")
+                # A missing GPU is said at once, not after the data has been read.
+                executor.open()
+            prepared = preparing.result()
         manifest = open_manifest(folder, study, prepared.hashes)
         _keep_data(folder, prepared)
         _print(console, *prepared.summary, *advice(study))
@@ -73,6 +79,16 @@ def run_study(
                 _print(console, *session.result(done=False).notes)
             raise
         return session.result(done=done)
+
+
+@contextmanager
+def _beside(work: Callable[[], _T]) -> Iterator[Future[_T]]:
+    """Some work in a thread, which is not waited for where something else goes wrong."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+    try:
+        yield thread.submit(work)
+    finally:
+        thread.shutdown(wait=False)
 
 
 def _is_done(folder: StudyFolder, study: StudySpec) -> bool:

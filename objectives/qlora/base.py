@@ -88,7 +88,7 @@ def choose_dtype(compute_dtype: ComputeDtype, device: torch.device) -> torch.dty
 def _load_quantized(
     model: ModelSpec, reference: BaseReference, *, device: torch.device, dtype: torch.dtype
 ) -> Any:
-    _quieten()
+    quieten()
     if device.type == "cuda":
         _make_deterministic()
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -171,7 +171,8 @@ def _make_deterministic() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def _quieten() -> None:
+def quieten() -> None:
+    """Keep libraries from telling what is of no use to a study."""
     import transformers
 
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -1,5 +1,6 @@
 """How the QLoRA objective is made: checked on the driver without weights, built on a worker."""
 
+import importlib
 from dataclasses import dataclass
 
 from loratory.objectives.data.prepared import PreparedData
@@ -14,6 +15,14 @@ from loratory.objectives.qlora.reference import BaseReference, base_sha256, reso
 from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.model import ModelSpec
 from loratory.spaces.study import StudySpec
+
+_LIBRARIES = (
+    "loratory.objectives.qlora.objective",
+    "transformers.models.auto.modeling_auto",
+    "transformers.integrations.bitsandbytes",
+    "bitsandbytes",
+    "peft",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +87,15 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
     return QloraObjective(study, base=base, engine=engine, data=given.data, hashes=hashes)
 
 
+def preload() -> None:
+    """Import the libraries, which takes seconds."""
+    from loratory.objectives.qlora.base import quieten
+
+    quieten()
+    for name in _LIBRARIES:
+        importlib.import_module(name)
+
+
 def _architecture(study: StudySpec, reference: BaseReference) -> Architecture:
     allowed = model_spec(study).allow_unquantized_experts
     return read_architecture(reference, allow_unquantized_experts=allowed)
@@ -96,4 +114,4 @@ def check_same_base(prepared: Prepared) -> None:
         )
 
 
-QLORA = ObjectiveKind(prepare=prepare, build=build)
+QLORA = ObjectiveKind(prepare=prepare, build=build, preload=preload)

@@ -29,7 +29,7 @@ class Executor(Protocol):
     """Holds the workers of one study. Called by the driver's one thread."""
 
     def open(self) -> None:
-        """Make sure that workers will have a place; calling it again does nothing.
+        """Make sure that workers will have a place, and let them import libraries; again, it does nothing.
 
         Raises:
             InputError: what was asked for exists on no node.
@@ -37,7 +37,7 @@ class Executor(Protocol):
         ...
 
     def start(self, prepared: Prepared) -> Sequence[int]:
-        """Start every worker; returns their ids at once, each sends `Ready` when it holds its base."""
+        """Begin on every worker; returns their ids at once, each sends `Ready` when it holds its base."""
         ...
 
     def waiting(self) -> str | None:

@@ -23,7 +23,13 @@ class Reply:
 class WorkerHost:
     """Runs an objective for the life of a study. `exchange` may be called from any thread."""
 
-    def __init__(self, study: StudySpec, prepared: Prepared) -> None:
+    def __init__(self, study: StudySpec, prepared: Prepared | None = None) -> None:
+        """Import libraries in the thread.
+
+        Args:
+            study: the study.
+            prepared: what `begin` gives, where it is there already.
+        """
         self._study, self._prepared = study, prepared
         self._changed = threading.Condition()
         self._inbox: list[Decision] = []
@@ -33,6 +39,12 @@ class WorkerHost:
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="objective", daemon=True)
         self._thread.start()
+
+    def begin(self, prepared: Prepared) -> None:
+        """Load the base."""
+        with self._changed:
+            self._prepared = prepared
+            self._changed.notify_all()
 
     def exchange(self, decisions: Sequence[Decision], wait_seconds: float) -> Reply:
         """Hand in decisions and take what has happened, waiting a moment if nothing has."""
@@ -53,7 +65,13 @@ class WorkerHost:
     def _run(self) -> None:
         try:
             _limit_threads(self._study.resources.cpus_per_worker)
-            objective = objective_kind(self._study.objective).build(self._study, self._prepared)
+            kind = objective_kind(self._study.objective)
+            kind.preload()
+            with self._changed:
+                self._changed.wait_for(lambda: self._prepared is not None or self._closing)
+            if self._prepared is None:
+                return
+            objective = kind.build(self._study, self._prepared)
             events = objective.advance(())
             while not self._closing:
                 self._put(events)

@@ -38,10 +38,10 @@ class RayExecutor:
         self._exchanges: dict[ray.ObjectRef, int] = {}
         self._answers = AnswerClock()
         self._shape, self._count = WorkerShape(gpus=0, cpus=1), 0
-        self._inputs: tuple[ray.ObjectRef, ...] = ()
+        self._inputs: dict[str, ray.ObjectRef] = {}
 
     def open(self) -> None:
-        """Join or start Ray, and check that workers fit."""
+        """Join or start Ray, check that workers fit, and start them."""
         if self._count:
             return
         self._owns_ray = not ray.is_initialized()
@@ -49,14 +49,18 @@ class RayExecutor:
             _connect(self._address)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self._shape, self._count = count_workers(self._study.resources, nodes)
-
-    def start(self, prepared: Prepared) -> Sequence[int]:
-        """Start every worker."""
-        self.open()
         # Into the object store once, not once a worker.
-        self._inputs = (ray.put(self._study), ray.put(prepared))
+        self._inputs["study"] = ray.put(self._study)
         for worker in range(self._count):
             self.replace(worker)
+
+    def start(self, prepared: Prepared) -> Sequence[int]:
+        """Give every worker what the driver prepared."""
+        self.open()
+        self._inputs["prepared"] = ray.put(prepared)
+        for worker, actor in self._actors.items():
+            actor.begin.remote(self._inputs["prepared"])
+            self._answers.born(worker)
         return tuple(range(self._count))
 
     def waiting(self) -> str | None:
@@ -99,7 +103,7 @@ class RayExecutor:
         )
         self._outboxes[worker] = []
         self._answers.born(worker)
-        self._actors[worker] = actor.remote(*self._inputs)
+        self._actors[worker] = actor.remote(**self._inputs)
 
     def close(self) -> None:
         """End every actor, and Ray where it was started here."""

@@ -37,3 +37,35 @@ def test_a_scoring_that_takes_several_calls_is_not_taken_for_idleness(toy_study,
     events += host.exchange([Score(key="base", split=Split.SELECT)], 5.0).events
     host.close()
     assert [type(event) for event in events] == [Ready, Scored]
+
+
+def test_a_worker_imports_before_it_knows_what_was_prepared(toy_study, monkeypatch):
+    done = []
+    kind = ObjectiveKind(
+        prepare=lambda _: Prepared(),
+        build=lambda _, prepared: done.append(prepared.payload) or SlowScorer(),
+        preload=lambda: done.append("imported"),
+    )
+    monkeypatch.setattr("loratory.search.executors.host.objective_kind", lambda _: kind)
+    host = WorkerHost(toy_study())
+    assert host.exchange([], 0.2).events == ()
+    assert done == ["imported"]
+    host.begin(Prepared(payload="data"))
+    assert [type(event) for event in host.exchange([], 5.0).events] == [Ready]
+    host.close()
+    assert done == ["imported", "data"]
+
+
+def test_a_worker_whose_libraries_are_missing_says_so(toy_study, monkeypatch):
+    def missing():
+        raise ImportError("no module named bitsandbytes")
+
+    kind = ObjectiveKind(prepare=lambda _: Prepared(), build=lambda *_: SlowScorer(), preload=missing)
+    monkeypatch.setattr("loratory.search.executors.host.objective_kind", lambda _: kind)
+    reply = WorkerHost(toy_study()).exchange([], 5.0)
+    assert reply.broken is not None
+    assert reply.broken.startswith("ImportError: no module named bitsandbytes")
+
+
+def test_a_worker_that_was_given_nothing_ends(toy_study):
+    WorkerHost(toy_study()).close()
