@@ -29,7 +29,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What the driver made ready before any worker started. Sent to each worker once.
+    """What the driver made ready before any worker loads its base. Sent to each worker once.
 
     Attributes:
         payload: what `build` needs; must pickle.
@@ -53,14 +53,16 @@ class ObjectiveKind:
     """How one kind of objective is made.
 
     Attributes:
-        prepare: runs on the driver, in any thread: reads and checks input, loads no model weights.
+        prepare: runs on the driver: reads and checks input, loads no model weights.
         build: runs on a worker: loads the base.
-        preload: runs on a worker while the driver prepares: imports what `build` will need.
+        import_for_prepare: runs in a thread of the driver before `prepare`, which then takes less time.
+        import_for_build: the same on a worker before `build`, while the driver prepares.
     """
 
     prepare: Callable[[StudySpec], Prepared]
     build: Callable[[StudySpec, Prepared], Objective]
-    preload: Callable[[], None] = lambda: None
+    import_for_prepare: Callable[[], None] = lambda: None
+    import_for_build: Callable[[], None] = lambda: None
 
 
 OBJECTIVES = {

@@ -1,12 +1,10 @@
 """`run_study`: from a validated study to a report, resuming whatever an earlier run left."""
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
 from rich.console import Console
@@ -26,7 +24,6 @@ from loratory.spaces.study import StudySpec
 
 __all__ = ["StudyResult", "run_study"]
 
-_T = TypeVar("_T")
 _FULL_BYTES = 4 * 2**20
 
 
@@ -61,12 +58,13 @@ def run_study(
         forget_beginning(folder)
         if folder.manifest.is_file():
             check_fits(folder, folder.read_manifest(), study)
-        with _beside(partial(objective_kind(study.objective).prepare, study)) as preparing:
-            if not _is_done(folder, study):
-                _print(console, f"{study.name}: starting workers and reading data")
+        kind = objective_kind(study.objective)
+        if not _is_done(folder, study):
+            _print(console, f"{study.name}: reading data{'' if local else ', starting workers'}")
+            with _beside(kind.import_for_prepare):
                 # A missing GPU is said at once, not after the data has been read.
                 executor.open()
-            prepared = preparing.result()
+        prepared = kind.prepare(study)
         manifest = open_manifest(folder, study, prepared.hashes)
         _keep_data(folder, prepared)
         _print(console, *prepared.summary, *advice(study))
@@ -82,13 +80,17 @@ def run_study(
 
 
 @contextmanager
-def _beside(work: Callable[[], _T]) -> Iterator[Future[_T]]:
-    """Some work in a thread, which is not waited for where something else goes wrong."""
-    thread = ThreadPoolExecutor(1, thread_name_prefix="prepare")
-    try:
-        yield thread.submit(work)
-    finally:
-        thread.shutdown(wait=False)
+def _beside(imports: Callable[[], None]) -> Iterator[None]:
+    """Import in a thread meanwhile; what goes wrong there goes wrong again where it is needed."""
+
+    def run() -> None:
+        with suppress(Exception):
+            imports()
+
+    thread = threading.Thread(target=run, name="imports")
+    thread.start()
+    yield
+    thread.join()
 
 
 def _is_done(folder: StudyFolder, study: StudySpec) -> bool:

@@ -1,6 +1,5 @@
 """How the QLoRA objective is made: checked on the driver without weights, built on a worker."""
 
-import importlib
 from dataclasses import dataclass
 
 from loratory.objectives.data.prepared import PreparedData
@@ -15,14 +14,6 @@ from loratory.objectives.qlora.reference import BaseReference, base_sha256, reso
 from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.model import ModelSpec
 from loratory.spaces.study import StudySpec
-
-_LIBRARIES = (
-    "loratory.objectives.qlora.objective",
-    "transformers.models.auto.modeling_auto",
-    "transformers.integrations.bitsandbytes",
-    "bitsandbytes",
-    "peft",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +78,22 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
     return QloraObjective(study, base=base, engine=engine, data=given.data, hashes=hashes)
 
 
-def preload() -> None:
-    """Import the libraries, which takes seconds."""
+def import_for_prepare() -> None:
+    """Import what `prepare` needs, which takes seconds."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer  # noqa: F401
+
+    import loratory.objectives.data.preparation  # noqa: F401
+
+
+def import_for_build() -> None:
+    """Import what `build` needs, which takes longer."""
+    import loratory.objectives.qlora.objective  # noqa: F401
     from loratory.objectives.qlora.base import quieten
 
     quieten()
-    for name in _LIBRARIES:
-        importlib.import_module(name)
+    import bitsandbytes  # noqa: F401
+    import peft  # noqa: F401
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig  # noqa: F401
 
 
 def _architecture(study: StudySpec, reference: BaseReference) -> Architecture:
@@ -114,4 +114,9 @@ def check_same_base(prepared: Prepared) -> None:
         )
 
 
-QLORA = ObjectiveKind(prepare=prepare, build=build, preload=preload)
+QLORA = ObjectiveKind(
+    prepare=prepare,
+    build=build,
+    import_for_prepare=import_for_prepare,
+    import_for_build=import_for_build,
+)

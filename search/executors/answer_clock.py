@@ -21,7 +21,7 @@ class AnswerClock:
         self._told = 0.0
 
     def born(self, worker: int) -> None:
-        """An actor was asked for."""
+        """An actor was asked for, or given what it needs to begin."""
         self._born[worker] = self._asked[worker] = time.monotonic()
         self._answered.discard(worker)
 

@@ -29,7 +29,7 @@ class Executor(Protocol):
     """Holds the workers of one study. Called by the driver's one thread."""
 
     def open(self) -> None:
-        """Make sure that workers will have a place, and let them import libraries; again, it does nothing.
+        """Make sure that workers have a place, and let them import libraries. A second call does nothing.
 
         Raises:
             InputError: what was asked for exists on no node.

@@ -24,11 +24,11 @@ class WorkerHost:
     """Runs an objective for the life of a study. `exchange` may be called from any thread."""
 
     def __init__(self, study: StudySpec, prepared: Prepared | None = None) -> None:
-        """Import libraries in the thread.
+        """Start the thread, which imports libraries.
 
         Args:
             study: the study.
-            prepared: what `begin` gives, where it is there already.
+            prepared: what `begin` hands over, where it is there already.
         """
         self._study, self._prepared = study, prepared
         self._changed = threading.Condition()
@@ -40,11 +40,12 @@ class WorkerHost:
         self._thread = threading.Thread(target=self._run, name="objective", daemon=True)
         self._thread.start()
 
-    def begin(self, prepared: Prepared) -> None:
-        """Load the base."""
+    def begin(self, prepared: Prepared) -> Reply:
+        """Hand over what was prepared; the base is loaded in the thread."""
         with self._changed:
             self._prepared = prepared
             self._changed.notify_all()
+            return Reply((), self._broken)
 
     def exchange(self, decisions: Sequence[Decision], wait_seconds: float) -> Reply:
         """Hand in decisions and take what has happened, waiting a moment if nothing has."""
@@ -66,10 +67,10 @@ class WorkerHost:
         try:
             _limit_threads(self._study.resources.cpus_per_worker)
             kind = objective_kind(self._study.objective)
-            kind.preload()
+            kind.import_for_build()
             with self._changed:
                 self._changed.wait_for(lambda: self._prepared is not None or self._closing)
-            if self._prepared is None:
+            if self._prepared is None or self._closing:
                 return
             objective = kind.build(self._study, self._prepared)
             events = objective.advance(())

@@ -59,7 +59,8 @@ class RayExecutor:
         self.open()
         self._inputs["prepared"] = ray.put(prepared)
         for worker, actor in self._actors.items():
-            actor.begin.remote(self._inputs["prepared"])
+            # An exchange like any other: what goes wrong in it ends the worker.
+            self._exchanges[actor.begin.remote(self._inputs["prepared"])] = worker
             self._answers.born(worker)
         return tuple(range(self._count))
 

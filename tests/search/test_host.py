@@ -1,4 +1,8 @@
+import threading
+import time
 from collections.abc import Sequence
+
+import pytest
 
 from loratory.objectives.events import Decision, Event, Ready, Score, Scored, Split
 from loratory.objectives.objective import ObjectiveKind, Prepared
@@ -40,32 +44,53 @@ def test_a_scoring_that_takes_several_calls_is_not_taken_for_idleness(toy_study,
 
 
 def test_a_worker_imports_before_it_knows_what_was_prepared(toy_study, monkeypatch):
-    done = []
+    done, imported = [], threading.Event()
     kind = ObjectiveKind(
         prepare=lambda _: Prepared(),
         build=lambda _, prepared: done.append(prepared.payload) or SlowScorer(),
-        preload=lambda: done.append("imported"),
+        import_for_build=imported.set,
     )
     monkeypatch.setattr("loratory.search.executors.host.objective_kind", lambda _: kind)
     host = WorkerHost(toy_study())
-    assert host.exchange([], 0.2).events == ()
-    assert done == ["imported"]
-    host.begin(Prepared(payload="data"))
-    assert [type(event) for event in host.exchange([], 5.0).events] == [Ready]
+    assert imported.wait(30)
+    assert host.exchange([], 0.1).events == ()
+    assert done == []
+    assert host.begin(Prepared(payload="data")).broken is None
+    assert [type(event) for event in host.exchange([], 30.0).events] == [Ready]
     host.close()
-    assert done == ["imported", "data"]
+    assert done == ["data"]
 
 
 def test_a_worker_whose_libraries_are_missing_says_so(toy_study, monkeypatch):
     def missing():
         raise ImportError("no module named bitsandbytes")
 
-    kind = ObjectiveKind(prepare=lambda _: Prepared(), build=lambda *_: SlowScorer(), preload=missing)
+    kind = ObjectiveKind(
+        prepare=lambda _: Prepared(), build=lambda *_: SlowScorer(), import_for_build=missing
+    )
     monkeypatch.setattr("loratory.search.executors.host.objective_kind", lambda _: kind)
-    reply = WorkerHost(toy_study()).exchange([], 5.0)
+    reply = WorkerHost(toy_study()).exchange([], 30.0)
     assert reply.broken is not None
     assert reply.broken.startswith("ImportError: no module named bitsandbytes")
 
 
-def test_a_worker_that_was_given_nothing_ends(toy_study):
-    WorkerHost(toy_study()).close()
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_worker_that_is_closed_while_it_imports_loads_nothing(begun, toy_study, monkeypatch):
+    go_on, built = threading.Event(), []
+    kind = ObjectiveKind(
+        prepare=lambda _: Prepared(),
+        build=lambda *_: built.append(1) or SlowScorer(),
+        import_for_build=lambda: go_on.wait(30),
+    )
+    monkeypatch.setattr("loratory.search.executors.host.objective_kind", lambda _: kind)
+    host = WorkerHost(toy_study())
+    if begun:
+        host.begin(Prepared())
+    closing = threading.Thread(target=host.close)
+    closing.start()
+    while not host._closing:
+        time.sleep(0.01)
+    go_on.set()
+    closing.join(30)
+    assert not closing.is_alive()
+    assert built == []

@@ -147,6 +147,52 @@ def test_workers_that_find_no_free_place_are_told_of(toy_study, tmp_path, monkey
         ray.shutdown()
 
 
+def _cannot_be_read() -> None:
+    raise ModuleNotFoundError("no module named elsewhere")
+
+
+class _Unreadable:
+    """Pickles here, and cannot be read there."""
+
+    def __reduce__(self):
+        return _cannot_be_read, ()
+
+
+def test_a_worker_that_cannot_read_what_was_prepared_is_broken(toy_study):
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    executor = RayExecutor(toy_study())
+    try:
+        executor.open()
+        executor.start(Prepared(payload=_Unreadable()))
+        broken, deadline = None, time.monotonic() + 60
+        while broken is None and time.monotonic() < deadline:
+            broken = next((message.broken for message in executor.poll(0.5) if message.broken), None)
+        assert broken is not None
+    finally:
+        executor.close()
+        ray.shutdown()
+
+
+def test_a_worker_that_dies_before_it_begins_is_replaced(toy_study):
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    executor = RayExecutor(toy_study())
+    try:
+        executor.open()
+        ray.kill(executor._actors[0], no_restart=True)
+        executor.start(Prepared())
+        kinds, deadline = [], time.monotonic() + 60
+        while "Ready" not in kinds and time.monotonic() < deadline:
+            for message in executor.poll(0.5):
+                kinds += [type(event).__name__ for event in message.events]
+                if message.broken:
+                    kinds.append("broken")
+                    executor.replace(message.worker)
+        assert kinds == ["broken", "Ready"]
+    finally:
+        executor.close()
+        ray.shutdown()
+
+
 class _Holder:
     def here(self) -> bool:
         return True

@@ -1,41 +1,59 @@
 """What happens before the driver drives."""
 
 import threading
+import time
 
 import pytest
 import ray
 
-from loratory.objectives.objective import ObjectiveKind, Prepared
+from loratory.objectives.objective import ObjectiveKind
 from loratory.search import run_study
 from loratory.spaces.errors import InputError
 
 
-def test_a_missing_gpu_is_said_before_the_data_is_read(toy_study, tmp_path, monkeypatch):
-    read, told = threading.Event(), threading.Event()
-
-    def prepare(_):
-        told.wait(60)
-        read.set()
-        return Prepared()
-
-    kind = ObjectiveKind(prepare=prepare, build=lambda *_: None)
+def use(monkeypatch, **functions):
+    kind = ObjectiveKind(build=lambda *_: None, **functions)
     monkeypatch.setattr("loratory.search.study_run.objective_kind", lambda _: kind)
-    with pytest.raises(InputError, match="must fit a node"):
-        run_study(toy_study(resources={"gpus_per_worker": 3}), runs=tmp_path)
-    assert not read.is_set()
+
+
+def refuse(_):
+    raise InputError("train.jsonl:3: must be JSON")
+
+
+def test_a_missing_gpu_is_said_while_libraries_are_imported_and_no_data_is_read(
+    toy_study, tmp_path, monkeypatch
+):
+    told, read = threading.Event(), []
+    use(monkeypatch, prepare=read.append, import_for_prepare=lambda: told.wait(60))
+    try:
+        with pytest.raises(InputError, match="must fit a node"):
+            run_study(toy_study(resources={"gpus_per_worker": 3}), runs=tmp_path)
+    finally:
+        told.set()
+    assert read == []
     assert not ray.is_initialized()
     assert not list(tmp_path.iterdir())
-    told.set()
-    assert read.wait(10)
+
+
+def test_what_cannot_be_imported_is_told_where_it_is_needed(toy_study, tmp_path, monkeypatch):
+    def missing():
+        raise ImportError("no module named transformers")
+
+    use(monkeypatch, prepare=refuse, import_for_prepare=missing)
+    with pytest.raises(InputError, match=r"train.jsonl:3"):
+        run_study(toy_study(), runs=tmp_path, local=True)
 
 
 def test_wrong_data_ends_the_workers_that_wait_for_it(toy_study, tmp_path, monkeypatch):
-    def prepare(_):
-        raise InputError("train.jsonl:3: must be JSON")
-
-    kind = ObjectiveKind(prepare=prepare, build=lambda *_: None)
-    monkeypatch.setattr("loratory.search.study_run.objective_kind", lambda _: kind)
-    with pytest.raises(InputError, match=r"train.jsonl:3"):
-        run_study(toy_study(), runs=tmp_path)
-    assert not ray.is_initialized()
+    use(monkeypatch, prepare=refuse)
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        with pytest.raises(InputError, match=r"train.jsonl:3"):
+            run_study(toy_study(), runs=tmp_path)
+        until = time.monotonic() + 30
+        while ray.available_resources().get("CPU", 0) < 1 and time.monotonic() < until:
+            time.sleep(0.1)
+        assert ray.available_resources()["CPU"] == 1
+    finally:
+        ray.shutdown()
     assert not list(tmp_path.iterdir())
