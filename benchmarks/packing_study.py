@@ -76,16 +76,14 @@ class Bench:
 
     def measure_ours(self) -> None:
         """Run the study through `loratory run`, unless that was measured."""
-        chosen = {"slots": self._slots, "workers": self._workers}
-        if any(
-            line["side"] == "ours" and {"workers": 1, **line}.items() >= chosen.items() for line in self.lines
-        ):
+        chosen = {"side": "ours", "slots": self._slots, "workers": self._workers}
+        if any(chosen.items() <= line.items() for line in self.lines):
             return
         from packing_cells.study_ours import prepare, run_ours
 
         path = self._study_file()
         measured = run_ours(*prepare(path), path, self.trials, self._device)
-        self._add({"side": "ours", **chosen, "measured": measured})
+        self._add({**chosen, "measured": measured})
         say(f"loratory: makespan {measured['makespan_seconds']:.1f} s")
 
     def measure_trainer(self, count: int) -> None:

@@ -61,7 +61,7 @@ def run_study(
         kind = objective_kind(study.objective)
         if not _is_done(folder, study):
             _print(console, f"{study.name}: reading data{'' if local else ', starting workers'}")
-            with _beside(kind.import_for_prepare):
+            with _importing(kind.import_for_prepare):
                 # A missing GPU is said at once, not after the data has been read.
                 executor.open()
         prepared = kind.prepare(study)
@@ -80,8 +80,8 @@ def run_study(
 
 
 @contextmanager
-def _beside(imports: Callable[[], None]) -> Iterator[None]:
-    """Import in a thread meanwhile; what goes wrong there goes wrong again where it is needed."""
+def _importing(imports: Callable[[], None]) -> Iterator[None]:
+    """Import in a thread meanwhile; what goes wrong in it goes wrong again where it is needed."""
 
     def run() -> None:
         with suppress(Exception):

@@ -192,9 +192,7 @@ class PackRun:
     def advance(self) -> None:
         """One pass, and the updates that it makes due."""
         turn = self.passes % self.slots  # the first has its turn in any case, as in the engine
-        batches = {
-            slot % self.slots: self._batches[slot % self.slots] for slot in range(turn, turn + self.slots)
-        }
+        batches = {slot: self._batches[slot] for slot in (*range(turn, self.slots), *range(turn))}
         host = train_pass(self._pack, batches, tokens=self._tokens_per_pass)
         self.passes += 1
         # The last token of a sequence is only ever a target.

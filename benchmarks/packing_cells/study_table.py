@@ -62,7 +62,7 @@ def as_data(lines: Sequence[Line], trials: Sequence[Parameters], size: StudySize
 def as_markdown(data: dict[str, Any], plan: dict[str, Any]) -> str:
     """A line a side, and what the numbers mean."""
     size, names = plan["size"], {"ours": "loratory run", "trainer": "Trainer + PEFT in turn"}
-    if data["ours"] is not None and (workers := data["ours"].get("workers", 1)) > 1:
+    if data["ours"] is not None and (workers := data["ours"]["workers"]) > 1:
         names["ours"] += f", {workers} workers"
     rows = [_row(title, data[side]) for side, title in names.items() if data[side] is not None]
     head = ("side", "makespan s", "training s", "scoring s", "other s", "total s", "mean slots")

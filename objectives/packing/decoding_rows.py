@@ -184,12 +184,12 @@ class DecodingRows:
             The answers that are over.
         """
         # The device waits meanwhile: only rows in which something ended are looked at one by one.
-        _, ended = np.nonzero(np.isin(tokens, list(self._ends)))
-        ends, columns = set(ended.tolist()), tokens.T.tolist()
+        _, with_end = np.nonzero(np.isin(tokens, list(self._ends)))
+        ended, columns = set(with_end.tolist()), tokens.T.tolist()
         over: list[int] = []
         for row, running in self._running.items():
             running.ids += columns[row]
-            if row in ends or len(running.ids) >= self._most:
+            if row in ended or len(running.ids) >= self._most:
                 over.append(row)
         return self._finished(over)
 

@@ -207,13 +207,13 @@ class AdapterStack:
         layer, _, matrix = name.removeprefix(FILE_PREFIX).removesuffix(".weight").rpartition(".")
         place, is_a = self._places[layer], matrix == "lora_A"
         features, start = (place.inputs, place.a) if is_a else (place.outputs, place.b)
-        rank = shape[0] if is_a else shape[1]
-        if rank > self.rank or shape != ((rank, features) if is_a else (features, rank)):
+        rank, width = shape if is_a else reversed(shape)
+        if rank > self.rank or width != features:
             raise ValueError(
                 f"{name}: must have a rank of at most {self.rank} and {features} features, got {tuple(shape)}"
             )
-        strides = (features, 1) if is_a else (1, features)
-        return row.as_strided(shape, strides, row.storage_offset() + start)
+        rows = row.as_strided((rank, features), (features, 1), row.storage_offset() + start)
+        return rows if is_a else rows.T
 
 
 def named(compact: torch.Tensor, like: Mapping[str, torch.Tensor]) -> AdapterState:
