@@ -1,30 +1,22 @@
 """LoRA adapters as PEFT defines them: configuration, initial values and the two files (Hu et al., 2021)."""
 
+import copy
 import json
 import tempfile
-import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
-from torch import nn
 
 from loratory.objectives.events import AdapterFiles
-from loratory.objectives.packing.stack import FILE_PREFIX, AdapterState
+from loratory.objectives.packing.stack import AdapterState
+from loratory.objectives.qlora.architecture import names
+from loratory.objectives.qlora.initial_values import draws_like_peft, initial_matrices
+from loratory.objectives.qlora.injection import Layers, inject
 from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.training import TrainingParameters
-
-_NAME = "adapter"
-
-# PEFT draws initial values from the one generator of the process, and adapters are made in threads.
-_drawing = threading.Lock()
-
-Layers = Mapping[str, tuple[int, int]]
-"""Full names of linear layers to (inputs, outputs)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +79,16 @@ def new_adapter(
         target_modules=list(targets),
         bias="none",
     )
-    return _injected(layers, config, seed=seed)
+    if not draws_like_peft():
+        return Adapter(config=config, **inject(layers, config, seed=seed)._asdict())
+    adapted = {
+        layer: size for layer, size in layers.items() if any(names(target, layer) for target in targets)
+    }
+    first = dict([next(iter(adapted.items()))])  # PEFT on one layer, since all have the same factor
+    scaling = inject(first, copy.copy(config), seed=seed).scaling
+    return Adapter(
+        config=config, scaling=scaling, state=initial_matrices(adapted, rank=training.rank, seed=seed)
+    )
 
 
 def adapter_from_files(layers: Layers, files: AdapterFiles) -> Adapter:
@@ -101,48 +102,12 @@ def adapter_from_files(layers: Layers, files: AdapterFiles) -> Adapter:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / ADAPTER_CONFIG).write_bytes(files[ADAPTER_CONFIG])
         config = LoraConfig.from_pretrained(folder)
-    adapter = _injected(layers, config, seed=0)  # the values it draws are not used
+    injected = inject(layers, config, seed=0)  # the values it draws are not used
     state = safetensors.torch.load(files[ADAPTER_WEIGHTS])
-    shapes = {path: tuple(tensor.shape) for path, tensor in adapter.state.items()}
+    shapes = {path: tuple(tensor.shape) for path, tensor in injected.state.items()}
     if {path: tuple(tensor.shape) for path, tensor in state.items()} != shapes:
         raise LoratoryError(
             f"adapter must have the {len(shapes)} matrices that its configuration asks for on this "
             f"base, got {len(state)} of other names or shapes"
         )
-    return Adapter(config=config, scaling=adapter.scaling, state=state)
-
-
-def _injected(layers: Layers, config: Any, *, seed: int) -> Adapter:
-    """What PEFT makes of a configuration on layers like the base's."""
-    from peft.functional import inject_adapter_in_model
-
-    skeleton = _skeleton(layers)
-    # Nobody else's draws may depend on when a trial starts, on no device.
-    with _drawing, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        inject_adapter_in_model(config, skeleton, _NAME)
-    layers_of_peft: list[Any] = [module for module in skeleton.modules() if hasattr(module, "lora_A")]
-    scaling = float(layers_of_peft[0].scaling[_NAME])  # one configuration: all alike
-    marks = (f".lora_A.{_NAME}.", f".lora_B.{_NAME}.")
-    state = {
-        FILE_PREFIX + path.replace(f".{_NAME}.", "."): parameter.detach()
-        for path, parameter in skeleton.named_parameters()
-        if any(mark in path for mark in marks)
-    }
-    return Adapter(config=config, scaling=scaling, state=state)
-
-
-def _skeleton(layers: Layers) -> nn.Module:
-    """Modules of the base's names and sizes whose weights take no memory."""
-    root = nn.Module()
-    for name, (inputs, outputs) in layers.items():
-        *parents, leaf = name.split(".")
-        module = root
-        for parent in parents:
-            if not hasattr(module, parent):
-                module.add_module(parent, nn.Module())
-            module = getattr(module, parent)
-        linear = nn.Linear(inputs, outputs, bias=False, device="meta")
-        linear.weight = nn.Parameter(torch.zeros(()).expand(outputs, inputs), requires_grad=False)
-        module.add_module(leaf, linear)
-    return root
+    return Adapter(config=config, scaling=injected.scaling, state=state)

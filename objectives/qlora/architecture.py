@@ -63,7 +63,12 @@ class Architecture:
         return {layer: self.linear_layers[layer] for name in targets for layer in self._matching(name)}
 
     def _matching(self, name: str) -> list[str]:
-        return [layer for layer in self.linear_layers if layer == name or layer.endswith(f".{name}")]
+        return [layer for layer in self.linear_layers if names(name, layer)]
+
+
+def names(target: str, layer: str) -> bool:
+    """Whether a target names a layer, in full or by its last parts, as PEFT reads it."""
+    return layer == target or layer.endswith(f".{target}")
 
 
 def read_configuration(reference: BaseReference) -> Any:

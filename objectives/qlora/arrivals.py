@@ -1,4 +1,4 @@
-"""Trials on their way in: PEFT makes their adapters in a thread, while the pack goes on."""
+"""Trials on their way in: their adapters are made in threads, while the pack goes on."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -9,21 +9,23 @@ from loratory.spaces.trial import TrialSpec
 
 
 class Arrivals:
-    """Trials that were started and are not made yet; for a large base that takes up to seconds."""
+    """Trials that were started and are not made yet; a large adapter has 10^8 numbers to draw."""
 
-    def __init__(self, architecture: Architecture, *, train_examples: int, evaluations: int) -> None:
+    def __init__(
+        self, architecture: Architecture, *, train_examples: int, evaluations: int, threads: int
+    ) -> None:
         """Nobody is coming.
 
         Args:
             architecture: the base's layers.
             train_examples: how many there are.
             evaluations: points on the nominal grid.
+            threads: adapters that are made at once.
         """
         self._architecture = architecture
         self._train_examples, self._evaluations = train_examples, evaluations
         self._coming: dict[int, tuple[TrialSpec, Future[TrialRun]]] = {}
-        # One thread: adapters are drawn from the process's generator.
-        self._maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="adapters")
+        self._makers = ThreadPoolExecutor(threads, thread_name_prefix="adapters")
 
     def __len__(self) -> int:
         """How many are coming."""
@@ -31,7 +33,7 @@ class Arrivals:
 
     def expect(self, start: Start) -> None:
         """Begin to make a trial."""
-        made = self._maker.submit(
+        made = self._makers.submit(
             new_run,
             start,
             architecture=self._architecture,

@@ -43,6 +43,8 @@ _SECONDS_BETWEEN_PROGRESS = 1.0
 _SECONDS_OF_WAITING = 0.05
 # Copies of adapters that are still on the device take memory there.
 _MOST_COPIED_BYTES = 2**30
+# At a study's start all slots want one at once.
+_THREADS_FOR_ADAPTERS = 4
 
 
 class QloraObjective:
@@ -66,6 +68,7 @@ class QloraObjective:
         """
         self._study, self._engine, self._data = study, engine, data
         self.slots = engine.trials
+        on_gpu = base.device.type == "cuda"
         self._ready: list[Event] = [
             Ready(
                 device=device_name(base.device),
@@ -80,11 +83,11 @@ class QloraObjective:
             engine.architecture,
             train_examples=len(data.train),
             evaluations=study.evaluation.evaluations,
+            threads=_THREADS_FOR_ADAPTERS if on_gpu else 1,  # a CPU trains with what it has
         )
         self._runs: dict[int, TrialRun] = {}
         self._waiting: deque[TrialRun] = deque()
         self._outside = OutsideScores(engine.evaluator, engine.architecture, data)
-        on_gpu = base.device.type == "cuda"
         self._turns = Turns(gathers=on_gpu)
         self._copies = HostWork(beside=on_gpu, most_bytes=_MOST_COPIED_BYTES)
         self._files = HostWork(beside=on_gpu)

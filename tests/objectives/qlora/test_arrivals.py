@@ -1,6 +1,7 @@
 import time
 
 import pytest
+import torch
 
 from loratory.objectives.events import Start
 from loratory.objectives.qlora.architecture import read_architecture
@@ -10,9 +11,14 @@ from loratory.spaces.errors import LoratoryError
 
 
 @pytest.fixture
-def arrivals(make_study):
+def make_arrivals(make_study):
     architecture = read_architecture(resolve_base(make_study().model))
-    return Arrivals(architecture, train_examples=24, evaluations=3)
+    return lambda threads: Arrivals(architecture, train_examples=24, evaluations=3, threads=threads)
+
+
+@pytest.fixture
+def arrivals(make_arrivals):
+    return make_arrivals(1)
 
 
 def all_of(arrivals):
@@ -31,6 +37,18 @@ def test_trials_arrive_made_and_each_once(arrivals, make_study, make_trial):
     assert [trial.number for trial, _ in arrived] == [0, 1, 2]
     assert [run.adapter.config.r for _, run in arrived] == [1, 2, 3]
     assert arrivals.arrived(wait=True) == []
+
+
+def test_trials_made_at_once_have_the_values_of_trials_made_one_by_one(make_arrivals, make_study, make_trial):
+    made = []
+    for threads in (1, 4):
+        arrivals = make_arrivals(threads)
+        for number in range(12):
+            arrivals.expect(Start(trial=make_trial(make_study(), number, rank=8)))
+        made.append({trial.number: run.adapter.state for trial, run in all_of(arrivals)})
+    assert made[0].keys() == made[1].keys() == set(range(12))
+    for number, state in made[0].items():
+        assert all(torch.equal(made[1][number][name], matrix) for name, matrix in state.items())
 
 
 def test_the_first_is_waited_for_where_there_is_nothing_else_to_do(arrivals, make_study, make_trial):
