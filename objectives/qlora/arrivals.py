@@ -1,11 +1,14 @@
 """Trials on their way in: their adapters are made in threads, while the pack goes on."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from loratory.objectives.events import Start
 from loratory.objectives.qlora.architecture import Architecture
 from loratory.objectives.qlora.trial_run import TrialRun, new_run
 from loratory.spaces.trial import TrialSpec
+
+# A pack that begins with all its trials computes no graphs of passes for fewer.
+_SECONDS_FOR_COMPANY = 1.0
 
 
 class Arrivals:
@@ -48,15 +51,20 @@ class Arrivals:
             coming[1].cancel()
             del self._coming[number]
 
-    def arrived(self, *, wait: bool) -> list[tuple[TrialSpec, TrialRun | Exception]]:
+    def arrived(self, *, idle: bool) -> list[tuple[TrialSpec, TrialRun | Exception]]:
         """Trials that are made now, or what went wrong in making them.
 
         Args:
-            wait: for the first of them, where there is nothing else to do.
+            idle: whether there is nothing else to do. Then the first of them is waited for, and the others
+                for up to a second.
         """
+        if idle:
+            coming = [made for _, made in self._coming.values()]
+            wait(coming, return_when=FIRST_COMPLETED)
+            wait(coming, timeout=_SECONDS_FOR_COMPANY)
         arrived: list[tuple[TrialSpec, TrialRun | Exception]] = []
         for number, (trial, made) in list(self._coming.items()):
-            if made.done() or (wait and not arrived):
+            if made.done():
                 del self._coming[number]
                 arrived.append((trial, made.exception() or made.result()))  # type: ignore[arg-type]
         return arrived

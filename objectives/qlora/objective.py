@@ -127,7 +127,7 @@ class QloraObjective:
     def _admit(self) -> list[Event]:
         """Give free slots to trials that are ready for one."""
         events: list[Event] = []
-        for trial, made in self._arrivals.arrived(wait=not self._busy):
+        for trial, made in self._arrivals.arrived(idle=not self._busy):
             if isinstance(made, Exception):
                 events.append(failed_event(trial, made))
             else:
