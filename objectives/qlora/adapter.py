@@ -1,18 +1,20 @@
 """LoRA adapters as PEFT defines them: configuration, initial values and the two files (Hu et al., 2021)."""
 
-import copy
 import json
 import tempfile
+import warnings
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 
 from loratory.objectives.events import AdapterFiles
 from loratory.objectives.packing.stack import AdapterState
-from loratory.objectives.qlora.architecture import names
-from loratory.objectives.qlora.initial_values import draws_like_peft, initial_matrices
+from loratory.objectives.qlora.architecture import matching
+from loratory.objectives.qlora.initial_values import initial_matrices
 from loratory.objectives.qlora.injection import Layers, inject
 from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from loratory.spaces.errors import LoratoryError
@@ -61,16 +63,29 @@ def new_adapter(
 ) -> Adapter:
     """A fresh adapter with PEFT's initial values: A uniform (Kaiming) from the seed, B zero.
 
+    PEFT makes its first two layers too: should it draw otherwise than we do, it makes all of them.
+
     Args:
         layers: the base's.
         training: rank, scaling and dropout.
         targets: names of the layers that get matrices.
         seed: decides the initial values, drawn on the CPU and so the same on every device.
     """
+    config, adapted = _configuration(training, targets), matching(layers, targets)
+    state = initial_matrices(adapted, rank=training.rank, seed=seed)
+    theirs = inject(dict(islice(adapted.items(), 2)), config, seed=seed)
+    if not _begins_with(state, theirs.state):
+        warnings.warn("PEFT draws initial values in a new way: it makes each adapter, slower", stacklevel=2)
+        theirs = inject(layers, config, seed=seed)
+        state = theirs.state
+    return Adapter(config=config, scaling=theirs.scaling, state=state)
+
+
+def _configuration(training: TrainingParameters, targets: tuple[str, ...]) -> Any:
     from peft import LoraConfig
 
     alpha = training.lora_alpha
-    config = LoraConfig(
+    return LoraConfig(
         task_type="CAUSAL_LM",
         r=training.rank,
         lora_alpha=int(alpha) if alpha == int(alpha) else alpha,
@@ -79,16 +94,12 @@ def new_adapter(
         target_modules=list(targets),
         bias="none",
     )
-    if not draws_like_peft():
-        return Adapter(config=config, **inject(layers, config, seed=seed)._asdict())
-    adapted = {
-        layer: size for layer, size in layers.items() if any(names(target, layer) for target in targets)
-    }
-    first = dict([next(iter(adapted.items()))])  # PEFT on one layer, since all have the same factor
-    scaling = inject(first, copy.copy(config), seed=seed).scaling
-    return Adapter(
-        config=config, scaling=scaling, state=initial_matrices(adapted, rank=training.rank, seed=seed)
-    )
+
+
+def _begins_with(state: AdapterState, first: AdapterState) -> bool:
+    """Whether the first matrices of an adapter are these, to the bit."""
+    same_names = list(state)[: len(first)] == list(first)
+    return same_names and all(torch.equal(state[name], matrix) for name, matrix in first.items())
 
 
 def adapter_from_files(layers: Layers, files: AdapterFiles) -> Adapter:

@@ -68,13 +68,11 @@ class Room:
 
 def stack_size(study: StudySpec, architecture: Architecture) -> StackSize:
     """The stacks that every trial of a study fits into."""
-    layers: dict[str, tuple[int, int]] = {}
+    targets: set[str] = set()
     for choice in study.extremes_of("target_modules"):
-        targets = architecture.targets(choice if isinstance(choice, str) else tuple(choice))
-        layers |= architecture.layers_of(targets)
-    ordered = {name: layers[name] for name in architecture.linear_layers if name in layers}
+        targets |= set(architecture.targets(choice if isinstance(choice, str) else tuple(choice)))
     rank, dropout = max(study.extremes_of("rank")), max(study.extremes_of("dropout"))
-    return StackSize(layers=ordered, rank=rank, dropout=dropout > 0)
+    return StackSize(layers=architecture.layers_of(tuple(targets)), rank=rank, dropout=dropout > 0)
 
 
 def wanted_slots(study: StudySpec, data: PreparedData) -> int:

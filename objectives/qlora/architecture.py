@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ class Architecture:
             return tuple(known)
         names = (target_modules,) if isinstance(target_modules, str) else target_modules
         for name in names:
-            if not self._matching(name):
+            if not self.layers_of((name,)):
                 raise InputError(
                     f"training.target_modules: must name linear layers of {self.name}, {name!r} matches "
                     f"none; there are {', '.join(known)}"
@@ -56,19 +56,22 @@ class Architecture:
 
     def largest_rank(self, targets: tuple[str, ...]) -> int:
         """The rank at which the widest targeted layer's update has full rank: more adds nothing."""
-        return max(min(self.linear_layers[layer]) for name in targets for layer in self._matching(name))
+        return max(map(min, self.layers_of(targets).values()))
 
     def layers_of(self, targets: tuple[str, ...]) -> dict[str, tuple[int, int]]:
-        """Full names and sizes of the layers that targets match."""
-        return {layer: self.linear_layers[layer] for name in targets for layer in self._matching(name)}
-
-    def _matching(self, name: str) -> list[str]:
-        return [layer for layer in self.linear_layers if names(name, layer)]
+        """Full names and sizes of the layers that targets match, in the order of the base's modules."""
+        return matching(self.linear_layers, targets)
 
 
-def names(target: str, layer: str) -> bool:
-    """Whether a target names a layer, in full or by its last parts, as PEFT reads it."""
-    return layer == target or layer.endswith(f".{target}")
+def matching(layers: Mapping[str, tuple[int, int]], targets: Collection[str]) -> dict[str, tuple[int, int]]:
+    """Layers that a target names, in full or by the last parts, as PEFT reads it; their order stays.
+
+    Args:
+        layers: full module name to (inputs, outputs).
+        targets: the names.
+    """
+    ends = tuple(f".{target}" for target in targets)
+    return {layer: size for layer, size in layers.items() if layer in targets or layer.endswith(ends)}
 
 
 def read_configuration(reference: BaseReference) -> Any:

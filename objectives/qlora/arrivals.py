@@ -7,12 +7,12 @@ from loratory.objectives.qlora.architecture import Architecture
 from loratory.objectives.qlora.trial_run import TrialRun, new_run
 from loratory.spaces.trial import TrialSpec
 
-# A pack that begins with all its trials computes no graphs of passes for fewer.
+# Passes of fewer trials have graphs of their own to capture. Nothing else is begun meanwhile.
 _SECONDS_FOR_COMPANY = 1.0
 
 
 class Arrivals:
-    """Trials that were started and are not made yet; a large adapter has 10^8 numbers to draw."""
+    """Trials that were started and are not made yet; a large adapter takes a second of drawing."""
 
     def __init__(
         self, architecture: Architecture, *, train_examples: int, evaluations: int, threads: int
@@ -51,17 +51,15 @@ class Arrivals:
             coming[1].cancel()
             del self._coming[number]
 
-    def arrived(self, *, idle: bool) -> list[tuple[TrialSpec, TrialRun | Exception]]:
+    def arrived(self, *, awaited: int) -> list[tuple[TrialSpec, TrialRun | Exception]]:
         """Trials that are made now, or what went wrong in making them.
 
         Args:
-            idle: whether there is nothing else to do. Then the first of them is waited for, and the others
-                for up to a second.
+            awaited: how many to wait for, for up to a second after the first of them.
         """
-        if idle:
-            coming = [made for _, made in self._coming.values()]
-            wait(coming, return_when=FIRST_COMPLETED)
-            wait(coming, timeout=_SECONDS_FOR_COMPANY)
+        coming = [made for _, made in self._coming.values()][:awaited]
+        wait(coming, return_when=FIRST_COMPLETED)
+        wait(coming, timeout=_SECONDS_FOR_COMPANY)
         arrived: list[tuple[TrialSpec, TrialRun | Exception]] = []
         for number, (trial, made) in list(self._coming.items()):
             if made.done():

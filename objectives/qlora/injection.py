@@ -1,5 +1,6 @@
 """What PEFT makes of an adapter's configuration, on modules like the base's that take no memory."""
 
+import copy
 import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -34,8 +35,8 @@ def inject(layers: Layers, config: Any, *, seed: int) -> Injected:
     """Let PEFT put an adapter on layers like the base's.
 
     Args:
-        layers: the base's.
-        config: a `peft.LoraConfig`.
+        layers: of the base, all or some.
+        config: a `peft.LoraConfig`, which stays as it is: PEFT shortens a long list of targets in its copy.
         seed: decides the initial values, drawn on the CPU and so the same on every device.
     """
     from peft.functional import inject_adapter_in_model
@@ -44,7 +45,7 @@ def inject(layers: Layers, config: Any, *, seed: int) -> Injected:
     # Nobody else's draws may depend on when a trial starts, on no device.
     with _drawing, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        inject_adapter_in_model(config, skeleton, _NAME)
+        inject_adapter_in_model(copy.copy(config), skeleton, _NAME)
     layers_of_peft: list[Any] = [module for module in skeleton.modules() if hasattr(module, "lora_A")]
     marks = (f".lora_A.{_NAME}.", f".lora_B.{_NAME}.")
     state = {

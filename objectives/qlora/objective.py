@@ -43,7 +43,7 @@ _SECONDS_BETWEEN_PROGRESS = 1.0
 _SECONDS_OF_WAITING = 0.05
 # Copies of adapters that are still on the device take memory there.
 _MOST_COPIED_BYTES = 2**30
-# At a study's start all slots want one at once.
+# At a study's start all slots want one at once: for a moment a worker takes more than its share of cores.
 _THREADS_FOR_ADAPTERS = 4
 
 
@@ -127,13 +127,14 @@ class QloraObjective:
     def _admit(self) -> list[Event]:
         """Give free slots to trials that are ready for one."""
         events: list[Event] = []
-        for trial, made in self._arrivals.arrived(idle=not self._busy):
+        free = self._engine.slots.free
+        for trial, made in self._arrivals.arrived(awaited=0 if self._busy else free):
             if isinstance(made, Exception):
                 events.append(failed_event(trial, made))
             else:
                 self._runs[trial.number] = made
                 self._waiting.append(made)
-        while self._waiting and self._engine.slots.has_room:
+        while self._waiting and self._engine.slots.free:
             run = self._waiting.popleft()
             events += self._guarded(run, partial(self._place, run))
             if run.slot is None:  # there was no memory for it: what is smaller now has its turn first

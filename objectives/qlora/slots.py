@@ -67,9 +67,9 @@ class Slots:
         return [run for run in self._runs.values() if run.trains]
 
     @property
-    def has_room(self) -> bool:
-        """Whether a slot is free."""
-        return len(self._runs) < self.pack.stack.slots
+    def free(self) -> int:
+        """How many slots are free."""
+        return self.pack.stack.slots - len(self._runs)
 
     def place(self, run: TrialRun) -> None:
         """Give a trial a free slot, and begin or go on there."""

@@ -13,7 +13,7 @@ from loratory.objectives.packing.stack import AdapterStack
 from loratory.objectives.qlora.adapter import adapter_from_files, new_adapter
 from loratory.objectives.qlora.architecture import read_architecture
 from loratory.objectives.qlora.base import load_base
-from loratory.objectives.qlora.initial_values import draws_like_peft
+from loratory.objectives.qlora.injection import inject
 from loratory.objectives.qlora.reference import resolve_base
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.training import TrainingParameters
@@ -62,8 +62,14 @@ def packed_logits(base, layers, adapter, state):
         return model.logits(inputs)
 
 
-@pytest.mark.parametrize("options", [{}, {"alpha": 7.5}, {"rank": 5, "alpha": 3, "rank_stabilized": True}])
-@pytest.mark.parametrize("targets", [TARGETS, ("gate_proj", "k_proj", "o_proj", "up_proj")])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"alpha": 7.5, "dropout": 0.2}, {"rank": 5, "alpha": 3, "rank_stabilized": True}, {"rank": 70}],
+)
+@pytest.mark.parametrize(
+    "targets",
+    [TARGETS, ("gate_proj", "k_proj", "o_proj", "up_proj"), ("model.layers.1.mlp.up_proj", "k_proj")],
+)
 def test_first_matrices_are_those_of_peft_on_the_real_base_to_the_bit(load, layers, options, targets):
     from peft import get_peft_model, get_peft_model_state_dict
     from peft.tuners.lora import LoraLayer
@@ -78,37 +84,38 @@ def test_first_matrices_are_those_of_peft_on_the_real_base_to_the_bit(load, laye
     assert {module.scaling["default"] for module in adapted} == {adapter.scaling}
 
 
-def test_the_installed_peft_draws_as_adapters_are_drawn():
-    """Else every adapter is made by PEFT, which is right too, but slow."""
-    assert draws_like_peft()
-
-
 def test_where_peft_draws_otherwise_it_makes_the_adapter(layers, monkeypatch):
-    mine = fresh(layers, seed=11)
-    monkeypatch.setattr("loratory.objectives.qlora.adapter.draws_like_peft", lambda: False)
-    monkeypatch.setattr("loratory.objectives.qlora.adapter.initial_matrices", None)
-    theirs = fresh(layers, seed=11)
-    assert list(theirs.state) == list(mine.state) and theirs.scaling == mine.scaling
-    assert all(torch.equal(theirs.state[name], matrix) for name, matrix in mine.state.items())
-
-
-def test_another_way_of_drawing_is_noticed(monkeypatch):
     from peft.tuners.lora.layer import LoraLayer
 
-    reset = LoraLayer.reset_lora_parameters
+    adapter, reset = fresh(layers, seed=11), LoraLayer.reset_lora_parameters
     monkeypatch.setattr(LoraLayer, "reset_lora_parameters", lambda *given: (torch.rand(1), reset(*given)))
-    assert not draws_like_peft.__wrapped__()
+    with pytest.warns(UserWarning, match="in a new way"):
+        theirs = fresh(layers, seed=11)
+    assert list(theirs.state) == list(adapter.state)
+    assert not all(torch.equal(theirs.state[name], matrix) for name, matrix in adapter.state.items())
+    injected = inject(layers, theirs.config, seed=11)
+    assert all(torch.equal(theirs.state[name], matrix) for name, matrix in injected.state.items())
 
 
-def test_a_long_list_of_targets_stays_what_it_was():
-    """PEFT shortens such lists by the layers that it sees, and is shown one."""
+def test_targets_that_match_nothing_are_refused_by_peft(layers):
+    with pytest.raises(ValueError, match="target_modules"):
+        fresh(layers, targets=("no_such_layer",))
+
+
+@pytest.mark.parametrize("initial", [None, {}])
+def test_a_long_list_of_targets_stays_what_it_was(monkeypatch, initial):
+    """PEFT shortens such lists, by the layers that it sees; that may be two, or all."""
     layers = {f"layers.{block}.{name}": (8, 8) for block in range(12) for name in ("q_proj", "o_proj")}
     targets = tuple(sorted(layers.keys() - {"layers.3.o_proj"}))
+    if initial is not None:
+        monkeypatch.setattr("loratory.objectives.qlora.adapter.initial_matrices", lambda *_, **__: initial)
     adapter = fresh(layers, targets=targets)
     assert len(targets) > 20 and set(adapter.config.target_modules) == set(targets)
-    assert len(adapter.state) == 2 * len(targets)
+    injected = inject(layers, adapter.config, seed=1)
+    assert list(injected.state) == list(adapter.state)
+    assert all(torch.equal(injected.state[name], matrix) for name, matrix in adapter.state.items())
     again = adapter_from_files(layers, files_of(adapter))
-    assert all(torch.equal(again.state[name], matrix) for name, matrix in adapter.state.items())
+    assert files_of(again) == files_of(adapter)
 
 
 def test_making_an_adapter_draws_from_nobodys_generator(layers):

@@ -2,7 +2,6 @@ import threading
 import time
 
 import pytest
-import torch
 
 from loratory.objectives.events import Start
 from loratory.objectives.qlora.architecture import read_architecture
@@ -26,7 +25,7 @@ def arrivals(make_arrivals):
 def all_of(arrivals):
     arrived = []
     while len(arrivals):
-        arrived += arrivals.arrived(idle=False)
+        arrived += arrivals.arrived(awaited=0)
         time.sleep(0.01)
     return arrived
 
@@ -38,52 +37,53 @@ def test_trials_arrive_made_and_each_once(arrivals, make_study, make_trial):
     arrived = all_of(arrivals)
     assert [trial.number for trial, _ in arrived] == [0, 1, 2]
     assert [run.adapter.config.r for _, run in arrived] == [1, 2, 3]
-    assert arrivals.arrived(idle=True) == []
-
-
-def test_trials_made_at_once_have_the_values_of_trials_made_one_by_one(make_arrivals, make_study, make_trial):
-    made = []
-    for threads in (1, 4):
-        arrivals = make_arrivals(threads)
-        for number in range(12):
-            arrivals.expect(Start(trial=make_trial(make_study(), number, rank=8)))
-        made.append({trial.number: run.adapter.state for trial, run in all_of(arrivals)})
-    assert made[0].keys() == made[1].keys() == set(range(12))
-    for number, state in made[0].items():
-        assert all(torch.equal(made[1][number][name], matrix) for name, matrix in state.items())
+    assert arrivals.arrived(awaited=8) == []
 
 
 def test_the_first_is_waited_for_where_there_is_nothing_else_to_do(arrivals, make_study, make_trial):
     arrivals.expect(Start(trial=make_trial(make_study(), 4)))
-    ((trial, run),) = arrivals.arrived(idle=True)
+    ((trial, run),) = arrivals.arrived(awaited=8)
     assert (trial.number, run.key) == (4, (4, 1))
 
 
-def test_trials_begin_together_where_there_is_nothing_else_to_do(make_arrivals, make_study, make_trial):
-    arrivals = make_arrivals(2)
-    for number in range(6):
-        arrivals.expect(Start(trial=make_trial(make_study(), number)))
-    assert [trial.number for trial, _ in arrivals.arrived(idle=True)] == list(range(6))
-
-
-def test_a_late_trial_keeps_the_others_for_a_second_at_most(
-    make_arrivals, make_study, make_trial, monkeypatch
-):
-    may_come = threading.Event()
-    make = new_run
+@pytest.fixture
+def may_come(monkeypatch):
+    """Lets trial 1 be made."""
+    event = threading.Event()
 
     def make_late(start, **given):
         if start.trial.number == 1:
-            may_come.wait()
-        return make(start, **given)
+            assert event.wait(60)
+        return new_run(start, **given)
 
     monkeypatch.setattr("loratory.objectives.qlora.arrivals.new_run", make_late)
+    yield event
+    event.set()
+
+
+def set_seconds_for_company(monkeypatch, seconds):
+    monkeypatch.setattr("loratory.objectives.qlora.arrivals._SECONDS_FOR_COMPANY", seconds)
+
+
+def test_as_many_as_have_a_slot_are_waited_for(make_arrivals, make_study, make_trial, monkeypatch, may_come):
+    set_seconds_for_company(monkeypatch, 60)
+    arrivals = make_arrivals(2)
+    for number in (0, 2, 3, 1):
+        arrivals.expect(Start(trial=make_trial(make_study(), number)))
+    assert [trial.number for trial, _ in arrivals.arrived(awaited=3)] == [0, 2, 3]
+
+
+def test_a_late_trial_keeps_the_others_for_a_while_only(
+    make_arrivals, make_study, make_trial, monkeypatch, may_come
+):
+    set_seconds_for_company(monkeypatch, 0.2)
     arrivals = make_arrivals(2)
     for number in range(3):
         arrivals.expect(Start(trial=make_trial(make_study(), number)))
-    assert [trial.number for trial, _ in arrivals.arrived(idle=True)] == [0, 2]
+    arrived = arrivals.arrived(awaited=3)
+    assert 0 < len(arrived) < 3 and 1 not in {trial.number for trial, _ in arrived}
     may_come.set()
-    assert [trial.number for trial, _ in arrivals.arrived(idle=True)] == [1]
+    assert {trial.number for trial, _ in arrived + all_of(arrivals)} == {0, 1, 2}
 
 
 def test_what_goes_wrong_arrives_too(arrivals, make_study, make_trial):

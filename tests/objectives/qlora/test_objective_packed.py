@@ -224,6 +224,24 @@ def test_a_trial_resumed_beside_others_goes_on_as_undisturbed(make_packed_object
         assert_same_trial(driver.events(number), alone(number))
 
 
+def test_the_first_pass_has_all_trials_that_were_started(make_packed_objective, make_start, monkeypatch):
+    monkeypatch.setattr("loratory.objectives.qlora.arrivals._SECONDS_FOR_COMPANY", 60)
+    objective = make_packed_objective()
+    objective.advance(())
+    events = objective.advance([make_start(number) for number in range(objective.slots)])
+    assert [event.number for event in of(Started, events)] == list(range(SLOTS))
+
+
+def test_a_stopped_trial_on_its_way_keeps_nobody_waiting(make_packed_objective, make_start, alone):
+    objective = make_packed_objective()
+    stop = Stop(number=1, attempt=1, reason="no longer wanted")
+    events = objective.advance([make_start(0), make_start(1), stop])
+    while not of(Finished, events):
+        events += objective.advance(())
+    assert not of(Started, [event for event in events if number_of(event) == 1])
+    assert_same_trial([event for event in events if number_of(event) == 0], alone(0))
+
+
 def test_more_starts_than_slots_break_the_contract(make_packed_objective, make_start):
     objective = make_packed_objective()
     objective.advance([make_start(number) for number in range(objective.slots)])

@@ -245,7 +245,7 @@ def test_trials_of_a_pack_are_as_if_alone_wherever_they_begin(bench):
     coming = [bench.run(number, **training) for number, training in enumerate(TRIALS)]
     runs = list(coming)
     while coming or slots.ready:
-        if coming and slots.has_room:
+        if coming and slots.free:
             slots.place(coming.pop(0))
         for _ in range(2):
             slots.advance()
@@ -338,7 +338,7 @@ def test_nothing_is_ready_before_its_measurement(bench):
     slots = bench.slots()
     slots.place(run)
     train_out(slots)
-    assert run.progress.optimizer_steps == 2 and run.evaluation_due and not slots.has_room
+    assert run.progress.optimizer_steps == 2 and run.evaluation_due and not slots.free
 
 
 @pytest.mark.gpu
