@@ -28,6 +28,10 @@ def main() -> int:
     """Measure or read, then print."""
     parser = _parser()
     arguments = parser.parse_args()
+    if missing := [str(path) for path in arguments.table or () if not path.is_file()]:
+        parser.error(f"--table must name files of readings, there is no {', '.join(missing)}")
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda needs a GPU that PyTorch sees; use --device cpu --shape tiny")
     if arguments.table:
         _print(list(read_readings(arguments.table)), arguments)
         return 0

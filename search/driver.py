@@ -25,7 +25,7 @@ from loratory.search.ledger import TrialLedger
 from loratory.search.owner import StudyOwner
 from loratory.search.scoring import TEST_WINNER, ScoringQueue
 from loratory.search.worker_state import WorkerState
-from loratory.spaces.errors import LoratoryError
+from loratory.spaces.errors import InputError, LoratoryError
 
 _POLL_SECONDS = 0.5
 # Trials that were lost together twice run alone: the third break shows which of them breaks its worker.
@@ -196,6 +196,8 @@ class Driver:
         """Fail the worker's trials, give back its scoring, and put a new worker in its place."""
         worker = self._workers[message.worker]
         never_ready = worker.ready is None
+        if never_ready and message.refused:
+            raise InputError(str(message.broken))
         if never_ready and message.deterministic:
             raise LoratoryError(f"worker {message.worker} cannot load its objective: {message.broken}")
         worker.broken_in_a_row += 1
@@ -232,7 +234,7 @@ class Driver:
         self._slots_told = True
         if sum(slots) > 1:
             workers = f"{len(slots)} worker{'s' * (len(slots) > 1)}"
-            waiting = ", some of them waiting for a slot or for scores" * (max(slots) > 1)
+            waiting = "; some of them wait for a slot or for scores" * (max(slots) > 1)
             self._say(f"up to {sum(slots)} trials at once, on {workers}{waiting}")
 
     def _check_alike(self, ready: Ready) -> None:

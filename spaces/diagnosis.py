@@ -99,8 +99,13 @@ def _joined(rules: Sequence[str]) -> str:
     return f"{' or '.join([heads[0], *(head.removeprefix('must be ') for head in heads[1:])])}, got {value}"
 
 
+_QUANTIZATION = {"bits", "bnb_4bit_quant_type", "load_in_4bit", "load_in_8bit", "quant_method", "quant_type"}
+
+
 def _remedy(key: str, parent: Path) -> str:
     known = _known_keys(parent)
+    if key in _QUANTIZATION or key.startswith("quantization"):
+        return ": the base is always quantised to nf4, by bitsandbytes; leave the key out"
     if hint := did_you_mean(key, known):
         return hint
     name = usual_name(key)

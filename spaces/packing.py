@@ -8,10 +8,13 @@ from loratory.spaces.frozen import Frozen, Int
 
 
 class PackingSpec(Frozen):
-    """The pack of a worker: trials that train at once on one base. It changes speed and memory only."""
+    """The pack of a worker: trials that train at once on one base. It changes speed and memory only,
+    and results by no more than rounding, which a learning rate that is too high makes large.
+    """
 
     slots: Annotated[Int, Field(ge=1, le=256)] | None = None
-    """Trials that train at once on one worker; null chooses by its memory and device."""
+    """Trials that train at once on one worker; null chooses: on a GPU as many as keep it busy and fit, up
+    to 16; on a CPU one."""
     tokens_per_pass: Annotated[Int, Field(ge=16, le=1_048_576)] | None = None
     """Tokens of all trials together in one pass: their sequences are concatenated up to it, and one that is
     longer raises it for that pass; null chooses by memory and device."""

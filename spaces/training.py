@@ -26,7 +26,7 @@ class TrainingParameters(Frozen):
     learning_rate: Float = Field(default=2e-4, gt=0, le=1)
     """Peak learning rate of AdamW."""
     batch_size: Int = Field(default=16, ge=1, le=65_536)
-    """Examples per optimiser step; reached by accumulating micro-batches."""
+    """Examples per optimiser step; reached by accumulating passes."""
     epochs: Float = Field(default=1.0, gt=0, le=1000)
     """Passes over the training examples; may be a fraction."""
     rank: Int = Field(default=16, ge=1, le=1024)

@@ -88,6 +88,7 @@ class _Preparation:
             self._summary.read(part, raw, found)
             if part is Part.TRAIN and found is DataFormat.COMPLETION and self._style is PromptStyle.SECTIONS:
                 self._style = PromptStyle.AS_WRITTEN
+                self._summary.prompts = "prompts: as the rows write them"
             encoded[part] = self._encoder.encode(screen(rows, part, self._ledger), part, self._ledger)
             if not encoded[part]:
                 raise InputError(self._nothing_left(part))
@@ -149,7 +150,7 @@ class _Preparation:
         if dev_size >= found:
             raise InputError(
                 f"evaluation.dev_examples must leave eval examples for select: eval has {found} "
-                f"after cleaning, got {dev_size}"
+                f"after cleaning, got {dev_size}; lower it, or give more examples for eval"
             )
         eval_ = split_count(examples[Part.EVAL], dev_size, group=_group, key=_id, salt="dev")
         self._summary.split_eval(eval_)

@@ -11,11 +11,16 @@ from loratory.spaces.data import DataFormat, DataSpec
 
 
 class Summary:
-    """Collects lines while data is prepared."""
+    """Collects lines while data is prepared.
 
-    def __init__(self, rendering: str) -> None:
+    Attributes:
+        prompts: how they are made.
+    """
+
+    def __init__(self, prompts: str) -> None:
+        self.prompts = prompts
         self._read: dict[Part, str] = {}
-        self._after: list[str] = [rendering]
+        self._after: list[str] = []
         self._held_back = 0
 
     def read(self, part: Part, raw: Sequence[RawRow], found: DataFormat) -> None:
@@ -85,7 +90,7 @@ class Summary:
             counts = ledger.counts(part)
             removed = ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "nothing"
             lines += [read, f"{part}: removed {removed}"]
-        return (*lines, *self._after)
+        return (*lines, self.prompts, *self._after)
 
 
 def _groups(spec: DataSpec, examples: dict[Part, list[Example]], part: Part) -> set[str]:

@@ -16,6 +16,7 @@ from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.shapes import SMALLEST_BUCKET, bucket_within, round_up
 from loratory.objectives.packing.stack import RANK_STEP, AdapterStack
 from loratory.objectives.qlora.architecture import Architecture
+from loratory.objectives.qlora.memory import host_memory
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
@@ -81,6 +82,11 @@ def wanted_slots(study: StudySpec, data: PreparedData) -> int:
     return max(1, min(_MOST_SLOTS, study.trials, math.ceil(_SATURATING_TOKENS / smallest)))
 
 
+def _asked_slots(study: StudySpec) -> int | None:
+    """What the study file says, no more than there are trials."""
+    return study.packing.slots and min(study.packing.slots, study.trials)
+
+
 def largest_pass(study: StudySpec, data: PreparedData, room: Room) -> int:
     """Tokens of the largest pass that is to be expected: all slots with a large batch, or a full pass."""
     batches = room.slots * max(_batch_sizes(study)) * _mean_tokens(data)
@@ -120,7 +126,7 @@ def measure_room(study: StudySpec, data: PreparedData, model: PackedModel, size:
     """
     on_gpu = model.device.type == "cuda"
     memory = Memory(
-        free=int(_USABLE * (_free_on_gpu(model.device, study) if on_gpu else _free_on_cpu())),
+        free=int(_USABLE * (_free_on_gpu(model.device, study) if on_gpu else _free_on_cpu(study))),
         slot=size.numbers_a_slot * _bytes_a_number(model),
         token=_measured_bytes_a_token(model, size) if on_gpu else 0,
         held=0 if model.holds_base else model.held_bytes,
@@ -133,7 +139,7 @@ def _room_on_gpu(study: StudySpec, data: PreparedData, model: PackedModel, memor
     smallest_pass = memory.token * max(max(map(len, data.train)), _LEAST_TOKENS)
     # Half of the memory is left to passes, which are what keeps the GPU busy.
     fit = max(1, (memory.free - smallest_pass) // (2 * memory.slot))
-    slots = study.packing.slots or min(wanted_slots(study, data), fit)
+    slots = _asked_slots(study) or min(wanted_slots(study, data), fit)
     _check_slots(slots, memory, beside=smallest_pass)
     hold = study.packing.cache_base
     rest = memory.free - slots * memory.slot
@@ -157,7 +163,7 @@ def tokens_that_fit(free: float, token: int) -> int:
 
 
 def _room_on_cpu(study: StudySpec, memory: Memory) -> Room:
-    slots, hold = study.packing.slots or _CPU_SLOTS, study.packing.cache_base
+    slots, hold = _asked_slots(study) or _CPU_SLOTS, study.packing.cache_base
     _check_slots(slots, memory, beside=0)
     return Room(
         slots=slots,
@@ -176,9 +182,10 @@ def _check_slots(slots: int, memory: Memory, *, beside: int) -> None:
     if slots * memory.slot + beside > memory.free:
         fits = max(0, (memory.free - beside) // memory.slot)
         slot, other, free = (size / 2**30 for size in (memory.slot, beside, memory.free))
+        passes = f" beside {other:.2f} GiB for a pass" if beside else ""
         raise InputError(
-            f"packing.slots: must be at most {fits} on this device, where a slot takes {slot:.2f} GiB beside "
-            f"{other:.2f} GiB for a pass and {free:.1f} GiB are free, got {slots}; lower it or the rank"
+            f"packing.slots: must be at most {fits} on this device, where a slot takes {slot:.2f} GiB"
+            f"{passes} and {free:.1f} GiB may be used, got {slots}; lower it or the rank"
         )
 
 
@@ -190,8 +197,11 @@ def _free_on_gpu(device: torch.device, study: StudySpec) -> float:
     return min(free + torch.cuda.memory_reserved(device) - held, total * share - held)
 
 
-def _free_on_cpu() -> float:
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def _free_on_cpu(study: StudySpec) -> float:
+    """What is free, and of the machine's memory no more than this worker's share: others may start yet."""
+    available, total = host_memory()
+    beside = max(1, int((os.cpu_count() or 1) / study.resources.cpus_per_worker))
+    return min(available, total / min(beside, study.resources.workers or beside))
 
 
 def _bytes_a_number(model: PackedModel) -> int:

@@ -45,12 +45,13 @@ class Architecture:
         for name in names:
             if not self.layers_of((name,)):
                 raise InputError(
-                    f"training.target_modules: must name linear layers of {self.name}, {name!r} matches "
-                    f"none; there are {', '.join(known)}"
+                    f"space.target_modules or training.target_modules: must name linear layers of "
+                    f"{self.name}, {name!r} matches none; there are {', '.join(known)}"
                 )
         if not names:
             raise InputError(
-                f"training.target_modules: must name at least one of {', '.join(known)}, got none"
+                "space.target_modules or training.target_modules: must name at least one of "
+                f"{', '.join(known)}, got none"
             )
         return tuple(sorted(set(names)))
 

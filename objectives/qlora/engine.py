@@ -76,7 +76,8 @@ class Engine:
     @property
     def trials(self) -> int:
         """Trials that the worker takes at once: some wait for a slot or for their last scores."""
-        return self._room.slots + (max(1, self._room.slots // 4) if self._room.slots > 1 else 0)
+        more = max(1, self._room.slots // 4) if self._room.slots > 1 else 0
+        return min(self._room.slots + more, self._study.trials)
 
     def make_room(self, *, scoring: bool = False) -> list[TrialRun] | None:
         """Go on with less memory, where it ran out.

@@ -17,12 +17,14 @@ class Message:
         events: in the order in which they happened.
         broken: why the worker as a whole can work no more, in a line; null while it can.
         deterministic: it broke by an exception of its own, which another try would meet again.
+        refused: that exception says what in the study has to be changed.
     """
 
     worker: int
     events: tuple[Event, ...] = ()
     broken: str | None = None
     deterministic: bool = False
+    refused: bool = False
 
 
 class Executor(Protocol):

@@ -9,15 +9,23 @@ from pathlib import Path
 
 from loratory.objectives.events import Decision, Event, Failed, Finished, Score, Scored, Start, Stopped
 from loratory.objectives.objective import Prepared, objective_kind
+from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What an exchange returns: events, and why the worker broke if it did. Plain values, no exception."""
+    """What an exchange returns, in plain values: an exception may not arrive as what it was.
+
+    Attributes:
+        events: what has happened.
+        broken: why the worker can work no more; None while it can.
+        refused: whether that is something in the study that has to be changed.
+    """
 
     events: tuple[Event, ...]
     broken: str | None
+    refused: bool = False
 
 
 class WorkerHost:
@@ -36,6 +44,7 @@ class WorkerHost:
         self._outbox: list[Event] = []
         self._active: set[int | str] = set()
         self._broken: str | None = None
+        self._refused = False
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="objective", daemon=True)
         self._thread.start()
@@ -45,7 +54,7 @@ class WorkerHost:
         with self._changed:
             self._prepared = prepared
             self._changed.notify_all()
-            return Reply((), self._broken)
+            return self._reply(())
 
     def exchange(self, decisions: Sequence[Decision], wait_seconds: float) -> Reply:
         """Hand in decisions and take what has happened, waiting a moment if nothing has."""
@@ -54,7 +63,10 @@ class WorkerHost:
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._outbox or self._broken, wait_seconds)
             events, self._outbox = tuple(self._outbox), []
-            return Reply(events, self._broken)
+            return self._reply(events)
+
+    def _reply(self, events: tuple[Event, ...]) -> Reply:
+        return Reply(events, self._broken, self._refused)
 
     def close(self) -> None:
         """End the thread after the piece of work it is at."""
@@ -106,7 +118,8 @@ class WorkerHost:
         last = traceback.extract_tb(error.__traceback__)[-1]
         with self._changed:
             place = f"{last.name}, {Path(last.filename).name}:{last.lineno}"
-            self._broken = f"{type(error).__name__}: {error} (in {place})"
+            self._refused = isinstance(error, InputError)
+            self._broken = str(error) if self._refused else f"{type(error).__name__}: {error} (in {place})"
             self._changed.notify_all()
 
 

@@ -126,7 +126,13 @@ class RayExecutor:
         except RayError as error:
             return Message(worker=worker, broken=_one_line(error))
         self._answers.answered(worker)
-        return Message(worker=worker, events=reply.events, broken=reply.broken, deterministic=True)
+        return Message(
+            worker=worker,
+            events=reply.events,
+            broken=reply.broken,
+            deterministic=True,
+            refused=reply.refused,
+        )
 
     def _give_up(self, worker: int) -> Message:
         self._drop(worker)

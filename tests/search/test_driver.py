@@ -25,7 +25,7 @@ from loratory.objectives.scores import ScoreTable
 from loratory.search.driver import Driver
 from loratory.search.executors.executor import Message
 from loratory.search.scoring import ScoringQueue
-from loratory.spaces import LoratoryError
+from loratory.spaces import InputError, LoratoryError
 
 READY = Ready(device="d", compute_dtype="fp32", hashes={"base": "b"})
 
@@ -226,7 +226,7 @@ def test_every_slot_of_every_worker_is_filled_and_the_last_trials_are_spread(toy
     ]
     assert sorted(n for _, numbers in executor.batches for n in numbers) == list(range(8))
     assert {record.state for record in folder.read_records()} == {TrialState.COMPLETE}
-    assert said == ["up to 6 trials at once, on 2 workers, some of them waiting for a slot or for scores"]
+    assert said == ["up to 6 trials at once, on 2 workers; some of them wait for a slot or for scores"]
 
 
 def test_a_trial_that_breaks_its_worker_fails_alone_not_with_its_neighbours(toy_study, drive):
@@ -306,6 +306,17 @@ def test_a_worker_that_cannot_load_ends_the_study_at_once(toy_study, drive):
 
     with pytest.raises(LoratoryError, match="cannot load its objective: OSError: no such base"):
         drive(toy_study(), Broken(train_or_score))
+
+
+def test_a_study_that_a_worker_refuses_is_bad_input(toy_study, drive):
+    class Refusing(ScriptedExecutor):
+        def start(self, prepared: Prepared) -> Sequence[int]:
+            message = Message(worker=0, broken="packing.slots: too many", deterministic=True, refused=True)
+            self._messages = [message]
+            return (0,)
+
+    with pytest.raises(InputError, match=r"^packing\.slots: too many$"):
+        drive(toy_study(), Refusing(train_or_score))
 
 
 def test_twenty_infeasible_trials_in_a_row_stop_the_study(toy_study, drive):

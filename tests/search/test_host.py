@@ -9,6 +9,7 @@ from loratory.objectives.objective import ObjectiveKind, Prepared
 from loratory.objectives.records import Resources
 from loratory.objectives.scores import ScoreTable
 from loratory.search.executors.host import WorkerHost
+from loratory.spaces.errors import InputError
 
 
 class SlowScorer:
@@ -72,6 +73,17 @@ def test_a_worker_whose_libraries_are_missing_says_so(toy_study, monkeypatch):
     reply = WorkerHost(toy_study()).exchange([], 30.0)
     assert reply.broken is not None
     assert reply.broken.startswith("ImportError: no module named bitsandbytes")
+    assert not reply.refused
+
+
+def test_a_worker_that_refuses_the_study_says_what_to_change_and_nothing_else(toy_study, monkeypatch):
+    def build(*_):
+        raise InputError("packing.slots: must be at most 3, got 9")
+
+    kind = ObjectiveKind(prepare=lambda _: Prepared(), build=build)
+    monkeypatch.setattr("loratory.search.executors.host.objective_kind", lambda _: kind)
+    reply = WorkerHost(toy_study(), Prepared()).exchange([], 30.0)
+    assert (reply.broken, reply.refused) == ("packing.slots: must be at most 3, got 9", True)
 
 
 @pytest.mark.parametrize("begun", [False, True])

@@ -84,6 +84,29 @@ def test_a_cpu_trains_one_trial_at_a_time_unless_it_is_told_otherwise(make_study
     assert measure_room(make_study(packing=packing), data, on_cpu(concatenates=False), size).slots == 1
 
 
+def test_no_slot_is_made_that_no_trial_would_take(make_study, data, architecture):
+    study = make_study(packing={"slots": 256}, trials=7)
+    assert measure_room(study, data, on_cpu(), stack_size(study, architecture)).slots == 7
+
+
+def test_a_worker_on_a_cpu_has_its_share_of_memory(make_study, data, architecture, monkeypatch):
+    """All may be free when it starts: the others are yet to come."""
+    size = stack_size(make_study(), architecture)
+    slot = 20 * size.numbers_a_slot
+    monkeypatch.setattr(module, "host_memory", lambda: (100 * slot, 120 * slot))
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+
+    def slots(workers, wanted, cpus=1):
+        resources = {"workers": workers, "cpus_per_worker": cpus}
+        study = make_study(resources=resources, packing={"slots": wanted}, trials=200)
+        return measure_room(study, data, on_cpu(), size).slots
+
+    for workers, cpus, fits in ((1, 1, 92), (2, 1, 55), (None, 4, 55), (None, 1, 13)):
+        assert slots(workers, fits, cpus) == fits
+        with pytest.raises(InputError, match=f"at most {fits} on this device"):
+            slots(workers, fits + 1, cpus)
+
+
 @pytest.fixture
 def on_gpu(monkeypatch, make_study, data, architecture):
     """A function: free GiB, and what the study asks for, to the room on such a GPU, and the study's size."""
