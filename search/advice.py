@@ -21,9 +21,11 @@ def advice(study: StudySpec) -> list[str]:
             "note: sampler cmaes draws categorical parameters at random, and ignores infeasible trials"
         )
     at_once = (study.packing.slots or 1) * (study.resources.workers or 1)
-    if 1 < study.trials <= at_once and study.sampler.name not in (SamplerName.RANDOM, SamplerName.GRID):
+    learns = study.sampler.name not in (SamplerName.RANDOM, SamplerName.GRID)
+    if 1 < study.trials <= 2 * at_once and learns:
+        first = f"{at_once} of" if at_once < study.trials else "all"
         lines.append(
-            f"note: all {study.trials} trials start at once, before sampler {study.sampler.name} has a score "
-            "to learn from; fewer packing.slots or more trials let it"
+            f"note: {first} {study.trials} trials start at once, before sampler {study.sampler.name} has a "
+            "score to learn from; fewer packing.slots or more trials let it"
         )
     return lines

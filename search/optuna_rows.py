@@ -60,6 +60,8 @@ def _unreadable(folder: StudyFolder, study: StudySpec, error: Exception) -> str:
     cause = f"{type(error).__name__}: {str(error).splitlines()[0]}"
     if study.storage is not None:
         return f"storage: must be the URL of a database that can be reached: {cause}"
+    if "disk is full" in cause:
+        return f"{folder.database}: the disk is full; free some space and run the same command again"
     return (
         f"{folder.database}: must be the study's SQLite database, cannot be read ({cause}); restore it; "
         "`loratory report` works without it"

@@ -159,16 +159,18 @@ def finished_toy(tmp_path_factory) -> Path:
     return folder / "runs"
 
 
-def test_a_full_disk_says_so_and_the_study_goes_on_when_there_is_room(tmp_path):
+@pytest.mark.parametrize(("kibibytes", "status"), [(600, 1), (64, 2)], ids=["later", "at-the-start"])
+def test_a_full_disk_says_so_and_the_study_goes_on_when_there_is_room(tmp_path, kibibytes, status):
     if os.geteuid() != 0:
         pytest.skip("NEEDS ROOT: a small file system to fill")
     runs = tmp_path / "runs"
     runs.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(runs)], check=False).returncode:
+    options = f"size={kibibytes}k"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(runs)], check=False).returncode:
         pytest.skip("NEEDS mount: a small file system to fill")
     try:
         full = loratory("run", TOY, "--local", "--set", "trials=60", cwd=tmp_path)
-        assert full.returncode == 1, full.stdout
+        assert full.returncode == status, full.stdout
         assert "the disk is full; free some space" in full.stderr
         assert len(full.stderr.strip().splitlines()) == 1, full.stderr
         subprocess.run(["mount", "-o", "remount,size=100m", str(runs)], check=True)
