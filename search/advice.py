@@ -1,5 +1,6 @@
 """What a study file says that is legal, and rarely meant."""
 
+from loratory.spaces.packing import trials_taken
 from loratory.spaces.search import PrunerName, SamplerName
 from loratory.spaces.study import StudySpec
 
@@ -20,7 +21,7 @@ def advice(study: StudySpec) -> list[str]:
         lines.append(
             "note: sampler cmaes draws categorical parameters at random, and ignores infeasible trials"
         )
-    at_once = (study.packing.slots or 1) * (study.resources.workers or 1)
+    at_once = trials_taken(study.packing.slots or 1) * (study.resources.workers or 1)
     learns = study.sampler.name not in (SamplerName.RANDOM, SamplerName.GRID)
     if 1 < study.trials <= 2 * at_once and learns:
         first = f"{at_once} of" if at_once < study.trials else "all"

@@ -77,7 +77,7 @@ class Driver:
             Whether everything is done.
 
         Raises:
-            InputError: workers that do not fit the machine.
+            InputError: workers that do not fit the machine, or a study that does not fit a worker.
             LoratoryError: workers cannot be kept alive, or trials fail too alike to go on.
         """
         if not self._work_is_left():
@@ -145,7 +145,7 @@ class Driver:
         match event:
             case Ready():
                 self._check_alike(event)
-                worker.ready = event
+                worker.ready, worker.was_ready = event, True
                 self._tell(event.notes)
                 self._tell_slots()
             case Scored():
@@ -195,10 +195,9 @@ class Driver:
     def _on_broken(self, message: Message) -> None:
         """Fail the worker's trials, give back its scoring, and put a new worker in its place."""
         worker = self._workers[message.worker]
-        never_ready = worker.ready is None
-        if never_ready and message.refused:
+        if not worker.was_ready and message.refused:
             raise InputError(str(message.broken))
-        if never_ready and message.deterministic:
+        if not worker.was_ready and message.deterministic:
             raise LoratoryError(f"worker {message.worker} cannot load its objective: {message.broken}")
         worker.broken_in_a_row += 1
         if worker.broken_in_a_row >= _BROKEN_IN_A_ROW:

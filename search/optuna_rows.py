@@ -1,5 +1,7 @@
 """Rows of the Optuna storage: opening, suggesting and telling, with Optuna's sharp edges covered."""
 
+import errno
+import os
 import warnings
 from typing import Any
 
@@ -28,6 +30,7 @@ def open_rows(folder: StudyFolder, manifest: Manifest) -> optuna.Study:
 
     Raises:
         InputError: the storage cannot be reached, or holds another study of this name.
+        OSError: the disk is full.
     """
     study = manifest.spec
     url = study.storage or _sqlite_url(folder)
@@ -42,6 +45,8 @@ def open_rows(folder: StudyFolder, manifest: Manifest) -> optuna.Study:
             load_if_exists=True,
         )
     except (SQLAlchemyError, ImportError, KeyError) as error:
+        if "disk is full" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder.database)) from error
         raise InputError(_unreadable(folder, study, error)) from error
     owner = rows.user_attrs.get(_UUID)
     if owner is None and not rows.get_trials(deepcopy=False):
@@ -60,8 +65,6 @@ def _unreadable(folder: StudyFolder, study: StudySpec, error: Exception) -> str:
     cause = f"{type(error).__name__}: {str(error).splitlines()[0]}"
     if study.storage is not None:
         return f"storage: must be the URL of a database that can be reached: {cause}"
-    if "disk is full" in cause:
-        return f"{folder.database}: the disk is full; free some space and run the same command again"
     return (
         f"{folder.database}: must be the study's SQLite database, cannot be read ({cause}); restore it; "
         "`loratory report` works without it"

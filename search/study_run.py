@@ -45,7 +45,7 @@ def run_study(
         console: where progress goes; null is silent.
 
     Raises:
-        InputError: what the person can mend; raised before any model is loaded.
+        InputError: what the person can mend; raised before any trial starts.
         LoratoryError: the study cannot go on; what was recorded is in the folder, and in its report.
     """
     console = console or Console(quiet=True)
@@ -65,10 +65,11 @@ def run_study(
                 # A missing GPU is said at once, not after the data has been read.
                 executor.open()
         prepared = kind.prepare(study)
-        manifest = open_manifest(folder, study, prepared.hashes)
-        _keep_data(folder, prepared)
-        _print(console, *prepared.summary, *advice(study))
-        session = StudySession(folder, manifest, prepared, console)
+        with _full_disk_in_a_line(folder):
+            manifest = open_manifest(folder, study, prepared.hashes)
+            _keep_data(folder, prepared)
+            _print(console, *prepared.summary, *advice(study))
+            session = StudySession(folder, manifest, prepared, console)
         try:
             with _full_disk_in_a_line(folder):
                 done = session.drive(executor, interrupted)

@@ -11,12 +11,14 @@ class WorkerState:
 
     Attributes:
         ready: what it said of itself; null while it starts.
+        was_ready: whether it, or one in whose place it is, ever was.
         trials: attempts that hold one of its slots.
         scoring: key of the scoring that it makes; null where it makes none.
         broken_in_a_row: how often it broke without getting any work done in between.
     """
 
     ready: Ready | None = None
+    was_ready: bool = False
     trials: dict[int, int] = field(default_factory=dict)
     scoring: str | None = None
     broken_in_a_row: int = 0

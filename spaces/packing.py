@@ -7,9 +7,15 @@ from pydantic import Field
 from loratory.spaces.frozen import Frozen, Int
 
 
+def trials_taken(slots: int) -> int:
+    """Trials that a worker of so many slots takes at once: some wait for a slot, or for their last scores."""
+    return slots + (max(1, slots // 4) if slots > 1 else 0)
+
+
 class PackingSpec(Frozen):
-    """The pack of a worker: trials that train at once on one base. It changes speed and memory only,
-    and results by no more than rounding, which a learning rate that is too high makes large.
+    """The pack of a worker: trials that train at once on one base. It changes speed and memory.
+
+    Results change by rounding, which a learning rate that is too high makes large.
     """
 
     slots: Annotated[Int, Field(ge=1, le=256)] | None = None

@@ -54,7 +54,7 @@ sampler: tpe                     # tpe, random, grid, cmaes, gp, nsga2
 pruner: median                   # median, percentile, hyperband, successive_halving, patient, none
 
 packing:                         # trials that train together on one base
-  slots: null                    # how many at once on a worker; null chooses by its memory and device
+  slots: null                    # how many at once on a worker; null: up to 16 on a GPU, one on a CPU
 
 tracking:
   wandb: {{mode: auto}}            # online where an API key is found, else offline; or off

@@ -72,9 +72,11 @@ def new_adapter(
         seed: decides the initial values, drawn on the CPU and so the same on every device.
     """
     config, adapted = _configuration(training, targets), matching(layers, targets)
-    state = initial_matrices(adapted, rank=training.rank, seed=seed)
-    theirs = inject(dict(islice(adapted.items(), 2)), config, seed=seed)
-    if not _begins_with(state, theirs.state):
+    first = dict(islice(adapted.items(), 2))
+    theirs = inject(first, config, seed=seed)
+    if _equal(initial_matrices(first, rank=training.rank, seed=seed), theirs.state):
+        state = initial_matrices(adapted, rank=training.rank, seed=seed)
+    else:
         warnings.warn("PEFT draws initial values in a new way: it makes each adapter, slower", stacklevel=2)
         theirs = inject(layers, config, seed=seed)
         state = theirs.state
@@ -96,10 +98,9 @@ def _configuration(training: TrainingParameters, targets: tuple[str, ...]) -> An
     )
 
 
-def _begins_with(state: AdapterState, first: AdapterState) -> bool:
-    """Whether the first matrices of an adapter are these, to the bit."""
-    same_names = list(state)[: len(first)] == list(first)
-    return same_names and all(torch.equal(state[name], matrix) for name, matrix in first.items())
+def _equal(ours: AdapterState, theirs: AdapterState) -> bool:
+    """Whether matrices are the same to the bit, in the same order."""
+    return list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def adapter_from_files(layers: Layers, files: AdapterFiles) -> Adapter:

@@ -1,9 +1,8 @@
 """How many trials train at once, and how many tokens pass together: by data, device and memory."""
 
 import math
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -16,7 +15,7 @@ from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.shapes import SMALLEST_BUCKET, bucket_within, round_up
 from loratory.objectives.packing.stack import RANK_STEP, AdapterStack
 from loratory.objectives.qlora.architecture import Architecture
-from loratory.objectives.qlora.memory import host_memory
+from loratory.objectives.qlora.host_memory import host_memory_free
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
@@ -82,11 +81,6 @@ def wanted_slots(study: StudySpec, data: PreparedData) -> int:
     return max(1, min(_MOST_SLOTS, study.trials, math.ceil(_SATURATING_TOKENS / smallest)))
 
 
-def _asked_slots(study: StudySpec) -> int | None:
-    """What the study file says, no more than there are trials."""
-    return study.packing.slots and min(study.packing.slots, study.trials)
-
-
 def largest_pass(study: StudySpec, data: PreparedData, room: Room) -> int:
     """Tokens of the largest pass that is to be expected: all slots with a large batch, or a full pass."""
     batches = room.slots * max(_batch_sizes(study)) * _mean_tokens(data)
@@ -126,20 +120,26 @@ def measure_room(study: StudySpec, data: PreparedData, model: PackedModel, size:
     """
     on_gpu = model.device.type == "cuda"
     memory = Memory(
-        free=int(_USABLE * (_free_on_gpu(model.device, study) if on_gpu else _free_on_cpu(study))),
+        free=int(_USABLE * (_free_on_gpu(model.device, study) if on_gpu else host_memory_free())),
         slot=size.numbers_a_slot * _bytes_a_number(model),
         token=_measured_bytes_a_token(model, size) if on_gpu else 0,
         held=0 if model.holds_base else model.held_bytes,
     )
-    room = _room_on_gpu(study, data, model, memory) if on_gpu else _room_on_cpu(study, memory)
-    return room if model.concatenates else replace(room, slots=1)
+    return _room_on_gpu(study, data, model, memory) if on_gpu else _room_on_cpu(study, model, memory)
+
+
+def _asked_slots(study: StudySpec, model: PackedModel) -> int | None:
+    """What the study file says, no more than there are trials; one where trials cannot be packed."""
+    if not model.concatenates:
+        return 1
+    return None if study.packing.slots is None else min(study.packing.slots, study.trials)
 
 
 def _room_on_gpu(study: StudySpec, data: PreparedData, model: PackedModel, memory: Memory) -> Room:
     smallest_pass = memory.token * max(max(map(len, data.train)), _LEAST_TOKENS)
     # Half of the memory is left to passes, which are what keeps the GPU busy.
     fit = max(1, (memory.free - smallest_pass) // (2 * memory.slot))
-    slots = _asked_slots(study) or min(wanted_slots(study, data), fit)
+    slots = _asked_slots(study, model) or min(wanted_slots(study, data), fit)
     _check_slots(slots, memory, beside=smallest_pass)
     hold = study.packing.cache_base
     rest = memory.free - slots * memory.slot
@@ -162,8 +162,8 @@ def tokens_that_fit(free: float, token: int) -> int:
     return min(_MOST_TOKENS, max(_LEAST_TOKENS, fitting))
 
 
-def _room_on_cpu(study: StudySpec, memory: Memory) -> Room:
-    slots, hold = _asked_slots(study) or _CPU_SLOTS, study.packing.cache_base
+def _room_on_cpu(study: StudySpec, model: PackedModel, memory: Memory) -> Room:
+    slots, hold = _asked_slots(study, model) or _CPU_SLOTS, study.packing.cache_base
     _check_slots(slots, memory, beside=0)
     return Room(
         slots=slots,
@@ -195,13 +195,6 @@ def _free_on_gpu(device: torch.device, study: StudySpec) -> float:
     held = torch.cuda.memory_allocated(device)
     share = min(1.0, study.resources.gpus_per_worker or 1.0)
     return min(free + torch.cuda.memory_reserved(device) - held, total * share - held)
-
-
-def _free_on_cpu(study: StudySpec) -> float:
-    """What is free, and of the machine's memory no more than this worker's share: others may start yet."""
-    available, total = host_memory()
-    beside = max(1, int((os.cpu_count() or 1) / study.resources.cpus_per_worker))
-    return min(available, total / min(beside, study.resources.workers or beside))
 
 
 def _bytes_a_number(model: PackedModel) -> int:

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +64,7 @@ class Architecture:
         return matching(self.linear_layers, targets)
 
 
-def matching(layers: Mapping[str, tuple[int, int]], targets: Collection[str]) -> dict[str, tuple[int, int]]:
+def matching(layers: Mapping[str, tuple[int, int]], targets: tuple[str, ...]) -> dict[str, tuple[int, int]]:
     """Layers that a target names, in full or by the last parts, as PEFT reads it; their order stays.
 
     Args:

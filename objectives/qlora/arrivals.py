@@ -7,7 +7,7 @@ from loratory.objectives.qlora.architecture import Architecture
 from loratory.objectives.qlora.trial_run import TrialRun, new_run
 from loratory.spaces.trial import TrialSpec
 
-# Passes of fewer trials have graphs of their own to capture. Nothing else is begun meanwhile.
+# A pack of fewer trials has graphs of its own to capture: its first pass takes about as long.
 _SECONDS_FOR_COMPANY = 1.0
 
 

@@ -28,6 +28,7 @@ from loratory.objectives.qlora.evaluator import Evaluator
 from loratory.objectives.qlora.memory import release_memory
 from loratory.objectives.qlora.slots import Slots
 from loratory.objectives.qlora.trial_run import TrialRun
+from loratory.spaces.packing import trials_taken
 from loratory.spaces.study import StudySpec
 
 _SMALLEST_PASS = 64
@@ -76,8 +77,7 @@ class Engine:
     @property
     def trials(self) -> int:
         """Trials that the worker takes at once: some wait for a slot or for their last scores."""
-        more = max(1, self._room.slots // 4) if self._room.slots > 1 else 0
-        return min(self._room.slots + more, self._study.trials)
+        return min(trials_taken(self._room.slots), self._study.trials)
 
     def make_room(self, *, scoring: bool = False) -> list[TrialRun] | None:
         """Go on with less memory, where it ran out.

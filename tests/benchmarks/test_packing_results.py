@@ -261,6 +261,15 @@ def test_the_command_reads_several_files(tmp_path, capsys, monkeypatch):
     assert printed.index("## made up") < printed.index("| 25.00x |") < printed.index("## another")
 
 
+def test_the_command_refuses_files_that_do_not_exist(monkeypatch, capsys, tmp_path):
+    import packing
+
+    monkeypatch.setattr(sys, "argv", ["packing.py", "--table", str(tmp_path / "none.jsonl")])
+    with pytest.raises(SystemExit) as stopped:
+        packing.main()
+    assert stopped.value.code == 2 and "there is no" in capsys.readouterr().err
+
+
 def test_the_command_refuses_a_variant_that_does_not_exist(monkeypatch, capsys):
     import packing
 

@@ -319,6 +319,25 @@ def test_a_study_that_a_worker_refuses_is_bad_input(toy_study, drive):
         drive(toy_study(), Refusing(train_or_score))
 
 
+def test_a_worker_that_was_ready_once_is_tried_again_whatever_its_next_one_says(toy_study, drive):
+    """Memory that others hold for a moment is no fault of the study."""
+
+    class Moody(ScriptedExecutor):
+        def replace(self, worker: int) -> None:
+            super().replace(worker)
+            if len(self.replaced) == 1:
+                refused = Message(worker=worker, broken="too many", deterministic=True, refused=True)
+                self._messages = [refused]
+
+    def breaks_once(worker: int, decision: Decision) -> Sequence[Event] | str:
+        return train_or_score(worker, decision) if executor.replaced else "killed"
+
+    executor = Moody(breaks_once)
+    done, folder = drive(toy_study(trials=3), executor)
+    assert done and len(executor.replaced) == 2
+    assert [record.state for record in folder.read_records()] == [TrialState.COMPLETE] * 3
+
+
 def test_twenty_infeasible_trials_in_a_row_stop_the_study(toy_study, drive):
     def too_large(_worker: int, decision: Decision) -> list[Event]:
         if not isinstance(decision, Start):

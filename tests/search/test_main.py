@@ -159,7 +159,7 @@ def finished_toy(tmp_path_factory) -> Path:
     return folder / "runs"
 
 
-@pytest.mark.parametrize(("kibibytes", "status"), [(600, 1), (64, 2)], ids=["later", "at-the-start"])
+@pytest.mark.parametrize(("kibibytes", "status"), [(600, 1), (140, 1), (64, 1), (4, 1)])
 def test_a_full_disk_says_so_and_the_study_goes_on_when_there_is_room(tmp_path, kibibytes, status):
     if os.geteuid() != 0:
         pytest.skip("NEEDS ROOT: a small file system to fill")

@@ -11,6 +11,10 @@ TYPES = "must have a type: float, int or categorical (or be a plain list of choi
 
 # What is appended to the valid study, and the one line that refuses it.
 APPENDED = {
+    "quantization: gptq": "study.yaml:9: quantization: unknown key: the base is always quantised to nf4, by "
+    "bitsandbytes; leave the key out",
+    "training: {load_in_8bit: true}": "study.yaml:9: training.load_in_8bit: unknown key: the base is always "
+    "quantised to nf4, by bitsandbytes; leave the key out",
     "metirc: bleu": "study.yaml:9: metirc: unknown key: did you mean metric?",
     "lr: 1": "study.yaml:9: lr: unknown key: it belongs in training as learning_rate",
     "rank: 8": "study.yaml:9: rank: unknown key: it belongs in training",

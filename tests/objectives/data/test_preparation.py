@@ -267,6 +267,14 @@ def test_the_listing_has_ids_and_groups_in_order(prepare, write_jsonl, alpaca_ro
         assert listing["splits"][name] == [{"id": e.example_id, "group": e.group} for e in examples]
 
 
+def test_the_terminal_says_of_completions_that_they_stand_as_they_are(prepare, write_jsonl, alpaca_rows):
+    rows = alpaca_rows(40)
+    plain = [{"prompt": row["instruction"], "completion": row["output"]} for row in rows]
+    assert "prompts: as the rows write them" in prepare(write_jsonl(plain)).summary
+    sections = [line for line in prepare(write_jsonl(rows)).summary if line.startswith("prompts: ")]
+    assert len(sections) == 1 and "### Instruction" in sections[0]
+
+
 def test_the_listing_says_how_prompts_are_made(prepare, write_jsonl, alpaca_rows, chat_tokenizer):
     def style(rows, **options):
         return json.loads(prepare(write_jsonl(rows), **options).files["examples.json"])["prompt_style"]

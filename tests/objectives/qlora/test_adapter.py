@@ -1,4 +1,5 @@
 import json
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -82,6 +83,13 @@ def test_first_matrices_are_those_of_peft_on_the_real_base_to_the_bit(load, laye
     assert all(torch.equal(state[name], matrix) for name, matrix in adapter.state.items())
     adapted = [module for module in theirs.modules() if isinstance(module, LoraLayer)]
     assert {module.scaling["default"] for module in adapted} == {adapter.scaling}
+
+
+def test_the_installed_peft_draws_as_adapters_are_drawn(layers):
+    """Else PEFT makes each adapter, which is right too, but slow."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        fresh(layers)
 
 
 def test_where_peft_draws_otherwise_it_makes_the_adapter(layers, monkeypatch):

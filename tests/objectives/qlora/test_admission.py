@@ -89,22 +89,18 @@ def test_no_slot_is_made_that_no_trial_would_take(make_study, data, architecture
     assert measure_room(study, data, on_cpu(), stack_size(study, architecture)).slots == 7
 
 
-def test_a_worker_on_a_cpu_has_its_share_of_memory(make_study, data, architecture, monkeypatch):
-    """All may be free when it starts: the others are yet to come."""
+def test_more_slots_than_a_cpu_has_memory_for_are_refused(make_study, data, architecture, monkeypatch):
     size = stack_size(make_study(), architecture)
-    slot = 20 * size.numbers_a_slot
-    monkeypatch.setattr(module, "host_memory", lambda: (100 * slot, 120 * slot))
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr(module, "host_memory_free", lambda: 100 * 20 * size.numbers_a_slot)
 
-    def slots(workers, wanted, cpus=1):
-        resources = {"workers": workers, "cpus_per_worker": cpus}
-        study = make_study(resources=resources, packing={"slots": wanted}, trials=200)
-        return measure_room(study, data, on_cpu(), size).slots
+    def slots(wanted, **model):
+        study = make_study(packing={"slots": wanted}, trials=200)
+        return measure_room(study, data, on_cpu(**model), size).slots
 
-    for workers, cpus, fits in ((1, 1, 92), (2, 1, 55), (None, 4, 55), (None, 1, 13)):
-        assert slots(workers, fits, cpus) == fits
-        with pytest.raises(InputError, match=f"at most {fits} on this device"):
-            slots(workers, fits + 1, cpus)
+    assert slots(92) == 92
+    with pytest.raises(InputError, match="at most 92 on this device"):
+        slots(93)
+    assert slots(93, concatenates=False) == 1
 
 
 @pytest.fixture

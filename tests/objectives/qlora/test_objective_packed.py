@@ -15,6 +15,7 @@ from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack
 from loratory.objectives.qlora import engine, evaluator
 from loratory.objectives.qlora.host_work import HostWork
+from loratory.objectives.qlora.trial_run import new_run
 from loratory.objectives.qlora.turns import Turns
 from loratory.objectives.records import FailureKind
 from loratory.spaces.errors import LoratoryError
@@ -232,12 +233,23 @@ def test_the_first_pass_has_all_trials_that_were_started(make_packed_objective, 
     assert [event.number for event in of(Started, events)] == list(range(SLOTS))
 
 
-def test_a_stopped_trial_on_its_way_keeps_nobody_waiting(make_packed_objective, make_start, alone):
+def test_a_stopped_trial_on_its_way_keeps_nobody_waiting(
+    make_packed_objective, make_start, alone, monkeypatch
+):
+    never = threading.Event()
+
+    def make(start, **given):
+        assert start.trial.number != 1 or never.wait(60)
+        return new_run(start, **given)
+
+    monkeypatch.setattr("loratory.objectives.qlora.arrivals.new_run", make)
+    monkeypatch.setattr("loratory.objectives.qlora.arrivals._SECONDS_FOR_COMPANY", 1000)
     objective = make_packed_objective()
     stop = Stop(number=1, attempt=1, reason="no longer wanted")
     events = objective.advance([make_start(0), make_start(1), stop])
     while not of(Finished, events):
         events += objective.advance(())
+    never.set()
     assert not of(Started, [event for event in events if number_of(event) == 1])
     assert_same_trial([event for event in events if number_of(event) == 0], alone(0))
 
