@@ -13,9 +13,9 @@ import torch
 
 from loratory.objectives.events import AdapterFiles
 from loratory.objectives.packing.stack import AdapterState
-from loratory.objectives.qlora.architecture import matching
+from loratory.objectives.qlora.architecture import Layers, matching
 from loratory.objectives.qlora.initial_values import initial_matrices
-from loratory.objectives.qlora.injection import Layers, inject
+from loratory.objectives.qlora.injection import inject
 from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.training import TrainingParameters

@@ -12,6 +12,9 @@ from loratory.spaces.study import StudySpec
 
 ALL_LINEAR = "all-linear"
 
+Layers = Mapping[str, tuple[int, int]]
+"""Full names of linear layers to (inputs, outputs), in the order of the base's modules."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
@@ -25,7 +28,7 @@ class Architecture:
     """
 
     name: str
-    linear_layers: Mapping[str, tuple[int, int]]
+    linear_layers: Layers
     max_positions: int | None
     unquantized_experts: str | None = None
 
@@ -45,7 +48,7 @@ class Architecture:
         for name in names:
             if not self.layers_of((name,)):
                 raise InputError(
-                    f"space.target_modules or training.target_modules: must name linear layers of "
+                    "space.target_modules or training.target_modules: must name linear layers of "
                     f"{self.name}, {name!r} matches none; there are {', '.join(known)}"
                 )
         if not names:
@@ -64,13 +67,8 @@ class Architecture:
         return matching(self.linear_layers, targets)
 
 
-def matching(layers: Mapping[str, tuple[int, int]], targets: tuple[str, ...]) -> dict[str, tuple[int, int]]:
-    """Layers that a target names, in full or by the last parts, as PEFT reads it; their order stays.
-
-    Args:
-        layers: full module name to (inputs, outputs).
-        targets: the names.
-    """
+def matching(layers: Layers, targets: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    """Layers that a target names, in full or by the last parts, as PEFT reads it; their order stays."""
     ends = tuple(f".{target}" for target in targets)
     return {layer: size for layer, size in layers.items() if layer in targets or layer.endswith(ends)}
 

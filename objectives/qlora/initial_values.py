@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterState
-from loratory.objectives.qlora.injection import Layers
+from loratory.objectives.qlora.architecture import Layers
 
 
 def initial_matrices(layers: Layers, *, rank: int, seed: int) -> AdapterState:

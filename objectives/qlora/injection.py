@@ -2,16 +2,13 @@
 
 import copy
 import threading
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterState
-
-Layers = Mapping[str, tuple[int, int]]
-"""Full names of linear layers to (inputs, outputs), in the order of the base's modules."""
+from loratory.objectives.qlora.architecture import Layers
 
 _NAME = "adapter"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from loratory.objectives.events import Decision, Event, Failed, Finished, Score, Scored, Start, Stopped
 from loratory.objectives.objective import Prepared, objective_kind
+from loratory.search.executors.executor import Message
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
@@ -26,6 +27,16 @@ class Reply:
     events: tuple[Event, ...]
     broken: str | None
     refused: bool = False
+
+    def message(self, worker: int) -> Message:
+        """The same from a worker; what broke it was an exception of its own."""
+        return Message(
+            worker=worker,
+            events=self.events,
+            broken=self.broken,
+            deterministic=True,
+            refused=self.refused,
+        )
 
 
 class WorkerHost:

@@ -38,16 +38,7 @@ class LocalExecutor:
         """Exchange with the worker."""
         assert self._host is not None, "start comes first"
         decisions, self._outbox = self._outbox, []
-        reply = self._host.exchange(decisions, timeout_seconds)
-        return [
-            Message(
-                worker=0,
-                events=reply.events,
-                broken=reply.broken,
-                deterministic=True,
-                refused=reply.refused,
-            )
-        ]
+        return [self._host.exchange(decisions, timeout_seconds).message(0)]
 
     def replace(self, worker: int) -> None:  # noqa: ARG002 (there is one)
         """Start the worker anew."""

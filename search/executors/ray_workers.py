@@ -126,13 +126,7 @@ class RayExecutor:
         except RayError as error:
             return Message(worker=worker, broken=_one_line(error))
         self._answers.answered(worker)
-        return Message(
-            worker=worker,
-            events=reply.events,
-            broken=reply.broken,
-            deterministic=True,
-            refused=reply.refused,
-        )
+        return reply.message(worker)
 
     def _give_up(self, worker: int) -> Message:
         self._drop(worker)

@@ -159,8 +159,8 @@ def finished_toy(tmp_path_factory) -> Path:
     return folder / "runs"
 
 
-@pytest.mark.parametrize(("kibibytes", "status"), [(600, 1), (140, 1), (64, 1), (4, 1)])
-def test_a_full_disk_says_so_and_the_study_goes_on_when_there_is_room(tmp_path, kibibytes, status):
+@pytest.mark.parametrize("kibibytes", [600, 140, 64, 4])
+def test_a_full_disk_says_so_and_the_study_goes_on_when_there_is_room(tmp_path, kibibytes):
     if os.geteuid() != 0:
         pytest.skip("NEEDS ROOT: a small file system to fill")
     runs = tmp_path / "runs"
@@ -170,7 +170,7 @@ def test_a_full_disk_says_so_and_the_study_goes_on_when_there_is_room(tmp_path, 
         pytest.skip("NEEDS mount: a small file system to fill")
     try:
         full = loratory("run", TOY, "--local", "--set", "trials=60", cwd=tmp_path)
-        assert full.returncode == status, full.stdout
+        assert full.returncode == 1, full.stdout
         assert "the disk is full; free some space" in full.stderr
         assert len(full.stderr.strip().splitlines()) == 1, full.stderr
         subprocess.run(["mount", "-o", "remount,size=100m", str(runs)], check=True)
