@@ -53,6 +53,7 @@ class ObjectiveKind:
     """How one kind of objective is made.
 
     Attributes:
+        check: runs on the driver before anything else: what is told at once, without large imports.
         prepare: runs on the driver: reads and checks input, loads no model weights.
         build: runs on a worker: loads the base.
         import_for_prepare: runs in a thread of the driver before `prepare`, which then takes less time.
@@ -61,6 +62,7 @@ class ObjectiveKind:
 
     prepare: Callable[[StudySpec], Prepared]
     build: Callable[[StudySpec, Prepared], Objective]
+    check: Callable[[StudySpec], None] = lambda _: None
     import_for_prepare: Callable[[], None] = lambda: None
     import_for_build: Callable[[], None] = lambda: None
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from loratory.reports.comparison_report import ComparisonReport, RankedTrial, Scores
 
+_NAMED_EQUALS = 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonRow:
@@ -39,6 +41,17 @@ def comparison_rows(report: ComparisonReport, published: RankedTrial | None = No
             model = f"trial {trial.number} ({name})"
             rows.append(ComparisonRow(model=model, split="select", metrics=trial.metrics))
     return rows + [_outside(scores) for scores in report.test]
+
+
+def tie_note(report: ComparisonReport) -> str | None:
+    """Which trials have exactly the best one's value, in a sentence; None where none has."""
+    best = report.best
+    equals = [str(t.number) for t in report.ranking[1:] if best is not None and t.value == best.value]
+    if best is None or not equals:
+        return None
+    *named, last = equals if len(equals) <= _NAMED_EQUALS else [*equals[:4], f"{len(equals) - 4} more"]
+    who = f"Trials {', '.join(named)} and {last} score" if named else f"Trial {last} scores"
+    return f"{who} exactly the same as trial {best.number}; of equals the lowest number comes first."
 
 
 def _outside(scores: Scores) -> ComparisonRow:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from loratory.reports import formatting
 from loratory.reports.comparison_report import ComparisonReport
-from loratory.reports.comparison_rows import comparison_rows, metric_names
+from loratory.reports.comparison_rows import comparison_rows, metric_names, tie_note
 from loratory.reports.figures import (
     Figure,
     dev_figure,
@@ -62,6 +62,7 @@ def _context(report: ComparisonReport) -> dict[str, Any]:
     return {
         "report": report,
         "best": report.best,
+        "tie": tie_note(report),
         "metric": formatting.label(own),
         "metrics": [name for name in metrics if name != own],
         "all_metrics": metrics,

@@ -2,7 +2,7 @@
 
 from loratory.reports import formatting
 from loratory.reports.comparison_report import ComparisonReport, Interval, RankedTrial
-from loratory.reports.comparison_rows import comparison_rows, metric_names
+from loratory.reports.comparison_rows import comparison_rows, metric_names, tie_note
 from loratory.reports.markdown import escaped, fenced, table
 
 
@@ -60,6 +60,7 @@ def _opening(report: ComparisonReport) -> str:
     lines += [
         f"**Trial {best.number} is best**: {metric} {formatting.score(best.value)} on eval.select{gain}.",
         "",
+        *([tie, ""] if (tie := tie_note(report)) else []),
     ]
     lines += [f"- {escaped(name)}: {escaped(formatting.parameter(v))}" for name, v in best.params.items()]
     if best.adapter:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from loratory.reports import formatting
 from loratory.reports.comparison_report import ComparisonReport, RankedTrial
-from loratory.reports.comparison_rows import ComparisonRow, comparison_rows, metric_names
+from loratory.reports.comparison_rows import ComparisonRow, comparison_rows, metric_names, tie_note
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +57,11 @@ def ranking_table(report: ComparisonReport, *, limit: int | None = 20) -> Group:
         limit: how many ranked and how many other trials to show; None shows all.
     """
     rows = ranking_rows(report, limit=limit)
-    reasons = [Text(f"  trial {row.number}: {row.note}", style="dim") for row in rows if row.note]
+    notes = [Text(f"  trial {row.number}: {row.note}", style="dim") for row in rows if row.note]
+    if tie := tie_note(report):
+        notes.insert(0, Text(f"  {tie}"))
     models = _models(report)
-    return Group(_trials(report, limit), *reasons, *([models] if models.row_count else []))
+    return Group(_trials(report, limit), *notes, *([models] if models.row_count else []))
 
 
 def _trials(report: ComparisonReport, limit: int | None) -> Table:

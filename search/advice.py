@@ -1,6 +1,5 @@
 """What a study file says that is legal, and rarely meant."""
 
-from loratory.spaces.packing import trials_taken
 from loratory.spaces.search import PrunerName, SamplerName
 from loratory.spaces.study import StudySpec
 
@@ -21,12 +20,20 @@ def advice(study: StudySpec) -> list[str]:
         lines.append(
             "note: sampler cmaes draws categorical parameters at random, and ignores infeasible trials"
         )
-    at_once = trials_taken(study.packing.slots or 1) * (study.resources.workers or 1)
-    learns = study.sampler.name not in (SamplerName.RANDOM, SamplerName.GRID)
-    if 1 < study.trials <= 2 * at_once and learns:
-        first = f"{at_once} of" if at_once < study.trials else "all"
-        lines.append(
-            f"note: {first} {study.trials} trials start at once, before sampler {study.sampler.name} has a "
-            "score to learn from; fewer packing.slots or more trials let it"
-        )
     return lines
+
+
+def advice_on_first_trials(study: StudySpec, at_once: int) -> list[str]:
+    """A line where half of the trials and more start before the sampler knows anything.
+
+    Args:
+        study: what is run.
+        at_once: trials that its workers take together.
+    """
+    if study.sampler.name in (SamplerName.RANDOM, SamplerName.GRID) or not 1 < study.trials <= 2 * at_once:
+        return []
+    first = f"{at_once} of" if at_once < study.trials else "all"
+    return [
+        f"note: {first} {study.trials} trials start at once, before sampler {study.sampler.name} has a score "
+        "to learn from; fewer packing.slots or more trials let it"
+    ]

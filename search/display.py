@@ -34,8 +34,7 @@ class PlainLines:
     def observe(self, event: TrialEvent, record: TrialRecord) -> None:
         """Print what one event says."""
         if isinstance(event, Started):
-            again = f", attempt {event.attempt}" if event.attempt > 1 else ""
-            self._print(record, f"started{again}: {short(record.params)}")
+            self._print(record, f"{'started' if event.attempt == 1 else 'goes on'}: {short(record.params)}")
         elif isinstance(event, Reported):
             metric = self._progress.study.metric
             total = self._progress.study.evaluation.evaluations

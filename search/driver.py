@@ -20,6 +20,7 @@ from loratory.objectives.events import (
 from loratory.objectives.objective import Prepared
 from loratory.objectives.records import FailureKind
 from loratory.reports.trackers.tracker import Tracker
+from loratory.search.advice import advice_on_first_trials
 from loratory.search.executors.executor import Executor, Message
 from loratory.search.ledger import TrialLedger
 from loratory.search.owner import StudyOwner
@@ -231,10 +232,13 @@ class Driver:
         if self._slots_told or len(slots) < len(self._workers):
             return
         self._slots_told = True
-        if sum(slots) > 1:
+        at_once = min(sum(slots), self._owner.left)
+        if at_once > 1:
             workers = f"{len(slots)} worker{'s' * (len(slots) > 1)}"
             waiting = "; some of them wait for a slot or for scores" * (max(slots) > 1)
-            self._say(f"up to {sum(slots)} trials at once, on {workers}{waiting}")
+            self._say(f"up to {at_once} trials at once, on {workers}{waiting}")
+        if not any(record.state.finished for record in self._owner.records.values()):
+            self._tell(advice_on_first_trials(self._owner.study, at_once))
 
     def _check_alike(self, ready: Ready) -> None:
         """Trials are compared with one another, so all workers compute alike on the same base."""

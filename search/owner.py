@@ -51,9 +51,15 @@ class StudyOwner:
         return self._ledger.records
 
     @property
-    def metric(self) -> str:
-        """What is optimised."""
-        return self._study.metric
+    def study(self) -> StudySpec:
+        """What is run."""
+        return self._study
+
+    @property
+    def left(self) -> int:
+        """How many trials are not finished yet, begun or not, as far as is known now."""
+        finished = [r for r in self.records.values() if r.state.finished]
+        return self._limit - sum(record.state is not TrialState.INFEASIBLE for record in finished)
 
     @property
     def stop_reason(self) -> str | None:

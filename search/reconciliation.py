@@ -50,7 +50,7 @@ def reconcile(owner: StudyOwner, rows: optuna.Study) -> Resumed:
     for row in frozen:
         record = owner.records.get(row.number)
         if record is not None and not row.state.is_finished():
-            _complete_values(rows, row, record, owner.metric)
+            _complete_values(rows, row, record, owner.study.metric)
         if record is not None and record.state.finished:
             _tell(rows, row, record)
         elif row.state.is_finished():

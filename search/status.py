@@ -23,6 +23,8 @@ class TrialStatus(Frozen):
 
     number: int
     attempt: int
+    failures: int
+    """Attempts that failed; one that was interrupted did not."""
     params: dict[str, Any]
     evaluation: int
     """Evaluations made."""
@@ -88,6 +90,7 @@ def _trial(folder: StudyFolder, study: StudySpec, record: TrialRecord) -> TrialS
     return TrialStatus(
         number=record.number,
         attempt=record.attempt,
+        failures=len(record.failures),
         params=record.params,
         evaluation=last.step if last else 0,
         evaluations=study.evaluation.evaluations,
@@ -110,10 +113,11 @@ def render_status(status: StudyStatus) -> RenderableType:
     if status.best_value is not None:
         head.append(f"\nbest {status.metric} {status.best_value:.4g} (trial {status.best_number})")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=bool(status.trials))
-    for heading in ("trial", "attempt", "evaluation", status.metric, "parameters"):
+    for heading in ("trial", "failed before", "evaluation", status.metric, "parameters"):
         table.add_column(heading)
     for trial in status.trials:
         value = "-" if trial.value is None else f"{trial.value:.4g}"
         evaluation = f"{trial.evaluation}/{trial.evaluations}"
-        table.add_row(str(trial.number), str(trial.attempt), evaluation, value, short(trial.params))
+        failures = str(trial.failures or "-")
+        table.add_row(str(trial.number), failures, evaluation, value, short(trial.params))
     return Group(head, table)

@@ -59,6 +59,7 @@ def run_study(
         if folder.manifest.is_file():
             check_fits(folder, folder.read_manifest(), study)
         kind = objective_kind(study.objective)
+        kind.check(study)
         if not _is_done(folder, study):
             _print(console, f"{study.name}: reading data{'' if local else ', starting workers'}")
             with _importing(kind.import_for_prepare):

@@ -28,11 +28,16 @@ def read_file(path: Path, name: str) -> list[RawRow]:
     if reader is None:
         raise InputError(f"{name}: must end in {', '.join(READERS)}")
     if not path.is_file():
-        raise InputError(f"{name}: no such file; paths are relative to the folder you run in ({Path.cwd()})")
+        raise InputError(no_such_file(name))
     rows = [RawRow(file=name, number=n, fields=_object(f, name, n)) for n, f in reader(path, name)]
     if not rows:
         raise InputError(f"{name}: must hold rows, is empty")
     return rows
+
+
+def no_such_file(name: str) -> str:
+    """What to say of a file that is not there."""
+    return f"{name}: no such file; paths are relative to the folder you run in ({Path.cwd()})"
 
 
 def _object(fields: Any, name: str, number: int) -> dict[str, Any]:

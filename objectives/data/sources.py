@@ -3,11 +3,23 @@
 import tempfile
 from pathlib import Path
 
-from loratory.objectives.data.files import READERS, read_file
+from loratory.objectives.data.files import READERS, no_such_file, read_file
 from loratory.objectives.data.hub import read_hub
 from loratory.objectives.data.rows import Part, RawRow
 from loratory.spaces.data import QUICKSTART_DATA, DataSpec
 from loratory.spaces.errors import InputError
+
+
+def check_files(data: DataSpec) -> None:
+    """Make sure that files which a study names are there.
+
+    Raises:
+        InputError: one is missing.
+    """
+    for part in Part:
+        name = getattr(data, part)
+        if name is not None and _is_file_name(name) and not Path(name).expanduser().is_file():
+            raise InputError(f"data.{part}: {no_such_file(name)}")
 
 
 def read_sources(data: DataSpec) -> dict[Part, list[RawRow]]:
@@ -35,9 +47,14 @@ def _read(name: str, part: Part, data: DataSpec, quickstart: dict[Part, Path]) -
     if name.startswith("builtin:"):
         raise InputError(f"data.{part}: the only builtin data is {QUICKSTART_DATA}, got {name}")
     path = Path(name).expanduser()
-    if path.is_file() or path.suffix.lower() in READERS:
+    if path.is_file() or _is_file_name(name):
         return read_file(path, name)
     return read_hub(name, part, data)
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether it ends like a file that can be read; else it may be the id of a data set."""
+    return Path(name).suffix.lower() in READERS
 
 
 def _quickstart(folder: Path, data: DataSpec) -> dict[Part, Path]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from loratory.objectives.data.prepared import PreparedData
+from loratory.objectives.data.sources import check_files
 from loratory.objectives.objective import Objective, ObjectiveKind, Prepared
 from loratory.objectives.qlora.architecture import (
     Architecture,
@@ -34,6 +35,16 @@ def model_spec(study: StudySpec) -> ModelSpec:
     if study.model is None:
         raise InputError("objective qlora needs a section model")
     return study.model
+
+
+def check(study: StudySpec) -> None:
+    """Refuse files that are not there, before libraries are imported and Ray starts.
+
+    Raises:
+        InputError: a file of data is missing.
+    """
+    if study.data is not None:
+        check_files(study.data)
 
 
 def prepare(study: StudySpec) -> Prepared:
@@ -115,6 +126,7 @@ def check_same_base(prepared: Prepared) -> None:
 
 
 QLORA = ObjectiveKind(
+    check=check,
     prepare=prepare,
     build=build,
     import_for_prepare=import_for_prepare,

@@ -3,8 +3,11 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
+from loratory.objectives.records import TrialState
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
+from loratory.reports.html_view import html_report
+from loratory.reports.markdown_view import markdown_report
 from loratory.reports.table import ranking_rows, ranking_table
 
 
@@ -21,6 +24,31 @@ def test_rows_are_ranked_trials_then_the_others(study: StudyFolder) -> None:
     assert rows[0].value == "0.7747"
     assert rows[7].place == "pruned"
     assert rows[7].value == "–"
+
+
+def tied_study(make_study: Callable[..., StudyFolder], count: int) -> StudyFolder:
+    """Trials that all score 0.5 exactly, but for the last, which is worse."""
+    study = make_study([(n, TrialState.COMPLETE, 0.5, 1e-3, 8, 8, "all-linear") for n in range(count)])
+    for record in study.read_records():
+        value = 0.4 if record.number == count - 1 else 0.5
+        study.write_record(record.model_copy(update={"values": [value]}))
+    return study
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (3, "Trial 1 scores exactly the same as trial 0"),
+        (5, "Trials 1, 2 and 3 score exactly the same as trial 0"),
+        (9, "Trials 1, 2, 3, 4 and 3 more score exactly the same as trial 0"),
+    ],
+)
+def test_trials_as_good_as_the_best_are_named(
+    make_study: Callable[..., StudyFolder], count: int, words: str
+) -> None:
+    study = tied_study(make_study, count)
+    assert words in printed(study)
+    assert words in markdown_report(compare(study)) and words in html_report(compare(study))
 
 
 def test_prints_base_median_and_best(study: StudyFolder) -> None:

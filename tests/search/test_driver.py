@@ -226,7 +226,19 @@ def test_every_slot_of_every_worker_is_filled_and_the_last_trials_are_spread(toy
     ]
     assert sorted(n for _, numbers in executor.batches for n in numbers) == list(range(8))
     assert {record.state for record in folder.read_records()} == {TrialState.COMPLETE}
-    assert said == ["up to 6 trials at once, on 2 workers; some of them wait for a slot or for scores"]
+    assert said[0] == "up to 6 trials at once, on 2 workers; some of them wait for a slot or for scores"
+    assert said[1].startswith("note: 6 of 8 trials start at once") and len(said) == 2
+
+
+@pytest.mark.parametrize(("steps", "at_once"), [(0, 8), (8, 6), (14, 5)])
+def test_no_more_trials_are_announced_than_are_left(toy_study, drive, open_study, steps, at_once):
+    study, said = toy_study(trials=8, pruner="none"), []
+    opened = open_study(study)
+    opened.play(steps=steps)
+    done, folder = drive(study, PackExecutor(slots=5, workers=2), say=said.append)
+    assert done and len(folder.read_records()) == 8
+    assert said[0].startswith(f"up to {at_once} trials at once, on 2 workers")
+    assert any("start at once" in line for line in said) is (steps == 0)
 
 
 def test_a_trial_that_breaks_its_worker_fails_alone_not_with_its_neighbours(toy_study, drive):

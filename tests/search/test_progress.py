@@ -125,6 +125,15 @@ def test_every_end_is_a_line_that_a_bracket_cannot_break(view, progress):
     assert "PRUNED" in last and last.endswith("evaluation 2 [/red]")
 
 
+def test_a_trial_that_goes_on_is_not_called_a_failure(progress):
+    console = Console(file=io.StringIO(), width=60)
+    for attempt in (1, 2):
+        started = Started(number=3, attempt=attempt, optimizer_steps=40)
+        PlainLines(console, progress).observe(started, record(attempt=attempt))
+    first, second = console.file.getvalue().splitlines()
+    assert first.startswith("trial   3  started: ") and second.startswith("trial   3  goes on: ")
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(None, "-:--"), (59.6, "1:00"), (61, "1:01"), (3661, "1:01:01")]
 )

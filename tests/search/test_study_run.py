@@ -20,6 +20,15 @@ def refuse(_):
     raise InputError("train.jsonl:3: must be JSON")
 
 
+def test_what_can_be_told_at_once_is_told_before_libraries_are_imported(toy_study, tmp_path, monkeypatch):
+    late = []
+    use(monkeypatch, check=refuse, prepare=late.append, import_for_prepare=lambda: late.append("imports"))
+    with pytest.raises(InputError, match=r"train.jsonl:3"):
+        run_study(toy_study(), runs=tmp_path)
+    assert late == []
+    assert not ray.is_initialized()
+
+
 def test_a_missing_gpu_is_said_while_libraries_are_imported_and_no_data_is_read(
     toy_study, tmp_path, monkeypatch
 ):

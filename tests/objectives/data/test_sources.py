@@ -1,7 +1,7 @@
 import pytest
 
 from loratory.objectives.data.rows import Part
-from loratory.objectives.data.sources import read_sources
+from loratory.objectives.data.sources import check_files, read_sources
 from loratory.spaces.data import DataSpec
 from loratory.spaces.errors import InputError
 
@@ -23,6 +23,13 @@ def test_an_unknown_builtin():
 def test_a_missing_file_is_not_taken_for_a_hub_id():
     with pytest.raises(InputError, match=r"data/nowhere\.jsonl: no such file"):
         read_sources(DataSpec(train="data/nowhere.jsonl"))
+
+
+def test_a_missing_file_is_named_with_its_key_before_anything_is_read(write_jsonl):
+    train = write_jsonl([{"a": "1"}], "a.jsonl")
+    check_files(DataSpec(train=train, eval="me/data", test="builtin:quickstart"))
+    with pytest.raises(InputError, match=r"data\.test: nowhere\.csv: no such file; paths are relative"):
+        check_files(DataSpec(train=train, eval="me/data", test="nowhere.csv"))
 
 
 def test_the_quickstarts_data_brings_its_own_splits():

@@ -35,6 +35,14 @@ def test_registry_finds_it():
     assert objective_kind(ObjectiveName.QLORA) is QLORA
 
 
+def test_a_missing_file_is_refused_at_once(real_study, tmp_path):
+    study = real_study()
+    QLORA.check(study)
+    (tmp_path / "train.jsonl").unlink()
+    with pytest.raises(InputError, match=r"data\.train: .*train\.jsonl: no such file"):
+        QLORA.check(study)
+
+
 def test_prepared_travels_to_a_worker_and_a_trial_runs_there(real_study, drive):
     study = real_study()
     prepared = prepare(study)
