@@ -53,7 +53,7 @@ class ObjectiveKind:
     """How one kind of objective is made.
 
     Attributes:
-        check: runs on the driver before anything else: what is told at once, without large imports.
+        check: runs on the driver before workers start and before `prepare`, without large imports.
         prepare: runs on the driver: reads and checks input, loads no model weights.
         build: runs on a worker: loads the base.
         import_for_prepare: runs in a thread of the driver before `prepare`, which then takes less time.

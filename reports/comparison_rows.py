@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from loratory.reports.comparison_report import ComparisonReport, RankedTrial, Scores
+from loratory.reports.formatting import label
 
 _NAMED_EQUALS = 5
 
@@ -45,13 +46,19 @@ def comparison_rows(report: ComparisonReport, published: RankedTrial | None = No
 
 def tie_note(report: ComparisonReport) -> str | None:
     """Which trials have exactly the best one's value, in a sentence; None where none has."""
-    best = report.best
-    equals = [str(t.number) for t in report.ranking[1:] if best is not None and t.value == best.value]
-    if best is None or not equals:
+    if report.best is None:
         return None
-    *named, last = equals if len(equals) <= _NAMED_EQUALS else [*equals[:4], f"{len(equals) - 4} more"]
-    who = f"Trials {', '.join(named)} and {last} score" if named else f"Trial {last} scores"
-    return f"{who} exactly the same as trial {best.number}; of equals the lowest number comes first."
+    equals = [str(trial.number) for trial in report.ranking[1:] if trial.value == report.best.value]
+    if not equals:
+        return None
+    if len(equals) > _NAMED_EQUALS:
+        equals[_NAMED_EQUALS - 1 :] = [f"{len(equals) - _NAMED_EQUALS + 1} more"]
+    *named, last = equals
+    who = f"Trials {', '.join(named)} and {last} have" if named else f"Trial {last} has"
+    metric = label(report.study.metric)
+    return (
+        f"{who} exactly the {metric} of trial {report.best.number}; of equals the lowest number comes first."
+    )
 
 
 def _outside(scores: Scores) -> ComparisonRow:

@@ -30,7 +30,8 @@ def advice_on_first_trials(study: StudySpec, at_once: int) -> list[str]:
         study: what is run.
         at_once: trials that its workers take together.
     """
-    if study.sampler.name in (SamplerName.RANDOM, SamplerName.GRID) or not 1 < study.trials <= 2 * at_once:
+    learns = study.sampler.name not in (SamplerName.RANDOM, SamplerName.GRID)
+    if not learns or at_once < 2 or study.trials > 2 * at_once:
         return []
     first = f"{at_once} of" if at_once < study.trials else "all"
     return [

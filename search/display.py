@@ -34,14 +34,15 @@ class PlainLines:
     def observe(self, event: TrialEvent, record: TrialRecord) -> None:
         """Print what one event says."""
         if isinstance(event, Started):
-            self._print(record, f"{'started' if event.attempt == 1 else 'goes on'}: {short(record.params)}")
+            word = "goes on" if record.measurements else "started"
+            self._print(record, f"{word}: {short(record.params)}")
         elif isinstance(event, Reported):
             metric = self._progress.study.metric
             total = self._progress.study.evaluation.evaluations
             value = event.measurement.metrics[metric]
             self._print(record, f"evaluation {event.measurement.step}/{total}: {metric} {value:.4g} on dev")
         elif isinstance(event, Failed) and not record.state.finished:
-            self._print(record, f"attempt {event.attempt} failed, goes on: {event.message}")
+            self._print(record, f"failure {len(record.failures)}, is tried again: {event.message}")
 
     def finished(self, record: TrialRecord) -> None:
         """Print how a trial ended."""

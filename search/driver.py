@@ -18,7 +18,7 @@ from loratory.objectives.events import (
     TrialEvent,
 )
 from loratory.objectives.objective import Prepared
-from loratory.objectives.records import FailureKind
+from loratory.objectives.records import FailureKind, TrialState
 from loratory.reports.trackers.tracker import Tracker
 from loratory.search.advice import advice_on_first_trials
 from loratory.search.executors.executor import Executor, Message
@@ -70,6 +70,8 @@ class Driver:
         self._workers: dict[int, WorkerState] = {}
         self._slots_told = False
         self._notes_told: set[str] = set()
+        states = {record.state for record in owner.records.values()}
+        self._sampler_is_new = not states & {TrialState.COMPLETE, TrialState.PRUNED}
 
     def run(self) -> bool:
         """Run until nothing is left to do, or until interrupted.
@@ -232,12 +234,12 @@ class Driver:
         if self._slots_told or len(slots) < len(self._workers):
             return
         self._slots_told = True
-        at_once = min(sum(slots), self._owner.left)
+        at_once = min(sum(slots), self._owner.left(new=not self._time_is_up()))
         if at_once > 1:
             workers = f"{len(slots)} worker{'s' * (len(slots) > 1)}"
-            waiting = "; some of them wait for a slot or for scores" * (max(slots) > 1)
+            waiting = "; some of them may wait for a slot or for scores" * (max(slots) > 1)
             self._say(f"up to {at_once} trials at once, on {workers}{waiting}")
-        if not any(record.state.finished for record in self._owner.records.values()):
+        if self._sampler_is_new:
             self._tell(advice_on_first_trials(self._owner.study, at_once))
 
     def _check_alike(self, ready: Ready) -> None:

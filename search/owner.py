@@ -55,11 +55,17 @@ class StudyOwner:
         """What is run."""
         return self._study
 
-    @property
-    def left(self) -> int:
-        """How many trials are not finished yet, begun or not, as far as is known now."""
-        finished = [r for r in self.records.values() if r.state.finished]
-        return self._limit - sum(record.state is not TrialState.INFEASIBLE for record in finished)
+    def left(self, *, new: bool) -> int:
+        """How many trials are not finished, or not begun, as far as is known now.
+
+        Args:
+            new: whether trials may be started that have no row yet.
+        """
+        begun = sum(not record.state.finished for record in self.records.values())
+        fresh = self._limit - self._counted()
+        if self._points is not None:
+            fresh = min(fresh, self._points - len(self.records))
+        return begun + (max(0, fresh) if new else 0)
 
     @property
     def stop_reason(self) -> str | None:

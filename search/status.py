@@ -24,7 +24,7 @@ class TrialStatus(Frozen):
     number: int
     attempt: int
     failures: int
-    """Attempts that failed; one that was interrupted did not."""
+    """Attempts that failed or lost their worker; one that was interrupted did neither."""
     params: dict[str, Any]
     evaluation: int
     """Evaluations made."""
@@ -113,7 +113,7 @@ def render_status(status: StudyStatus) -> RenderableType:
     if status.best_value is not None:
         head.append(f"\nbest {status.metric} {status.best_value:.4g} (trial {status.best_number})")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=bool(status.trials))
-    for heading in ("trial", "failed before", "evaluation", status.metric, "parameters"):
+    for heading in ("trial", "failed or lost", "evaluation", status.metric, "parameters"):
         table.add_column(heading)
     for trial in status.trials:
         value = "-" if trial.value is None else f"{trial.value:.4g}"

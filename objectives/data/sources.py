@@ -54,7 +54,7 @@ def _read(name: str, part: Part, data: DataSpec, quickstart: dict[Part, Path]) -
 
 def _is_file_name(name: str) -> bool:
     """Whether it ends like a file that can be read; else it may be the id of a data set."""
-    return Path(name).suffix.lower() in READERS
+    return not name.startswith("builtin:") and Path(name).suffix.lower() in READERS
 
 
 def _quickstart(folder: Path, data: DataSpec) -> dict[Part, Path]:

@@ -38,9 +38,9 @@ def tied_study(make_study: Callable[..., StudyFolder], count: int) -> StudyFolde
 @pytest.mark.parametrize(
     ("count", "words"),
     [
-        (3, "Trial 1 scores exactly the same as trial 0"),
-        (5, "Trials 1, 2 and 3 score exactly the same as trial 0"),
-        (9, "Trials 1, 2, 3, 4 and 3 more score exactly the same as trial 0"),
+        (3, "Trial 1 has exactly the ROUGE-L of trial 0"),
+        (5, "Trials 1, 2 and 3 have exactly the ROUGE-L of trial 0"),
+        (9, "Trials 1, 2, 3, 4 and 3 more have exactly the ROUGE-L of trial 0"),
     ],
 )
 def test_trials_as_good_as_the_best_are_named(
@@ -49,6 +49,15 @@ def test_trials_as_good_as_the_best_are_named(
     study = tied_study(make_study, count)
     assert words in printed(study)
     assert words in markdown_report(compare(study)) and words in html_report(compare(study))
+
+
+def test_no_tie_is_told_where_there_is_none(
+    pristine_study: StudyFolder, make_study: Callable[..., StudyFolder]
+) -> None:
+    for folder in (pristine_study, make_study([])):
+        report = compare(folder)
+        for text in (printed(folder), markdown_report(report), html_report(report)):
+            assert "of equals" not in text
 
 
 def test_prints_base_median_and_best(study: StudyFolder) -> None:

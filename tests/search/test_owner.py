@@ -55,6 +55,22 @@ def test_out_of_memory_is_a_constraint_that_does_not_count(toy_study, open_study
     assert_agreement(opened.rows, opened.folder)
 
 
+def test_what_is_left_of_a_study(toy_study, open_study):
+    opened = open_study(toy_study(trials=6, pruner="none"))
+    assert (opened.owner.left(new=True), opened.owner.left(new=False)) == (6, 0)
+    opened.play(steps=10)
+    assert (opened.owner.left(new=True), opened.owner.left(new=False)) == (4, 1)
+
+
+def test_nothing_is_left_of_a_grid_with_an_infeasible_point(toy_study, open_study):
+    faults = {"faults": {"oom": 0.4}}
+    study = toy_study(trials=20, sampler="grid", space={"rank": [2, 4, 8], "epochs": [1, 2]}, toy=faults)
+    opened = open_study(study)
+    opened.play()
+    assert TrialState.INFEASIBLE in {record.state for record in opened.folder.read_records()}
+    assert opened.owner.left(new=True) == 0
+
+
 def test_a_flaky_trial_keeps_its_number_and_ends_complete(toy_study, open_study, assert_agreement):
     study = toy_study(trials=4, pruner="none", toy={"faults": {"flaky": 0.5}}, seed=1)
     opened = open_study(study)

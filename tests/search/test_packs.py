@@ -26,8 +26,10 @@ def test_a_pack_runs_every_trial_once_and_a_larger_one_goes_on(toy_study, tmp_pa
     assert max(record.resources.pack_size for record in records[:12]) == 4
     assert max(record.resources.pack_size for record in records) == 6
     text = console.file.getvalue()
-    assert "up to 4 trials at once, on 1 worker; some of them wait" in text
-    assert all(text.count(f"trial {record.number:>3}  started: ") == 1 for record in records)
+    assert "up to 4 trials at once, on 1 worker; some of them may wait" in text
+    assert all(
+        text.count(f"trial {record.number:>3}  started: ") == 1 for record in records if not record.failures
+    )
     assert_agreement(open_rows(result.folder, result.folder.read_manifest()), result.folder)
 
 

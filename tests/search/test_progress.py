@@ -10,6 +10,7 @@ from loratory.objectives.records import (
     Measurement,
     Provenance,
     Resources,
+    TrialError,
     TrialRecord,
 )
 from loratory.search.display import FinishedLines, PlainLines, render
@@ -127,11 +128,17 @@ def test_every_end_is_a_line_that_a_bracket_cannot_break(view, progress):
 
 def test_a_trial_that_goes_on_is_not_called_a_failure(progress):
     console = Console(file=io.StringIO(), width=60)
-    for attempt in (1, 2):
+    lines = PlainLines(console, progress)
+    for attempt, measurements in ((1, []), (2, []), (3, [measurement(2, 0.1)])):
         started = Started(number=3, attempt=attempt, optimizer_steps=40)
-        PlainLines(console, progress).observe(started, record(attempt=attempt))
-    first, second = console.file.getvalue().splitlines()
-    assert first.startswith("trial   3  started: ") and second.startswith("trial   3  goes on: ")
+        lines.observe(started, record(attempt=attempt, measurements=measurements))
+    error = TrialError(attempt=3, kind=FailureKind.CRASHED, message="killed")
+    failed = Failed(number=3, attempt=3, kind=error.kind, message=error.message)
+    lines.observe(failed, record(attempt=3, failures=[error]))
+    said = [line.split(":")[0] for line in console.file.getvalue().splitlines()]
+    assert said == [
+        f"trial   3  {word}" for word in ("started", "started", "goes on", "failure 1, is tried again")
+    ]
 
 
 @pytest.mark.parametrize(

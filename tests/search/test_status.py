@@ -1,5 +1,7 @@
 from rich.console import Console
 
+from loratory.objectives.events import Failed
+from loratory.objectives.records import FailureKind
 from loratory.search.clock import StudyClock, read_active_seconds
 from loratory.search.status import render_status, study_status
 
@@ -17,6 +19,21 @@ def test_the_status_of_a_study_half_way(toy_study, open_study):
     text = console.export_text()
     assert "2/6 trials (2 COMPLETE, 1 to go on)" in text
     assert "the same command goes on with it" in text
+    (under_way,) = (line.split() for line in text.splitlines() if line.strip().startswith("2 "))
+    assert under_way[1] == "-", "it was interrupted: that is no failure"
+
+
+def test_failures_of_a_trial_under_way_are_counted(toy_study, open_study):
+    opened = open_study(toy_study(trials=2))
+    start = opened.owner.ask(new=True)
+    opened.tell(Failed(number=0, attempt=1, kind=FailureKind.CRASHED, message="killed"))
+    start = opened.owner.ask(new=True)
+    assert (start.trial.number, start.trial.attempt) == (0, 2)
+    status = study_status(opened.folder)
+    assert [(trial.number, trial.failures) for trial in status.trials] == [(0, 1)]
+    console = Console(width=120, record=True)
+    console.print(render_status(status))
+    assert console.export_text().splitlines()[-1].split()[:2] == ["0", "1"]
 
 
 def test_the_clock_goes_on_after_a_restart(tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ def test_a_missing_file_is_not_taken_for_a_hub_id():
 def test_a_missing_file_is_named_with_its_key_before_anything_is_read(write_jsonl):
     train = write_jsonl([{"a": "1"}], "a.jsonl")
     check_files(DataSpec(train=train, eval="me/data", test="builtin:quickstart"))
+    check_files(DataSpec(train="builtin:mine.jsonl"))  # refused where it is read
     with pytest.raises(InputError, match=r"data\.test: nowhere\.csv: no such file; paths are relative"):
         check_files(DataSpec(train=train, eval="me/data", test="nowhere.csv"))
 
