@@ -263,5 +263,5 @@ class ComparisonReport(Frozen):
 
     @property
     def provisional(self) -> bool:
-        """Whether trials still run, so that the ranking may change."""
+        """Whether trials are unfinished, so that the ranking may change."""
         return self.counts[TrialState.RUNNING] > 0

@@ -70,9 +70,13 @@ def size(count: int | None) -> str:
     return f"{amount:.1f} GiB"
 
 
+# Whether a trial runs or waits to go on after Ctrl-C is not in its record.
+_PROSE = {TrialState.FAIL: "failed", TrialState.RUNNING: "unfinished"}
+
+
 def state(of: TrialState) -> str:
     """A state in prose."""
-    return "failed" if of is TrialState.FAIL else of.value.lower()
+    return _PROSE.get(of, of.value.lower())
 
 
 def counts(by_state: dict[TrialState, int]) -> str:

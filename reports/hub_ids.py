@@ -52,7 +52,8 @@ def resolve_base_id(spec: StudySpec, *, recorded: str | None, given: str | None)
     if base is None or not is_hub_id(base):
         raise InputError(
             f"the base of a published adapter must be on the Hub, {spec.model.base!r} was no Hub id when the "
-            "adapter was trained: publish the base, then name its id in model.hub_id or with --base-id"
+            "adapter was trained: publish the base, then name its id with --base-id (before a study begins: "
+            "model.hub_id)"
         )
     return base
 

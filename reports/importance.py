@@ -38,13 +38,13 @@ def parameter_importance(
     count = len(trials)
     if count < FEWEST_TRIALS:
         return Importance(
-            trials=count, note=f"Too few complete trials: {count}, and {FEWEST_TRIALS} are needed."
+            trials=count, note=f"too few complete trials: {count}, and {FEWEST_TRIALS} are needed."
         )
     top = max(0.1, min(0.5, TOP_TRIALS / count))
     raw = _evaluate(trials, direction, top)
     total = sum(raw.values())
     if total <= 0:
-        return Importance(trials=count, note="The best trials are spread as all trials are: none stands out.")
+        return Importance(trials=count, note="the best trials are spread as all trials are: none stands out.")
     shares = dict(sorted(((k, v / total) for k, v in raw.items()), key=lambda item: (-item[1], item[0])))
     rough = " With so few it is rough." if count < 10 * TOP_TRIALS else ""
     note = f"PED-ANOVA over {count} complete trials, the best {top:.0%} against all.{rough}"

@@ -34,7 +34,7 @@ def comparison_table(report: ComparisonReport, published: RankedTrial | None = N
 def ranking_table(report: ComparisonReport, *, limit: int | None = None) -> str:
     """The ranked trials with their parameters; `limit` keeps the best."""
     parameters = [parameter.name for parameter in report.study.parameters]
-    header = ["rank", "trial", formatting.label(report.study.metric), "interval", "over base", *parameters]
+    header = ["place", "trial", formatting.label(report.study.metric), "interval", "over base", *parameters]
     rows = [
         [
             str(trial.rank),
@@ -53,7 +53,7 @@ def _opening(report: ComparisonReport) -> str:
     metric, best = formatting.label(report.study.metric), report.best
     lines = [f"{formatting.counts(report.counts).capitalize()}.", ""]
     if report.provisional:
-        lines[0] += " Trials still run: all of this is provisional."
+        lines[0] += " Not all trials are finished: all of this is provisional."
     if best is None:
         return "\n".join([*lines, "No trial is ranked: none has completed with finite scores."])
     gain = "" if best.gain is None else f", {formatting.signed(best.gain)} against the untuned base"
@@ -86,7 +86,8 @@ def _interval_note(report: ComparisonReport) -> list[str]:
 
 def _importance(report: ComparisonReport) -> list[str]:
     rows = [[name, f"{share:.0%}"] for name, share in report.importance.shares.items()]
-    return [*([table(["parameter", "share"], rows, text_columns=1)] if rows else []), report.importance.note]
+    note = f"Importance of the parameters: {report.importance.note}"
+    return [*([table(["parameter", "share"], rows, text_columns=1)] if rows else []), note]
 
 
 def _unranked_table(report: ComparisonReport) -> str:

@@ -37,7 +37,7 @@ def why_unranked(record: TrialRecord) -> str | None:
 
 
 _WHY = {
-    TrialState.RUNNING: "still running",
+    TrialState.RUNNING: "not finished",
     TrialState.PRUNED: "stopped early by the pruner",
     TrialState.FAIL: "failed",
     TrialState.INFEASIBLE: "fits no worker",

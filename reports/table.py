@@ -68,7 +68,7 @@ def _trials(report: ComparisonReport, limit: int | None) -> Table:
     # Text everywhere, not markup: brackets in a name are not a style.
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", title_style="bold")
     table.title = Text(f"{report.study.name}: {formatting.counts(report.counts)}")
-    table.add_column(Text("rank"), no_wrap=True)
+    table.add_column(Text("place"), no_wrap=True)
     # Long names break, and where that is not enough, only a categorical's text: numbers are never cut.
     for name in ("trial", formatting.label(report.study.metric), "over base"):
         table.add_column(_broken(name), justify="right", no_wrap=True)

@@ -108,7 +108,7 @@ def render(progress: StudyProgress, *, height: int = 24) -> RenderableType:
         height: lines of the terminal; trials that would push the last line out of it are only counted.
     """
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(progress.running), header_style="dim")
-    for heading in ("trial", "progress", "step", "loss", progress.study.metric, "parameters"):
+    for heading in ("trial", "progress", "step", "loss", f"{progress.study.metric} on dev", "parameters"):
         table.add_column(heading, no_wrap=heading != "parameters")
     running = sorted(progress.running.copy().items())
     shown = running[: max(1, height - _OTHER_LINES)]
@@ -134,10 +134,8 @@ def _summary(progress: StudyProgress) -> Text:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(progress.states.copy().items()))
     text = Text(f"{progress.done}/{progress.limit} trials")
     text.append(f" ({counts})" if counts else "", style="dim")
-    if progress.best is not None and progress.best.values is not None:
-        text.append(
-            f"  best {progress.study.metric} {progress.best.values[0]:.4g} (trial {progress.best.number})"
-        )
+    if (best := progress.best) is not None and best.values is not None:
+        text.append(f"  best {progress.study.metric} {best.values[0]:.4g} on select (trial {best.number})")
     elif not progress.running and not progress.states:
         text.append("  starting workers, scoring the untuned base", style="dim")
     text.append(f"  {clock(progress.seconds_left)} left", style="dim")

@@ -110,7 +110,9 @@ def publish(
     folder: FolderArgument,
     repo: Annotated[str, typer.Option(help="Hub repository: me/name.")],
     trial: Annotated[int | None, typer.Option(help="Trial number; the best by default.")] = None,
-    base_id: Annotated[str | None, typer.Option(help="The base's Hub id, where it is a folder here.")] = None,
+    base_id: Annotated[
+        str | None, typer.Option(help="The base's Hub id, where the study names none.")
+    ] = None,
     push: Annotated[bool, typer.Option(help="Upload what is staged, in one commit.")] = False,
     verify: Annotated[bool, typer.Option(help="Score the adapter again and compare with its card.")] = False,
 ) -> None:

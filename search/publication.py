@@ -36,7 +36,7 @@ def publish_adapter(
         console: where the lines go.
         repo: `owner/name` on the Hub.
         trial: number of a COMPLETE trial; null takes the best.
-        base_id: Hub id of the base, where the study names a folder.
+        base_id: Hub id of the base, where the study names none.
         upload: send what is staged to the Hub, in one commit.
         verify: score again what was uploaded, or else what is staged, and compare with its card.
 
@@ -47,6 +47,8 @@ def publish_adapter(
     staged = stage(folder, trial=trial, repo_id=repo, base_id=base_id)
     for line in staged.lines():
         _say(console, line)
+    if base_id is not None:
+        _say(console, f"note: whether {base_id} is the base that the adapter was trained on is not checked")
     if upload:
         _say(console, f"uploaded: {push(staged)}")
     else:

@@ -111,9 +111,9 @@ def render_status(status: StudyStatus) -> RenderableType:
     head = Text(f"{status.name}: {state}\n{status.done}/{status.limit} trials ({counts or 'none yet'})")
     head.append(f", {clock(status.active_seconds)} of work")
     if status.best_value is not None:
-        head.append(f"\nbest {status.metric} {status.best_value:.4g} (trial {status.best_number})")
+        head.append(f"\nbest {status.metric} {status.best_value:.4g} on select (trial {status.best_number})")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=bool(status.trials))
-    for heading in ("trial", "failed or lost", "evaluation", status.metric, "parameters"):
+    for heading in ("trial", "failed or lost", "evaluation", f"{status.metric} on dev", "parameters"):
         table.add_column(heading)
     for trial in status.trials:
         value = "-" if trial.value is None else f"{trial.value:.4g}"

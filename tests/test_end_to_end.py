@@ -1,5 +1,6 @@
 """A whole study with every real part: Ray, Optuna, nf4 QLoRA, W&B offline, report, publication."""
 
+import io
 import json
 from pathlib import Path
 
@@ -19,6 +20,11 @@ from loratory.search.publication import publish_adapter
 from loratory.spaces import LoratoryError, StudySpec
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def _said(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
 
 
 def _rows(start: int, count: int) -> str:
@@ -127,7 +133,9 @@ def test_running_it_again_changes_nothing(result):
 
 def test_the_published_adapter_answers_in_plain_peft_and_in_a_pipeline(result):
     base_id = "someone/loratory-quickstart-base"
-    publish_adapter(result.folder, Console(quiet=True), repo="someone/adapter", base_id=base_id, verify=True)
+    console = Console(file=io.StringIO(), width=200)
+    publish_adapter(result.folder, console, repo="someone/adapter", base_id=base_id, verify=True)
+    assert f"whether {base_id} is the base that the adapter was trained on is not checked" in _said(console)
     staged = result.folder.path / "publish"
     assert str(result.folder.path) not in (staged / "README.md").read_text()
     assert json.loads((staged / "adapter_config.json").read_text())["base_model_name_or_path"] == base_id

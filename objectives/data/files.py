@@ -68,6 +68,8 @@ def _parse(text: str, place: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         where = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}"
+        if error.pos >= len(text.rstrip()):
+            where = "it ends too early"
         raise InputError(f"{place}: must be valid JSON: {error.msg} ({where})") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{place}: must be valid JSON: {error}") from error

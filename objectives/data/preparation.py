@@ -148,9 +148,12 @@ class _Preparation:
     def _assemble(self, examples: dict[Part, list[Example]], labels: tuple[str, ...]) -> PreparedData:
         dev_size, found = self._evaluation.dev_examples, len(examples[Part.EVAL])
         if dev_size >= found:
+            remedy = (
+                "lower it, or give more examples for eval" if found > 1 else "give more examples for eval"
+            )
             raise InputError(
                 f"evaluation.dev_examples must leave eval examples for select: eval has {found} "
-                f"after cleaning, got {dev_size}; lower it, or give more examples for eval"
+                f"after cleaning, got {dev_size}; {remedy}"
             )
         eval_ = split_count(examples[Part.EVAL], dev_size, group=_group, key=_id, salt="dev")
         self._summary.split_eval(eval_)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from loratory.spaces.errors import InputError
 from loratory.spaces.model import QUICKSTART_BASE, ModelSpec
+from loratory.spaces.rules import did_you_mean
 
 # What decides how the base behaves; notes and licences beside it do not.
 _CONTENT_PATTERNS = (
@@ -64,7 +65,10 @@ def resolve_base(model: ModelSpec) -> BaseReference:
     if model.base == QUICKSTART_BASE or folder.is_dir():
         return _resolve_folder(model, folder.absolute())
     if not _HUB_ID.fullmatch(model.base):
-        raise InputError(f"model.base: must be a folder that exists or a Hub id, got {model.base!r}")
+        raise InputError(
+            f"model.base: must be a folder that exists, a Hub id or {QUICKSTART_BASE}, got {model.base!r}"
+            f"{did_you_mean(model.base, [QUICKSTART_BASE])}"
+        )
     return _resolve_hub_id(model)
 
 

@@ -41,8 +41,8 @@ def count_workers(wanted: ResourceSpec, nodes: Sequence[Mapping[str, float]]) ->
     workers = wanted.workers or sum(fitting)
     if workers > sum(fitting):
         raise InputError(
-            f"resources.workers must be at most {sum(fitting)}, the workers of {shape.gpus:g} GPUs and "
-            f"{shape.cpus:g} CPUs that fit the nodes, got {workers}; lower it, or the share of a worker"
+            f"resources.workers must be at most {sum(fitting)}, as many as fit the nodes with {shape.gpus:g} "
+            f"GPUs and {shape.cpus:g} CPUs each, got {workers}; lower it, or the share of a worker"
         )
     return shape, workers
 

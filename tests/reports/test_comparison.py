@@ -33,7 +33,7 @@ def test_pruned_trials_with_a_high_last_value_have_no_place(study: StudyFolder) 
     ]
     assert "below the median" in report.unranked[0].reason
     assert report.unranked[1].failure == "oom"
-    assert report.unranked[4].reason == "still running"
+    assert report.unranked[4].reason == "not finished"
 
 
 def test_counts_name_every_state(study: StudyFolder) -> None:

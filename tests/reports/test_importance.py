@@ -50,7 +50,7 @@ def test_finds_the_parameter_that_decides(count: int) -> None:
 def test_few_trials_say_so() -> None:
     importance = parameter_importance(records(5), SPACE, Direction.MAXIMIZE)
     assert importance.shares == {}
-    assert "Too few complete trials: 5" in importance.note
+    assert "too few complete trials: 5" in importance.note
 
 
 def test_equal_values_do_not_pass_for_equal_importance() -> None:

@@ -158,7 +158,9 @@ def test_staging_again_replaces_what_was_staged(study: StudyFolder) -> None:
 def test_base_that_is_not_on_the_hub_needs_a_name(make_study: MakeStudy, base: str) -> None:
     study = make_study(model={"base": base})
     replace_config(study, base_model_name_or_path=None, revision=None)
-    with pytest.raises(InputError, match=r"model\.hub_id or with --base"):
+    with pytest.raises(
+        InputError, match=r"name its id with --base-id \(before a study begins: model\.hub_id\)"
+    ):
         staged(study)
     assert staged(study, base_id="acme/named").base_id == "acme/named"
 

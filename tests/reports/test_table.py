@@ -62,7 +62,7 @@ def test_no_tie_is_told_where_there_is_none(
 
 def test_prints_base_median_and_best(study: StudyFolder) -> None:
     text = printed(study)
-    for part in ("untuned base", "trial 3 (median)", "trial 7 (best)", "7 complete, 1 running, 2 pruned"):
+    for part in ("untuned base", "trial 3 (median)", "trial 7 (best)", "7 complete, 1 unfinished, 2 pruned"):
         assert part in text
     assert "trial 8: needs 92 GiB" in text
 

@@ -64,7 +64,7 @@ def test_the_live_view_shows_step_loss_metric_and_parameters(progress):
     progress.finished(record(state="COMPLETE", values=[0.31]))
     text = drawn(progress)
     assert "1/10 trials (1 COMPLETE)" in text
-    assert "best rougeL 0.31 (trial 3)" in text
+    assert "best rougeL 0.31 on select (trial 3)" in text
     assert "10/40" not in text
 
 

@@ -49,7 +49,9 @@ def test_a_csv_cell_of_any_length_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b'{"a": "1"}\n{"a": \n', "a.jsonl, row 2: must be valid JSON"),
+        ("a.jsonl", b'{"a": "1"}\n{"a": \n', r"a.jsonl, row 2: must be valid JSON: .* \(it ends too early\)"),
+        ("a.jsonl", b'{"a": "1"\n{"a": "2"}\n', r"a.jsonl, row 1: .* \(it ends too early\)"),
+        ("a.jsonl", b'{"a": "1"}\n{"a" "2"}\n', r"a.jsonl, row 2: .* \(column 6\)"),
         ("a.jsonl", b'{"a": "1"}\n["a"]\n', "a.jsonl, row 2: must be an object of columns, got list"),
         ("a.jsonl", b'{"a": "1"}\n{"a": "\xe9"}\n', "a.jsonl, row 2: must be UTF-8, byte 0xe9 is not"),
         ("a.jsonl", b"[" * 100_000, "a.jsonl, row 1: must be valid JSON"),

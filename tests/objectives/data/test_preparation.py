@@ -187,7 +187,7 @@ def test_labels_of_a_classification(prepare, write_jsonl):
         ),
         (
             {"evaluation": {"dev_examples": 4}},
-            "must leave eval examples for select: eval has 4 after cleaning, got 4",
+            "must leave eval examples for select: eval has 4 after cleaning, got 4; lower it, or give more",
         ),
         (
             {"max_length": 250, "max_positions": 256, "evaluation": {"max_new_tokens": 240}},

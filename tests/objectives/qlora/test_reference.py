@@ -71,8 +71,13 @@ def test_revision_of_a_folder_is_refused(folder):
 
 @pytest.mark.parametrize("base", ["./nowhere", "/no/such/folder", "a/b/c", "~/nowhere-at-all"])
 def test_path_that_leads_nowhere_is_refused_without_asking_the_network(base):
-    with pytest.raises(InputError, match="folder that exists or a Hub id"):
+    with pytest.raises(InputError, match="folder that exists, a Hub id or builtin:quickstart"):
         resolve_base(ModelSpec(base=base))
+
+
+def test_the_builtin_base_misspelt():
+    with pytest.raises(InputError, match="got 'builtin:quickstrat': did you mean builtin:quickstart\\?"):
+        resolve_base(ModelSpec(base="builtin:quickstrat"))
 
 
 def test_hub_id_that_cannot_be_read_is_refused(monkeypatch):
