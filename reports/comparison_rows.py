@@ -1,4 +1,4 @@
-"""The few rows that tell what tuning brought: base, median and best trial, and the test scores."""
+"""What tuning brought, in a few rows: base, median, best trial, test scores; and who ties with the best."""
 
 from dataclasses import dataclass
 

@@ -229,7 +229,7 @@ class Driver:
                 self._say(note)
 
     def _tell_slots(self) -> None:
-        """Say, once, how many trials run at the same time."""
+        """Say, once, how many trials run at the same time, and what that means to the sampler."""
         slots = [worker.ready.slots for worker in self._workers.values() if worker.ready is not None]
         if self._slots_told or len(slots) < len(self._workers):
             return

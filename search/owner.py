@@ -62,10 +62,7 @@ class StudyOwner:
             new: whether trials may be started that have no row yet.
         """
         begun = sum(not record.state.finished for record in self.records.values())
-        fresh = self._limit - self._counted()
-        if self._points is not None:
-            fresh = min(fresh, self._points - len(self.records))
-        return begun + (max(0, fresh) if new else 0)
+        return begun + (self._startable() if new else 0)
 
     @property
     def stop_reason(self) -> str | None:
@@ -90,7 +87,7 @@ class StudyOwner:
         """
         if self.stop_reason is not None:
             return False
-        return bool(self._waiting or self._waiting_alone) or (new and self._wants_more())
+        return bool(self._waiting or self._waiting_alone) or (new and self._startable() > 0)
 
     def ask(self, *, new: bool, worker: Ready | None = None, empty: bool = True) -> Start | None:
         """The next attempt to run, or none while enough trials are finished or under way.
@@ -104,7 +101,7 @@ class StudyOwner:
             return None
         if self._waiting:
             return self._begin(self._waiting.popleft(), worker)
-        if new and self._wants_more():
+        if new and self._startable() > 0:
             return self._begin(self._new_row(), worker)
         # Last: it leaves the worker's other slots empty.
         if empty and self._waiting_alone:
@@ -195,9 +192,11 @@ class StudyOwner:
             earlier = [failure for failure in earlier if failure.kind is not FailureKind.WORKER_LOST]
         return event.neighbours == 0 and len(earlier) + 1 >= self._study.attempts
 
-    def _wants_more(self) -> bool:
-        untried = self._points is None or len(self.records) < self._points
-        return untried and self._counted() < self._limit
+    def _startable(self) -> int:
+        """How many trials without a row may be started; more may follow where some turn out infeasible."""
+        wanted = self._limit - self._counted()
+        untried = wanted if self._points is None else self._points - len(self.records)
+        return max(0, min(wanted, untried))
 
     def _new_row(self) -> int:
         # The number is not known before the ask; Optuna numbers rows from 0 without gaps.

@@ -22,10 +22,13 @@ def measure_ceiling(shape: ModelShape, *, options: Options) -> Measured:
     that has rested; a GPU's after some seconds of such products is among the details.
     """
     on_gpu = options.device.type == "cuda"
-    size, busy = (8192, _SUSTAINED_AFTER_SECONDS) if on_gpu else (1024, 0.0)
+    size = 8192 if on_gpu else 1024
     seconds = _product_seconds(size, device=options.device)
     rate = 2 * size**3 / seconds
-    sustained = _product_seconds(size, device=options.device, after_seconds=busy)
+    details = {"matmul_flops_per_second": rate}
+    if on_gpu:
+        sustained = _product_seconds(size, device=options.device, after_seconds=_SUSTAINED_AFTER_SECONDS)
+        details["sustained_matmul_flops_per_second"] = 2 * size**3 / sustained
     return Measured(
         tokens_per_second=rate / (4 * shape.matmul_parameters),
         trials=1,
@@ -33,15 +36,12 @@ def measure_ceiling(shape: ModelShape, *, options: Options) -> Measured:
         seconds=seconds * _PRODUCTS,
         peak_memory_bytes=0,
         device_memory_bytes=0,
-        details={
-            "matmul_flops_per_second": rate,
-            "sustained_matmul_flops_per_second": 2 * size**3 / sustained,
-        },
+        details=details,
     )
 
 
 def _product_seconds(size: int, *, device: torch.device, after_seconds: float = 0.0) -> float:
-    """One product of two random square matrices in the compute dtype, averaged after a warm-up."""
+    """One product of two random square matrices in the compute dtype, averaged after so much of the same."""
     left, right = (torch.randn(size, size, device=device, dtype=compute_dtype(device)) for _ in range(2))
     for _ in range(3):
         torch.matmul(left, right)

@@ -67,12 +67,15 @@ def _parse(text: str, place: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        where = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}"
-        if error.pos >= len(text.rstrip()):
-            where = "it ends too early"
-        raise InputError(f"{place}: must be valid JSON: {error.msg} ({where})") from error
+        raise InputError(f"{place}: must be valid JSON: {error.msg} ({_where(error)})") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{place}: must be valid JSON: {error}") from error
+
+
+def _where(error: json.JSONDecodeError) -> str:
+    if error.pos >= len(error.doc.rstrip()):
+        return "it ends too early"
+    return f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}"
 
 
 def _csv(path: Path, name: str, delimiter: str = ",") -> Numbered:
