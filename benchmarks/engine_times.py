@@ -19,8 +19,8 @@ from packing_cells.ours_decoding import make_decoder, random_stack
 from packing_cells.shapes import SHAPES
 from packing_cells.workload import LOGNORMAL, Workload, fixed
 
-from loratory.objectives.packing.decoding import Decoder, Prompt
-from loratory.objectives.packing.decoding_steps import STEPS
+from loratory.objectives.packing.decoding.decoder import Decoder, Prompt
+from loratory.objectives.packing.decoding.steps import STEPS
 
 DEVICE = torch.device("cuda")
 SLOTS, ROWS, LOAD = 8, 512, DecodeLoad()

@@ -24,7 +24,7 @@ from packing_cells.study_files import write_base, write_data
 from packing_cells.study_plan import plan_of, reference_trials, size_of, study_file, trial_list
 from packing_cells.study_table import as_data, as_markdown
 
-from loratory.objectives.qlora.memory import device_name, release_memory, versions
+from loratory.objectives.qlora.memory.device import device_name, release_memory, versions
 
 
 def main() -> int:

@@ -72,7 +72,7 @@ def verify_scores(folder: StudyFolder, adapter: Path, console: Console, *, trial
     Raises:
         LoratoryError: a score differs from the card's.
     """
-    from loratory.objectives.qlora.verification import score_adapter
+    from loratory.objectives.qlora.verification.adapter_scores import score_adapter
 
     manifest = folder.read_manifest()
     stated = read_card_metrics(adapter / CARD)
@@ -99,7 +99,7 @@ def _other_environment(record: TrialRecord) -> list[str]:
     """What differs between then and now: another device may choose another of two nearly equal tokens."""
     import torch
 
-    from loratory.objectives.qlora.memory import device_name, versions
+    from loratory.objectives.qlora.memory.device import device_name, versions
 
     differences = environment_differences(
         recorded_versions=record.provenance.versions,

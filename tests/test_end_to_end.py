@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from loratory.objectives.events import Split
 from loratory.objectives.objective import objective_kind
-from loratory.objectives.qlora.verification import score_adapter
+from loratory.objectives.qlora.verification.adapter_scores import score_adapter
 from loratory.objectives.quickstart import base_folder
 from loratory.objectives.scores import ScoreTable, predictions_from_bytes
 from loratory.search import StudyResult, run_study

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from loratory.objectives.qlora.memory import release_memory
+from loratory.objectives.qlora.memory.device import release_memory
 
 
 def synchronize(device: torch.device) -> None:

@@ -15,8 +15,8 @@ from loratory.objectives.packing.pack import Pack, Settings, activation_bytes_a_
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
-from loratory.objectives.qlora.admission import CPU_TOKENS, tokens_that_fit
 from loratory.objectives.qlora.later import Later
+from loratory.objectives.qlora.memory.admission import CPU_TOKENS, tokens_that_fit
 from packing_cells.device_memory import DeviceMemory, peak_bytes, start_peak, synchronize
 from packing_cells.measured import Measured, Options
 from packing_cells.models import build_model, compute_dtype

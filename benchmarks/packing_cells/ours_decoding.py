@@ -5,7 +5,13 @@ import time
 
 import torch
 
-from loratory.objectives.packing.decoding import Answer, Decoder, Prompt, cache_positions, rows_that_fit
+from loratory.objectives.packing.decoding.decoder import (
+    Answer,
+    Decoder,
+    Prompt,
+    cache_positions,
+    rows_that_fit,
+)
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.stack import AdapterStack, AdapterState

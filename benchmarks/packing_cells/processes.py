@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from loratory.objectives.packing.out_of_memory import is_out_of_memory
-from loratory.objectives.qlora.memory import release_memory
+from loratory.objectives.qlora.memory.device import release_memory
 from packing_cells.device_memory import cores, peak_bytes, start_peak, used_bytes
 from packing_cells.measured import DidNotFitError, Measured, Options
 from packing_cells.rendezvous import Rendezvous

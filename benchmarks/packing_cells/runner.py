@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from loratory.objectives.packing.out_of_memory import is_out_of_memory
-from loratory.objectives.qlora.memory import device_name, release_memory, versions
+from loratory.objectives.qlora.memory.device import device_name, release_memory, versions
 from packing_cells.ceiling import measure_ceiling
 from packing_cells.cells import (
     CEILING,

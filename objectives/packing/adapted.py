@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from loratory.objectives.packing import products as plain_products
 from loratory.objectives.packing.context import (
     DropoutKeys,
     FamilyPass,
@@ -15,6 +14,7 @@ from loratory.objectives.packing.context import (
     SharedInput,
 )
 from loratory.objectives.packing.dropout import Dropout
+from loratory.objectives.packing.kernels import products
 from loratory.objectives.packing.stack import AdapterStack
 
 if TYPE_CHECKING:
@@ -148,12 +148,12 @@ def _pass_of(context: PassContext) -> tuple[AdapterStack, Segments, DropoutKeys 
 def _products_for(x: torch.Tensor, segments: Segments) -> ModuleType:
     """The adapters' products for tensors like `x`: kernels where they can run."""
     if x.device.type != "cuda" or x.dtype is torch.float64 or not segments.granule:
-        return plain_products
+        return products
     if importlib.util.find_spec("triton") is None:
-        return plain_products
-    from loratory.objectives.packing import kernels
+        return products
+    from loratory.objectives.packing.kernels import products_triton
 
-    return kernels
+    return products_triton
 
 
 def _dropout(keys: DropoutKeys | None, layer: "PackedLinear") -> Dropout | None:

@@ -1,6 +1,6 @@
 """Fused layers for one model on a GPU: rotary embedding and gated unit from liger-kernel (Hsu et al., 2024).
 
-The norms are our own, since the weights are frozen (`norm_kernel.py`).
+The norms are our own, since the weights are frozen (`kernels/norm_triton.py`).
 """
 
 import importlib.util
@@ -38,14 +38,14 @@ def _checkpoints(model: Any) -> bool:
 
 
 def _norm(module: Any) -> Any:
-    from loratory.objectives.packing.norm_kernel import rms_norm
+    from loratory.objectives.packing.kernels.norm_triton import rms_norm
 
     return lambda hidden_states: rms_norm(hidden_states, module.weight, module.variance_epsilon)
 
 
 def _decoder_layer(module: Any) -> Any:
     """The layer with its middle sum and norm in one kernel, and with both gradients of its input in one."""
-    from loratory.objectives.packing.norm_kernel import add_rms_norm, rms_norm_beside
+    from loratory.objectives.packing.kernels.norm_triton import add_rms_norm, rms_norm_beside
 
     def forward(hidden_states: torch.Tensor, **given: Any) -> torch.Tensor:
         norm = module.input_layernorm

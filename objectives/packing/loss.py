@@ -92,9 +92,9 @@ def cross_entropy(
         fp32 [N] (fp64 where the logits are), and the gradient [N, V] in the logits' dtype.
     """
     if logits.device.type == "cuda" and logits.dtype is not torch.float64:
-        from loratory.objectives.packing import cross_entropy_kernel
+        from loratory.objectives.packing.kernels import cross_entropy_triton
 
-        return cross_entropy_kernel.cross_entropy_(logits, targets, weights), logits
+        return cross_entropy_triton.cross_entropy_(logits, targets, weights), logits
     wide = torch.promote_types(logits.dtype, torch.float32)
     index = targets.long().unsqueeze(1)
     likelihoods = nn.functional.log_softmax(logits, dim=1, dtype=wide)

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from functools import partial
 
 from loratory.objectives.events import AdapterFiles, Finished, Progressed, Reported, Started
-from loratory.objectives.qlora.base import Base
-from loratory.objectives.qlora.checkpointing import CheckpointClock
-from loratory.objectives.qlora.evaluation import Evaluation
-from loratory.objectives.qlora.memory import device_name
-from loratory.objectives.qlora.progress import measurement_of
-from loratory.objectives.qlora.trial_run import TrialRun
+from loratory.objectives.qlora.base.loading import Base
+from loratory.objectives.qlora.memory.device import device_name
+from loratory.objectives.qlora.scoring.evaluation import Evaluation
+from loratory.objectives.qlora.trial.checkpointing import CheckpointClock
+from loratory.objectives.qlora.trial.progress import measurement_of
+from loratory.objectives.qlora.trial.trial import TrialRun
 from loratory.objectives.records import Resources
 
 

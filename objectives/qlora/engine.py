@@ -7,14 +7,16 @@ import torch
 from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.metrics.jobs import TextJobs
 from loratory.objectives.packing.compatibility import PackingProbe
-from loratory.objectives.packing.decoding import Decoder
-from loratory.objectives.packing.decoding_apart import ApartDecoder
+from loratory.objectives.packing.decoding.apart import ApartDecoder
+from loratory.objectives.packing.decoding.decoder import Decoder
 from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.stack import AdapterStack
-from loratory.objectives.qlora.admission import (
+from loratory.objectives.qlora.base.architecture import Architecture
+from loratory.objectives.qlora.base.loading import Base
+from loratory.objectives.qlora.memory.admission import (
     Room,
     StackSize,
     largest_pass,
@@ -22,12 +24,10 @@ from loratory.objectives.qlora.admission import (
     measure_room,
     stack_size,
 )
-from loratory.objectives.qlora.architecture import Architecture
-from loratory.objectives.qlora.base import Base
-from loratory.objectives.qlora.evaluator import Evaluator
-from loratory.objectives.qlora.memory import release_memory
+from loratory.objectives.qlora.memory.device import release_memory
+from loratory.objectives.qlora.scoring.evaluator import Evaluator
 from loratory.objectives.qlora.slots import Slots
-from loratory.objectives.qlora.trial_run import TrialRun
+from loratory.objectives.qlora.trial.trial import TrialRun
 from loratory.spaces.packing import trials_taken
 from loratory.spaces.study import StudySpec
 

@@ -6,7 +6,7 @@ import torch
 
 from loratory.objectives.events import Failed
 from loratory.objectives.packing.out_of_memory import is_out_of_memory
-from loratory.objectives.qlora.trial_run import DivergedError
+from loratory.objectives.qlora.trial.trial import DivergedError
 from loratory.objectives.records import FailureKind
 from loratory.spaces.trial import TrialSpec
 

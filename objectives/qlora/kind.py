@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.data.sources import check_files
 from loratory.objectives.objective import Objective, ObjectiveKind, Prepared
-from loratory.objectives.qlora.architecture import (
+from loratory.objectives.qlora.base.architecture import (
     Architecture,
     check_targets,
     read_architecture,
     read_tokenizer,
 )
-from loratory.objectives.qlora.reference import BaseReference, base_sha256, resolve_base
+from loratory.objectives.qlora.base.reference import BaseReference, base_sha256, resolve_base
 from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.model import ModelSpec
 from loratory.spaces.study import StudySpec
@@ -76,7 +76,7 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
     Raises:
         LoratoryError: the base on this machine is not the one that the driver checked.
     """
-    from loratory.objectives.qlora.base import load_base
+    from loratory.objectives.qlora.base.loading import load_base
     from loratory.objectives.qlora.engine import build_engine
     from loratory.objectives.qlora.objective import QloraObjective
 
@@ -99,7 +99,7 @@ def import_for_prepare() -> None:
 def import_for_build() -> None:
     """Import what `build` needs, which takes longer."""
     import loratory.objectives.qlora.objective  # noqa: F401
-    from loratory.objectives.qlora.base import quieten
+    from loratory.objectives.qlora.base.loading import quieten
 
     quieten()
     import bitsandbytes  # noqa: F401

@@ -22,17 +22,17 @@ from loratory.objectives.events import (
 )
 from loratory.objectives.packing.out_of_memory import is_out_of_memory
 from loratory.objectives.qlora.announcements import Announcements
-from loratory.objectives.qlora.arrivals import Arrivals
-from loratory.objectives.qlora.base import Base
-from loratory.objectives.qlora.checkpointing import CheckpointClock
+from loratory.objectives.qlora.base.loading import Base
 from loratory.objectives.qlora.engine import Engine
-from loratory.objectives.qlora.evaluation import Evaluation
-from loratory.objectives.qlora.evaluator import Result
 from loratory.objectives.qlora.failures import device_is_lost, failed_event
 from loratory.objectives.qlora.host_work import HostWork
-from loratory.objectives.qlora.memory import device_name, versions
-from loratory.objectives.qlora.outside_scores import OutsideScores
-from loratory.objectives.qlora.trial_run import DivergedError, TrialRun
+from loratory.objectives.qlora.memory.device import device_name, versions
+from loratory.objectives.qlora.scoring.evaluation import Evaluation
+from loratory.objectives.qlora.scoring.evaluator import Result
+from loratory.objectives.qlora.scoring.study_scores import OutsideScores
+from loratory.objectives.qlora.trial.arrivals import Arrivals
+from loratory.objectives.qlora.trial.checkpointing import CheckpointClock
+from loratory.objectives.qlora.trial.trial import DivergedError, TrialRun
 from loratory.objectives.qlora.turns import Turns
 from loratory.objectives.records import FailureKind
 from loratory.spaces.errors import LoratoryError

@@ -13,8 +13,8 @@ from loratory.objectives.packing.out_of_memory import is_out_of_memory
 from loratory.objectives.packing.pack import Pack, Settings
 from loratory.objectives.packing.slot_copy import SlotCopy, SlotState
 from loratory.objectives.qlora.later import Later
-from loratory.objectives.qlora.memory import peak_memory_bytes
-from loratory.objectives.qlora.trial_run import DivergedError, TrialRun
+from loratory.objectives.qlora.memory.device import peak_memory_bytes
+from loratory.objectives.qlora.trial.trial import DivergedError, TrialRun
 from loratory.objectives.records import CurvePoint
 
 # The loss scale starts at 2^16 and halves with every overflow: after this many it is too small to help.

@@ -26,7 +26,7 @@ from packing_cells.study_worker import TRACE, TracedHost
 
 from loratory.objectives.events import Finished, Start
 from loratory.objectives.qlora.objective import QloraObjective
-from loratory.objectives.qlora.plan import Plan
+from loratory.objectives.qlora.trial.plan import Plan
 from loratory.objectives.study_folder import StudyFolder
 from loratory.search.manifest import open_manifest
 from loratory.search.optuna_rows import open_rows

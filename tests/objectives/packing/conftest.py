@@ -6,7 +6,7 @@ import torch
 
 from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.qlora.base import keep_weights_in_place
+from loratory.objectives.qlora.base.loading import keep_weights_in_place
 
 # What several modules of tests share stands in modules beside them.
 sys.path.insert(0, str(Path(__file__).parent))

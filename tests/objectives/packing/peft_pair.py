@@ -5,7 +5,7 @@ import random
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 
-from loratory.objectives.packing.decoding import BASE, Decoder, Prompt
+from loratory.objectives.packing.decoding.decoder import BASE, Decoder, Prompt
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.stack import AdapterStack
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from loratory.objectives.packing import products
 from loratory.objectives.packing.context import DropoutKeys, PassContext, Segments, Span
 from loratory.objectives.packing.dropout import keep_mask, levels, token_keys
+from loratory.objectives.packing.kernels import products
 from loratory.objectives.packing.linear import FrozenWeight, PackedLinear
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
 

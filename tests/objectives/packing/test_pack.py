@@ -6,7 +6,7 @@ from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.shapes import Piece
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
-from loratory.objectives.qlora.base import checkpoint_activations
+from loratory.objectives.qlora.base.loading import checkpoint_activations
 
 LAYERS = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj")
 

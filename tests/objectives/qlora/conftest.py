@@ -9,10 +9,10 @@ import torch
 from loratory.objectives.data.prepared import Example, PreparedData
 from loratory.objectives.events import Failed, Finished, Start, Stopped
 from loratory.objectives.objective import Prepared
-from loratory.objectives.qlora.architecture import read_architecture
+from loratory.objectives.qlora.base.architecture import read_architecture
+from loratory.objectives.qlora.base.reference import base_sha256, resolve_base
 from loratory.objectives.qlora.kind import QloraInput, build
-from loratory.objectives.qlora.reference import base_sha256, resolve_base
-from loratory.objectives.qlora.trial_run import new_run
+from loratory.objectives.qlora.trial.trial import new_run
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import TrialSpec
 

@@ -6,9 +6,9 @@ import torch
 
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.qlora.announcements import Announcements
-from loratory.objectives.qlora.checkpointing import CheckpointClock
-from loratory.objectives.qlora.evaluation import score_answers, text_job
 from loratory.objectives.qlora.host_work import HostWork
+from loratory.objectives.qlora.scoring.evaluation import score_answers, text_job
+from loratory.objectives.qlora.trial.checkpointing import CheckpointClock
 from loratory.objectives.records import CurvePoint
 from loratory.spaces.metric_names import Direction
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from loratory.objectives.qlora.failures import device_is_lost, failed_event
-from loratory.objectives.qlora.trial_run import DivergedError
+from loratory.objectives.qlora.trial.trial import DivergedError
 from loratory.objectives.records import FailureKind
 
 

@@ -5,9 +5,9 @@ import torch
 from peft import PeftModel
 
 from loratory.objectives.events import Finished, Ready, Score, Scored, Split
-from loratory.objectives.qlora.base import load_base
-from loratory.objectives.qlora.evaluation import evaluate
-from loratory.objectives.qlora.reference import resolve_base
+from loratory.objectives.qlora.base.loading import load_base
+from loratory.objectives.qlora.base.reference import resolve_base
+from loratory.objectives.qlora.scoring.evaluation import evaluate
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ from loratory.objectives.events import Failed, Finished, Progressed, Reported, S
 from loratory.objectives.metrics.jobs import TextJobs
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack
-from loratory.objectives.qlora import engine, evaluator
+from loratory.objectives.qlora import engine
 from loratory.objectives.qlora.host_work import HostWork
-from loratory.objectives.qlora.trial_run import new_run
+from loratory.objectives.qlora.scoring import evaluator
+from loratory.objectives.qlora.trial.trial import new_run
 from loratory.objectives.qlora.turns import Turns
 from loratory.objectives.records import FailureKind
 from loratory.spaces.errors import LoratoryError
@@ -226,7 +227,7 @@ def test_a_trial_resumed_beside_others_goes_on_as_undisturbed(make_packed_object
 
 
 def test_the_first_pass_has_all_trials_that_were_started(make_packed_objective, make_start, monkeypatch):
-    monkeypatch.setattr("loratory.objectives.qlora.arrivals._SECONDS_FOR_COMPANY", 60)
+    monkeypatch.setattr("loratory.objectives.qlora.trial.arrivals._SECONDS_FOR_COMPANY", 60)
     objective = make_packed_objective()
     objective.advance(())
     events = objective.advance([make_start(number) for number in range(objective.slots)])
@@ -242,8 +243,8 @@ def test_a_stopped_trial_on_its_way_keeps_nobody_waiting(
         assert start.trial.number != 1 or never.wait(60)
         return new_run(start, **given)
 
-    monkeypatch.setattr("loratory.objectives.qlora.arrivals.new_run", make)
-    monkeypatch.setattr("loratory.objectives.qlora.arrivals._SECONDS_FOR_COMPANY", 1000)
+    monkeypatch.setattr("loratory.objectives.qlora.trial.arrivals.new_run", make)
+    monkeypatch.setattr("loratory.objectives.qlora.trial.arrivals._SECONDS_FOR_COMPANY", 1000)
     objective = make_packed_objective()
     stop = Stop(number=1, attempt=1, reason="no longer wanted")
     events = objective.advance([make_start(0), make_start(1), stop])

@@ -10,11 +10,11 @@ from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.stack import AdapterStack
-from loratory.objectives.qlora.architecture import read_architecture
-from loratory.objectives.qlora.base import load_base
-from loratory.objectives.qlora.reference import resolve_base
+from loratory.objectives.qlora.base.architecture import read_architecture
+from loratory.objectives.qlora.base.loading import load_base
+from loratory.objectives.qlora.base.reference import resolve_base
 from loratory.objectives.qlora.slots import Slots
-from loratory.objectives.qlora.trial_run import new_run
+from loratory.objectives.qlora.trial.trial import new_run
 
 WHOLE = 10**6
 

@@ -1,14 +1,8 @@
 import pytest
 
-from loratory.objectives.quickstart.answers import AnswerFilter, held_out_answers
 from loratory.objectives.quickstart.pairs import Pair, gather_pairs
 
 
 @pytest.fixture(scope="session")
 def stdlib_pairs() -> list[Pair]:
     return list(gather_pairs())
-
-
-@pytest.fixture(scope="session")
-def answers() -> AnswerFilter:
-    return AnswerFilter(held_out_answers())

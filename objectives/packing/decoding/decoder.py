@@ -1,0 +1,140 @@
+"""Greedy answers of many adapters at once: each step decodes a token in every row, whoever it belongs to."""
+
+from collections.abc import Iterable
+
+import torch
+
+from loratory.objectives.packing.decoding.cache import KeyValueCache, rows_that_fit
+from loratory.objectives.packing.decoding.prefill import Prefill
+from loratory.objectives.packing.decoding.rows import BASE, Answer, DecodingRows, Prompt
+from loratory.objectives.packing.decoding.steps import DecodeSteps
+from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.shapes import round_up
+from loratory.objectives.packing.stack import AdapterStack
+
+__all__ = ["BASE", "Answer", "Decoder", "Prompt", "cache_positions", "rows_that_fit"]
+
+_REFILL_SHARE = 8  # rows are refilled when one in so many can be
+
+
+def cache_positions(*, longest_prompt: int, max_new_tokens: int) -> int:
+    """Positions that each row of the cache has."""
+    return round_up(longest_prompt + max_new_tokens, 64)
+
+
+class Decoder:
+    """Answers prompts of any slots, a few steps in each call (continuous batching; Yu et al., "Orca", 2022).
+
+    Adapters are read where they are in the stack: they must not change while their slot has prompts here.
+    """
+
+    def __init__(
+        self,
+        model: PackedModel,
+        runner: PassRunner,
+        stack: AdapterStack,
+        *,
+        end_ids: Iterable[int],
+        padding_id: int,
+        max_new_tokens: int,
+        longest_prompt: int,
+        rows: int,
+    ) -> None:
+        """Allocate the cache.
+
+        Args:
+            model: the base.
+            runner: of its passes.
+            stack: the adapters.
+            end_ids: every token that ends an answer.
+            padding_id: a token for rows without a prompt.
+            max_new_tokens: longest answer, at least one.
+            longest_prompt: no prompt is longer.
+            rows: prompts decoded at once, a multiple of 16; see `rows_that_fit`.
+        """
+        ends = tuple(end_ids)
+        self._longest_prompt, self._slots = longest_prompt, stack.slots
+        self._answers: list[Answer] = []
+        self._rows = DecodingRows(rows, end_ids=ends, padding_id=padding_id, max_new_tokens=max_new_tokens)
+        cache = KeyValueCache(
+            model.model.config,
+            rows=rows,
+            positions=cache_positions(longest_prompt=longest_prompt, max_new_tokens=max_new_tokens),
+            device=model.device,
+            dtype=model.compute_dtype,
+        )
+        self._prefill = Prefill(model, runner, stack, cache, longest_prompt=longest_prompt)
+        last = longest_prompt + max_new_tokens - 1
+        self._steps = DecodeSteps(model, stack, cache, end_ids=ends, last=last, graphs=runner.graphs)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any prompt has no answer yet, or one that was not given back yet."""
+        return bool(self._answers or self._rows.waiting or self._rows.running)
+
+    def add(self, prompts: Iterable[Prompt]) -> None:
+        """Let prompts wait for their answers.
+
+        Raises:
+            ValueError: a prompt is empty or too long, or its slot is not in the stack.
+        """
+        given = list(prompts)
+        for prompt in given:
+            if not 1 <= len(prompt.ids) <= self._longest_prompt:
+                limit = self._longest_prompt
+                raise ValueError(f"prompt {prompt.key}: must have 1 to {limit} tokens, got {len(prompt.ids)}")
+            if not BASE <= prompt.slot < self._slots:
+                raise ValueError(
+                    f"prompt {prompt.key}: must be of a slot below {self._slots}, got {prompt.slot}"
+                )
+        self._rows.add(given)
+
+    def drop(self, slot: int) -> None:
+        """Forget a slot's prompts, those that wait and those in rows: its trial was stopped."""
+        self._rows.drop(slot)
+        self._answers = [answer for answer in self._answers if answer.slot != slot]
+
+    @torch.no_grad()
+    def advance(self) -> list[Answer]:
+        """Give free rows to waiting prompts, then decode a few steps.
+
+        Nothing is lost where this raises: the next call goes on from there.
+
+        Returns:
+            The answers that are over.
+        """
+        self._answers += self._refill()
+        if self._rows.running:
+            state = self._rows.state(rows=self._steps.rows_for(self._rows.used))
+            self._answers += self._rows.record(self._steps.run(state))
+        answers, self._answers = self._answers, []
+        return answers
+
+    def shrink(self) -> bool:
+        """Go on with half the rows and half the tokens of a pass over prompts, where memory ran out.
+
+        The cache keeps its size. Prompts in rows that are used no more wait again. All graphs go, those of
+        the runner too.
+
+        Returns:
+            Whether anything could be made smaller.
+        """
+        if not any([self._rows.shrink(), self._prefill.shrink()]):
+            return False
+        self._steps.clear()
+        self._prefill.clear()
+        return True
+
+    def clear(self) -> None:
+        """Forget the graphs of decoding: needed where matrices of the base are held or released anew."""
+        self._steps.clear()
+
+    def _refill(self) -> list[Answer]:
+        chosen = self._rows.plan()
+        # A pass over few prompts takes as long as one over many: wait until it is worth it.
+        enough = min(self._rows.waiting, self._rows.limit // _REFILL_SHARE)
+        if not chosen or (self._rows.running and len(chosen) < enough):
+            return []
+        chosen.sort(key=lambda row_and_prompt: row_and_prompt[1].slot)
+        return self._rows.start(chosen, self._prefill.run(chosen))

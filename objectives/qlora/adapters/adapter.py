@@ -1,0 +1,125 @@
+"""LoRA adapters as PEFT defines them: configuration, initial values and the two files (Hu et al., 2021)."""
+
+import json
+import tempfile
+import warnings
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from loratory.objectives.events import AdapterFiles
+from loratory.objectives.packing.stack import AdapterState
+from loratory.objectives.qlora.adapters.initial_values import initial_matrices
+from loratory.objectives.qlora.adapters.injection import inject
+from loratory.objectives.qlora.base.architecture import Layers, matching
+from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from loratory.spaces.errors import LoratoryError
+from loratory.spaces.training import TrainingParameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapter:
+    """An adapter apart from any base.
+
+    Attributes:
+        config: a `peft.LoraConfig`.
+        scaling: LoRA's factor, as PEFT computes it from the configuration.
+        state: its matrices, fp32 on the CPU.
+    """
+
+    config: Any
+    scaling: float
+    state: AdapterState
+
+    def files(self, state: AdapterState, *, base_name: str | None, revision: str | None) -> AdapterFiles:
+        """PEFT's two files for matrices of this adapter; the same bytes for the same matrices.
+
+        Args:
+            state: matrices by this adapter's names.
+            base_name: what the configuration names as the base; never a local path.
+            revision: commit of that base, where it is known.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.config.save_pretrained(folder)
+            config = json.loads((Path(folder) / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        config |= {
+            "base_model_name_or_path": base_name,
+            "revision": revision,
+            "target_modules": sorted(config["target_modules"]),
+            "inference_mode": True,
+        }
+        return {
+            ADAPTER_WEIGHTS: safetensors.torch.save(state, metadata={"format": "pt"}),
+            ADAPTER_CONFIG: json.dumps(config, indent=2, sort_keys=True).encode(),
+        }
+
+
+def new_adapter(
+    layers: Layers, *, training: TrainingParameters, targets: tuple[str, ...], seed: int
+) -> Adapter:
+    """A fresh adapter with PEFT's initial values: A uniform (Kaiming) from the seed, B zero.
+
+    PEFT makes its first two layers too: should it draw otherwise than we do, it makes all of them.
+
+    Args:
+        layers: the base's.
+        training: rank, scaling and dropout.
+        targets: names of the layers that get matrices.
+        seed: decides the initial values, drawn on the CPU and so the same on every device.
+    """
+    config, adapted = _configuration(training, targets), matching(layers, targets)
+    first = dict(islice(adapted.items(), 2))
+    theirs = inject(first, config, seed=seed)
+    if _equal(initial_matrices(first, rank=training.rank, seed=seed), theirs.state):
+        state = initial_matrices(adapted, rank=training.rank, seed=seed)
+    else:
+        warnings.warn("PEFT draws initial values in a new way: it makes each adapter, slower", stacklevel=2)
+        theirs = inject(layers, config, seed=seed)
+        state = theirs.state
+    return Adapter(config=config, scaling=theirs.scaling, state=state)
+
+
+def _configuration(training: TrainingParameters, targets: tuple[str, ...]) -> Any:
+    from peft import LoraConfig
+
+    alpha = training.lora_alpha
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=training.rank,
+        lora_alpha=int(alpha) if alpha == int(alpha) else alpha,
+        use_rslora=training.rank_stabilized,
+        lora_dropout=training.dropout,
+        target_modules=list(targets),
+        bias="none",
+    )
+
+
+def _equal(ours: AdapterState, theirs: AdapterState) -> bool:
+    """Whether matrices are the same to the bit, in the same order."""
+    return list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def adapter_from_files(layers: Layers, files: AdapterFiles) -> Adapter:
+    """An adapter from PEFT's two files.
+
+    Raises:
+        LoratoryError: the matrices are not those that the configuration asks for on this base.
+    """
+    from peft import LoraConfig
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / ADAPTER_CONFIG).write_bytes(files[ADAPTER_CONFIG])
+        config = LoraConfig.from_pretrained(folder)
+    injected = inject(layers, config, seed=0)  # the values it draws are not used
+    state = safetensors.torch.load(files[ADAPTER_WEIGHTS])
+    shapes = {path: tuple(tensor.shape) for path, tensor in injected.state.items()}
+    if {path: tuple(tensor.shape) for path, tensor in state.items()} != shapes:
+        raise LoratoryError(
+            f"adapter must have the {len(shapes)} matrices that its configuration asks for on this "
+            f"base, got {len(state)} of other names or shapes"
+        )
+    return Adapter(config=config, scaling=injected.scaling, state=state)

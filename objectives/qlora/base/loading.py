@@ -1,0 +1,180 @@
+"""The frozen base in nf4, loaded once a worker (QLoRA; Dettmers et al., 2023)."""
+
+import contextlib
+import logging
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from loratory.objectives.qlora.base.architecture import read_configuration, read_tokenizer
+from loratory.objectives.qlora.base.reference import BaseReference
+from loratory.spaces.model import ComputeDtype, ModelSpec
+
+_DTYPES = {
+    ComputeDtype.BF16: torch.bfloat16,
+    ComputeDtype.FP16: torch.float16,
+    ComputeDtype.FP32: torch.float32,
+}
+
+
+@dataclass(kw_only=True)
+class Base:
+    """A loaded base with what is needed to train and decode on it.
+
+    Attributes:
+        model: transformers causal language model; linear layers in nf4, the rest in `compute_dtype`, frozen.
+        tokenizer: its tokenizer.
+        device: where it is.
+        compute_dtype: number format of activations; adapters are fp32 throughout.
+        end_ids: every token id that ends an answer.
+        padding_id: fills the places that no token has.
+        published_name: what adapters name as their base.
+        revision: commit of that base, where it is known.
+    """
+
+    model: Any
+    tokenizer: Any
+    device: torch.device
+    compute_dtype: torch.dtype
+    end_ids: tuple[int, ...]
+    padding_id: int
+    published_name: str | None = None
+    revision: str | None = None
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context of every forward pass: nothing in fp32, else mixed precision."""
+        if self.compute_dtype is torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.compute_dtype)
+
+
+def load_base(model: ModelSpec, reference: BaseReference) -> Base:
+    """Load a base in nf4, on the GPU where there is one.
+
+    Args:
+        model: precision settings.
+        reference: which base.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = choose_dtype(model.compute_dtype, device)
+    quantized = _load_quantized(model, reference, device=device, dtype=dtype)
+    tokenizer = read_tokenizer(reference)
+    ends = tuple(sorted(_end_ids(quantized, tokenizer)))
+    padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (*ends, 0)[0]
+    _set_greedy_decoding(quantized, end_ids=ends, padding_id=padding)
+    return Base(
+        model=quantized,
+        tokenizer=tokenizer,
+        device=device,
+        compute_dtype=dtype,
+        end_ids=ends,
+        padding_id=padding,
+        published_name=reference.published_name,
+        revision=reference.revision if reference.published_name == reference.location else None,
+    )
+
+
+def choose_dtype(compute_dtype: ComputeDtype, device: torch.device) -> torch.dtype:
+    """The number format that a setting means on a device."""
+    if compute_dtype is not ComputeDtype.AUTO:
+        return _DTYPES[compute_dtype]
+    if device.type == "cpu":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def _load_quantized(
+    model: ModelSpec, reference: BaseReference, *, device: torch.device, dtype: torch.dtype
+) -> Any:
+    quieten()
+    if device.type == "cuda":
+        _make_deterministic()
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=model.double_quantization,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    quantized = AutoModelForCausalLM.from_pretrained(
+        reference.source,
+        revision=reference.revision,
+        config=read_configuration(reference),
+        trust_remote_code=reference.trust_remote_code,
+        quantization_config=quantization,
+        dtype=dtype,
+        device_map={"": device},
+    )
+    quantized.requires_grad_(False)
+    keep_weights_in_place(quantized)
+    if model.gradient_checkpointing:
+        checkpoint_activations(quantized)
+    return quantized
+
+
+def keep_weights_in_place(model: Any) -> None:
+    """Forbid bitsandbytes to repack 4-bit weights for the CPU's bf16 instructions.
+
+    It does so in the first evaluation pass, in place, and the packed weights have no right backward pass:
+    every gradient after it would be wrong.
+    """
+    import bitsandbytes
+
+    for module in model.modules():
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def checkpoint_activations(model: Any) -> None:
+    """Let the layers of a frozen model compute their activations again on the way back."""
+    # Not reentrant: the reentrant kind gives wrong gradients where no input of a layer needs one. Nothing is
+    # drawn at random in a pass, and the generator's state cannot be saved while a CUDA graph is captured.
+    settings = {"use_reentrant": False, "preserve_rng_state": False}
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable(settings)
+    else:  # its name before transformers 5.20
+        model.gradient_checkpointing_enable(settings)
+    for module in model.modules():
+        # Layers checkpoint in training mode alone; what is inside them stays as it is, without dropout.
+        if hasattr(module, "gradient_checkpointing") or hasattr(module, "activation_checkpointing"):
+            module.training = True
+
+
+def _end_ids(model: Any, tokenizer: Any) -> set[int]:
+    named = [tokenizer.eos_token_id, model.config.eos_token_id, model.generation_config.eos_token_id]
+    lists = [ids if isinstance(ids, list) else [ids] for ids in named]
+    return {int(token_id) for ids in lists for token_id in ids if token_id is not None}
+
+
+def _set_greedy_decoding(model: Any, *, end_ids: tuple[int, ...], padding_id: int) -> None:
+    # Replaces the base's own settings whole: transformers would fill what we leave open (a temperature, a
+    # repetition penalty) from them.
+    from transformers import GenerationConfig
+
+    model.generation_config = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        use_cache=True,
+        eos_token_id=list(end_ids) or None,
+        pad_token_id=padding_id,
+    )
+
+
+def _make_deterministic() -> None:
+    # The backward pass of fused attention adds up in an order of its own each time, unless asked not to.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Costs time, and nothing here reads such memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def quieten() -> None:
+    """Keep libraries from telling what is of no use to a study."""
+    import transformers
+
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()

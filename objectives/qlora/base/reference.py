@@ -1,0 +1,135 @@
+"""Which base a study trains on: found without loading weights, and hashed by its content."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from loratory.objectives.quickstart import base_folder
+from loratory.spaces.errors import InputError
+from loratory.spaces.model import QUICKSTART_BASE, ModelSpec
+from loratory.spaces.rules import did_you_mean
+
+# What decides how the base behaves; notes and licences beside it do not.
+_CONTENT_PATTERNS = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "pytorch_model*.bin*",
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "chat_template*",
+    "*.model",
+    "*.py",
+)
+_WITHOUT_WEIGHTS = tuple(
+    pattern for pattern in _CONTENT_PATTERNS if "safetensors" not in pattern and ".bin" not in pattern
+)
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseReference:
+    """A base that exists, as the driver found it; plain text, so that it can be sent to workers.
+
+    Attributes:
+        location: absolute folder, Hub id, or `builtin:quickstart`.
+        revision: commit of a Hub id; None for a folder.
+        published_name: what an adapter's configuration names as its base: a Hub id, never a path.
+        trust_remote_code: whether code that comes with the base may run.
+    """
+
+    location: str
+    revision: str | None
+    published_name: str | None
+    trust_remote_code: bool
+
+    @property
+    def source(self) -> str:
+        """What `from_pretrained` takes on this machine."""
+        return str(base_folder()) if self.location == QUICKSTART_BASE else self.location
+
+
+def resolve_base(model: ModelSpec) -> BaseReference:
+    """Find the base that a study names.
+
+    Of a Hub id only configuration and tokenizer are downloaded.
+
+    Raises:
+        InputError: there is no such folder or Hub id, or it holds no model.
+    """
+    folder = base_folder() if model.base == QUICKSTART_BASE else Path(model.base).expanduser()
+    if model.base == QUICKSTART_BASE or folder.is_dir():
+        return _resolve_folder(model, folder.absolute())
+    if not _HUB_ID.fullmatch(model.base):
+        raise InputError(
+            f"model.base: must be a folder that exists, a Hub id or {QUICKSTART_BASE}, got {model.base!r}"
+            f"{did_you_mean(model.base, [QUICKSTART_BASE])}"
+        )
+    return _resolve_hub_id(model)
+
+
+def base_sha256(reference: BaseReference) -> str:
+    """Hash of weights, configuration and tokenizer; reads the whole of a folder, which takes its time.
+
+    The commit of a Hub id stands for its content: it is itself a hash over those of all files.
+    """
+    if reference.revision is None:
+        return content_sha256(reference.source)
+    return hashlib.sha256(f"{reference.location}@{reference.revision}".encode()).hexdigest()
+
+
+def content_sha256(source: str | Path) -> str:
+    """Hash of the files of a base in a folder: names and contents, in the order of the names."""
+    digest = hashlib.sha256()
+    files = {path for pattern in _CONTENT_PATTERNS for path in Path(source).glob(pattern) if path.is_file()}
+    for path in sorted(files, key=lambda path: path.name):
+        with path.open("rb") as file:
+            digest.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _resolve_folder(model: ModelSpec, folder: Path) -> BaseReference:
+    if model.revision is not None:
+        raise InputError(
+            f"model.revision: must be left out where model.base is a folder, got {model.revision!r}"
+        )
+    for pattern, content in {"config.json": "configuration", "tokenizer*": "tokenizer"}.items():
+        if not any(folder.glob(pattern)):
+            raise InputError(
+                f"model.base: {folder} must be a transformers folder, has no {content} ({pattern})"
+            )
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
+        raise InputError(f"model.base: {folder} must hold weights, has no *.safetensors")
+    return BaseReference(
+        location=QUICKSTART_BASE if model.base == QUICKSTART_BASE else str(folder),
+        revision=None,
+        published_name=model.hub_id,
+        trust_remote_code=model.trust_remote_code,
+    )
+
+
+def _resolve_hub_id(model: ModelSpec) -> BaseReference:
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot = snapshot_download(
+            model.base, revision=model.revision, allow_patterns=list(_WITHOUT_WEIGHTS), etag_timeout=4
+        )
+    except Exception as error:  # every way in which a network, a token or a name can be wrong
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].removeprefix("Got: ")
+        raise InputError(
+            f"model.base: {model.base!r} is no folder here, and as a Hub id it cannot be read: {reason}; "
+            f"give a folder or another id, or {QUICKSTART_BASE}, which needs no network"
+        ) from error
+    commit = Path(snapshot).name
+    return BaseReference(
+        location=model.base,
+        revision=commit,
+        published_name=model.hub_id or model.base,
+        trust_remote_code=model.trust_remote_code,
+    )

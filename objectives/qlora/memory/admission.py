@@ -1,0 +1,232 @@
+"""How many trials train at once, and how many tokens pass together: by data, device and memory."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from loratory.objectives.data.prepared import PreparedData
+from loratory.objectives.packing.decoding.cache import rows_that_fit
+from loratory.objectives.packing.decoding.decoder import cache_positions
+from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.packing.pack import Pack, activation_bytes_a_token
+from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.shapes import SMALLEST_BUCKET, bucket_within, round_up
+from loratory.objectives.packing.stack import RANK_STEP, AdapterStack
+from loratory.objectives.qlora.base.architecture import Architecture
+from loratory.objectives.qlora.memory.host import host_memory_free
+from loratory.spaces.errors import InputError
+from loratory.spaces.study import StudySpec
+
+# Where more tokens hardly help: on one H200, 8,192 a pass have over 80% of the pace of 32,768.
+_SATURATING_TOKENS, _MOST_TOKENS, _LEAST_TOKENS = 8192, 32_768, 1024
+_MOST_SLOTS, _MOST_ROWS = 16, 512
+# A CPU gains little from more: its passes are bound by arithmetic.
+CPU_TOKENS = 1024
+_CPU_SLOTS, _CPU_ROWS = 1, 32
+_PASSES_SHARE, _CACHE_SHARE = 0.75, 0.2  # of what slots and base leave: for passes, and for decoding
+_USABLE = 0.92  # of the free memory; the rest is for fragments and libraries
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackSize:
+    """What the stacks of a study hold.
+
+    Attributes:
+        layers: of all target modules that trials may have, name to (inputs, outputs).
+        rank: the largest.
+        dropout: whether any trial may drop anything.
+    """
+
+    layers: Mapping[str, tuple[int, int]]
+    rank: int
+    dropout: bool
+
+    @property
+    def numbers_a_slot(self) -> int:
+        """Numbers in a slot's row."""
+        return round_up(self.rank, RANK_STEP) * sum(map(sum, self.layers.values()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What a worker has room for.
+
+    Attributes:
+        slots: trials that train at once.
+        tokens_per_pass: of all of them together.
+        decoding_rows: prompts decoded at once.
+        hold_base: whether the base is kept dequantised.
+    """
+
+    slots: int
+    tokens_per_pass: int
+    decoding_rows: int
+    hold_base: bool
+
+
+def stack_size(study: StudySpec, architecture: Architecture) -> StackSize:
+    """The stacks that every trial of a study fits into."""
+    targets: set[str] = set()
+    for choice in study.extremes_of("target_modules"):
+        targets |= set(architecture.targets(choice if isinstance(choice, str) else tuple(choice)))
+    rank, dropout = max(study.extremes_of("rank")), max(study.extremes_of("dropout"))
+    return StackSize(layers=architecture.layers_of(tuple(targets)), rank=rank, dropout=dropout > 0)
+
+
+def wanted_slots(study: StudySpec, data: PreparedData) -> int:
+    """So many that their batches together keep a GPU busy."""
+    smallest = min(_batch_sizes(study)) * _mean_tokens(data)
+    return max(1, min(_MOST_SLOTS, study.trials, math.ceil(_SATURATING_TOKENS / smallest)))
+
+
+def largest_pass(study: StudySpec, data: PreparedData, room: Room) -> int:
+    """Tokens of the largest pass that is to be expected: all slots with a large batch, or a full pass."""
+    batches = room.slots * max(_batch_sizes(study)) * _mean_tokens(data)
+    return min(room.tokens_per_pass, math.ceil(1.25 * batches))
+
+
+def _batch_sizes(study: StudySpec) -> tuple[float, ...]:
+    return tuple(map(float, study.extremes_of("batch_size")))
+
+
+def _mean_tokens(data: PreparedData) -> float:
+    return sum(map(len, data.train)) / len(data.train)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What there is, and what things take, in bytes.
+
+    Attributes:
+        free: for slots, passes and the cache of decoding.
+        slot: of one trial.
+        token: of a token in a pass.
+        held: of the dequantised base.
+    """
+
+    free: int
+    slot: int
+    token: int
+    held: int
+
+
+def measure_room(study: StudySpec, data: PreparedData, model: PackedModel, size: StackSize) -> Room:
+    """What fits, by what the study file asks for and the memory that is free.
+
+    Raises:
+        InputError: the study file asks for more than fits.
+    """
+    on_gpu = model.device.type == "cuda"
+    memory = Memory(
+        free=int(_USABLE * (_free_on_gpu(model.device, study) if on_gpu else host_memory_free())),
+        slot=size.numbers_a_slot * _bytes_a_number(model),
+        token=_measured_bytes_a_token(model, size) if on_gpu else 0,
+        held=0 if model.holds_base else model.held_bytes,
+    )
+    return _room_on_gpu(study, data, model, memory) if on_gpu else _room_on_cpu(study, model, memory)
+
+
+def _asked_slots(study: StudySpec, model: PackedModel) -> int | None:
+    """What the study file says, no more than there are trials; one where trials cannot be packed."""
+    if not model.concatenates:
+        return 1
+    return None if study.packing.slots is None else min(study.packing.slots, study.trials)
+
+
+def _room_on_gpu(study: StudySpec, data: PreparedData, model: PackedModel, memory: Memory) -> Room:
+    smallest_pass = memory.token * max(max(map(len, data.train)), _LEAST_TOKENS)
+    # Half of the memory is left to passes, which are what keeps the GPU busy.
+    fit = max(1, (memory.free - smallest_pass) // (2 * memory.slot))
+    slots = _asked_slots(study, model) or min(wanted_slots(study, data), fit)
+    _check_slots(slots, memory, beside=smallest_pass)
+    hold = study.packing.cache_base
+    rest = memory.free - slots * memory.slot
+    if hold is None:
+        hold = memory.held + memory.token * _SATURATING_TOKENS <= rest
+    rest -= memory.held if hold else 0
+    return Room(
+        slots=slots,
+        tokens_per_pass=study.packing.tokens_per_pass or tokens_that_fit(rest, memory.token),
+        decoding_rows=_decoding_rows(study, data, model, slots, int(rest * _CACHE_SHARE))
+        if study.metrics
+        else 0,
+        hold_base=hold,
+    )
+
+
+def tokens_that_fit(free: float, token: int) -> int:
+    """Tokens of the largest pass in so many bytes, of which a token takes some; a size that graphs have."""
+    fitting = bucket_within(int(free * _PASSES_SHARE) // token, SMALLEST_BUCKET)
+    return min(_MOST_TOKENS, max(_LEAST_TOKENS, fitting))
+
+
+def _room_on_cpu(study: StudySpec, model: PackedModel, memory: Memory) -> Room:
+    slots, hold = _asked_slots(study, model) or _CPU_SLOTS, study.packing.cache_base
+    _check_slots(slots, memory, beside=0)
+    return Room(
+        slots=slots,
+        tokens_per_pass=study.packing.tokens_per_pass or CPU_TOKENS,
+        decoding_rows=_CPU_ROWS,
+        hold_base=4 * memory.held < memory.free if hold is None else hold,
+    )
+
+
+def _check_slots(slots: int, memory: Memory, *, beside: int) -> None:
+    """Refuse slots that do not fit.
+
+    Raises:
+        InputError: there are too many.
+    """
+    if slots * memory.slot + beside > memory.free:
+        fits = max(0, (memory.free - beside) // memory.slot)
+        slot, other, free = (size / 2**30 for size in (memory.slot, beside, memory.free))
+        passes = f" beside {other:.2f} GiB for a pass" if beside else ""
+        raise InputError(
+            f"packing.slots: must be at most {fits} on this device, where a slot takes {slot:.2f} GiB"
+            f"{passes} and {free:.1f} GiB may be used, got {slots}; lower it or the rank"
+        )
+
+
+def _free_on_gpu(device: torch.device, study: StudySpec) -> float:
+    """Of this worker's share of the GPU, what is free or in the allocator's reserve."""
+    free, total = torch.cuda.mem_get_info(device)
+    held = torch.cuda.memory_allocated(device)
+    share = min(1.0, study.resources.gpus_per_worker or 1.0)
+    return min(free + torch.cuda.memory_reserved(device) - held, total * share - held)
+
+
+def _bytes_a_number(model: PackedModel) -> int:
+    """Of a slot: master, gradient and two moments, the copy that passes read, and the copy that is scored."""
+    compute = torch.finfo(model.compute_dtype).bits // 8
+    wide = max(4, compute)
+    return 4 * wide + (compute if compute < wide else 0) + compute
+
+
+def _measured_bytes_a_token(model: PackedModel, size: StackSize) -> int:
+    stack = AdapterStack(
+        size.layers,
+        slots=1,
+        rank=min(8, size.rank),
+        device=model.device,
+        compute_dtype=model.compute_dtype,
+    )
+    runner = PassRunner(model.device, graphs=False)
+    return activation_bytes_a_token(Pack(model, stack, runner, dropout=size.dropout))
+
+
+def _decoding_rows(
+    study: StudySpec, data: PreparedData, model: PackedModel, slots: int, bytes_free: int
+) -> int:
+    positions = cache_positions(
+        longest_prompt=longest_prompt(data), max_new_tokens=study.evaluation.max_new_tokens
+    )
+    rows = rows_that_fit(model.model.config, positions=positions, dtype=model.compute_dtype, bytes=bytes_free)
+    prompts = slots * max(len(data.dev), len(data.select), len(data.test))
+    return min(_MOST_ROWS, rows, round_up(prompts, 16))
+
+
+def longest_prompt(data: PreparedData) -> int:
+    """Tokens of the longest prompt that is ever answered."""
+    return max(len(example.prompt_ids) for split in (data.dev, data.select, data.test) for example in split)

@@ -1,0 +1,236 @@
+"""The evaluation queue: copies of adapters, scored together while their trials train on."""
+
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from loratory.objectives.data.prepared import Example
+from loratory.objectives.futures import done
+from loratory.objectives.metrics.jobs import TextJobs
+from loratory.objectives.metrics.scoring import TextScores
+from loratory.objectives.packing.batch import example_piece
+from loratory.objectives.packing.decoding.apart import ApartDecoder
+from loratory.objectives.packing.decoding.decoder import BASE, Decoder, Prompt
+from loratory.objectives.packing.pack import Pack
+from loratory.objectives.packing.passes import PassInputs
+from loratory.objectives.packing.stack import AdapterStack, AdapterState
+from loratory.objectives.qlora.base.loading import Base
+from loratory.objectives.qlora.scoring.evaluation import Evaluation, score_answers, text_job, text_of
+from loratory.spaces.study import StudySpec
+
+
+class Result(NamedTuple):
+    """What is scored: its key, and what to call for the evaluation; what went wrong is raised there."""
+
+    key: Hashable
+    evaluation: Callable[[], Evaluation]
+
+
+_Texts = Future[TextScores] | Future[None]
+"""Scores of answers; None where nothing is decoded."""
+
+
+class _Place(NamedTuple):
+    """An example of a request."""
+
+    key: Hashable
+    example: int
+
+
+@dataclass(kw_only=True)
+class _Request:
+    key: Hashable
+    row: int
+    examples: Sequence[Example]
+    loss_sums: NDArray[np.float64]
+    answers: dict[int, str] = field(default_factory=dict)
+    losses_left: int
+
+    @property
+    def computed(self) -> bool:
+        """Whether the device has done its part."""
+        return not self.losses_left and len(self.answers) == len(self.examples)
+
+    @property
+    def in_order(self) -> list[str]:
+        """The answers, in the order of the examples."""
+        return [self.answers[index] for index in range(len(self.examples))]
+
+
+class Evaluator:
+    """Scores adapters on examples, several at once.
+
+    Each adapter is a copy in a stack of its own, so that its trial may go on or end meanwhile.
+
+    Attributes:
+        pack: whose base and runner are used.
+        tokens_per_pass: of the passes that compute losses.
+    """
+
+    def __init__(
+        self,
+        pack: Pack,
+        base: Base,
+        study: StudySpec,
+        *,
+        decoder: Decoder | ApartDecoder | None,
+        stack: AdapterStack,
+        tokens_per_pass: int,
+        labels: Sequence[str],
+        jobs: TextJobs,
+    ) -> None:
+        """Nothing waits yet.
+
+        Args:
+            pack: whose base and runner are used.
+            base: its tokenizer turns answers into text.
+            study: names the metrics.
+            decoder: over `stack`; None where the study decodes nothing.
+            stack: the copies, as many as may wait at once.
+            tokens_per_pass: of the passes that compute losses.
+            labels: every label of a classification task.
+            jobs: score the decoded texts.
+        """
+        self.pack, self._base, self._study = pack, base, study
+        self._decoder, self._stack, self._labels, self._jobs = decoder, stack, labels, jobs
+        self.tokens_per_pass = tokens_per_pass
+        self._free = list(range(stack.slots))
+        self._requests: dict[Hashable, _Request] = {}
+        self._computed: dict[Hashable, tuple[_Request, _Texts]] = {}
+        self._losses: deque[tuple[_Request, int]] = deque()
+
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether the scores of a key are still to come."""
+        return key in self._requests or key in self._computed
+
+    @property
+    def waiting(self) -> tuple[Hashable, ...]:
+        """Keys of what the device has to do something for, oldest first."""
+        return tuple(self._requests)
+
+    @property
+    def scores_texts(self) -> bool:
+        """Whether scores are to come for which the device has done its part."""
+        return bool(self._computed)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another copy may wait."""
+        return bool(self._free)
+
+    def copy(self, key: Hashable, slot: int, examples: Sequence[Example]) -> None:
+        """Let a copy of a slot's adapter wait for its scores on some examples."""
+        self._stack.copy(self._free[-1], self.pack.stack, slot)
+        self._add(key, self._free.pop(), examples)
+
+    def put(self, key: Hashable, state: AdapterState, examples: Sequence[Example], *, scaling: float) -> None:
+        """Let an adapter that is in no slot wait for its scores."""
+        self._stack.put(self._free[-1], state, scaling=scaling)
+        self._add(key, self._free.pop(), examples)
+
+    def put_base(self, key: Hashable, examples: Sequence[Example]) -> None:
+        """Let the bare base wait for its scores."""
+        self._add(key, BASE, examples)
+
+    def drop(self, key: Hashable) -> None:
+        """Forget what waits under a key, if anything does."""
+        if key in self._computed:
+            self._computed.pop(key)[1].cancel()
+        request = self._requests.get(key)
+        if request is None:
+            return
+        self._losses = deque(item for item in self._losses if item[0] is not request)
+        if self._decoder is not None:
+            self._decoder.drop(request.row)
+        self._release(request)
+
+    @torch.no_grad()
+    def advance(self) -> None:
+        """Do a piece of what waits: a pass of losses first, then a few steps of decoding."""
+        if self._losses:
+            self._compute_losses()
+        elif self._decoder is not None and self._decoder.busy:
+            for answer in self._decoder.advance():
+                place: _Place = answer.key  # type: ignore[assignment]
+                if (request := self._requests.get(place.key)) is not None:
+                    request.answers[place.example] = text_of(self._base.tokenizer, answer.ids)
+        for request in [request for request in self._requests.values() if request.computed]:
+            self._score_texts(request)
+
+    def scored(self, *, wait_seconds: float = 0.0) -> list[Result]:
+        """What is scored now.
+
+        Args:
+            wait_seconds: how long to wait for the first, where there is nothing else to do.
+        """
+        if wait_seconds:
+            begun: list[Future[Any]] = [texts for _, texts in self._computed.values()]
+            wait(begun, wait_seconds, return_when=FIRST_COMPLETED)
+        finished = [key for key, (_, texts) in self._computed.items() if texts.done()]
+        return [Result(key, partial(_evaluation, *self._computed.pop(key))) for key in finished]
+
+    def _add(self, key: Hashable, row: int, examples: Sequence[Example]) -> None:
+        count = len(examples)
+        request = _Request(key=key, row=row, examples=examples, loss_sums=np.zeros(count), losses_left=count)
+        self._requests[key] = request
+        self._losses += [(request, index) for index in range(count)]
+        if self._decoder is None:
+            request.answers = dict.fromkeys(range(count), "")
+            return
+        self._decoder.add(
+            Prompt(slot=row, key=_Place(key, index), ids=example.prompt_ids)
+            for index, example in enumerate(examples)
+        )
+
+    def _compute_losses(self) -> None:
+        chosen: list[tuple[_Request, int]] = []
+        room = self.pack.room(self.tokens_per_pass)
+        while self._losses:
+            request, index = self._losses[0]
+            length = len(request.examples[index]) - 1  # the last token is only ever a target
+            if not room.fits(request.row, length):
+                break
+            room.take(request.row, length)
+            chosen.append(self._losses.popleft())
+        chosen.sort(key=lambda item: item[0].row)
+        pieces = [example_piece(request.examples[index], slot=request.row) for request, index in chosen]
+        host = self.pack.lay_out(pieces, slots=self._stack.slots)
+        try:
+            losses = self.pack.runner.run("losses", host, self._losses_of).double().cpu().numpy()
+        except Exception:
+            self._losses.extendleft(reversed(chosen))
+            raise
+        for (request, index), start in zip(chosen, host.target_starts, strict=True):
+            request.loss_sums[index] = losses[start : start + len(request.examples[index].answer_ids)].sum()
+            request.losses_left -= 1
+
+    def _losses_of(self, inputs: PassInputs) -> torch.Tensor:
+        with torch.no_grad(), self.pack.model.reading(inputs, self._stack):
+            return self.pack.model.losses(inputs)[1]
+
+    def _score_texts(self, request: _Request) -> None:
+        """Hand its answers over to be scored; its place is free for another copy."""
+        if self._decoder is None:
+            texts: _Texts = done(lambda: None)
+        else:
+            texts = self._jobs.begin(text_job(self._study, request.examples, request.in_order, self._labels))
+        self._release(request)
+        self._computed[request.key] = request, texts
+
+    def _release(self, request: _Request) -> None:
+        del self._requests[request.key]
+        if request.row != BASE:
+            self._free.append(request.row)
+
+
+def _evaluation(request: _Request, texts: _Texts) -> Evaluation:
+    return score_answers(
+        request.examples, loss_sums=request.loss_sums, answers=request.in_order, texts=texts.result()
+    )

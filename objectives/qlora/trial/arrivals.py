@@ -1,0 +1,68 @@
+"""Trials on their way in: their adapters are made in threads, while the pack goes on."""
+
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from loratory.objectives.events import Start
+from loratory.objectives.qlora.base.architecture import Architecture
+from loratory.objectives.qlora.trial.trial import TrialRun, new_run
+from loratory.spaces.trial import TrialSpec
+
+# A pack of fewer trials has graphs of its own to capture: its first pass takes about as long.
+_SECONDS_FOR_COMPANY = 1.0
+
+
+class Arrivals:
+    """Trials that were started and are not made yet; a large adapter takes a second of drawing."""
+
+    def __init__(
+        self, architecture: Architecture, *, train_examples: int, evaluations: int, threads: int
+    ) -> None:
+        """Nobody is coming.
+
+        Args:
+            architecture: the base's layers.
+            train_examples: how many there are.
+            evaluations: points on the nominal grid.
+            threads: adapters that are made at once.
+        """
+        self._architecture = architecture
+        self._train_examples, self._evaluations = train_examples, evaluations
+        self._coming: dict[int, tuple[TrialSpec, Future[TrialRun]]] = {}
+        self._makers = ThreadPoolExecutor(threads, thread_name_prefix="adapters")
+
+    def __len__(self) -> int:
+        """How many are coming."""
+        return len(self._coming)
+
+    def expect(self, start: Start) -> None:
+        """Begin to make a trial."""
+        made = self._makers.submit(
+            new_run,
+            start,
+            architecture=self._architecture,
+            train_examples=self._train_examples,
+            evaluations=self._evaluations,
+        )
+        self._coming[start.trial.number] = start.trial, made
+
+    def cancel(self, number: int, attempt: int) -> None:
+        """Forget a trial that was stopped before it arrived, if it was."""
+        if (coming := self._coming.get(number)) is not None and coming[0].attempt == attempt:
+            coming[1].cancel()
+            del self._coming[number]
+
+    def arrived(self, *, awaited: int) -> list[tuple[TrialSpec, TrialRun | Exception]]:
+        """Trials that are made now, or what went wrong in making them.
+
+        Args:
+            awaited: how many to wait for, for up to a second after the first of them.
+        """
+        coming = [made for _, made in self._coming.values()][:awaited]
+        wait(coming, return_when=FIRST_COMPLETED)
+        wait(coming, timeout=_SECONDS_FOR_COMPANY)
+        arrived: list[tuple[TrialSpec, TrialRun | Exception]] = []
+        for number, (trial, made) in list(self._coming.items()):
+            if made.done():
+                del self._coming[number]
+                arrived.append((trial, made.exception() or made.result()))  # type: ignore[arg-type]
+        return arrived

@@ -1,0 +1,105 @@
+import pickle
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from loratory.objectives.qlora.base.reference import base_sha256, content_sha256, resolve_base
+from loratory.spaces.errors import InputError
+from loratory.spaces.model import ModelSpec
+
+
+@pytest.fixture
+def folder(base_folder, tmp_path):
+    copy = tmp_path / "base"
+    shutil.copytree(base_folder(), copy)
+    return copy
+
+
+def test_hash_follows_content_and_not_place(folder, base_folder):
+    before = content_sha256(folder)
+    assert before == content_sha256(base_folder())
+    (folder / "README.md").write_text("a note")
+    assert content_sha256(folder) == before
+    weights = folder / "model.safetensors"
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(changed)
+    assert content_sha256(folder) != before
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "generation_config.json"])
+def test_hash_covers_configuration_and_tokenizer(folder, name):
+    before = content_sha256(folder)
+    (folder / name).write_text((folder / name).read_text() + " ")
+    assert content_sha256(folder) != before
+
+
+def test_folder_is_absolute_and_survives_the_way_to_a_worker(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    reference = resolve_base(ModelSpec(base="base", hub_id="me/base"))
+    assert reference.location == str(folder)
+    assert reference.published_name == "me/base"
+    assert reference.revision is None
+    assert pickle.loads(pickle.dumps(reference)) == reference
+
+
+def test_folder_without_hub_id_has_no_name_to_publish(folder):
+    assert resolve_base(ModelSpec(base=str(folder))).published_name is None
+
+
+@pytest.mark.parametrize(
+    ("missing", "rule"), [("config.json", "configuration"), ("model.safetensors", "weights")]
+)
+def test_folder_that_lacks_a_part_is_refused(folder, missing, rule):
+    (folder / missing).unlink()
+    with pytest.raises(InputError, match=rule):
+        resolve_base(ModelSpec(base=str(folder)))
+
+
+def test_folder_without_tokenizer_is_refused(folder):
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(InputError, match="tokenizer"):
+        resolve_base(ModelSpec(base=str(folder)))
+
+
+def test_revision_of_a_folder_is_refused(folder):
+    with pytest.raises(InputError, match=r"model\.revision"):
+        resolve_base(ModelSpec(base=str(folder), revision="main"))
+
+
+@pytest.mark.parametrize("base", ["./nowhere", "/no/such/folder", "a/b/c", "~/nowhere-at-all"])
+def test_path_that_leads_nowhere_is_refused_without_asking_the_network(base):
+    with pytest.raises(InputError, match="folder that exists, a Hub id or builtin:quickstart"):
+        resolve_base(ModelSpec(base=base))
+
+
+def test_the_builtin_base_misspelt():
+    with pytest.raises(InputError, match="got 'builtin:quickstrat': did you mean builtin:quickstart\\?"):
+        resolve_base(ModelSpec(base="builtin:quickstrat"))
+
+
+def test_hub_id_that_cannot_be_read_is_refused(monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="nobody/none-such"):
+        resolve_base(ModelSpec(base="nobody/none-such"))
+
+
+def test_hub_id_in_the_cache_is_pinned_to_its_commit(folder, tmp_path, monkeypatch):
+    import huggingface_hub.constants
+
+    cache, commit = tmp_path / "cache", "0123456789abcdef0123456789abcdef01234567"
+    repository = cache / "models--some--base"
+    shutil.copytree(folder, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    reference = resolve_base(ModelSpec(base="some/base"))
+    assert (reference.location, reference.revision) == ("some/base", commit)
+    assert reference.published_name == "some/base"
+    with_other_commit = replace(reference, revision="f" * 40)
+    assert base_sha256(reference) != base_sha256(with_other_commit)

@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+
+from loratory.objectives.events import Finished, Split
+from loratory.objectives.qlora.verification.adapter_scores import score_adapter
+
+
+def test_scores_of_a_finished_trial_are_reproduced(
+    make_study, make_prepared, make_objective, make_trial, drive, adapter_folder
+):
+    study = make_study(metric="rougeL", evaluation={"metrics": ["rougeL", "bleu"]})
+    events = drive(make_objective(study), make_trial(study))
+    finished = next(event for event in events if isinstance(event, Finished))
+    again = score_adapter(study, make_prepared(study), adapter_folder(finished.adapter), Split.SELECT)
+    assert again.aggregate == pytest.approx(finished.scores.aggregate, rel=1e-6)
+    assert again.example_ids == finished.scores.example_ids
+    for name, values in finished.scores.metrics.items():
+        np.testing.assert_allclose(again.metrics[name], values, rtol=1e-5)
+
+
+def test_another_adapter_is_found_out(
+    make_study, make_prepared, make_objective, make_trial, drive, adapter_folder
+):
+    study = make_study()
+    objective = make_objective(study)
+    first, second = (drive(objective, make_trial(study, number, seed=number))[-1] for number in (1, 2))
+    scores = score_adapter(study, make_prepared(study), adapter_folder(second.adapter), Split.SELECT)
+    assert scores.aggregate != first.scores.aggregate

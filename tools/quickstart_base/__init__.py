@@ -1,0 +1,1 @@
+"""The factory of the small base that comes with loratory: corpus, tokenizer, pretraining."""
