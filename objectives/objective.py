@@ -12,8 +12,8 @@ from loratory.spaces.study import ObjectiveName, StudySpec
 class Objective(Protocol):
     """Trials in slots over one base. One thread calls it; nothing in it needs a lock."""
 
-    slots: int
-    """How many trials may hold a slot at once."""
+    capacity: int
+    """Trials accepted at once."""
 
     def advance(self, decisions: Sequence[Decision]) -> list[Event]:
         """Carry out decisions, then do a small piece of work (at most about a second) for every slot.

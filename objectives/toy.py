@@ -11,7 +11,7 @@ import os
 import resource
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,6 +33,8 @@ from loratory.objectives.events import (
 from loratory.objectives.objective import ObjectiveKind, Prepared
 from loratory.objectives.records import CurvePoint, FailureKind, Measurement, Resources
 from loratory.objectives.scores import ScoreTable
+from loratory.objectives.stopping import Evaluated, best, stopping_rule
+from loratory.spaces.metric_names import Direction
 from loratory.spaces.study import StudySpec
 from loratory.spaces.toy import FaultSpec, ToySpec
 from loratory.spaces.training import TrainingParameters
@@ -43,6 +45,10 @@ CEILING, FLOOR = 0.8, 0.05
 _WIDTHS = {"learning_rate": 0.5, "rank": 1.5, "batch_size": 1.5}  # decades at which the score falls to 61%
 _OPTIMIZER_STEPS_PER_EVALUATION = 10
 _TOKENS_PER_EXAMPLE = 100
+
+
+_KEPT = ("step", "seconds", "device_seconds", "pack_size")
+"""Fields of a slot that its checkpoint holds."""
 
 
 class InjectedFaultError(RuntimeError):
@@ -66,22 +72,23 @@ def quality(training: TrainingParameters, progress: float) -> float:
 
 @dataclass
 class _Slot:
+    """A trial with what it has done; its history follows from its seed, and is in no checkpoint."""
+
     trial: TrialSpec
     fault: str | None
     step: int = 0
-    best_step: int = 0
-    best_score: float = -math.inf
+    history: list[Evaluated] = field(default_factory=list)
     seconds: float = 0.0
     device_seconds: float = 0.0
     pack_size: int = 1
 
     def checkpoint(self) -> bytes:
-        state = {name: value for name, value in vars(self).items() if name not in ("trial", "fault")}
-        return json.dumps(state).encode()
+        return json.dumps({name: getattr(self, name) for name in _KEPT}).encode()
 
     def restore(self, checkpoint: bytes | None) -> None:
         if checkpoint is not None:
-            vars(self).update(json.loads(checkpoint))
+            state = json.loads(checkpoint)
+            vars(self).update({name: state[name] for name in _KEPT})
 
 
 class ToyObjective:
@@ -90,7 +97,8 @@ class ToyObjective:
     def __init__(self, study: StudySpec) -> None:
         self._study = study
         self._toy = study.toy or ToySpec()
-        self.slots = study.packing.slots or 1
+        self._rule = stopping_rule(study.stopping)
+        self.capacity = study.packing.slots or 1
         self._active: dict[int, _Slot] = {}
         self._ready_sent = False
 
@@ -99,7 +107,7 @@ class ToyObjective:
         events: list[Event] = []
         if not self._ready_sent:
             self._ready_sent = True
-            events.append(Ready(device="toy", compute_dtype="fp64", slots=self.slots))
+            events.append(Ready(device="toy", compute_dtype="fp64", slots=self.capacity))
         for decision in decisions:
             events.append(self._carry_out(decision))
         if self._active:
@@ -138,11 +146,12 @@ class ToyObjective:
                 )
 
     def _start(self, decision: Start) -> Started:
-        if len(self._active) == self.slots:
-            raise RuntimeError(f"starts must not exceed the free slots, all {self.slots} are taken")
+        if len(self._active) == self.capacity:
+            raise RuntimeError(f"starts must not exceed the free slots, all {self.capacity} are taken")
         trial = decision.trial
         slot = _Slot(trial, injected_fault(self._toy.faults, trial))
         slot.restore(decision.checkpoint)
+        slot.history = [self._evaluated(trial, step) for step in range(1, slot.step + 1)]
         self._active[trial.number] = slot
         total = self._study.evaluation.evaluations * _OPTIMIZER_STEPS_PER_EVALUATION
         return Started(number=trial.number, attempt=trial.attempt, optimizer_steps=total)
@@ -166,24 +175,22 @@ class ToyObjective:
             ]
 
     def _evaluate(self, slot: _Slot) -> list[Event]:
-        evaluations = self._study.evaluation.evaluations
-        slot.step += 1
-        _inject(slot, evaluations)
-        score = self._measured(slot.trial, slot.step / evaluations, seed=slot.step)
-        if score > slot.best_score:
-            slot.best_step, slot.best_score = slot.step, score
-        events: list[Event] = [self._progressed(slot), self._reported(slot, score)]
-        patience = self._study.early_stopping_patience
-        stalled = patience is not None and slot.step - slot.best_step >= patience
-        if stalled or slot.step == evaluations:
-            reason = (
-                f"early stopping: no better since evaluation {slot.best_step}"
-                if stalled
-                else "trained to the end"
-            )
+        events: list[Event] = []
+        if self._why_over(slot) is None:  # a checkpoint may be a trial's last
+            slot.step += 1
+            _inject(slot, self._study.evaluation.evaluations)
+            slot.history.append(self._evaluated(slot.trial, slot.step))
+            events += [self._progressed(slot), self._reported(slot)]
+        if (reason := self._why_over(slot)) is not None:
             events.append(self._finished(slot, reason))
             del self._active[slot.trial.number]
         return events
+
+    def _why_over(self, slot: _Slot) -> str | None:
+        """Return why a trial trains no further, or None as long as it does; a rule comes before the end."""
+        over = slot.step == self._study.evaluation.evaluations
+        reason = self._rule.why_stop(slot.history, Direction.MAXIMIZE)
+        return reason or ("trained to the end" if over else None)
 
     def _progressed(self, slot: _Slot) -> Progressed:
         per_evaluation = _OPTIMIZER_STEPS_PER_EVALUATION
@@ -195,7 +202,7 @@ class ToyObjective:
             points=tuple(_point(slot.trial.training, step, total) for step in steps),
         )
 
-    def _reported(self, slot: _Slot, score: float) -> Reported:
+    def _reported(self, slot: _Slot) -> Reported:
         due = slot.step % self._toy.evaluations_per_checkpoint == 0
         updates = slot.step * _OPTIMIZER_STEPS_PER_EVALUATION
         examples = updates * slot.trial.training.batch_size
@@ -205,7 +212,7 @@ class ToyObjective:
             examples_seen=examples,
             tokens_seen=examples * _TOKENS_PER_EXAMPLE,
             elapsed_seconds=slot.seconds,
-            metrics=self._metrics(score),
+            metrics=self._metrics(slot.history[-1].value),
         )
         return Reported(
             number=slot.trial.number,
@@ -216,21 +223,25 @@ class ToyObjective:
         )
 
     def _finished(self, slot: _Slot, reason: str) -> Finished:
-        truth = quality(slot.trial.training, slot.best_step / self._study.evaluation.evaluations)
+        found = best(slot.history, Direction.MAXIMIZE)
+        assert found is not None  # a trial is over after its first evaluation at the earliest
+        truth = quality(slot.trial.training, found.step / self._study.evaluation.evaluations)
         return Finished(
             number=slot.trial.number,
             attempt=slot.trial.attempt,
             reason=reason,
-            best_step=slot.best_step,
+            best_step=found.step,
             scores=self._score_table(truth, seed=slot.trial.seed),
             predictions=(),
             adapter={},
             resources=_resources(slot),
         )
 
-    def _measured(self, trial: TrialSpec, progress: float, *, seed: int) -> float:
-        noise = np.random.default_rng([trial.seed, seed]).normal(0.0, self._toy.noise)
-        return float(np.clip(quality(trial.training, progress) + noise, 0.0, 1.0))
+    def _evaluated(self, trial: TrialSpec, step: int) -> Evaluated:
+        """Return the noisy score of an evaluation, counted from 1; larger is better."""
+        noise = np.random.default_rng([trial.seed, step]).normal(0.0, self._toy.noise)
+        progress = step / self._study.evaluation.evaluations
+        return Evaluated(step, float(np.clip(quality(trial.training, progress) + noise, 0.0, 1.0)))
 
     def _metrics(self, score: float) -> dict[str, float]:
         return {"loss": 1.0 - score} | dict.fromkeys(self._study.metrics, score)

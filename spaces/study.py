@@ -20,6 +20,7 @@ from loratory.spaces.packing import PackingSpec
 from loratory.spaces.rules import STUDY_NAME, broken_rule, did_you_mean, shown
 from loratory.spaces.search import PrunerName, PrunerSpec, ResourceSpec, SamplerName, SamplerSpec
 from loratory.spaces.search_space import SearchSpace
+from loratory.spaces.stopping import StoppingSpec
 from loratory.spaces.toy import ToySpec
 from loratory.spaces.tracking import TrackingSpec
 from loratory.spaces.training import TrainingParameters
@@ -51,6 +52,8 @@ class StudySpec(Frozen):
     """How often a trial that fails is tried before it is FAIL."""
     early_stopping_patience: Annotated[Int, Field(ge=1)] | None = None
     """Stop a trial after this many evaluations without improvement; null trains to the end."""
+    early_stopping: StoppingSpec | None = None
+    """Another stopping rule, in place of `early_stopping_patience`."""
     seed: Int = Field(default=0, ge=0, lt=2**32)
     """Seeds the sampler and, with its number, every trial."""
     space: SearchSpace
@@ -81,6 +84,7 @@ class StudySpec(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self._check_training()
+        self._check_stopping()
         self._check_sections()
         self._check_metric()
         self._check_search()
@@ -91,6 +95,11 @@ class StudySpec(Frozen):
             fixed = shown(getattr(self.training, name))
             rule = f"must not stand in both space and training, got {fixed}: keep one"
             raise broken_rule(rule, at=("training", name))
+
+    def _check_stopping(self) -> None:
+        if self.early_stopping is not None and self.early_stopping_patience is not None:
+            rule = "must not stand beside early_stopping_patience: keep one"
+            raise broken_rule(rule, at=("early_stopping",))
 
     def _check_sections(self) -> None:
         qlora = self.objective is ObjectiveName.QLORA
@@ -137,6 +146,13 @@ class StudySpec(Frozen):
     def _fixed_only(self, training: TrainingParameters) -> dict[str, Any]:
         # What is searched has no fixed value: a file written from this spec must read back.
         return training.model_dump(mode="json", exclude=set(self.space.root))
+
+    @property
+    def stopping(self) -> StoppingSpec | None:
+        """The stopping rule; null trains every trial to its end."""
+        if self.early_stopping_patience is not None:
+            return StoppingSpec(patience=self.early_stopping_patience)
+        return self.early_stopping
 
     @property
     def task(self) -> Task:

@@ -15,8 +15,8 @@ from loratory.objectives.packing.pack import Pack, Settings, activation_bytes_a_
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
-from loratory.objectives.qlora.later import Later
 from loratory.objectives.qlora.memory.admission import CPU_TOKENS, tokens_that_fit
+from loratory.objectives.qlora.updates import AsyncRead
 from packing_cells.device_memory import DeviceMemory, peak_bytes, start_peak, synchronize
 from packing_cells.measured import Measured, Options
 from packing_cells.models import build_model, compute_dtype
@@ -186,7 +186,7 @@ class PackRun:
         ]
         self._steps = [0] * pack.stack.slots
         self._batches = {slot: self._batch(slot) for slot in range(pack.stack.slots)}
-        self._unread: Later | None = None
+        self._unread: AsyncRead | None = None
         self.updates = self.tokens = self.passes = 0
 
     def advance(self) -> None:
@@ -205,7 +205,7 @@ class PackRun:
                 self._steps[slot] += 1
                 self._batches[slot] = self._batch(slot)
         self.settle()
-        self._unread = Later(torch.stack(results)) if results else None
+        self._unread = AsyncRead(torch.stack(results)) if results else None
 
     @property
     def slots(self) -> int:

@@ -3,12 +3,16 @@
 python -m packing_cells.study_worker TRACE run study.yaml ...
 """
 
+import importlib
+import inspect
 import json
 import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,12 +23,12 @@ TRACE = "LORATORY_BENCHMARK_TRACE"
 _NAME = f"{socket.gethostname()} {os.getpid()}"
 # What is timed; none of these calls another.
 _PIECES = {
-    "train": "_train",
-    "score": "_evaluate",
-    "place": "_place",
-    "copy": "_snapshot",
-    "report": "_report",
-    "finish": "_finish",
+    "train": ("device_work:DeviceWork", "_train"),
+    "score": ("device_work:DeviceWork", "_score"),
+    "place": ("slots:Slots", "place"),
+    "copy": ("scoring.measurements:Measurements", "_snapshot"),
+    "report": ("scoring.measurements:Measurements", "_report"),
+    "finish": ("scoring.measurements:Measurements", "_finish"),
 }
 
 
@@ -71,24 +75,40 @@ class TracedHost(WorkerHost):
 
 def _trace_work(write: Callable[..., None]) -> None:
     """Time what QLoRA's objective does."""
-    from loratory.objectives.qlora.objective import QloraObjective
+    for kind, (owner, name) in _PIECES.items():
+        module, _, class_name = owner.partition(":")
+        owner_class = getattr(importlib.import_module(f"loratory.objectives.qlora.{module}"), class_name)
+        work = getattr(owner_class, name)
+        timed = _timed_generator if inspect.isgeneratorfunction(work) else _timed
+        setattr(owner_class, name, timed(work, partial(_noted, kind, write)))
 
-    for kind, name in _PIECES.items():
-        setattr(QloraObjective, name, _timed(getattr(QloraObjective, name), kind, write))
+
+@contextmanager
+def _noted(kind: str, write: Callable[..., None], owner: Any) -> Iterator[None]:
+    slots, evaluator, began = getattr(owner, "_slots", owner), getattr(owner, "_evaluator", None), time.time()
+    state = {
+        "slots": len(slots.training),
+        "of": slots.pack.stack.slots,
+        "waiting": len(evaluator.waiting) if evaluator else 0,
+    }
+    try:
+        yield
+    finally:
+        write(kind=kind, at=began, seconds=time.time() - began, **state)
 
 
-def _timed(work: Callable[..., Any], kind: str, write: Callable[..., None]) -> Callable[..., Any]:
-    def timed(objective: Any, *given: Any) -> Any:
-        engine, began = objective._engine, time.time()
-        state = {
-            "slots": len(engine.slots.runs),
-            "of": engine.slots.pack.stack.slots,
-            "waiting": len(engine.evaluator.waiting),
-        }
-        try:
-            return work(objective, *given)
-        finally:
-            write(kind=kind, at=began, seconds=time.time() - began, **state)
+def _timed(work: Callable[..., Any], noted: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(owner: Any, *given: Any) -> Any:
+        with noted(owner):
+            return work(owner, *given)
+
+    return timed
+
+
+def _timed_generator(work: Callable[..., Any], noted: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(owner: Any, *given: Any) -> Any:
+        with noted(owner):
+            yield from work(owner, *given)
 
     return timed
 

@@ -11,7 +11,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from loratory.objectives.futures import done
+from loratory.objectives.futures import completed
 from loratory.objectives.metrics.scoring import TextScores
 
 # Not one of multiprocessing's: those import the main module again, which may be a user's script.
@@ -41,7 +41,7 @@ class TextJobs:
 
     def begin(self, job: Job) -> Future[TextScores]:
         """Begin a job, or do it; what goes wrong is raised where the scores are read."""
-        return self._messenger.submit(self._sent, job) if self._apart else done(job)
+        return self._messenger.submit(self._sent, job) if self._apart else completed(job)
 
     def _sent(self, job: Job) -> TextScores:
         try:

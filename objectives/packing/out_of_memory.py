@@ -1,8 +1,8 @@
-"""What "out of memory" looks like."""
+"""Errors of a device: out of memory, and lost for good."""
 
 import torch
 
-# What the CPU's allocator and CUDA's libraries, for a handle or workspace, say in a plain RuntimeError.
+# Said in a plain RuntimeError by the CPU's allocator, and by CUDA's libraries for a handle or workspace.
 _SIGNS = (
     "DefaultCPUAllocator: can't allocate memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -11,7 +11,12 @@ _SIGNS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that the device or the host has no memory left."""
+    """Return whether an exception says that the device or the host has no memory left."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+
+
+def device_is_lost(error: BaseException) -> bool:
+    """Return whether every further call on the GPU will fail too, so that the worker must be replaced."""
+    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)

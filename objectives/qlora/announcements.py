@@ -1,24 +1,27 @@
-"""What the driver is told of a trial on its way: that it began, its curve, its measurements, its end."""
+"""Events that tell the driver of a trial: its start, its curve, its measurements, its end."""
 
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from functools import partial
 
-from loratory.objectives.events import AdapterFiles, Finished, Progressed, Reported, Started
+from loratory.objectives.events import AdapterFiles, Failed, Finished, Progressed, Reported, Started
+from loratory.objectives.packing.out_of_memory import is_out_of_memory
 from loratory.objectives.qlora.base.loading import Base
 from loratory.objectives.qlora.memory.device import device_name
 from loratory.objectives.qlora.scoring.evaluation import Evaluation
 from loratory.objectives.qlora.trial.checkpointing import CheckpointClock
-from loratory.objectives.qlora.trial.progress import measurement_of
-from loratory.objectives.qlora.trial.trial import TrialRun
-from loratory.objectives.records import Resources
+from loratory.objectives.qlora.trial.phases import DivergedError, Finishing, PhaseError
+from loratory.objectives.qlora.trial.trial import Trial
+from loratory.objectives.records import FailureKind, Resources
+from loratory.spaces.trial import TrialSpec
 
 
 class Announcements:
-    """Makes events of what trials have to say; what was said once is not said again."""
+    """Makes events of trials. What a trial gives to be told once, it gives once."""
 
     def __init__(self, base: Base, checkpoints: CheckpointClock) -> None:
-        """Nothing was said yet.
+        """Take what events need to know beside the trial.
 
         Args:
             base: adapters name it.
@@ -27,73 +30,82 @@ class Announcements:
         self._base, self._checkpoints = base, checkpoints
         self._device = device_name(base.device)
 
-    def started(self, run: TrialRun) -> Started:
-        """It has a slot for the first time."""
-        number, attempt = run.key
-        return Started(number=number, attempt=attempt, optimizer_steps=run.plan.optimizer_steps)
+    def started(self, trial: Trial) -> Started:
+        """Tell that a trial has begun, or goes on."""
+        number, attempt = trial.key
+        return Started(number=number, attempt=attempt, optimizer_steps=trial.plan.optimizer_steps)
 
-    def curve(self, run: TrialRun) -> list[Progressed]:
-        """The points that were not sent yet, if there are any."""
-        points, run.points = tuple(run.points), []
-        run.points_sent = time.perf_counter()
-        number, attempt = run.key
-        return [Progressed(number=number, attempt=attempt, points=points)] if points else []
+    def curve(self, trial: Trial) -> Iterator[Progressed]:
+        """Tell the points of the curve that were not told yet, if there are any."""
+        if points := trial.take_points():
+            number, attempt = trial.key
+            yield Progressed(number=number, attempt=attempt, points=points)
 
-    def measured(self, run: TrialRun) -> list[Reported]:
-        """Every point of the grid that the snapshot measures; the snapshot is over with it."""
-        assert run.snapshot is not None
-        progress, events = run.snapshot.progress, []
-        progress.device_seconds = run.progress.device_seconds
-        while progress.reported < run.plan.evaluations_due(progress.optimizer_steps):
-            number, attempt = run.key
-            measurement = measurement_of(progress)
-            events.append(
-                Reported(
-                    number=number,
-                    attempt=attempt,
-                    measurement=measurement,
-                    resources=self.resources(run),
-                    checkpoint=self._checkpoint(run),
-                )
+    def measured(self, trial: Trial) -> Iterator[Reported]:
+        """Tell every point of the grid that the measurement under way stands for."""
+        number, attempt = trial.key
+        while (measurement := trial.next_grid_point()) is not None:
+            yield Reported(
+                number=number,
+                attempt=attempt,
+                measurement=measurement,
+                resources=self.resources(trial),
+                checkpoint=self._checkpoint(trial),
             )
-        run.snapshot = None
-        return events
 
-    def making_files(self, run: TrialRun) -> Callable[[], AdapterFiles]:
-        """What to call for the files of its best matrices."""
-        assert run.best is not None
+    def making_files(self, trial: Trial) -> Callable[[], AdapterFiles]:
+        """Return what to call for the files of a trial's best matrices."""
+        assert trial.best is not None  # training is over only after a measurement
         return partial(
-            run.adapter.files, run.best, base_name=self._base.published_name, revision=self._base.revision
+            trial.adapter.files, trial.best, base_name=self._base.published_name, revision=self._base.revision
         )
 
-    def finished(self, run: TrialRun, evaluation: Evaluation) -> Finished:
-        """It is over, and its best matrices are scored on eval.select."""
-        assert run.files is not None and run.reason is not None
-        number, attempt = run.key
+    def finished(self, trial: Trial, evaluation: Evaluation) -> Finished:
+        """Tell that a trial is over, with its best matrices' scores on eval.select."""
+        if not isinstance(trial.phase, Finishing) or trial.best_evaluation is None:
+            raise PhaseError(f"trial {trial.spec.number} must be scored to finish, is {trial.phase}")
+        number, attempt = trial.key
         return Finished(
             number=number,
             attempt=attempt,
-            reason=run.reason,
-            best_step=run.progress.best_step,
+            reason=trial.phase.reason,
+            best_step=trial.best_evaluation.step,
             scores=evaluation.scores,
             predictions=evaluation.predictions,
-            adapter=run.files.result(),
-            resources=self.resources(run),
+            adapter=trial.phase.files.result(),
+            resources=self.resources(trial),
         )
 
-    def _checkpoint(self, run: TrialRun) -> bytes | None:
-        if run.snapshot is None or not run.snapshot.checkpoint:
+    def resources(self, trial: Trial) -> Resources:
+        """Return what a trial took so far."""
+        return Resources(
+            device=self._device,
+            pack_size=trial.progress.pack_size,
+            gpu_seconds_attributed=trial.progress.device_seconds,
+            peak_memory_bytes_pack=trial.progress.peak_memory_bytes,
+        )
+
+    def _checkpoint(self, trial: Trial) -> bytes | None:
+        if trial.measuring is None or not trial.measuring.checkpoint:
             return None
         began = time.perf_counter()
-        content = run.checkpoint()
+        content = trial.checkpoint()
         self._checkpoints.took(time.perf_counter() - began)
         return content
 
-    def resources(self, run: TrialRun) -> Resources:
-        """What it took so far."""
-        return Resources(
-            device=self._device,
-            pack_size=run.progress.pack_size,
-            gpu_seconds_attributed=run.progress.device_seconds,
-            peak_memory_bytes_pack=run.progress.peak_memory_bytes,
-        )
+
+def failed_event(spec: TrialSpec, error: Exception) -> Failed:
+    """Return the event of an attempt that ended with an exception."""
+    kind = FailureKind.CRASHED
+    if isinstance(error, DivergedError):
+        kind = FailureKind.DIVERGED
+    elif is_out_of_memory(error):
+        kind = FailureKind.OOM
+    message = f"{type(error).__name__}: {error}" if kind is FailureKind.CRASHED else str(error)
+    return Failed(
+        number=spec.number,
+        attempt=spec.attempt,
+        kind=kind,
+        message=" ".join(message.split()),
+        traceback="".join(traceback.format_exception(error)),
+    )

@@ -27,7 +27,6 @@ from loratory.objectives.qlora.memory.admission import (
 from loratory.objectives.qlora.memory.device import release_memory
 from loratory.objectives.qlora.scoring.evaluator import Evaluator
 from loratory.objectives.qlora.slots import Slots
-from loratory.objectives.qlora.trial.trial import TrialRun
 from loratory.spaces.packing import trials_taken
 from loratory.spaces.study import StudySpec
 
@@ -75,26 +74,25 @@ class Engine:
         self._build()
 
     @property
-    def trials(self) -> int:
-        """Trials that the worker takes at once: some wait for a slot or for their last scores."""
+    def capacity(self) -> int:
+        """Trials accepted at once: in slots, waiting for one, or being scored."""
         return min(trials_taken(self._room.slots), self._study.trials)
 
-    def make_room(self, *, scoring: bool = False) -> list[TrialRun] | None:
+    def make_room(self, *, scoring: bool = False) -> bool:
         """Go on with less memory, where it ran out.
 
         Scoring decodes fewer prompts at once. Then, and in training, passes get smaller, down to where only
-        their number of launches grows; then the dequantised base is given back; then there are fewer slots.
-        No update is lost: a pass that was cut off is made again.
+        their number of launches grows; then the dequantised base is given back; then there are fewer slots,
+        and trials without one wait. No update is lost: a pass that was cut off is made again.
 
         Args:
             scoring: whether it ran out while adapters were scored.
 
         Returns:
-            Trials that must wait for a slot now; None where nothing can be made smaller.
+            Whether anything could be made smaller.
         """
-        self.slots.begin_batches_again()
+        self.slots.rewind_batches()
         self.forget_graphs()
-        suspended: list[TrialRun] = []
         if scoring and self._decoder is not None and self._decoder.shrink():
             pass
         elif self._room.tokens_per_pass > self._smallest_pass:
@@ -103,16 +101,16 @@ class Engine:
             self._model.release_base()
             self._take_passes_of(self._largest_pass)
         elif self._room.slots > 1:
-            suspended = self._rebuild()
+            self.slots.replace_pack(self._smaller_pack)
         else:
-            return None
+            return False
         release_memory(self._base.device)
         self._reserve_again()
-        return suspended
+        return True
 
     def begin_again(self) -> None:
-        """Go on as before a pass that was lost, with what memory is free now."""
-        self.slots.begin_batches_again()
+        """Make a pass again that was lost, with the memory that is free now."""
+        self.slots.rewind_batches()
         release_memory(self._base.device)
 
     def _reserve_again(self) -> None:
@@ -137,7 +135,7 @@ class Engine:
 
     def _take_passes_of(self, tokens: int) -> None:
         self._room = replace(self._room, tokens_per_pass=tokens)
-        self.slots.tokens_per_pass = self.evaluator.tokens_per_pass = tokens
+        self.slots.limit_passes(tokens)
 
     def forget_graphs(self) -> None:
         """Give back the memory of captured passes; they are captured again when they come."""
@@ -154,12 +152,11 @@ class Engine:
         self._decoder = self._new_decoder()
         self.slots = Slots(pack, self._data.train, tokens_per_pass=self._room.tokens_per_pass)
         self.evaluator = Evaluator(
-            pack,
+            self.slots,
             self._base,
             self._study,
             decoder=self._decoder,
             stack=self._stack,
-            tokens_per_pass=self._room.tokens_per_pass,
             labels=self._data.labels,
             # A CPU that trains has nothing to gain from one process more.
             jobs=TextJobs(apart=self._base.device.type == "cuda"),
@@ -178,21 +175,16 @@ class Engine:
             release_memory(self._base.device)
             self._room = replace(self._room, tokens_per_pass=self._room.tokens_per_pass // 2)
 
-    def _rebuild(self) -> list[TrialRun]:
-        """A pack of half the slots with the same trials, as far as they have a slot in it."""
-        runs = self.slots.runs
-        for run in runs:
-            self.slots.suspend(run)
-        self.slots.pack = self.evaluator.pack = None  # type: ignore[assignment]  # free before allocating
-        while self.slots.pack is None:
+    def _smaller_pack(self) -> Pack:
+        """Return a pack of half the slots, or fewer where that does not fit either."""
+        while True:
             self._room = replace(self._room, slots=max(1, self._room.slots // 2))
             release_memory(self._base.device)
             try:
-                self.slots.pack = self.evaluator.pack = self._new_pack()
+                return self._new_pack()
             except torch.OutOfMemoryError:
                 if self._room.slots == 1:
                     raise
-        return runs
 
     def _new_stack(self, *, trains: bool) -> AdapterStack:
         return AdapterStack(

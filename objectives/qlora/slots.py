@@ -1,235 +1,170 @@
-"""The trials that train at the moment: each pass takes all of them a step further, an update is one's own."""
+"""Trials in the slots of a pack, and those in line for a slot. A pass is for all, an update for one trial.
 
-import math
+Slots follow the phases of trials: a slot whose trial is no longer training is emptied, and a trial that no
+longer waits leaves the line.
+"""
+
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
-import torch
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.packing.batch import train_pass
 from loratory.objectives.packing.out_of_memory import is_out_of_memory
 from loratory.objectives.packing.pack import Pack, Settings
-from loratory.objectives.packing.slot_copy import SlotCopy, SlotState
-from loratory.objectives.qlora.later import Later
+from loratory.objectives.packing.slot_copy import SlotCopy
 from loratory.objectives.qlora.memory.device import peak_memory_bytes
-from loratory.objectives.qlora.trial.trial import DivergedError, TrialRun
-from loratory.objectives.records import CurvePoint
-
-# The loss scale starts at 2^16 and halves with every overflow: after this many it is too small to help.
-_MOST_SKIPPED_STEPS = 12
-
-Settled = tuple[TrialRun, DivergedError | None]
-"""A trial of which an update was looked at, and what is wrong with it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Update:
-    """An update whose loss and norm are still on the device."""
-
-    run: TrialRun
-    optimizer_step: int
-    tokens_seen: int
-    learning_rate: float
-    loss_scale: float
+from loratory.objectives.qlora.trial.phases import PhaseError, Training, Waiting
+from loratory.objectives.qlora.trial.trial import Trial
+from loratory.objectives.qlora.updates import UpdateResult, UpdateResults
 
 
 class Slots:
-    """Trials in the slots of a pack.
+    """The pack of a worker with the trials that train in it.
 
     Attributes:
         pack: the pack.
-        tokens_per_pass: what all trials together have in a pass.
+        tokens_per_pass: limit of a pass, over all slots.
     """
 
     def __init__(self, pack: Pack, train: Sequence[Example], *, tokens_per_pass: int) -> None:
-        """All slots are free.
+        """Start with free slots.
 
         Args:
             pack: the pack.
             train: the training split.
-            tokens_per_pass: of all trials together.
+            tokens_per_pass: limit of a pass, over all slots.
         """
-        self.pack, self._train, self.tokens_per_pass = pack, train, tokens_per_pass
-        self._runs: dict[int, TrialRun] = {}
+        self.pack, self.tokens_per_pass = pack, tokens_per_pass
+        self._train = train
+        self._trials: dict[int, Trial] = {}
+        self._line: deque[Trial] = deque()
         self._first = 0
-        self._unread: list[tuple[list[_Update], Later]] = []
+        self._results = UpdateResults()
 
     @property
-    def runs(self) -> list[TrialRun]:
-        """The trials that have a slot."""
-        return list(self._runs.values())
+    def training(self) -> list[Trial]:
+        """The trials that hold a slot."""
+        self._follow_phases()
+        return list(self._trials.values())
 
     @property
-    def ready(self) -> list[TrialRun]:
-        """Those that can go on now."""
-        return [run for run in self._runs.values() if run.trains]
+    def ready(self) -> list[Trial]:
+        """Trials in slots that can make a pass now."""
+        return [trial for trial in self.training if trial.trains]
 
     @property
     def free(self) -> int:
-        """How many slots are free."""
-        return self.pack.stack.slots - len(self._runs)
+        """Number of free slots."""
+        return self.pack.stack.slots - len(self.training)
 
-    def place(self, run: TrialRun) -> None:
-        """Give a trial a free slot, and begin or go on there."""
-        slot = next(slot for slot in range(self.pack.stack.slots) if slot not in self._runs)
-        training = run.trial.training
+    @property
+    def next_in_line(self) -> Trial | None:
+        """The trial that gets the next free slot."""
+        self._follow_phases()
+        return self._line[0] if self._line else None
+
+    def line_up(self, trial: Trial) -> None:
+        """Let a trial wait for a slot."""
+        self._line.append(trial)
+
+    def place(self, trial: Trial) -> None:
+        """Give a waiting trial a free slot."""
+        self._follow_phases()
+        slot = next(slot for slot in range(self.pack.stack.slots) if slot not in self._trials)
+        if not isinstance(trial.phase, Waiting):
+            raise PhaseError(f"trial {trial.spec.number} must wait for a slot to get one, is {trial.phase}")
+        training = trial.spec.training
         settings = Settings(
-            scaling=run.adapter.scaling,
+            scaling=trial.adapter.scaling,
             dropout=training.dropout,
             weight_decay=training.weight_decay,
             max_grad_norm=training.max_grad_norm,
         )
-        self.pack.put(slot, run.state or SlotState(matrices=run.adapter.state), settings)
-        # From now on only names and shapes of the first matrices are needed.
-        names = {name: matrix.to("meta") for name, matrix in run.adapter.state.items()}
-        run.adapter = replace(run.adapter, state=names)
-        run.slot, run.state, run.batch = slot, None, None
-        run.started = time.perf_counter() - run.progress.elapsed_seconds
-        self._runs[slot] = run
+        self.pack.put(slot, trial.phase.state, settings)
+        trial.enter(slot)
+        self._trials[slot] = trial
 
-    def release(self, run: TrialRun) -> None:
-        """Take a trial out of its slot, if it has one."""
-        if run.slot is not None:
-            self.pack.clear(run.slot)
-            del self._runs[run.slot]
-            run.slot = run.batch = None
+    def suspend(self, trial: Trial) -> None:
+        """Take a trial out of its slot and put it first in line; it goes on from there in any slot."""
+        trial.suspend(self.pack.take(_slot_of(trial), trial.adapter.state, moments=True))
+        self._line.appendleft(trial)
 
-    def copy(self, run: TrialRun, *, moments: bool) -> SlotCopy:
-        """What a trial's slot holds, to be fetched while it trains on.
+    def copy(self, trial: Trial, *, moments: bool) -> SlotCopy:
+        """Copy what a trial's slot holds, to be fetched while it trains on.
 
         Args:
-            run: the trial.
-            moments: whether AdamW's are wanted too.
+            trial: holds a slot.
+            moments: whether to copy AdamW's moments too.
         """
-        assert run.slot is not None
+        slot, like = _slot_of(trial), trial.adapter.state
         try:
-            return self.pack.copy(run.slot, run.adapter.state, moments=moments)
+            return self.pack.copy(slot, like, moments=moments)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-        return self.pack.copy(run.slot, run.adapter.state, moments=moments, on_cpu=True)
+        return self.pack.copy(slot, like, moments=moments, on_cpu=True)
 
-    def suspend(self, run: TrialRun) -> None:
-        """Take a trial out of its slot, from where it can go on later in any other."""
-        assert run.slot is not None
-        run.state = self.pack.take(run.slot, run.adapter.state, moments=True)
-        self.release(run)
-
-    def advance(self) -> list[Settled]:
-        """Launch one pass, and the updates that it completes; then look at the updates before it.
-
-        Returns:
-            Each trial of which an earlier update was looked at, and what is wrong with it, if anything is.
-        """
+    def advance(self) -> list[UpdateResult]:
+        """Launch one pass and the updates that it completes; return the results of the updates before it."""
         began, ready = time.perf_counter(), self.ready
         if not ready:
-            return self.settle()
-        # The first has its turn in any case: let it be another each time.
+            return self.collect_results()
+        # The first gets something in any case: let it be another trial each time.
         self._first += 1
         turned = ready[self._first % len(ready) :] + ready[: self._first % len(ready)]
-        batches = {run.slot: run.next_batch(self._train) for run in turned if run.slot is not None}
+        batches = {_slot_of(trial): trial.next_batch(self._train) for trial in turned}
         host = train_pass(self.pack, batches, tokens=self.tokens_per_pass)
-        done = [run for run in ready if run.batch is not None and run.batch.done]
-        settled = self._update(done)
+        results = self._results.launch(self.pack, [trial for trial in ready if _done(trial)])
         seconds = time.perf_counter() - began
-        share = {span.slot: (span.end - span.start) / host.spans[-1].end for span in host.spans}
-        for run in ready:
-            if run.slot in share:
-                run.progress.pack_size = max(run.progress.pack_size, len(share))
-            self.account(run, seconds * share.get(run.slot if run.slot is not None else -1, 0.0))
-        return settled
+        for span in host.spans:
+            trial = self._trials[span.slot]
+            trial.share_pass(len(host.spans))
+            self.account(trial, seconds * (span.end - span.start) / host.spans[-1].end)
+        return results
 
-    def settle(self) -> list[Settled]:
-        """Look at the updates that were not looked at yet."""
-        unread, self._unread = self._unread, []
-        return [look for made, later in unread for look in _looked_at(made, later)]
+    def collect_results(self) -> list[UpdateResult]:
+        """Read the losses and norms of the updates that were launched and not read yet."""
+        return self._results.collect()
 
-    def begin_batches_again(self) -> None:
-        """Drop what passes have added up since the last updates, where a pass was lost."""
-        for slot, run in self._runs.items():
-            self.pack.forget_batch(slot)
-            if run.batch is not None:
-                run.batch.rewind()
+    def rewind_batches(self) -> None:
+        """Drop what passes have added up since the last updates, where a pass was lost; it is made again."""
+        for trial in self.training:
+            self.pack.forget_batch(_slot_of(trial))
+            if trial.batch is not None:
+                trial.batch.rewind()
 
-    def account(self, run: TrialRun, seconds: float) -> None:
+    def limit_passes(self, tokens: int) -> None:
+        """Let passes have so many tokens at most from now on."""
+        self.tokens_per_pass = tokens
+
+    def replace_pack(self, make: Callable[[], Pack]) -> None:
+        """Suspend all trials and go on with another pack; this one is freed before `make` is called."""
+        for trial in reversed(self.training):
+            self.suspend(trial)
+        self._follow_phases()
+        del self.pack
+        self.pack = make()
+
+    def account(self, trial: Trial, seconds: float) -> None:
         """Add to a trial's time on the device."""
-        progress = run.progress
-        progress.device_seconds += seconds
-        progress.elapsed_seconds = time.perf_counter() - run.started
-        progress.peak_memory_bytes = max(
-            progress.peak_memory_bytes, peak_memory_bytes(self.pack.model.device)
-        )
+        trial.spend(seconds, peak_memory_bytes=peak_memory_bytes(self.pack.model.device))
 
-    def _update(self, runs: Sequence[TrialRun]) -> list[Settled]:
-        """Launch updates, and look at those before them; what was launched is looked at even if one fails."""
-        before, self._unread = self._unread, []
-        updates: list[_Update] = []
-        results: list[torch.Tensor] = []
-        try:
-            for run in runs:
-                update, result = self._launch(run)
-                updates.append(update)
-                results.append(result)
-        except BaseException:
-            self._unread = before
-            raise
-        finally:
-            if results:
-                self._unread.append((updates, Later(torch.stack(results))))
-        return [look for made, later in before for look in _looked_at(made, later)]
-
-    def _launch(self, run: TrialRun) -> tuple[_Update, torch.Tensor]:
-        assert run.slot is not None
-        learning_rate = run.plan.learning_rate(run.progress.optimizer_steps)
-        scale = self.pack.optimizer(run.slot).loss_scale
-        result = self.pack.update(run.slot, learning_rate)
-        run.count_update()
-        update = _Update(
-            run=run,
-            optimizer_step=run.progress.optimizer_steps,
-            tokens_seen=run.progress.tokens_seen,
-            learning_rate=learning_rate,
-            loss_scale=scale,
-        )
-        return update, result
+    def _follow_phases(self) -> None:
+        """Empty the slots of trials that train there no more, and take out of the line who waits no more."""
+        for slot, trial in list(self._trials.items()):
+            if not (isinstance(trial.phase, Training) and trial.phase.slot == slot):
+                self.pack.clear(slot)
+                del self._trials[slot]
+        if not all(isinstance(trial.phase, Waiting) for trial in self._line):
+            self._line = deque(trial for trial in self._line if isinstance(trial.phase, Waiting))
 
 
-def _looked_at(updates: Sequence[_Update], results: Later) -> list[Settled]:
-    """Put updates on their trials' curves."""
-    settled: list[Settled] = []
-    for update, (loss, norm) in zip(updates, results.values(), strict=True):
-        error: DivergedError | None = None
-        try:
-            point = _point(update, loss / update.loss_scale, norm)
-            update.run.points += [point] if point is not None else []
-        except DivergedError as diverged:
-            error = diverged
-        settled.append((update.run, error))
-    return settled
+def _slot_of(trial: Trial) -> int:
+    if not isinstance(trial.phase, Training):
+        raise PhaseError(f"trial {trial.spec.number} must hold a slot, is {trial.phase}")
+    return trial.phase.slot
 
 
-def _point(update: _Update, loss: float, norm: float) -> CurvePoint | None:
-    """The update's place on the curve; None where fp16 overflowed, which leaves the update out.
-
-    Raises:
-        DivergedError: loss or gradient is not finite (in fp16: for many steps in a row).
-    """
-    place = f"at optimiser step {update.optimizer_step}"
-    if not math.isfinite(loss):
-        raise DivergedError(f"the training loss is {loss} {place}")
-    progress = update.run.progress
-    if not math.isfinite(norm):
-        progress.skipped_in_a_row += 1
-        if update.loss_scale == 1.0 or progress.skipped_in_a_row > _MOST_SKIPPED_STEPS:
-            raise DivergedError(f"the norm of the gradient is {norm} {place}")
-        return None
-    progress.skipped_in_a_row = 0
-    return CurvePoint(
-        optimizer_step=update.optimizer_step,
-        loss=loss,
-        learning_rate=update.learning_rate,
-        grad_norm=norm,
-        tokens_seen=update.tokens_seen,
-    )
+def _done(trial: Trial) -> bool:
+    return trial.batch is not None and trial.batch.done

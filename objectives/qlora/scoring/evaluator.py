@@ -12,17 +12,17 @@ import torch
 from numpy.typing import NDArray
 
 from loratory.objectives.data.prepared import Example
-from loratory.objectives.futures import done
+from loratory.objectives.futures import completed
 from loratory.objectives.metrics.jobs import TextJobs
 from loratory.objectives.metrics.scoring import TextScores
 from loratory.objectives.packing.batch import example_piece
 from loratory.objectives.packing.decoding.apart import ApartDecoder
 from loratory.objectives.packing.decoding.decoder import BASE, Decoder, Prompt
-from loratory.objectives.packing.pack import Pack
 from loratory.objectives.packing.passes import PassInputs
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
 from loratory.objectives.qlora.base.loading import Base
 from loratory.objectives.qlora.scoring.evaluation import Evaluation, score_answers, text_job, text_of
+from loratory.objectives.qlora.slots import Slots
 from loratory.spaces.study import StudySpec
 
 
@@ -68,39 +68,32 @@ class Evaluator:
     """Scores adapters on examples, several at once.
 
     Each adapter is a copy in a stack of its own, so that its trial may go on or end meanwhile.
-
-    Attributes:
-        pack: whose base and runner are used.
-        tokens_per_pass: of the passes that compute losses.
     """
 
     def __init__(
         self,
-        pack: Pack,
+        slots: Slots,
         base: Base,
         study: StudySpec,
         *,
         decoder: Decoder | ApartDecoder | None,
         stack: AdapterStack,
-        tokens_per_pass: int,
         labels: Sequence[str],
         jobs: TextJobs,
     ) -> None:
-        """Nothing waits yet.
+        """Start without requests.
 
         Args:
-            pack: whose base and runner are used.
+            slots: whose pack, base and limit of a pass are used.
             base: its tokenizer turns answers into text.
             study: names the metrics.
             decoder: over `stack`; None where the study decodes nothing.
             stack: the copies, as many as may wait at once.
-            tokens_per_pass: of the passes that compute losses.
             labels: every label of a classification task.
             jobs: score the decoded texts.
         """
-        self.pack, self._base, self._study = pack, base, study
+        self._slots, self._base, self._study = slots, base, study
         self._decoder, self._stack, self._labels, self._jobs = decoder, stack, labels, jobs
-        self.tokens_per_pass = tokens_per_pass
         self._free = list(range(stack.slots))
         self._requests: dict[Hashable, _Request] = {}
         self._computed: dict[Hashable, tuple[_Request, _Texts]] = {}
@@ -127,7 +120,7 @@ class Evaluator:
 
     def copy(self, key: Hashable, slot: int, examples: Sequence[Example]) -> None:
         """Let a copy of a slot's adapter wait for its scores on some examples."""
-        self._stack.copy(self._free[-1], self.pack.stack, slot)
+        self._stack.copy(self._free[-1], self._slots.pack.stack, slot)
         self._add(key, self._free.pop(), examples)
 
     def put(self, key: Hashable, state: AdapterState, examples: Sequence[Example], *, scaling: float) -> None:
@@ -191,7 +184,7 @@ class Evaluator:
 
     def _compute_losses(self) -> None:
         chosen: list[tuple[_Request, int]] = []
-        room = self.pack.room(self.tokens_per_pass)
+        room = self._slots.pack.room(self._slots.tokens_per_pass)
         while self._losses:
             request, index = self._losses[0]
             length = len(request.examples[index]) - 1  # the last token is only ever a target
@@ -201,9 +194,9 @@ class Evaluator:
             chosen.append(self._losses.popleft())
         chosen.sort(key=lambda item: item[0].row)
         pieces = [example_piece(request.examples[index], slot=request.row) for request, index in chosen]
-        host = self.pack.lay_out(pieces, slots=self._stack.slots)
+        host = self._slots.pack.lay_out(pieces, slots=self._stack.slots)
         try:
-            losses = self.pack.runner.run("losses", host, self._losses_of).double().cpu().numpy()
+            losses = self._slots.pack.runner.run("losses", host, self._losses_of).double().cpu().numpy()
         except Exception:
             self._losses.extendleft(reversed(chosen))
             raise
@@ -212,13 +205,13 @@ class Evaluator:
             request.losses_left -= 1
 
     def _losses_of(self, inputs: PassInputs) -> torch.Tensor:
-        with torch.no_grad(), self.pack.model.reading(inputs, self._stack):
-            return self.pack.model.losses(inputs)[1]
+        with torch.no_grad(), self._slots.pack.model.reading(inputs, self._stack):
+            return self._slots.pack.model.losses(inputs)[1]
 
     def _score_texts(self, request: _Request) -> None:
         """Hand its answers over to be scored; its place is free for another copy."""
         if self._decoder is None:
-            texts: _Texts = done(lambda: None)
+            texts: _Texts = completed(lambda: None)
         else:
             texts = self._jobs.begin(text_job(self._study, request.examples, request.in_order, self._labels))
         self._release(request)

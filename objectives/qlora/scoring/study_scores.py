@@ -1,4 +1,4 @@
-"""Scorings that belong to no running trial: the untuned base, and the winner at the end."""
+"""Scores that the study asks for, of no running trial: the untuned base, and the winner at the end."""
 
 import time
 from collections import deque
@@ -9,33 +9,33 @@ from loratory.objectives.events import Score, Scored
 from loratory.objectives.qlora.adapters.adapter import adapter_from_files
 from loratory.objectives.qlora.base.architecture import Architecture
 from loratory.objectives.qlora.memory.device import device_name, peak_memory_bytes
-from loratory.objectives.qlora.scoring.evaluation import Evaluation
-from loratory.objectives.qlora.scoring.evaluator import Evaluator
+from loratory.objectives.qlora.scoring.evaluator import Evaluator, Result
+from loratory.objectives.qlora.slots import Slots
 from loratory.objectives.records import Resources
 
 
-class OutsideScores:
-    """What the driver wants scored, in the evaluator beside the copies of trials."""
+class StudyScores:
+    """Scorings that the driver asked for, in the evaluator beside the copies of trials."""
 
-    def __init__(self, evaluator: Evaluator, architecture: Architecture, data: PreparedData) -> None:
-        """Nothing is wanted yet.
+    def __init__(
+        self, slots: Slots, evaluator: Evaluator, architecture: Architecture, data: PreparedData
+    ) -> None:
+        """Start with nothing to score.
 
         Args:
+            slots: whose device is used.
             evaluator: scores adapters.
             architecture: the base's layers.
             data: the splits.
         """
-        self._evaluator, self._architecture, self._data = evaluator, architecture, data
+        self._slots, self._evaluator = slots, evaluator
+        self._architecture, self._data = architecture, data
         self._wanted: deque[Score] = deque()
         self._begun: dict[Hashable, tuple[Score, float]] = {}
 
-    def __contains__(self, key: Hashable) -> bool:
-        """Whether the evaluator's key is of one of these."""
-        return key in self._begun
-
     @property
     def any(self) -> bool:
-        """Whether something is wanted that has no scores yet."""
+        """Whether a scoring is wanted that is not done."""
         return bool(self._wanted or self._begun)
 
     def want(self, score: Score) -> None:
@@ -54,10 +54,11 @@ class OutsideScores:
                 adapter = adapter_from_files(self._architecture.linear_layers, score.adapter)
                 self._evaluator.put(key, adapter.state, examples, scaling=adapter.scaling)
 
-    def event(self, key: Hashable, evaluation: Evaluation) -> Scored:
-        """The answer to the driver."""
-        score, began = self._begun.pop(key)
-        device = self._evaluator.pack.model.device
+    def event(self, result: Result) -> Scored:
+        """Return the answer to the driver."""
+        evaluation = result.evaluation()
+        score, began = self._begun.pop(result.key)
+        device = self._slots.pack.model.device
         return Scored(
             key=score.key,
             split=score.split,

@@ -1,10 +1,10 @@
-"""Trials on their way in: their adapters are made in threads, while the pack goes on."""
+"""Trials on their way in: threads make their adapters while the pack trains on."""
 
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from loratory.objectives.events import Start
 from loratory.objectives.qlora.base.architecture import Architecture
-from loratory.objectives.qlora.trial.trial import TrialRun, new_run
+from loratory.objectives.qlora.trial.trial import Selection, Trial, new_trial
 from loratory.spaces.trial import TrialSpec
 
 # A pack of fewer trials has graphs of its own to capture: its first pass takes about as long.
@@ -12,34 +12,42 @@ _SECONDS_FOR_COMPANY = 1.0
 
 
 class Arrivals:
-    """Trials that were started and are not made yet; a large adapter takes a second of drawing."""
+    """Trials that were started and are not made yet; a large adapter takes a second to draw."""
 
     def __init__(
-        self, architecture: Architecture, *, train_examples: int, evaluations: int, threads: int
+        self,
+        architecture: Architecture,
+        selection: Selection,
+        *,
+        train_examples: int,
+        evaluations: int,
+        threads: int,
     ) -> None:
-        """Nobody is coming.
+        """Start without trials.
 
         Args:
             architecture: the base's layers.
-            train_examples: how many there are.
+            selection: how trials choose among their measurements.
+            train_examples: examples of the training split.
             evaluations: points on the nominal grid.
-            threads: adapters that are made at once.
+            threads: adapters made at once.
         """
-        self._architecture = architecture
+        self._architecture, self._selection = architecture, selection
         self._train_examples, self._evaluations = train_examples, evaluations
-        self._coming: dict[int, tuple[TrialSpec, Future[TrialRun]]] = {}
+        self._coming: dict[int, tuple[TrialSpec, Future[Trial]]] = {}
         self._makers = ThreadPoolExecutor(threads, thread_name_prefix="adapters")
 
     def __len__(self) -> int:
-        """How many are coming."""
+        """Return how many trials are not made yet."""
         return len(self._coming)
 
     def expect(self, start: Start) -> None:
-        """Begin to make a trial."""
+        """Begin to make a trial, in a thread."""
         made = self._makers.submit(
-            new_run,
+            new_trial,
             start,
             architecture=self._architecture,
+            selection=self._selection,
             train_examples=self._train_examples,
             evaluations=self._evaluations,
         )
@@ -51,16 +59,16 @@ class Arrivals:
             coming[1].cancel()
             del self._coming[number]
 
-    def arrived(self, *, awaited: int) -> list[tuple[TrialSpec, TrialRun | Exception]]:
-        """Trials that are made now, or what went wrong in making them.
+    def arrived(self, *, awaited: int) -> list[tuple[TrialSpec, Trial | Exception]]:
+        """Return the trials that are made now, each once, or the exception of making them.
 
         Args:
-            awaited: how many to wait for, for up to a second after the first of them.
+            awaited: how many trials to wait for, up to a second after the first of them.
         """
         coming = [made for _, made in self._coming.values()][:awaited]
         wait(coming, return_when=FIRST_COMPLETED)
         wait(coming, timeout=_SECONDS_FOR_COMPANY)
-        arrived: list[tuple[TrialSpec, TrialRun | Exception]] = []
+        arrived: list[tuple[TrialSpec, Trial | Exception]] = []
         for number, (trial, made) in list(self._coming.items()):
             if made.done():
                 del self._coming[number]

@@ -1,13 +1,14 @@
-"""One trial on a worker: how far it is, what it keeps, and its checkpoint."""
+"""One trial on a worker: its phase, what it knows in that phase, and the moves from phase to phase.
 
-import copy
-import io
+Everything that changes a trial is a method here, legal in the phases that it names and an error elsewhere.
+Slots, evaluator and events follow the phase.
+"""
+
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field
-from typing import Any
-
-import torch
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.events import AdapterFiles, Start
@@ -16,63 +17,76 @@ from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import AdapterState
 from loratory.objectives.qlora.adapters.adapter import Adapter, new_adapter
 from loratory.objectives.qlora.base.architecture import Architecture
+from loratory.objectives.qlora.trial.checkpoint import Checkpoint, checkpoint_bytes, read_checkpoint
+from loratory.objectives.qlora.trial.phases import (
+    DivergedError,
+    Ending,
+    Finishing,
+    Judging,
+    Over,
+    Phase,
+    PhaseError,
+    Snapshot,
+    Training,
+    Waiting,
+)
 from loratory.objectives.qlora.trial.plan import Plan
-from loratory.objectives.qlora.trial.progress import Progress, Snapshot
-from loratory.objectives.records import CurvePoint
-from loratory.spaces.errors import LoratoryError
+from loratory.objectives.qlora.trial.progress import Progress
+from loratory.objectives.records import CurvePoint, Measurement
+from loratory.objectives.stopping import Evaluated, StoppingRule, best
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.trial import TrialSpec
 
-_CHECKPOINT_VERSION = 3
+_P = TypeVar("_P")
 
 
-class DivergedError(LoratoryError):
-    """A loss, a gradient or a metric is no longer a number."""
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What decides which measurement is best, and when a trial stops.
+
+    Attributes:
+        metric: name of the study's metric.
+        direction: which way it is better.
+        rule: early stopping.
+    """
+
+    metric: str
+    direction: Direction
+    rule: StoppingRule
 
 
-@dataclass(kw_only=True)
-class TrialRun:
+@dataclass(kw_only=True, eq=False)
+class Trial:
     """A trial from the moment in which a worker has it.
 
     Attributes:
-        trial: what it trains.
+        spec: what it trains.
         plan: its schedule.
-        adapter: its configuration, and the matrices that it begins with; once it has a slot their names and
-            shapes alone.
+        adapter: its configuration, and its matrices' names and shapes (on the meta device).
+        selection: how it chooses among its measurements.
+        phase: where it stands.
         progress: how far its training is.
-        state: what its slot begins from, while it has none.
-        slot: where it trains; None before and after.
-        batch: its optimiser batch that is under way.
-        snapshot: what is being evaluated; None where nothing is.
-        best: the matrices at `progress.best_step`.
-        files: of `best`, once training is over.
-        reason: why it ended, while its best matrices wait for their final scores.
-        diverged: what went wrong in a step after the one that is being evaluated.
-        points: of the curve, not sent yet.
-        points_sent: when the last were.
-        started: when it took its slot.
+        measuring: the measurement under way; None where there is none.
+        best: the matrices of the best measurement; None before the first.
     """
 
-    trial: TrialSpec
+    spec: TrialSpec
     plan: Plan
     adapter: Adapter
+    selection: Selection
+    phase: Phase
     progress: Progress = field(default_factory=Progress)
-    state: SlotState | None = None
-    slot: int | None = None
-    batch: Batch | None = None
-    snapshot: Snapshot | None = None
+    measuring: Snapshot | None = None
     best: AdapterState | None = None
-    files: Future[AdapterFiles] | None = None
-    reason: str | None = None
-    diverged: DivergedError | None = None
-    points: list[CurvePoint] = field(default_factory=list)
-    points_sent: float = 0.0
-    started: float = 0.0
+    _points: list[CurvePoint] = field(default_factory=list)
+    _points_taken_at: float = 0.0
+    _entered: bool = False
+    _began_at: float = field(default_factory=time.perf_counter)
 
     @property
     def key(self) -> tuple[int, int]:
         """Number and attempt."""
-        return self.trial.number, self.trial.attempt
+        return self.spec.number, self.spec.attempt
 
     @property
     def trained_out(self) -> bool:
@@ -87,124 +101,275 @@ class TrialRun:
     @property
     def trains(self) -> bool:
         """Whether its next update may be made now."""
-        return self.slot is not None and not self.trained_out and not self.evaluation_due
+        return isinstance(self.phase, Training) and not self.trained_out and not self.evaluation_due
 
-    def why_over(self, *, patience: int | None) -> str | None:
-        """Why it trains no further; None as long as it does.
+    @property
+    def wants_measurement(self) -> bool:
+        """Whether it stands at a point of the grid and no measurement is under way."""
+        return isinstance(self.phase, Training) and self.evaluation_due and self.measuring is None
 
-        Args:
-            patience: evaluations without a better value that end it; None for any number.
-        """
-        if self.trained_out and not self.evaluation_due:
-            return "trained to the end"
-        if patience is not None and self.progress.stalled >= patience:
-            return f"early stopping: no better since evaluation {self.progress.best_step}"
-        return None
+    @property
+    def best_evaluation(self) -> Evaluated | None:
+        """The best measurement so far, the first of equals."""
+        return best(self.progress.history, self.selection.direction)
+
+    # Into a slot and out of it
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint. Legal in Waiting; -> Ending where it says that training is over."""
+        self._expect(Waiting, "go on from a checkpoint")
+        self.progress, self.best = checkpoint.progress, checkpoint.best
+        self._began_at = time.perf_counter() - self.progress.elapsed_seconds
+        self.phase = Waiting(checkpoint.state)
+        if self.progress.history and (reason := self._why_over()) is not None:
+            self._end(reason)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it ever held a slot here."""
+        return self._entered
+
+    def enter(self, slot: int) -> None:
+        """Waiting -> Training."""
+        self._expect(Waiting, "enter a slot")
+        self._entered = True
+        self._began_at = time.perf_counter() - self.progress.elapsed_seconds
+        self.phase = Training(slot)
+
+    def suspend(self, state: SlotState) -> None:
+        """Training -> Waiting, to go on later from what its slot held."""
+        self._expect(Training, "be suspended")
+        self.phase = Waiting(state)
+
+    # Updates
 
     def next_batch(self, train: Sequence[Example]) -> Batch:
-        """The batch that is under way, or the next one."""
-        if self.batch is None:
+        """Return the optimiser batch under way, or begin the next one. Legal in Training."""
+        training = self._expect(Training, "take a batch")
+        if training.batch is None:
             step = self.progress.optimizer_steps
-            self.batch = Batch(
+            training.batch = Batch(
                 [train[index] for index in self.plan.batch(step)],
-                seed=self.trial.seed,
+                seed=self.spec.seed,
                 step=step,
-                dropout=self.trial.training.dropout > 0,
+                dropout=self.spec.training.dropout > 0,
             )
-        return self.batch
+        return training.batch
+
+    @property
+    def batch(self) -> Batch | None:
+        """The optimiser batch under way, if there is one."""
+        return self.phase.batch if isinstance(self.phase, Training) else None
 
     def count_update(self) -> None:
-        """The batch has become an update."""
-        assert self.batch is not None
+        """Note that the batch under way became an update. Legal in Training, with a batch that is done."""
+        training = self._expect(Training, "make an update")
+        if training.batch is None or not training.batch.done or self.trained_out:
+            raise PhaseError(f"{self._name} must have a batch that is done to make an update")
         self.progress.optimizer_steps += 1
-        self.progress.examples_seen += len(self.batch.examples)
-        self.progress.tokens_seen += self.batch.tokens
+        self.progress.examples_seen += len(training.batch.examples)
+        self.progress.tokens_seen += training.batch.tokens
         self.progress.metrics = None
-        self.batch = None
+        training.batch = None
 
-    def take_snapshot(self, state: Future[SlotState], *, checkpoint: bool) -> None:
-        """Note what is being evaluated. The grid points that it measures count as reported from now on."""
-        self.snapshot = Snapshot(progress=copy.copy(self.progress), state=state, checkpoint=checkpoint)
+    def spend(self, device_seconds: float, *, peak_memory_bytes: int) -> None:
+        """Add to its share of the device's time, and note how much memory is held."""
+        progress = self.progress
+        progress.device_seconds += device_seconds
+        progress.elapsed_seconds = time.perf_counter() - self._began_at
+        progress.peak_memory_bytes = max(progress.peak_memory_bytes, peak_memory_bytes)
+
+    def share_pass(self, trials: int) -> None:
+        """Note that so many trials, itself included, were in one pass."""
+        self.progress.pack_size = max(self.progress.pack_size, trials)
+
+    # The curve
+
+    def count_skipped(self) -> int:
+        """Note an update that overflow left out (fp16). Return how many were left out in a row."""
+        self.progress.skipped_in_a_row += 1
+        return self.progress.skipped_in_a_row
+
+    def add_point(self, point: CurvePoint) -> None:
+        """Add an update to the curve."""
+        self.progress.skipped_in_a_row = 0
+        self._points.append(point)
+
+    @property
+    def points(self) -> tuple[CurvePoint, ...]:
+        """Points of the curve that were not taken yet."""
+        return tuple(self._points)
+
+    @property
+    def seconds_since_points(self) -> float:
+        """Seconds since points were taken last."""
+        return time.perf_counter() - self._points_taken_at
+
+    def take_points(self) -> tuple[CurvePoint, ...]:
+        """Return the points of the curve that were not taken yet, each once."""
+        points, self._points = tuple(self._points), []
+        self._points_taken_at = time.perf_counter()
+        return points
+
+    # Measurements
+
+    def begin_measurement(self, state: Future[SlotState], *, checkpoint: bool) -> None:
+        """Note that a copy of the adapter is being measured. Legal in Training, at a point of the grid.
+
+        The points that it measures count as reported from now on. Training -> Judging where all updates are
+        made: the slot is free.
+        """
+        self._expect(Training, "be measured")
+        if not self.wants_measurement:
+            raise PhaseError(f"{self._name} must stand at a point of the grid that nobody measures")
+        self.measuring = Snapshot.of(self.progress, state, checkpoint=checkpoint)
         self.progress.reported = self.plan.evaluations_due(self.progress.optimizer_steps)
+        if self.trained_out:
+            self.phase = Judging(None)
 
-    def keep_measurement(self, metrics: dict[str, float], *, metric: str, direction: Direction) -> bool:
-        """Note what was measured of the snapshot.
+    def measured(self, metrics: dict[str, float]) -> bool:
+        """Note the result of the measurement under way. Return whether it is the best yet.
 
         Args:
-            metrics: values on eval.dev, all finite.
-            metric: the study's.
-            direction: which way it is better; equal is not better.
-
-        Returns:
-            Whether it is the best yet.
+            metrics: values on eval.dev by name, all finite.
         """
-        assert self.snapshot is not None
-        snapshot, value = self.snapshot.progress, metrics[metric]
-        snapshot.metrics = metrics
-        snapshot.best_step, snapshot.best_value = self.progress.best_step, self.progress.best_value
-        sign = 1.0 if direction is Direction.MAXIMIZE else -1.0
-        better = snapshot.best_value is None or sign * value > sign * snapshot.best_value
+        snapshot, before = self._measurement(), self.best_evaluation
+        evaluated = Evaluated(snapshot.progress.reported + 1, metrics[self.selection.metric])
+        self.progress.history = (*self.progress.history, evaluated)
+        snapshot.progress.metrics, snapshot.progress.history = metrics, self.progress.history
+        better = self.best_evaluation != before
         if better:
-            snapshot.best_step, snapshot.best_value = snapshot.reported + 1, value
-            self.best = self.snapshot.state.result().matrices
-        self.progress.stalled = snapshot.stalled = 0 if better else self.progress.stalled + 1
-        self.progress.best_step, self.progress.best_value = snapshot.best_step, snapshot.best_value
+            self.best = snapshot.state.result().matrices
         return better
 
-    def checkpoint(self) -> bytes:
-        """Everything that a fresh slot needs to go on exactly from the snapshot."""
-        assert self.snapshot is not None
-        state = self.snapshot.state.result()
-        buffer = io.BytesIO()
-        # One object for equal matrices: `best` costs nothing while it is also the last.
-        content = {
-            "version": _CHECKPOINT_VERSION,
-            "trial": _identity(self.trial),
-            "progress": asdict(self.snapshot.progress),
-            "best": self.best,
-            "matrices": state.matrices,
-            "moments": state.moments,
-            "scaler": state.scaler,
-        }
-        torch.save(content, buffer)
-        return buffer.getvalue()
+    def next_grid_point(self) -> Measurement | None:
+        """Return the next point of the grid that the measurement under way stands for; None after the last.
 
-    def restore(self, checkpoint: bytes) -> None:
-        """Go on from a checkpoint.
-
-        Raises:
-            LoratoryError: it is another trial's, or of another version.
+        Where a trial makes fewer updates than there are points, several are measured once and reported each.
         """
-        content: dict[str, Any] = torch.load(io.BytesIO(checkpoint), map_location="cpu", weights_only=True)
-        if content["version"] != _CHECKPOINT_VERSION or content["trial"] != _identity(self.trial):
-            raise LoratoryError(f"checkpoint must be of trial {self.trial.number} as it is now, is another's")
-        self.progress = Progress(**content["progress"])
-        self.best = content["best"]
-        self.state = SlotState(
-            matrices=content["matrices"], moments=content["moments"], scaler=content["scaler"]
+        progress = self._measurement().progress
+        if progress.reported >= self.plan.evaluations_due(progress.optimizer_steps):
+            return None
+        if progress.metrics is None:
+            raise PhaseError(f"{self._name} must be measured before its points are reported")
+        progress.reported += 1
+        progress.device_seconds = self.progress.device_seconds
+        return Measurement(
+            step=progress.reported,
+            optimizer_steps=progress.optimizer_steps,
+            examples_seen=progress.examples_seen,
+            tokens_seen=progress.tokens_seen,
+            elapsed_seconds=progress.elapsed_seconds,
+            metrics=dict(progress.metrics),
         )
 
+    def checkpoint(self) -> bytes:
+        """Return what a fresh slot needs to go on exactly from the measurement under way."""
+        snapshot = self._measurement()
+        state = snapshot.state.result()
+        return checkpoint_bytes(
+            self.spec, Checkpoint(progress=snapshot.progress, best=self.best, state=state)
+        )
 
-def new_run(start: Start, *, architecture: Architecture, train_examples: int, evaluations: int) -> TrialRun:
-    """A trial before its first step, or where its checkpoint left it.
+    def decide(self) -> None:
+        """End the measurement under way, whose points are all reported: train on, or end.
+
+        Waiting, Training, Judging -> Ending where the schedule or the stopping rule says so. That comes
+        before a divergence: the measurement stands before the update that went wrong.
+
+        Raises:
+            DivergedError: a later update went wrong, and the measurement does not end the training.
+        """
+        self._measurement()
+        self.measuring = None
+        if (reason := self._why_over()) is not None:
+            self._end(reason)
+        elif isinstance(self.phase, Judging):
+            raise self.phase.diverged or PhaseError(f"{self._name} must end after its last measurement")
+
+    def diverge(self, error: DivergedError) -> bool:
+        """Note that an update gave no number. Waiting, Training -> Judging, while a measurement is under way.
+
+        Return whether the trial has to fail now. After training it does not matter.
+        """
+        match self.phase:
+            case Waiting() | Training() if self.measuring is None:
+                return True
+            case Waiting() | Training() | Judging(None):
+                self.phase = Judging(error)
+        return False
+
+    # The end
+
+    def hand_over(self, files: Future[AdapterFiles]) -> None:
+        """Ending -> Finishing: its best matrices are being scored, and made into files."""
+        ending = self._expect(Ending, "be scored")
+        self.phase = Finishing(ending.reason, ending.best, files)
+
+    def close(self) -> None:
+        """Any phase -> Over: it finished, failed or was stopped."""
+        if isinstance(self.phase, Over):
+            raise PhaseError(f"{self._name} must not end twice")
+        self.measuring = None
+        self.phase = Over()
+
+    def _why_over(self) -> str | None:
+        """Return why it trains no further, or None as long as it does."""
+        if self.trained_out and not self.evaluation_due:
+            return "trained to the end"
+        return self.selection.rule.why_stop(self.progress.history, self.selection.direction)
+
+    def _end(self, reason: str) -> None:
+        assert self.best is not None  # a measurement came before
+        self.phase = Ending(reason, self.best)
+
+    def _measurement(self) -> Snapshot:
+        if self.measuring is None or isinstance(self.phase, Ending | Finishing | Over):
+            raise PhaseError(f"{self._name} must have a measurement under way")
+        return self.measuring
+
+    def _expect(self, kind: type[_P], move: str) -> _P:
+        if not isinstance(self.phase, kind):
+            raise PhaseError(f"{self._name} must be {kind.__name__} to {move}")
+        return self.phase
+
+    @property
+    def _name(self) -> str:
+        return f"trial {self.spec.number} ({type(self.phase).__name__})"
+
+
+def new_trial(
+    start: Start, *, architecture: Architecture, selection: Selection, train_examples: int, evaluations: int
+) -> Trial:
+    """Make a trial that waits for a slot, before its first update or where its checkpoint left it.
+
+    Args:
+        start: the trial, and a checkpoint where it goes on.
+        architecture: the base's layers.
+        selection: how it chooses among its measurements.
+        train_examples: how many there are.
+        evaluations: points on the nominal grid.
 
     Raises:
         LoratoryError: the checkpoint is another trial's.
     """
-    trial = start.trial
-    targets = architecture.targets(trial.training.target_modules)
+    spec = start.trial
     adapter = new_adapter(
-        architecture.linear_layers, training=trial.training, targets=targets, seed=trial.seed
+        architecture.linear_layers,
+        training=spec.training,
+        targets=architecture.targets(spec.training.target_modules),
+        seed=spec.seed,
     )
-    plan = Plan(
-        training=trial.training, seed=trial.seed, train_examples=train_examples, evaluations=evaluations
+    names = {name: matrix.to("meta") for name, matrix in adapter.state.items()}
+    trial = Trial(
+        spec=spec,
+        plan=Plan(
+            training=spec.training, seed=spec.seed, train_examples=train_examples, evaluations=evaluations
+        ),
+        adapter=replace(adapter, state=names),
+        selection=selection,
+        phase=Waiting(SlotState(matrices=adapter.state)),
     )
-    run = TrialRun(trial=trial, plan=plan, adapter=adapter)
     if start.checkpoint is not None:
-        run.restore(start.checkpoint)
-    return run
-
-
-def _identity(trial: TrialSpec) -> dict[str, Any]:
-    # Without the attempt: a retry goes on from the checkpoint of the one before.
-    return {"number": trial.number, "seed": trial.seed, "training": trial.training.model_dump_json()}
+        trial.resume(read_checkpoint(spec, start.checkpoint))
+    return trial

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from loratory.objectives.packing.out_of_memory import is_out_of_memory
+from loratory.objectives.packing.out_of_memory import device_is_lost, is_out_of_memory
 
 
 def test_host_allocation_that_cannot_succeed_is_out_of_memory():
@@ -22,3 +22,9 @@ def test_host_allocation_that_cannot_succeed_is_out_of_memory():
 )
 def test_kinds_of_errors_are_told_apart(error, expected):
     assert is_out_of_memory(error) is expected
+
+
+def test_only_an_error_of_the_device_loses_it():
+    assert not device_is_lost(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not device_is_lost(torch.OutOfMemoryError("too much"))
+    assert device_is_lost(torch.AcceleratorError("CUDA error: an illegal memory access was encountered"))

@@ -12,7 +12,9 @@ from loratory.objectives.objective import Prepared
 from loratory.objectives.qlora.base.architecture import read_architecture
 from loratory.objectives.qlora.base.reference import base_sha256, resolve_base
 from loratory.objectives.qlora.kind import QloraInput, build
-from loratory.objectives.qlora.trial.trial import new_run
+from loratory.objectives.qlora.trial.trial import Selection, new_trial
+from loratory.objectives.stopping import NeverStop
+from loratory.spaces.metric_names import Direction
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import TrialSpec
 
@@ -178,16 +180,20 @@ def make_trial():
     return make
 
 
+_NEVER_STOP = NeverStop()
+
+
 @pytest.fixture(scope="session")
 def make_run(make_study, make_trial, data):
     """A function: changed hyperparameters to a trial as a worker has it, before its slot."""
     study = make_study()
     architecture = read_architecture(resolve_base(study.model))
 
-    def make(*, checkpoint=None, evaluations=3, **training):
+    def make(*, checkpoint=None, evaluations=3, rule=_NEVER_STOP, direction=Direction.MINIMIZE, **training):
         start = Start(trial=make_trial(study, **training), checkpoint=checkpoint)
+        selection = Selection(metric="loss", direction=direction, rule=rule)
         given = {"architecture": architecture, "train_examples": len(data.train)}
-        return new_run(start, evaluations=evaluations, **given)
+        return new_trial(start, selection=selection, evaluations=evaluations, **given)
 
     return make
 

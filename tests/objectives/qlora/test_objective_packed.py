@@ -10,14 +10,15 @@ import safetensors.torch
 import torch
 
 from loratory.objectives.events import Failed, Finished, Progressed, Reported, Start, Started, Stop, Stopped
+from loratory.objectives.futures import SerialThread
 from loratory.objectives.metrics.jobs import TextJobs
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack
 from loratory.objectives.qlora import engine
-from loratory.objectives.qlora.host_work import HostWork
+from loratory.objectives.qlora import objective as objective_module
+from loratory.objectives.qlora.device_work import DevicePolicy
 from loratory.objectives.qlora.scoring import evaluator
-from loratory.objectives.qlora.trial.trial import new_run
-from loratory.objectives.qlora.turns import Turns
+from loratory.objectives.qlora.trial.trial import new_trial
 from loratory.objectives.records import FailureKind
 from loratory.spaces.errors import LoratoryError
 
@@ -89,7 +90,7 @@ class Driver:
 
     def advance(self):
         decisions, self.decided = getattr(self, "decided", []), []
-        while self.coming and len(self.active) < self.objective.slots:
+        while self.coming and len(self.active) < self.objective.capacity:
             start = self.coming.popleft()
             self.active.add(start.trial.number)
             decisions.append(start)
@@ -139,7 +140,7 @@ def alone(make_packed_objective, make_start):
 
     def events(number):
         if number not in made:
-            assert objective.slots == 1
+            assert objective.capacity == 1
             made[number] = Driver(objective, [make_start(number)]).run().events(number)
         return made[number]
 
@@ -152,7 +153,7 @@ def test_every_trial_is_as_if_alone_in_whatever_order_they_come(
 ):
     objective = make_packed_objective()
     driver = Driver(objective, map(make_start, order)).run()
-    assert objective.slots == SLOTS + 1  # one waits for a slot or for its scores
+    assert objective.capacity == SLOTS + 1  # one waits for a slot or for its scores
     for number in order:
         assert_same_trial(driver.events(number), alone(number))
         assert [type(e) for e in driver.events(number) if not isinstance(e, Progressed)] == [
@@ -189,8 +190,8 @@ def test_a_trial_that_diverges_ends_alone(make_packed_objective, make_start, alo
     while len(of(Started, driver.order)) < SLOTS:
         driver.advance()
     slots = objective._engine.slots
-    run = next(run for run in slots.runs if run.trial.number == 1)
-    slots.pack.stack.master[run.slot].fill_(poison)
+    run = next(run for run in slots.training if run.spec.number == 1)
+    slots.pack.stack.master[run.phase.slot].fill_(poison)
     driver.run()
     failed = driver.events(1)[-1]
     assert (type(failed), failed.kind) == (Failed, FailureKind.DIVERGED)
@@ -230,7 +231,7 @@ def test_the_first_pass_has_all_trials_that_were_started(make_packed_objective, 
     monkeypatch.setattr("loratory.objectives.qlora.trial.arrivals._SECONDS_FOR_COMPANY", 60)
     objective = make_packed_objective()
     objective.advance(())
-    events = objective.advance([make_start(number) for number in range(objective.slots)])
+    events = objective.advance([make_start(number) for number in range(objective.capacity)])
     assert [event.number for event in of(Started, events)] == list(range(SLOTS))
 
 
@@ -241,9 +242,9 @@ def test_a_stopped_trial_on_its_way_keeps_nobody_waiting(
 
     def make(start, **given):
         assert start.trial.number != 1 or never.wait(60)
-        return new_run(start, **given)
+        return new_trial(start, **given)
 
-    monkeypatch.setattr("loratory.objectives.qlora.trial.arrivals.new_run", make)
+    monkeypatch.setattr("loratory.objectives.qlora.trial.arrivals.new_trial", make)
     monkeypatch.setattr("loratory.objectives.qlora.trial.arrivals._SECONDS_FOR_COMPANY", 1000)
     objective = make_packed_objective()
     stop = Stop(number=1, attempt=1, reason="no longer wanted")
@@ -257,7 +258,7 @@ def test_a_stopped_trial_on_its_way_keeps_nobody_waiting(
 
 def test_more_starts_than_slots_break_the_contract(make_packed_objective, make_start):
     objective = make_packed_objective()
-    objective.advance([make_start(number) for number in range(objective.slots)])
+    objective.advance([make_start(number) for number in range(objective.capacity)])
     with pytest.raises(LoratoryError, match="free slot"):
         objective.advance([make_start(9)])
 
@@ -269,7 +270,7 @@ def contrary(data, tokenizer):
     return replace(data, dev=tuple(replace(example, answer_ids=answer) for example in data.dev))
 
 
-class Late(Turns):
+class Late(DevicePolicy):
     """As on a GPU: copies wait for their scores, and their trials train on."""
 
     _seen, _since = 0, 0
@@ -280,18 +281,24 @@ class Late(Turns):
         return bool(waiting) and (not ready or self._passes - self._since >= 3)
 
 
+@pytest.fixture
+def on_gpu_terms(monkeypatch):
+    """A function: let objectives that are made next share the device by a policy, as on a GPU."""
+    return lambda policy: monkeypatch.setattr(objective_module, "DevicePolicy", lambda **_: policy)
+
+
 def test_what_a_trial_does_while_it_is_measured_is_thrown_away_where_it_stops(
-    contrary, make_packed_objective, make_start
+    contrary, make_packed_objective, make_start, on_gpu_terms
 ):
     changes = {"early_stopping_patience": 1, "evaluation": {"evaluations": 8}}
     fast = {"learning_rate": 3e-2, "epochs": 6.0}
     starts = [make_start(number, **fast) for number in (0, 3, 4, 5)]
+    on_gpu_terms(Late(gathers=True))
     objective, went_on = make_packed_objective(contrary, tokens=1000, **changes), {}
-    objective._turns = Late(gathers=True)
 
     def watch(event):
         if isinstance(event, Reported):
-            made = objective._runs[event.number].progress.optimizer_steps
+            made = objective._trials[event.number, 1].progress.optimizer_steps
             went_on[event.number] = made - event.measurement.optimizer_steps
 
     driver = Driver(objective, starts, decide=watch).run()
@@ -373,12 +380,12 @@ def free_rows(objective):
 
 
 def test_a_trial_resumed_after_its_last_evaluation_is_scored_on_select_and_takes_no_slot(
-    make_packed_objective, make_start, alone, data
+    make_packed_objective, make_start, alone, data, on_gpu_terms
 ):
     whole = alone(2)
     last = of(Reported, whole)[-1].checkpoint
+    on_gpu_terms(DevicePolicy(gathers=True))
     objective = make_packed_objective()
-    objective._turns = Turns(gathers=True)
     starts = [make_start(0), make_start(1), make_start(3), make_start(2, attempt=2, checkpoint=last)]
     driver = Driver(objective, starts).run()
     (finished,) = of(Finished, driver.events(2))
@@ -394,9 +401,9 @@ def test_work_of_the_host_beside_the_device_changes_nothing(make_packed_objectiv
     metrics = {"metric": "rougeL", "evaluation": {"metrics": ["rougeL", "exact_match"]}}
     plain = Driver(make_packed_objective(**metrics), map(make_start, range(5))).run()
     monkeypatch.setattr(engine, "TextJobs", lambda *, apart: TextJobs(apart=not apart))
+    threads = lambda *, byte_limit=None, **_: SerialThread(threaded=True, byte_limit=byte_limit and 1000)  # noqa: E731
+    monkeypatch.setattr(objective_module, "SerialThread", threads)
     objective = make_packed_objective(**metrics)
-    objective._copies = HostWork(beside=True, most_bytes=1000)
-    objective._files = HostWork(beside=True)
     beside = Driver(objective, map(make_start, range(5))).run()
     for number in range(5):
         assert_same_trial(beside.events(number), plain.events(number))
@@ -423,9 +430,10 @@ def test_memory_that_a_copy_lacks_on_the_device_is_taken_on_the_cpu(
 def test_memory_that_copies_hold_is_waited_for_before_anything_is_made_smaller(
     make_packed_objective, make_start, alone, monkeypatch
 ):
-    objective, go = make_packed_objective(), threading.Event()
-    objective._copies = HostWork(beside=True)
-    objective._copies.begin(go.wait)
+    copies, go = SerialThread(threaded=True), threading.Event()
+    monkeypatch.setattr(objective_module, "SerialThread", lambda **_: copies)
+    objective = make_packed_objective()
+    copies.begin(go.wait)
     room, raised = objective._engine._room, []
     real = Pack.train
 
@@ -465,14 +473,14 @@ def test_texts_that_cannot_be_scored_end_their_trial_alone(make_packed_objective
 
 
 def test_a_step_that_goes_wrong_after_a_copy_was_taken_counts_only_once_the_copy_is_scored(
-    make_packed_objective, make_start, monkeypatch
+    make_packed_objective, make_start, monkeypatch, on_gpu_terms
 ):
+    on_gpu_terms(DevicePolicy(gathers=True))
     objective = make_packed_objective()
-    objective._turns = Turns(gathers=True)
     driver = Driver(objective, [make_start(0), make_start(3)])
-    while not objective._runs or objective._runs[0].snapshot is None:
+    while (0, 1) not in objective._trials or objective._trials[0, 1].measuring is None:
         driver.advance()
-    taken_at = objective._runs[0].snapshot.progress.optimizer_steps
+    taken_at = objective._trials[0, 1].measuring.progress.optimizer_steps
     real = PackedModel.losses
 
     def poisoned(self, inputs):

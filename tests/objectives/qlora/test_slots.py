@@ -14,7 +14,10 @@ from loratory.objectives.qlora.base.architecture import read_architecture
 from loratory.objectives.qlora.base.loading import load_base
 from loratory.objectives.qlora.base.reference import resolve_base
 from loratory.objectives.qlora.slots import Slots
-from loratory.objectives.qlora.trial.trial import new_run
+from loratory.objectives.qlora.trial.phases import Waiting
+from loratory.objectives.qlora.trial.trial import Selection, new_trial
+from loratory.objectives.stopping import NeverStop
+from loratory.spaces.metric_names import Direction
 
 WHOLE = 10**6
 
@@ -50,10 +53,15 @@ class Bench:
         pack = Pack(self.model, stack, PassRunner(self.model.device, graphs=False), dropout=True)
         return Slots(pack, self.train, tokens_per_pass=tokens)
 
-    def run(self, number=0, **training):
+    def run(self, number=0, *, evaluations=1, **training):
         """A trial that is not measured before it is trained out."""
-        start = Start(trial=self._make_trial(number, **training))
-        return new_run(start, architecture=self.architecture, train_examples=len(self.train), evaluations=1)
+        return new_trial(
+            Start(trial=self._make_trial(number, **training)),
+            architecture=self.architecture,
+            selection=Selection(metric="loss", direction=Direction.MINIMIZE, rule=NeverStop()),
+            train_examples=len(self.train),
+            evaluations=evaluations,
+        )
 
     def points(self, *, tokens=WHOLE, updates=None, **training):
         """The curve of a trial that is alone."""
@@ -66,12 +74,12 @@ class Bench:
 def train_out(slots, *, updates=None):
     """Train until nothing is ready, or a trial made so many updates; what was first wrong with each."""
     wrong = {}
-    while slots.ready and not any(run.progress.optimizer_steps == updates for run in slots.runs):
+    while slots.ready and not any(run.progress.optimizer_steps == updates for run in slots.training):
         for run, error in slots.advance():
-            if error is not None and run.trial.number not in wrong:
-                wrong[run.trial.number] = str(error)
-                slots.release(run)
-    slots.settle()
+            if error is not None and run.spec.number not in wrong:
+                wrong[run.spec.number] = str(error)
+                run.close()
+    slots.collect_results()
     return wrong
 
 
@@ -198,7 +206,7 @@ def test_fp16_leaves_out_overflowing_updates(half, monkeypatch):
         slots.advance()
         masters.append(slots.pack.stack.master.clone())
         scales.append(slots.pack.optimizer(0).loss_scale)
-    assert slots.settle()[0][1] is None
+    assert slots.collect_results()[0][1] is None
     same = [torch.equal(before, after) for before, after in pairwise(masters)]
     assert same == [True, True, False, False, False]
     assert [scale / 2**16 for scale in scales] == [1.0, 0.5, 0.25, 0.25, 0.25, 0.25]
@@ -220,7 +228,7 @@ def test_fp16_goes_on_with_its_loss_scale_where_it_was_suspended(half, monkeypat
     overflowing(monkeypatch, lambda number: number == 1)
     for _ in range(3):
         slots.advance()
-    slots.settle()
+    slots.collect_results()
     expected_slots, undisturbed = half.slots(), half.run(epochs=4.0)
     slots.suspend(run)
     slots.place(run)
@@ -249,10 +257,10 @@ def test_trials_of_a_pack_are_as_if_alone_wherever_they_begin(bench):
             slots.place(coming.pop(0))
         for _ in range(2):
             slots.advance()
-        for run in slots.runs:
+        for run in slots.training:
             if run.trained_out:
-                slots.release(run)
-    slots.settle()
+                run.close()
+    slots.collect_results()
     for run, training in zip(runs, TRIALS, strict=True):
         alone = bench.points(**training)
         assert losses(run.points) == pytest.approx(losses(alone), rel=1e-4)
@@ -282,10 +290,10 @@ def test_divergence_of_one_trial_is_its_own(bench):
 def test_an_update_is_looked_at_after_the_next_pass_is_launched(bench):
     slots, run = bench.slots(), bench.run()
     slots.place(run)
-    assert slots.advance() == [] and run.points == [] and run.progress.optimizer_steps == 1
+    assert slots.advance() == [] and run.points == () and run.progress.optimizer_steps == 1
     assert slots.advance() == [(run, None)] and len(run.points) == 1
-    assert slots.settle() == [(run, None)] and len(run.points) == 2
-    assert slots.settle() == []
+    assert slots.collect_results() == [(run, None)] and len(run.points) == 2
+    assert slots.collect_results() == []
 
 
 def test_a_batch_that_was_lost_is_made_again(bench):
@@ -294,7 +302,7 @@ def test_a_batch_that_was_lost_is_made_again(bench):
     for count in range(40):
         slots.advance()
         if count % 3 == 1:
-            slots.begin_batches_again()
+            slots.rewind_batches()
             slots.tokens_per_pass = 150
     train_out(slots)
     assert losses(run.points) == pytest.approx(losses(bench.points()), rel=1e-4)
@@ -306,12 +314,12 @@ def test_a_suspended_trial_goes_on_in_another_slot(bench):
     slots.place(run)
     for _ in range(5):
         slots.advance()
-    assert run.slot == 1 and run.batch is not None
+    assert run.phase.slot == 1 and run.batch is not None
     slots.suspend(run)
-    assert (run.slot, run.batch) == (None, None) and run not in slots.ready
-    slots.release(first)
+    assert isinstance(run.phase, Waiting) and run.batch is None and run not in slots.ready
+    first.close()
     slots.place(run)
-    assert run.slot == 0
+    assert run.phase.slot == 0
     train_out(slots)
     assert losses(run.points) == pytest.approx(losses(bench.points(seed=9)), rel=1e-4)
 
@@ -328,14 +336,7 @@ def test_time_is_shared_by_tokens(bench):
 
 
 def test_nothing_is_ready_before_its_measurement(bench):
-    run = bench.run()
-    run = new_run(
-        Start(trial=run.trial),
-        architecture=bench.architecture,
-        train_examples=len(bench.train),
-        evaluations=3,
-    )
-    slots = bench.slots()
+    slots, run = bench.slots(), bench.run(evaluations=3)
     slots.place(run)
     train_out(slots)
     assert run.progress.optimizer_steps == 2 and run.evaluation_due and not slots.free

@@ -13,7 +13,9 @@ from loratory.objectives.qlora.base.architecture import read_architecture
 from loratory.objectives.qlora.base.loading import load_base
 from loratory.objectives.qlora.base.reference import resolve_base
 from loratory.objectives.qlora.slots import Slots
-from loratory.objectives.qlora.trial.trial import new_run
+from loratory.objectives.qlora.trial.trial import Selection, new_trial
+from loratory.objectives.stopping import NeverStop
+from loratory.spaces.metric_names import Direction
 
 STEPS, BATCH = 52, 8
 
@@ -77,16 +79,17 @@ def packed_points(base, architecture, train, trials):
     )
     pack = Pack(model, stack, PassRunner(model.device, graphs=False), dropout=True)
     slots = Slots(pack, train, tokens_per_pass=600)
+    selection = Selection(metric="loss", direction=Direction.MINIMIZE, rule=NeverStop())
+    given = {"architecture": architecture, "selection": selection}
     runs = [
-        new_run(Start(trial=trial), architecture=architecture, train_examples=len(train), evaluations=1)
-        for trial in trials
+        new_trial(Start(trial=trial), train_examples=len(train), evaluations=1, **given) for trial in trials
     ]
-    start = runs[0].adapter.files(runs[0].adapter.state, base_name=None, revision=None)
+    start = runs[0].adapter.files(runs[0].phase.state.matrices, base_name=None, revision=None)
     for run in reversed(runs):
         slots.place(run)
     while runs[0].trains:
         slots.advance()
-    slots.settle()
+    slots.collect_results()
     assert all(run.progress.optimizer_steps > 3 for run in runs[1:])
     return runs[0], start
 

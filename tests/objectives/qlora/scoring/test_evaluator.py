@@ -12,13 +12,17 @@ from loratory.objectives.qlora.base.loading import load_base
 from loratory.objectives.qlora.base.reference import resolve_base
 from loratory.objectives.qlora.engine import build_engine
 from loratory.objectives.qlora.scoring.evaluation import evaluate
-from loratory.objectives.qlora.trial.trial import new_run
+from loratory.objectives.qlora.trial.trial import Selection, new_trial
+from loratory.objectives.stopping import NeverStop
+from loratory.spaces.metric_names import Direction
 
 ADAPTERS = (
     {"rank": 4, "target_modules": ("q_proj", "v_proj", "down_proj")},
     {"rank": 2, "alpha": 8.0},
     {"rank": 8, "rank_stabilized": True, "target_modules": ("up_proj",)},
 )
+
+SELECTION = Selection(metric="loss", direction=Direction.MINIMIZE, rule=NeverStop())
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +59,8 @@ def engine(shared_engine):
     yield shared_engine
     for key in shared_engine.evaluator.waiting:
         shared_engine.evaluator.drop(key)
-    for run in shared_engine.slots.runs:
-        shared_engine.slots.release(run)
+    for run in shared_engine.slots.training:
+        run.close()
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +147,10 @@ def test_what_is_dropped_leaves_the_others_alone_and_its_place_free(engine, adap
 
 
 def test_a_copy_is_scored_as_it_was_while_its_trial_trains_on(engine, make_trial, study, data):
-    run = new_run(
+    run = new_trial(
         Start(trial=make_trial(study, rank=8, learning_rate=3e-2)),
         architecture=engine.architecture,
+        selection=SELECTION,
         train_examples=len(data.train),
         evaluations=1,
     )
@@ -154,7 +159,7 @@ def test_a_copy_is_scored_as_it_was_while_its_trial_trains_on(engine, make_trial
         engine.slots.advance()
 
     def copy(key):
-        engine.evaluator.copy(key, run.slot, data.dev)
+        engine.evaluator.copy(key, run.phase.slot, data.dev)
 
     copy("calm")
     calm = finish(engine.evaluator)["calm"]
@@ -171,13 +176,14 @@ def test_a_copy_is_scored_as_it_was_while_its_trial_trains_on(engine, make_trial
 
 def test_gradients_after_decoding_are_those_of_training_alone(engine, adapters, make_trial, study, data):
     def gradients(*, between):
-        run = new_run(
+        run = new_trial(
             Start(trial=make_trial(study, rank=8)),
             architecture=engine.architecture,
+            selection=SELECTION,
             train_examples=len(data.train),
             evaluations=1,
         )
-        engine.slots.tokens_per_pass = 100
+        engine.slots.limit_passes(100)
         engine.slots.place(run)
         made = []
         for _ in range(4):
@@ -185,8 +191,8 @@ def test_gradients_after_decoding_are_those_of_training_alone(engine, adapters, 
             made.append(engine.slots.pack.gradients.clone())
             if between:
                 engine.evaluator.advance()
-        engine.slots.release(run)
-        engine.slots.settle()
+        run.close()
+        engine.slots.collect_results()
         return made
 
     alone = gradients(between=False)

@@ -7,14 +7,20 @@ from loratory.objectives.events import Start
 from loratory.objectives.qlora.base.architecture import read_architecture
 from loratory.objectives.qlora.base.reference import resolve_base
 from loratory.objectives.qlora.trial.arrivals import Arrivals
-from loratory.objectives.qlora.trial.trial import new_run
+from loratory.objectives.qlora.trial.trial import Selection, new_trial
+from loratory.objectives.stopping import NeverStop
 from loratory.spaces.errors import LoratoryError
+from loratory.spaces.metric_names import Direction
+
+SELECTION = Selection(metric="loss", direction=Direction.MINIMIZE, rule=NeverStop())
 
 
 @pytest.fixture
 def make_arrivals(make_study):
     architecture = read_architecture(resolve_base(make_study().model))
-    return lambda threads: Arrivals(architecture, train_examples=24, evaluations=3, threads=threads)
+    return lambda threads: Arrivals(
+        architecture, SELECTION, train_examples=24, evaluations=3, threads=threads
+    )
 
 
 @pytest.fixture
@@ -54,9 +60,9 @@ def may_come(monkeypatch):
     def make_late(start, **given):
         if start.trial.number == 1:
             assert event.wait(60)
-        return new_run(start, **given)
+        return new_trial(start, **given)
 
-    monkeypatch.setattr("loratory.objectives.qlora.trial.arrivals.new_run", make_late)
+    monkeypatch.setattr("loratory.objectives.qlora.trial.arrivals.new_trial", make_late)
     yield event
     event.set()
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from loratory.objectives.qlora.host_work import HostWork
+from loratory.objectives.futures import SerialThread
 
 
 def fail():
@@ -13,13 +13,13 @@ def fail():
 
 
 def test_without_a_thread_work_is_done_at_once():
-    assert HostWork(beside=False).begin(threading.get_ident).result() == threading.get_ident()
+    assert SerialThread(threaded=False).begin(threading.get_ident).result() == threading.get_ident()
     with pytest.raises(MemoryError):
-        HostWork(beside=False).begin(fail).result()
+        SerialThread(threaded=False).begin(fail).result()
 
 
 def test_a_thread_does_one_thing_after_the_other():
-    work, order = HostWork(beside=True), []
+    work, order = SerialThread(threaded=True), []
     begun = [work.begin(partial(order.append, number)) for number in range(20)]
     threads = {work.begin(threading.get_ident).result() for _ in range(2)}
     assert all(job.done() for job in begun) and order == list(range(20))
@@ -27,7 +27,7 @@ def test_a_thread_does_one_thing_after_the_other():
 
 
 def test_what_goes_wrong_is_raised_where_the_result_is_read():
-    work = HostWork(beside=True, most_bytes=0)
+    work = SerialThread(threaded=True, byte_limit=0)
     failed = work.begin(fail)
     assert [work.begin(partial(int, number)).result() for number in range(3)] == [0, 1, 2]
     with pytest.raises(MemoryError, match="no room"):
@@ -35,7 +35,7 @@ def test_what_goes_wrong_is_raised_where_the_result_is_read():
 
 
 def test_what_is_pending_holds_so_much_and_no_more():
-    work, go = HostWork(beside=True, most_bytes=10), threading.Event()
+    work, go = SerialThread(threaded=True, byte_limit=10), threading.Event()
     first, second = work.begin(go.wait, nbytes=6), work.begin(partial(int, 1), nbytes=4)
     later = threading.Thread(target=partial(work.begin, partial(int, 2), nbytes=1))
     later.start()
@@ -47,19 +47,19 @@ def test_what_is_pending_holds_so_much_and_no_more():
 
 
 def test_to_finish_is_to_wait_for_all_that_is_pending():
-    work, go = HostWork(beside=True), threading.Event()
+    work, go = SerialThread(threaded=True), threading.Event()
     assert not work.finish()
     begun = [work.begin(go.wait), work.begin(partial(int, 1))]
     threading.Timer(0.1, go.set).start()
     assert work.finish() and all(job.done() for job in begun)
-    assert not HostWork(beside=False).finish()
+    assert not SerialThread(threaded=False).finish()
 
 
 def test_nothing_is_kept_of_what_is_done():
     class Large:
         pass
 
-    work = HostWork(beside=True, most_bytes=10)
+    work = SerialThread(threaded=True, byte_limit=10)
     begun = work.begin(Large, nbytes=1)
     kept = weakref.ref(begun.result())
     work.begin(partial(int, 1)).result()  # the thread itself holds on to what it did last

@@ -1,0 +1,53 @@
+"""Out of memory: make something smaller, and try again."""
+
+from collections.abc import Callable
+
+import torch
+
+from loratory.objectives.futures import SerialThread
+from loratory.objectives.packing.out_of_memory import is_out_of_memory
+from loratory.objectives.qlora.engine import Engine
+
+
+class MemoryRelief:
+    """Frees memory of the device, so that work that did not fit can be tried again."""
+
+    def __init__(self, engine: Engine, copies: SerialThread) -> None:
+        """Take what can be made smaller.
+
+        Args:
+            engine: slots, passes, graphs and cache.
+            copies: copies of adapters that are still on the device.
+        """
+        self._engine, self._copies = engine, copies
+
+    def make_room(self, *, scoring: bool = False) -> bool:
+        """Free memory; return False where nothing can be made smaller.
+
+        Args:
+            scoring: whether it ran out while adapters were scored.
+        """
+        if self._copies.finish():  # the memory that they held may be enough
+            self._engine.begin_again()
+            return True
+        return self._engine.make_room(scoring=scoring)
+
+    def fits(self, work: Callable[[], object]) -> bool:
+        """Do some work; return False where memory ran out and was freed, so that it may fit now.
+
+        Raises:
+            torch.OutOfMemoryError: nothing can be made smaller.
+        """
+        message: str | None = None
+        try:
+            work()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            message = str(error)
+        # Outside the handler: while the exception lives, so do the tensors of what failed.
+        if message is None:
+            return True
+        if not self.make_room():
+            raise torch.OutOfMemoryError(message)
+        return False
