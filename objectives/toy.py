@@ -91,7 +91,7 @@ class ToyObjective:
         self._study = study
         self._toy = study.toy or ToySpec()
         self.slots = study.packing.slots or 1
-        self._active: dict[int, _Slot] = {}
+        self._active: dict[str, _Slot] = {}
         self._ready_sent = False
 
     def advance(self, decisions: Sequence[Decision]) -> list[Event]:
@@ -123,10 +123,10 @@ class ToyObjective:
             case Start():
                 return self._start(decision)
             case Stop():
-                slot = self._active.get(decision.number)
+                slot = self._active.get(decision.key)
                 if slot is not None and slot.trial.attempt == decision.attempt:
-                    del self._active[decision.number]
-                return Stopped(number=decision.number, attempt=decision.attempt)
+                    del self._active[decision.key]
+                return Stopped(key=decision.key, attempt=decision.attempt)
             case Score():
                 scores = self._score_table(FLOOR, seed=0)
                 return Scored(
@@ -143,9 +143,9 @@ class ToyObjective:
         trial = decision.trial
         slot = _Slot(trial, injected_fault(self._toy.faults, trial))
         slot.restore(decision.checkpoint)
-        self._active[trial.number] = slot
+        self._active[trial.key] = slot
         total = self._study.evaluation.evaluations * _OPTIMIZER_STEPS_PER_EVALUATION
-        return Started(number=trial.number, attempt=trial.attempt, optimizer_steps=total)
+        return Started(key=trial.key, attempt=trial.attempt, optimizer_steps=total)
 
     def _work(self, slot: _Slot) -> list[Event]:
         try:
@@ -154,10 +154,10 @@ class ToyObjective:
             kind = {"oom": FailureKind.OOM, "diverge": FailureKind.DIVERGED}.get(
                 str(slot.fault), FailureKind.CRASHED
             )
-            del self._active[slot.trial.number]
+            del self._active[slot.trial.key]
             return [
                 Failed(
-                    number=slot.trial.number,
+                    key=slot.trial.key,
                     attempt=slot.trial.attempt,
                     kind=kind,
                     message=str(fault),
@@ -182,7 +182,7 @@ class ToyObjective:
                 else "trained to the end"
             )
             events.append(self._finished(slot, reason))
-            del self._active[slot.trial.number]
+            del self._active[slot.trial.key]
         return events
 
     def _progressed(self, slot: _Slot) -> Progressed:
@@ -190,7 +190,7 @@ class ToyObjective:
         total = per_evaluation * self._study.evaluation.evaluations
         steps = range((slot.step - 1) * per_evaluation + 1, slot.step * per_evaluation + 1)
         return Progressed(
-            number=slot.trial.number,
+            key=slot.trial.key,
             attempt=slot.trial.attempt,
             points=tuple(_point(slot.trial.training, step, total) for step in steps),
         )
@@ -208,7 +208,7 @@ class ToyObjective:
             metrics=self._metrics(score),
         )
         return Reported(
-            number=slot.trial.number,
+            key=slot.trial.key,
             attempt=slot.trial.attempt,
             measurement=measurement,
             resources=_resources(slot),
@@ -218,7 +218,7 @@ class ToyObjective:
     def _finished(self, slot: _Slot, reason: str) -> Finished:
         truth = quality(slot.trial.training, slot.best_step / self._study.evaluation.evaluations)
         return Finished(
-            number=slot.trial.number,
+            key=slot.trial.key,
             attempt=slot.trial.attempt,
             reason=reason,
             best_step=slot.best_step,

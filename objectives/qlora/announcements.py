@@ -29,15 +29,15 @@ class Announcements:
 
     def started(self, run: TrialRun) -> Started:
         """It has a slot for the first time."""
-        number, attempt = run.key
-        return Started(number=number, attempt=attempt, optimizer_steps=run.plan.optimizer_steps)
+        key, attempt = run.key
+        return Started(key=key, attempt=attempt, optimizer_steps=run.plan.optimizer_steps)
 
     def curve(self, run: TrialRun) -> list[Progressed]:
         """The points that were not sent yet, if there are any."""
         points, run.points = tuple(run.points), []
         run.points_sent = time.perf_counter()
-        number, attempt = run.key
-        return [Progressed(number=number, attempt=attempt, points=points)] if points else []
+        key, attempt = run.key
+        return [Progressed(key=key, attempt=attempt, points=points)] if points else []
 
     def measured(self, run: TrialRun) -> list[Reported]:
         """Every point of the grid that the snapshot measures; the snapshot is over with it."""
@@ -45,11 +45,11 @@ class Announcements:
         progress, events = run.snapshot.progress, []
         progress.device_seconds = run.progress.device_seconds
         while progress.reported < run.plan.evaluations_due(progress.optimizer_steps):
-            number, attempt = run.key
+            key, attempt = run.key
             measurement = measurement_of(progress)
             events.append(
                 Reported(
-                    number=number,
+                    key=key,
                     attempt=attempt,
                     measurement=measurement,
                     resources=self.resources(run),
@@ -69,9 +69,9 @@ class Announcements:
     def finished(self, run: TrialRun, evaluation: Evaluation) -> Finished:
         """It is over, and its best matrices are scored on eval.select."""
         assert run.files is not None and run.reason is not None
-        number, attempt = run.key
+        key, attempt = run.key
         return Finished(
-            number=number,
+            key=key,
             attempt=attempt,
             reason=run.reason,
             best_step=run.progress.best_step,

@@ -25,7 +25,7 @@ def failed_event(trial: TrialSpec, error: Exception) -> Failed:
         kind = FailureKind.OOM
     message = f"{type(error).__name__}: {error}" if kind is FailureKind.CRASHED else str(error)
     return Failed(
-        number=trial.number,
+        key=trial.key,
         attempt=trial.attempt,
         kind=kind,
         message=" ".join(message.split()),

@@ -85,7 +85,7 @@ class QloraObjective:
             evaluations=study.evaluation.evaluations,
             threads=_THREADS_FOR_ADAPTERS if on_gpu else 1,  # a CPU trains with what it has
         )
-        self._runs: dict[int, TrialRun] = {}
+        self._runs: dict[str, TrialRun] = {}
         self._waiting: deque[TrialRun] = deque()
         self._outside = OutsideScores(engine.evaluator, engine.architecture, data)
         self._turns = Turns(gathers=on_gpu)
@@ -112,7 +112,7 @@ class QloraObjective:
                 return []
             case Stop():
                 self._stop(decision)
-                return [Stopped(number=decision.number, attempt=decision.attempt)]
+                return [Stopped(key=decision.key, attempt=decision.attempt)]
             case Score():
                 self._outside.want(decision)
                 return []
@@ -132,7 +132,7 @@ class QloraObjective:
             if isinstance(made, Exception):
                 events.append(failed_event(trial, made))
             else:
-                self._runs[trial.number] = made
+                self._runs[trial.key] = made
                 self._waiting.append(made)
         while self._waiting and self._engine.slots.free:
             run = self._waiting.popleft()
@@ -156,8 +156,8 @@ class QloraObjective:
         return [] if returns else [self._announcements.started(run)]
 
     def _stop(self, stop: Stop) -> None:
-        self._arrivals.cancel(stop.number, stop.attempt)
-        run = self._runs.get(stop.number)
+        self._arrivals.cancel(stop.key, stop.attempt)
+        run = self._runs.get(stop.key)
         if run is not None and run.trial.attempt == stop.attempt:
             self._forget(run)
 
@@ -224,7 +224,7 @@ class QloraObjective:
     def _settle(self, settled: Sequence[tuple[TrialRun, DivergedError | None]]) -> list[Event]:
         events: list[Event] = []
         for run, wrong in settled:
-            if wrong is None or self._runs.get(run.trial.number) is not run or run.reason is not None:
+            if wrong is None or self._runs.get(run.trial.key) is not run or run.reason is not None:
                 continue
             run.diverged = run.diverged or wrong
             if run.snapshot is None:
@@ -361,7 +361,7 @@ class QloraObjective:
         """Give back all that a trial holds."""
         self._leave_slot(run)
         self._engine.evaluator.drop(run.key)
-        self._runs.pop(run.trial.number, None)
+        self._runs.pop(run.trial.key, None)
 
     def _leave_slot(self, run: TrialRun) -> None:
         self._engine.slots.release(run)

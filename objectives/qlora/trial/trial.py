@@ -21,7 +21,8 @@ from loratory.objectives.qlora.trial.progress import Progress, Snapshot
 from loratory.objectives.records import CurvePoint
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.metric_names import Direction
-from loratory.spaces.trial import TrialSpec
+from loratory.spaces.training import TrainingParameters
+from loratory.spaces.trial import TrialSpec, trial_key
 
 _CHECKPOINT_VERSION = 3
 
@@ -70,9 +71,9 @@ class TrialRun:
     started: float = 0.0
 
     @property
-    def key(self) -> tuple[int, int]:
-        """Number and attempt."""
-        return self.trial.number, self.trial.attempt
+    def key(self) -> tuple[str, int]:
+        """The trial's key, and its attempt."""
+        return self.trial.key, self.trial.attempt
 
     @property
     def trained_out(self) -> bool:
@@ -176,8 +177,8 @@ class TrialRun:
             LoratoryError: it is another trial's, or of another version.
         """
         content: dict[str, Any] = torch.load(io.BytesIO(checkpoint), map_location="cpu", weights_only=True)
-        if content["version"] != _CHECKPOINT_VERSION or content["trial"] != _identity(self.trial):
-            raise LoratoryError(f"checkpoint must be of trial {self.trial.number} as it is now, is another's")
+        if content["version"] != _CHECKPOINT_VERSION or not _is_of(content["trial"], self.trial):
+            raise LoratoryError(f"checkpoint must be of trial {self.trial.key} as it is now, is another's")
         self.progress = Progress(**content["progress"])
         self.best = content["best"]
         self.state = SlotState(
@@ -207,4 +208,12 @@ def new_run(start: Start, *, architecture: Architecture, train_examples: int, ev
 
 def _identity(trial: TrialSpec) -> dict[str, Any]:
     # Without the attempt: a retry goes on from the checkpoint of the one before.
-    return {"number": trial.number, "seed": trial.seed, "training": trial.training.model_dump_json()}
+    return {"key": trial.key, "seed": trial.seed, "training": trial.training.model_dump_json()}
+
+
+def _is_of(identity: dict[str, Any], trial: TrialSpec) -> bool:
+    """Whether a checkpoint is this trial's; of version 0.1.0 it has the number, and not every default."""
+    if "number" in identity:
+        identity = {"key": trial_key(identity["number"]), **identity}
+    same = (identity["key"], identity["seed"]) == (trial.key, trial.seed)
+    return same and TrainingParameters.model_validate_json(identity["training"]) == trial.training

@@ -14,7 +14,7 @@ from loratory.objectives.qlora.base.reference import base_sha256, resolve_base
 from loratory.objectives.qlora.kind import QloraInput, build
 from loratory.objectives.qlora.trial.trial import new_run
 from loratory.spaces.study import StudySpec
-from loratory.spaces.trial import TrialSpec
+from loratory.spaces.trial import TrialSpec, trial_key
 
 WORDS = [
     "red",
@@ -173,7 +173,9 @@ def make_trial():
 
     def make(study, number=0, *, attempt=1, seed=7, **training) -> TrialSpec:
         resolved = study.training.model_copy(update=training)
-        return TrialSpec(number=number, attempt=attempt, seed=seed, params={}, training=resolved)
+        return TrialSpec(
+            key=trial_key(number), number=number, attempt=attempt, seed=seed, params={}, training=resolved
+        )
 
     return make
 

@@ -42,7 +42,7 @@ def test_each_point_of_the_curve_is_sent_once(announcements, make_run):
     point = CurvePoint(optimizer_step=1, loss=2.0, learning_rate=0.1, grad_norm=1.0, tokens_seen=9)
     run.points.append(point)
     (sent,) = announcements.curve(run)
-    assert (sent.number, sent.attempt, sent.points) == (0, 1, (point,))
+    assert (sent.key, sent.attempt, sent.points) == ("0000", 1, (point,))
     assert announcements.curve(run) == [] and run.points_sent > 0
 
 

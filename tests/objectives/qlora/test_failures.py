@@ -18,7 +18,7 @@ from loratory.objectives.records import FailureKind
 def test_an_exception_says_how_its_attempt_ended(make_study, make_trial, error, kind, message):
     trial = make_trial(make_study(), 3, attempt=2)
     event = failed_event(trial, error)
-    assert (event.number, event.attempt, event.kind) == (3, 2, kind)
+    assert (event.key, event.attempt, event.kind) == ("0003", 2, kind)
     assert event.message.split() == message.split()
     assert type(error).__name__ in event.traceback
 
