@@ -1,5 +1,7 @@
 """What driver and worker say to each other: decisions one way, events the other. Plain values, no torch.
 
+A trial is named by its key (`0011`), a scoring by its own (`test/winner`).
+
 Silence means "go on". A trial trains on while the driver decides; once the driver has stopped it at a
 step, whatever the worker did after that step is thrown away.
 """
@@ -35,7 +37,7 @@ class Start:
 class Stop:
     """Give the slot back; `reason` says why, for the log."""
 
-    number: int
+    key: str
     attempt: int
     reason: str
 
@@ -71,7 +73,7 @@ class Ready:
 class Started:
     """A trial has its slot; `optimizer_steps` is what its schedule will take."""
 
-    number: int
+    key: str
     attempt: int
     optimizer_steps: int
 
@@ -80,7 +82,7 @@ class Started:
 class Progressed:
     """Optimiser steps were made."""
 
-    number: int
+    key: str
     attempt: int
     points: tuple[CurvePoint, ...]
 
@@ -92,7 +94,7 @@ class Reported:
     `checkpoint` is what the trial needs to go on from this evaluation; null leaves the one before in force.
     """
 
-    number: int
+    key: str
     attempt: int
     measurement: Measurement
     resources: Resources
@@ -103,7 +105,7 @@ class Reported:
 class Finished:
     """Training ended, and the best checkpoint was scored on eval.select."""
 
-    number: int
+    key: str
     attempt: int
     reason: str
     best_step: int
@@ -121,7 +123,7 @@ class Failed:
     `resources` is what the trial took, where somebody is left who knows.
     """
 
-    number: int
+    key: str
     attempt: int
     kind: FailureKind
     message: str
@@ -134,7 +136,7 @@ class Failed:
 class Stopped:
     """A `Stop` was carried out; the slot is free."""
 
-    number: int
+    key: str
     attempt: int
 
 

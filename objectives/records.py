@@ -122,8 +122,10 @@ class TrialRecord(Frozen):
     schema_version: Literal[1] = SCHEMA_VERSION
     study: str
     """UUID of the study."""
-    number: int
-    """Optuna's trial number."""
+    key: str
+    """Names the trial in its study, and its folder: `0011`; `confirm/0011-2` of a training anew."""
+    number: int | None
+    """Number of its row in the Optuna storage; null for a trial that has no row."""
     attempt: int = 1
     """The attempt that the measurements belong to."""
     state: TrialState = TrialState.RUNNING
@@ -148,6 +150,27 @@ class TrialRecord(Frozen):
     """UTC time at which a worker first took the trial, ISO 8601."""
     finished_at: str | None = None
     """UTC time at which the state became final, ISO 8601."""
+
+    @property
+    def row(self) -> int:
+        """Number of its row in the storage.
+
+        Raises:
+            LookupError: it has no row.
+        """
+        if self.number is None:
+            raise LookupError(f"trial {self.key} must have a row in the storage, has none")
+        return self.number
+
+    @property
+    def shown(self) -> str:
+        """What a person calls the trial: its number where it has one, else its key."""
+        return self.key if self.number is None else str(self.number)
+
+
+def listing_order(record: TrialRecord) -> tuple[bool, int, str]:
+    """Return a sort key: trials of the search by number, then others by key."""
+    return record.number is None, record.number or 0, record.key
 
 
 class ScoreRecord(Frozen):

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from loratory.objectives.records import SCHEMA_VERSION, CurvePoint, ScoreRecord, TrialRecord
+from loratory.objectives.records import SCHEMA_VERSION, CurvePoint, ScoreRecord, TrialRecord, listing_order
 from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.study import StudySpec
 
@@ -56,13 +56,13 @@ class StudyFolder:
         """The comparison report."""
         return self.path / "report"
 
-    def trial(self, number: int) -> Path:
-        """Folder of one trial."""
-        return self.path / "trials" / f"{number:04d}"
+    def trial(self, key: str) -> Path:
+        """Folder of one trial: `trials/0011` of key `0011`; a key with a slash names its folder itself."""
+        return self.path / key if "/" in key else self.path / "trials" / key
 
-    def adapter(self, number: int) -> Path:
+    def adapter(self, key: str) -> Path:
         """Folder of the adapter that a trial kept."""
-        return self.trial(number) / "adapter"
+        return self.trial(key) / "adapter"
 
     def read_manifest(self) -> "Manifest":
         """What study.json says.
@@ -78,34 +78,34 @@ class StudyFolder:
 
     def write_record(self, record: TrialRecord) -> None:
         """Replace a trial's record in one step."""
-        write_atomically(self.trial(record.number) / "record.json", record.model_dump_json(indent=1).encode())
+        write_atomically(self.trial(record.key) / "record.json", record.model_dump_json(indent=1).encode())
 
     def read_records(self) -> list[TrialRecord]:
-        """Every trial's record, by number."""
+        """Return the record of every trial of the search, by number."""
         paths = sorted(self.path.glob("trials/*/record.json"))
-        return sorted((_parse(TrialRecord, path) for path in paths), key=lambda record: record.number)
+        return sorted((_parse(TrialRecord, path) for path in paths), key=listing_order)
 
     def read_score(self, folder: Path) -> ScoreRecord | None:
         """The scoring kept in a folder below this one, if it was made."""
         path = folder / "record.json"
         return _parse(ScoreRecord, path) if path.is_file() else None
 
-    def append_curve(self, number: int, points: Iterable[CurvePoint]) -> None:
+    def append_curve(self, key: str, points: Iterable[CurvePoint]) -> None:
         """Add optimiser steps to a trial's curve."""
-        path = self.trial(number) / "curve.jsonl"
+        path = self.trial(key) / "curve.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.writelines(point.model_dump_json() + "\n" for point in points)
 
-    def read_curve(self, number: int) -> list[CurvePoint]:
+    def read_curve(self, key: str) -> list[CurvePoint]:
         """A trial's curve; a line cut short by a crash is left out."""
-        return list(_read_points(self.trial(number) / "curve.jsonl"))
+        return list(_read_points(self.trial(key) / "curve.jsonl"))
 
-    def cut_curve(self, number: int, *, after_optimizer_step: int) -> None:
+    def cut_curve(self, key: str, *, after_optimizer_step: int) -> None:
         """Forget the steps after a checkpoint: they are made again."""
-        kept = [p for p in self.read_curve(number) if p.optimizer_step <= after_optimizer_step]
+        kept = [p for p in self.read_curve(key) if p.optimizer_step <= after_optimizer_step]
         text = "".join(point.model_dump_json() + "\n" for point in kept)
-        write_atomically(self.trial(number) / "curve.jsonl", text.encode())
+        write_atomically(self.trial(key) / "curve.jsonl", text.encode())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -99,7 +99,7 @@ class ToyObjective:
         self._toy = study.toy or ToySpec()
         self._rule = stopping_rule(study.stopping)
         self.capacity = study.packing.slots or 1
-        self._active: dict[int, _Slot] = {}
+        self._active: dict[str, _Slot] = {}
         self._ready_sent = False
 
     def advance(self, decisions: Sequence[Decision]) -> list[Event]:
@@ -131,10 +131,10 @@ class ToyObjective:
             case Start():
                 return self._start(decision)
             case Stop():
-                slot = self._active.get(decision.number)
+                slot = self._active.get(decision.key)
                 if slot is not None and slot.trial.attempt == decision.attempt:
-                    del self._active[decision.number]
-                return Stopped(number=decision.number, attempt=decision.attempt)
+                    del self._active[decision.key]
+                return Stopped(key=decision.key, attempt=decision.attempt)
             case Score():
                 scores = self._score_table(FLOOR, seed=0)
                 return Scored(
@@ -152,9 +152,9 @@ class ToyObjective:
         slot = _Slot(trial, injected_fault(self._toy.faults, trial))
         slot.restore(decision.checkpoint)
         slot.history = [self._evaluated(trial, step) for step in range(1, slot.step + 1)]
-        self._active[trial.number] = slot
+        self._active[trial.key] = slot
         total = self._study.evaluation.evaluations * _OPTIMIZER_STEPS_PER_EVALUATION
-        return Started(number=trial.number, attempt=trial.attempt, optimizer_steps=total)
+        return Started(key=trial.key, attempt=trial.attempt, optimizer_steps=total)
 
     def _work(self, slot: _Slot) -> list[Event]:
         try:
@@ -163,10 +163,10 @@ class ToyObjective:
             kind = {"oom": FailureKind.OOM, "diverge": FailureKind.DIVERGED}.get(
                 str(slot.fault), FailureKind.CRASHED
             )
-            del self._active[slot.trial.number]
+            del self._active[slot.trial.key]
             return [
                 Failed(
-                    number=slot.trial.number,
+                    key=slot.trial.key,
                     attempt=slot.trial.attempt,
                     kind=kind,
                     message=str(fault),
@@ -183,7 +183,7 @@ class ToyObjective:
             events += [self._progressed(slot), self._reported(slot)]
         if (reason := self._why_over(slot)) is not None:
             events.append(self._finished(slot, reason))
-            del self._active[slot.trial.number]
+            del self._active[slot.trial.key]
         return events
 
     def _why_over(self, slot: _Slot) -> str | None:
@@ -197,7 +197,7 @@ class ToyObjective:
         total = per_evaluation * self._study.evaluation.evaluations
         steps = range((slot.step - 1) * per_evaluation + 1, slot.step * per_evaluation + 1)
         return Progressed(
-            number=slot.trial.number,
+            key=slot.trial.key,
             attempt=slot.trial.attempt,
             points=tuple(_point(slot.trial.training, step, total) for step in steps),
         )
@@ -215,7 +215,7 @@ class ToyObjective:
             metrics=self._metrics(slot.history[-1].value),
         )
         return Reported(
-            number=slot.trial.number,
+            key=slot.trial.key,
             attempt=slot.trial.attempt,
             measurement=measurement,
             resources=_resources(slot),
@@ -227,7 +227,7 @@ class ToyObjective:
         assert found is not None  # a trial is over after its first evaluation at the earliest
         truth = quality(slot.trial.training, found.step / self._study.evaluation.evaluations)
         return Finished(
-            number=slot.trial.number,
+            key=slot.trial.key,
             attempt=slot.trial.attempt,
             reason=reason,
             best_step=found.step,

@@ -28,8 +28,8 @@ from loratory.spaces.metric_names import Direction
 
 WITH_INTERVALS = 100
 """How many of the best trials get an interval: in a study of thousands the others would only take time."""
-_BASE = -1
-"""Stands for the untuned base among trial numbers."""
+_BASE = "base"
+"""Stands for the untuned base among keys of trials."""
 
 
 def compare(folder: StudyFolder) -> ComparisonReport:
@@ -105,7 +105,7 @@ def _ranking(
     metric: str,
     direction: Direction,
     base: Scores | None,
-    found: dict[int, Interval],
+    found: dict[str, Interval],
     folder: StudyFolder,
 ) -> tuple[RankedTrial, ...]:
     return tuple(
@@ -115,7 +115,7 @@ def _ranking(
             metric=metric,
             direction=direction,
             base_value=base.metrics.get(metric) if base else None,
-            interval=found.get(record.number),
+            interval=found.get(record.key),
             folder=folder,
         )
         for rank, record in enumerate(ordered, start=1)
@@ -130,15 +130,15 @@ def _unranked(records: Sequence[TrialRecord], metric: str, direction: Direction)
     )
 
 
-def _tables(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> dict[int, ScoreTable]:
+def _tables(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> dict[str, ScoreTable]:
     best = ordered[:WITH_INTERVALS]
-    paths = {_BASE: folder.base} | {record.number: folder.trial(record.number) for record in best}
-    return {number: table for number, path in paths.items() if (table := read_table(path)) is not None}
+    paths = {_BASE: folder.base} | {record.key: folder.trial(record.key) for record in best}
+    return {key: table for key, path in paths.items() if (table := read_table(path)) is not None}
 
 
 def _intervals(
-    tables: dict[int, ScoreTable], metric: str, seed: int
-) -> tuple[dict[int, Interval], Uncertainty | None]:
+    tables: dict[str, ScoreTable], metric: str, seed: int
+) -> tuple[dict[str, Interval], Uncertainty | None]:
     first = next((table for table in tables.values() if table.example_ids), None)
     if first is None:
         return {}, None
@@ -161,11 +161,11 @@ def _test(folder: StudyFolder, name: str, metric: str, seed: int) -> Scores | No
 
 
 def _samples(
-    folder: StudyFolder, ordered: Sequence[TrialRecord], tables: dict[int, ScoreTable], metric: str
+    folder: StudyFolder, ordered: Sequence[TrialRecord], tables: dict[str, ScoreTable], metric: str
 ) -> tuple[Sample, ...]:
     if not ordered:
         return ()
-    best = ordered[0].number
+    best = ordered[0].key
     return samples(
         read_predictions(folder.trial(best)),
         read_predictions(folder.base),

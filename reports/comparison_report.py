@@ -67,6 +67,8 @@ class Interval(Frozen):
 class TrialFacts(Frozen):
     """What is known of any trial, ranked or not."""
 
+    key: str
+    """Names the trial in its study, and its folder."""
     number: int
     """Number in the study."""
     state: TrialState

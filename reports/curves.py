@@ -33,10 +33,10 @@ def _curves(folder: StudyFolder, record: TrialRecord, metric: str) -> TrialCurve
         if metric in m.metrics and is_finite(m.metrics[metric])
     )
     return TrialCurves(
-        number=record.number,
+        number=record.row,
         state=record.state,
         dev=tuple(dev),
-        loss=thinned(folder.read_curve(record.number)),
+        loss=thinned(folder.read_curve(record.key)),
     )
 
 

@@ -157,7 +157,7 @@ def _chosen(report: ComparisonReport, number: int | None) -> RankedTrial:
 
 
 def _weights(folder: StudyFolder, trial: RankedTrial) -> bytes:
-    path = folder.adapter(trial.number) / ADAPTER_WEIGHTS
+    path = folder.adapter(trial.key) / ADAPTER_WEIGHTS
     check_weights(path)
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
@@ -171,7 +171,7 @@ def _weights(folder: StudyFolder, trial: RankedTrial) -> bytes:
 
 def _config(folder: StudyFolder, trial: RankedTrial, *, given: str | None, spec: StudySpec) -> dict[str, Any]:
     """The adapter's configuration with its base by Hub id, and its commit where that is one of this id."""
-    config = read_config(folder.adapter(trial.number) / ADAPTER_CONFIG)
+    config = read_config(folder.adapter(trial.key) / ADAPTER_CONFIG)
     recorded = config.get("base_model_name_or_path")
     base_id = resolve_base_id(spec, recorded=recorded, given=given)
     revision = config.get("revision") if base_id == recorded else None
@@ -182,9 +182,9 @@ def _config(folder: StudyFolder, trial: RankedTrial, *, given: str | None, spec:
 
 def _facts(folder: StudyFolder, trial: RankedTrial, *, repo_id: str, config: dict[str, Any]) -> CardFacts:
     spec = folder.read_manifest().spec
-    record = next(record for record in folder.read_records() if record.number == trial.number)
+    record = next(record for record in folder.read_records() if record.key == trial.key)
     training = spec.resolve(trial.params)
-    table = read_table(folder.trial(trial.number))
+    table = read_table(folder.trial(trial.key))
     return CardFacts(
         repo_id=repo_id,
         base_id=config["base_model_name_or_path"],

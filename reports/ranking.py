@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from loratory.objectives.records import TrialRecord, TrialState
+from loratory.objectives.records import TrialRecord, TrialState, listing_order
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison_report import Interval, RankedTrial, UnrankedTrial
 from loratory.spaces.metric_names import Direction
@@ -51,7 +51,7 @@ def order(records: Sequence[TrialRecord], direction: Direction) -> list[TrialRec
     training: such a value never enters here.
     """
     ranked = [record for record in records if why_unranked(record) is None]
-    return sorted(ranked, key=lambda record: (-sign(direction) * _value(record), record.number))
+    return sorted(ranked, key=lambda record: (-sign(direction) * _value(record), listing_order(record)))
 
 
 def ranked_trial(
@@ -86,7 +86,7 @@ def ranked_trial(
         gain=None if base_value is None else sign(direction) * (value - base_value),
         metrics=record.metrics,
         best_step=record.adapter.step if record.adapter else None,
-        adapter=folder.adapter(record.number).relative_to(folder.path).as_posix() if kept else None,
+        adapter=folder.adapter(record.key).relative_to(folder.path).as_posix() if kept else None,
         adapter_sha256=record.adapter.sha256 if record.adapter else None,
         adapter_bytes=record.adapter.size_bytes if record.adapter else None,
     )
@@ -109,7 +109,8 @@ def _value(record: TrialRecord) -> float:
 def _facts(record: TrialRecord, metric: str, direction: Direction) -> dict[str, Any]:
     dev = [m.metrics[metric] for m in record.measurements if is_finite(m.metrics.get(metric, math.nan))]
     return {
-        "number": record.number,
+        "key": record.key,
+        "number": record.row,
         "state": record.state,
         "params": record.params
         if is_finite(record.params)

@@ -113,14 +113,14 @@ def resampled_scores(table: ScoreTable, metric: str, drawn: Resampling) -> NDArr
     return scores if np.isfinite(scores).all() else None
 
 
-def intervals(tables: Mapping[int, ScoreTable], metric: str, drawn: Resampling) -> dict[int, Interval]:
+def intervals(tables: Mapping[str, ScoreTable], metric: str, drawn: Resampling) -> dict[str, Interval]:
     """The percentile interval of each trial's score; trials without one are left out."""
     found = {}
-    for number, table in tables.items():
+    for key, table in tables.items():
         scores = resampled_scores(table, metric, drawn)
         if scores is not None:
             low, high = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
-            found[number] = Interval(low=low, high=high)
+            found[key] = Interval(low=low, high=high)
     return found
 
 

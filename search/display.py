@@ -53,9 +53,7 @@ class PlainLines:
         return []
 
     def _print(self, record: TrialRecord, text: str) -> None:
-        self._console.print(
-            f"trial {record.number:>3}  {text}", highlight=False, markup=False, soft_wrap=True
-        )
+        self._console.print(f"trial {record.shown:>3}  {text}", highlight=False, markup=False, soft_wrap=True)
 
 
 class FinishedLines:
@@ -69,7 +67,7 @@ class FinishedLines:
 
     def finished(self, record: TrialRecord) -> None:
         """Print how a trial ended."""
-        line = Text(f"trial {record.number:>3}  ")
+        line = Text(f"trial {record.shown:>3}  ")
         line.append(f"{record.state:<10} ", style=_COLOURS.get(record.state, ""))
         line.append(f"{short(record.params)}  ", style="dim")
         line.append(ending(record, self._progress.study.metric, state=False))
@@ -110,18 +108,23 @@ def render(progress: StudyProgress, *, height: int = 24) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(progress.running), header_style="dim")
     for heading in ("trial", "progress", "step", "loss", f"{progress.study.metric} on dev", "parameters"):
         table.add_column(heading, no_wrap=heading != "parameters")
-    running = sorted(progress.running.copy().items())
+    running = [trial for _, trial in sorted(progress.running.copy().items(), key=_by_number)]
     shown = running[: max(1, height - _OTHER_LINES)]
-    for number, trial in shown:
-        table.add_row(*_row(number, trial))
+    for trial in shown:
+        table.add_row(*_row(trial))
     more = len(running) - len(shown)
     hidden = [Text(f"and {more} more at work", style="dim")] if more else []
     return Group(table, *hidden, _summary(progress))
 
 
-def _row(number: int, trial: RunningTrial) -> tuple[RenderableType, ...]:
+def _by_number(item: tuple[str, RunningTrial]) -> tuple[int, str]:
+    # Keys have four digits at least: the 10,000th trial's is longer.
+    return len(item[0]), item[0]
+
+
+def _row(trial: RunningTrial) -> tuple[RenderableType, ...]:
     return (
-        str(number),
+        trial.shown,
         ProgressBar(total=max(1, trial.total), completed=trial.done, width=20),
         f"{trial.done}/{trial.total}",
         "-" if trial.loss is None else f"{trial.loss:.3f}",
@@ -135,7 +138,7 @@ def _summary(progress: StudyProgress) -> Text:
     text = Text(f"{progress.done}/{progress.limit} trials")
     text.append(f" ({counts})" if counts else "", style="dim")
     if (best := progress.best) is not None and best.values is not None:
-        text.append(f"  best {progress.study.metric} {best.values[0]:.4g} on select (trial {best.number})")
+        text.append(f"  best {progress.study.metric} {best.values[0]:.4g} on select (trial {best.shown})")
     elif not progress.running and not progress.states:
         text.append("  starting workers, scoring the untuned base", style="dim")
     text.append(f"  {clock(progress.seconds_left)} left", style="dim")

@@ -124,9 +124,9 @@ class Driver:
             empty = not worker.trials
             start = self._owner.ask(new=not self._time_is_up(), worker=worker.ready, empty=empty)
             if start is not None:
-                worker.trials[start.trial.number] = start.trial.attempt
+                worker.trials[start.trial.key] = start.trial.attempt
                 starts.setdefault(number, []).append(start)
-            if start is None or self._owner.runs_alone(start.trial.number):
+            if start is None or self._owner.runs_alone(start.trial.key):
                 del free[number]
         return starts
 
@@ -161,8 +161,8 @@ class Driver:
 
     def _on_trial_event(self, number: int, event: TrialEvent) -> None:
         if isinstance(event, Finished | Failed | Stopped):
-            self._workers[number].release(event.number, event.attempt)
-        if not self._owner.is_current(event.number, event.attempt):
+            self._workers[number].release(event.key, event.attempt)
+        if not self._owner.is_current(event.key, event.attempt):
             # What a worker did after the driver had stopped the trial is thrown away.
             return
         if isinstance(event, Progressed | Reported | Finished):
@@ -171,9 +171,9 @@ class Driver:
         stop = self._decide(event)
         if stop is not None:
             # Decisions are carried out in order: a start sent after this finds the slot free.
-            self._workers[number].release(stop.number, stop.attempt)
+            self._workers[number].release(stop.key, stop.attempt)
             self._executor.send(number, [stop])
-        record = self._owner.records[event.number]
+        record = self._owner.records[event.key]
         for watcher in self._watchers:
             watcher.observe(event, record)
             if record.state.finished:
@@ -216,9 +216,9 @@ class Driver:
 
     def _lose_trials(self, number: int, message: str) -> None:
         trials = dict(self._workers[number].trials)
-        for trial, attempt in trials.items():
+        for key, attempt in trials.items():
             kind, neighbours = FailureKind.WORKER_LOST, len(trials) - 1
-            lost = Failed(number=trial, attempt=attempt, kind=kind, message=message, neighbours=neighbours)
+            lost = Failed(key=key, attempt=attempt, kind=kind, message=message, neighbours=neighbours)
             self._on_trial_event(number, lost)
 
     def _tell(self, notes: Sequence[str]) -> None:

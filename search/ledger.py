@@ -26,7 +26,7 @@ class TrialLedger:
         self._folder = folder
         self._uuid = study_uuid
         self._provenance = provenance
-        self.records = {record.number: record for record in folder.read_records()}
+        self.records = {record.key: record for record in folder.read_records()}
 
     def begin(self, trial: TrialSpec, worker: Ready | None = None) -> Start:
         """Write that an attempt begins; it goes on from the last checkpoint, or from the start.
@@ -37,37 +37,41 @@ class TrialLedger:
             trial: the attempt.
             worker: what it will run on, as far as that is known.
         """
-        step, checkpoint = self._checkpoint(trial.number)
+        step, checkpoint = self._checkpoint(trial.key)
         provenance = self._provenance.model_copy(update={"seed": trial.seed, **_worker_facts(worker)})
-        known = self.records.get(trial.number) or TrialRecord(
-            study=self._uuid, number=trial.number, params=trial.params, provenance=provenance
+        known = self.records.get(trial.key) or TrialRecord(
+            study=self._uuid,
+            key=trial.key,
+            number=trial.number,
+            params=trial.params,
+            provenance=provenance,
         )
         reached = [m.optimizer_steps for m in known.measurements if m.step <= step]
-        self._folder.cut_curve(trial.number, after_optimizer_step=reached[-1] if reached else 0)
+        self._folder.cut_curve(trial.key, after_optimizer_step=reached[-1] if reached else 0)
         self._write(known, attempt=trial.attempt, error=None, provenance=provenance)
         return Start(trial=trial, checkpoint=checkpoint)
 
     def started(self, event: Started) -> None:
         """A worker has the trial."""
-        record = self.records[event.number]
+        record = self.records[event.key]
         self._write(record, started_at=record.started_at or _now())
 
     def progressed(self, event: Progressed) -> None:
         """Add to the curve."""
-        self._folder.append_curve(event.number, event.points)
+        self._folder.append_curve(event.key, event.points)
 
     def measured(self, event: Reported) -> None:
         """Add a measurement, in the place of one that an earlier attempt made."""
-        record = self.records[event.number]
+        record = self.records[event.key]
         others = [m for m in record.measurements if m.step != event.measurement.step]
         merged = sorted([*others, event.measurement], key=lambda measurement: measurement.step)
         self._write(record, measurements=merged, resources=event.resources)
 
-    def cut_curve(self, number: int) -> None:
+    def cut_curve(self, key: str) -> None:
         """Forget steps made after the last evaluation: the trial trained on while it was scored."""
-        measurements, curve = self.records[number].measurements, self._folder.read_curve(number)
+        measurements, curve = self.records[key].measurements, self._folder.read_curve(key)
         if measurements and curve and curve[-1].optimizer_step > measurements[-1].optimizer_steps:
-            self._folder.cut_curve(number, after_optimizer_step=measurements[-1].optimizer_steps)
+            self._folder.cut_curve(key, after_optimizer_step=measurements[-1].optimizer_steps)
 
     def keep_checkpoint(self, event: Reported) -> None:
         """Keep what the trial needs to go on from this evaluation, and drop what it needed before.
@@ -77,7 +81,7 @@ class TrialLedger:
         """
         if event.checkpoint is None:
             return
-        path = self._folder.trial(event.number) / f"checkpoint-{event.measurement.step:04d}.bin"
+        path = self._folder.trial(event.key) / f"checkpoint-{event.measurement.step:04d}.bin"
         write_atomically(path, event.checkpoint)
         for older in path.parent.glob("checkpoint-*.bin"):
             if older < path:
@@ -85,14 +89,14 @@ class TrialLedger:
 
     def complete(self, event: Finished, *, value: float) -> TrialRecord:
         """Keep adapter, scores and predictions, then say that the trial is COMPLETE."""
-        folder = self._folder.trial(event.number)
-        self.cut_curve(event.number)
+        folder = self._folder.trial(event.key)
+        self.cut_curve(event.key)
         for name, data in event.adapter.items():
-            write_atomically(self._folder.adapter(event.number) / name, data)
+            write_atomically(self._folder.adapter(event.key) / name, data)
         write_atomically(folder / "scores.npz", event.scores.to_bytes())
         write_atomically(folder / "predictions.jsonl", predictions_to_bytes(event.predictions))
         return self._finish(
-            event.number,
+            event.key,
             TrialState.COMPLETE,
             event.reason,
             values=[value],
@@ -101,25 +105,25 @@ class TrialLedger:
             resources=event.resources,
         )
 
-    def took(self, number: int, resources: Resources | None) -> None:
+    def took(self, key: str, resources: Resources | None) -> None:
         """Note what an attempt took that ends without a score, where it is known."""
         if resources is not None:
-            self._write(self.records[number], resources=resources)
+            self._write(self.records[key], resources=resources)
 
-    def prune(self, number: int, reason: str, error: TrialError | None = None) -> TrialRecord:
+    def prune(self, key: str, reason: str, error: TrialError | None = None) -> TrialRecord:
         """Say that the trial is PRUNED."""
-        return self._finish(number, TrialState.PRUNED, reason, error=error)
+        return self._finish(key, TrialState.PRUNED, reason, error=error)
 
-    def infeasible(self, number: int, error: TrialError) -> TrialRecord:
+    def infeasible(self, key: str, error: TrialError) -> TrialRecord:
         """Say that the trial fits no worker."""
-        return self._finish(number, TrialState.INFEASIBLE, f"out of memory: {error.message}", error=error)
+        return self._finish(key, TrialState.INFEASIBLE, f"out of memory: {error.message}", error=error)
 
-    def attempt_failed(self, number: int, error: TrialError, *, final: bool) -> TrialRecord:
+    def attempt_failed(self, key: str, error: TrialError, *, final: bool) -> TrialRecord:
         """Note a failed attempt; the trial is FAIL if it was the last."""
-        record = self.records[number]
+        record = self.records[key]
         failures = [*record.failures, error]
         if final:
-            return self._finish(number, TrialState.FAIL, error.message, error=error, failures=failures)
+            return self._finish(key, TrialState.FAIL, error.message, error=error, failures=failures)
         return self._write(record, error=error, failures=failures)
 
     def score(self, event: Scored, *, number: int | None) -> ScoreRecord:
@@ -139,9 +143,9 @@ class TrialLedger:
         write_atomically(folder / "record.json", record.model_dump_json(indent=1).encode())
         return record
 
-    def _finish(self, number: int, state: TrialState, reason: str, **changes: object) -> TrialRecord:
-        record = self._write(self.records[number], state=state, reason=reason, finished_at=_now(), **changes)
-        for path in self._folder.trial(number).glob("checkpoint-*.bin"):
+    def _finish(self, key: str, state: TrialState, reason: str, **changes: object) -> TrialRecord:
+        record = self._write(self.records[key], state=state, reason=reason, finished_at=_now(), **changes)
+        for path in self._folder.trial(key).glob("checkpoint-*.bin"):
             path.unlink()
         return record
 
@@ -149,11 +153,11 @@ class TrialLedger:
         # Validated anew: what could not be read back must never be written.
         record = TrialRecord.model_validate(dict(record) | changes)
         self._folder.write_record(record)
-        self.records[record.number] = record
+        self.records[record.key] = record
         return record
 
-    def _checkpoint(self, number: int) -> tuple[int, bytes | None]:
-        paths = sorted(self._folder.trial(number).glob("checkpoint-*.bin"))
+    def _checkpoint(self, key: str) -> tuple[int, bytes | None]:
+        paths = sorted(self._folder.trial(key).glob("checkpoint-*.bin"))
         if not paths:
             return 0, None
         return int(paths[-1].stem.removeprefix("checkpoint-")), paths[-1].read_bytes()

@@ -22,7 +22,7 @@ from loratory.search.optuna_rows import (
 )
 from loratory.search.samplers import build_sampler, grid_size, trial_limit
 from loratory.spaces.study import StudySpec
-from loratory.spaces.trial import resolve_trial
+from loratory.spaces.trial import resolve_trial, trial_key
 
 _LOST_BEFORE_ALONE = 2
 
@@ -46,8 +46,8 @@ class StudyOwner:
         self._limit = trial_limit(study)
 
     @property
-    def records(self) -> dict[int, TrialRecord]:
-        """Every trial's record by number."""
+    def records(self) -> dict[str, TrialRecord]:
+        """Every trial's record by key."""
         return self._ledger.records
 
     @property
@@ -71,11 +71,12 @@ class StudyOwner:
 
     def wait(self, number: int) -> None:
         """Put a trial that has a RUNNING row, but no worker, in line."""
-        (self._waiting_alone if self.runs_alone(number) else self._waiting).append(number)
+        alone = self.runs_alone(trial_key(number))
+        (self._waiting_alone if alone else self._waiting).append(number)
 
-    def runs_alone(self, number: int) -> bool:
+    def runs_alone(self, key: str) -> bool:
         """Whether a trial has lost so many workers that it may be what breaks them, so must not be packed."""
-        record = self.records.get(number)
+        record = self.records.get(key)
         lost = [f for f in record.failures if f.kind is FailureKind.WORKER_LOST] if record else []
         return len(lost) >= _LOST_BEFORE_ALONE
 
@@ -122,7 +123,7 @@ class StudyOwner:
         The checkpoint comes last: after a crash the trial is measured and judged again, never skipped.
         """
         value = event.measurement.metrics[self._study.metric]
-        trial, step = self._trial(event.number), event.measurement.step
+        trial, step = self._row(event.key), event.measurement.step
         self._ledger.measured(event)
         set_intermediate_value(trial, step, value)
         if not self._to_be_judged(event) or not should_prune(self._rows, trial):
@@ -130,22 +131,22 @@ class StudyOwner:
             return None
         name = self._study.pruner.name
         reason = f"{name} pruner: {self._study.metric} {value:.4g} at evaluation {step}"
-        self._ledger.cut_curve(event.number)
-        self._ledger.prune(event.number, reason)
-        self._tell(event.number, OptunaState.PRUNED)
+        self._ledger.cut_curve(event.key)
+        self._ledger.prune(event.key, reason)
+        self._tell(event.key, OptunaState.PRUNED)
         self._watch.succeeded()
-        return Stop(number=event.number, attempt=event.attempt, reason=reason)
+        return Stop(key=event.key, attempt=event.attempt, reason=reason)
 
     def finished(self, event: Finished) -> None:
         """Store a trained and scored trial."""
         endless = {name: value for name, value in event.scores.aggregate.items() if not math.isfinite(value)}
         if endless:
             message, kind = f"scores on eval.select must be finite, got {endless}", FailureKind.DIVERGED
-            self.failed(Failed(number=event.number, attempt=event.attempt, kind=kind, message=message))
+            self.failed(Failed(key=event.key, attempt=event.attempt, kind=kind, message=message))
             return
         value = event.scores.aggregate[self._study.metric]
         self._ledger.complete(event, value=value)
-        self._tell(event.number, OptunaState.COMPLETE, value)
+        self._tell(event.key, OptunaState.COMPLETE, value)
         self._watch.succeeded()
 
     def failed(self, event: Failed) -> None:
@@ -153,20 +154,20 @@ class StudyOwner:
         error = TrialError(
             attempt=event.attempt, kind=event.kind, message=event.message, traceback=event.traceback
         )
-        self._ledger.took(event.number, event.resources)
+        self._ledger.took(event.key, event.resources)
         if event.kind is FailureKind.DIVERGED:
-            self._ledger.prune(event.number, f"diverged: {event.message}", error)
-            self._tell(event.number, OptunaState.PRUNED)
+            self._ledger.prune(event.key, f"diverged: {event.message}", error)
+            self._tell(event.key, OptunaState.PRUNED)
         elif event.kind is FailureKind.OOM:
-            self._ledger.infeasible(event.number, error)
-            mark_infeasible(self._trial(event.number), event.message)
-            self._tell(event.number, OptunaState.PRUNED)
+            self._ledger.infeasible(event.key, error)
+            mark_infeasible(self._row(event.key), event.message)
+            self._tell(event.key, OptunaState.PRUNED)
         else:
-            record = self._ledger.attempt_failed(event.number, error, final=self._is_final(event))
+            record = self._ledger.attempt_failed(event.key, error, final=self._is_final(event))
             if record.state is TrialState.FAIL:
-                self._tell(event.number, OptunaState.FAIL)
+                self._tell(event.key, OptunaState.FAIL)
             else:
-                self.wait(event.number)
+                self.wait(record.row)
         self._watch.failed(event)
 
     def best(self) -> TrialRecord | None:
@@ -174,20 +175,20 @@ class StudyOwner:
         ranked = order(list(self.records.values()), self._study.metric_direction)
         return ranked[0] if ranked else None
 
-    def is_current(self, number: int, attempt: int) -> bool:
+    def is_current(self, key: str, attempt: int) -> bool:
         """Whether an event belongs to the attempt under way, not to one that was stopped or replaced."""
-        record = self.records.get(number)
+        record = self.records.get(key)
         return record is not None and record.state is TrialState.RUNNING and record.attempt == attempt
 
     def _to_be_judged(self, event: Reported) -> bool:
         """Whether to ask the pruner: not at the end, nor where an earlier attempt was judged and went on."""
         step = event.measurement.step
-        reached = max(measurement.step for measurement in self.records[event.number].measurements)
+        reached = max(measurement.step for measurement in self.records[event.key].measurements)
         return step == reached and step < self._study.evaluation.evaluations
 
     def _is_final(self, event: Failed) -> bool:
         """Whether the trial has failed often enough. A worker lost with others proves nothing about it."""
-        earlier = self.records[event.number].failures
+        earlier = self.records[event.key].failures
         if event.kind is not FailureKind.WORKER_LOST:
             earlier = [failure for failure in earlier if failure.kind is not FailureKind.WORKER_LOST]
         return event.neighbours == 0 and len(earlier) + 1 >= self._study.attempts
@@ -206,7 +207,7 @@ class StudyOwner:
         return trial.number
 
     def _begin(self, number: int, worker: Ready | None) -> Start:
-        known = self.records.get(number)
+        known = self.records.get(trial_key(number))
         trial = resolve_trial(
             self._study,
             number=number,
@@ -225,7 +226,11 @@ class StudyOwner:
             self._trials[number] = open_trial(self._rows, number)
         return self._trials[number]
 
-    def _tell(self, number: int, state: OptunaState, value: float | None = None) -> None:
+    def _row(self, key: str) -> Trial:
+        return self._trial(self.records[key].row)
+
+    def _tell(self, key: str, state: OptunaState, value: float | None = None) -> None:
+        number = self.records[key].row
         tell_row(self._rows, number, state, value)
         self._trials.pop(number, None)
 

@@ -16,6 +16,7 @@ class RunningTrial:
     """One trial under way.
 
     Attributes:
+        shown: what a person calls it.
         params: its sampled values.
         total: optimiser steps of its whole schedule.
         done: optimiser steps made.
@@ -24,6 +25,7 @@ class RunningTrial:
         value: the study's metric at the last evaluation.
     """
 
+    shown: str
     params: Mapping[str, object]
     total: int = 0
     done: int = 0
@@ -39,7 +41,7 @@ class StudyProgress:
     study: StudySpec
     limit: int
     states: Counter[TrialState] = field(default_factory=Counter)
-    running: dict[int, RunningTrial] = field(default_factory=dict)
+    running: dict[str, RunningTrial] = field(default_factory=dict)
     best: TrialRecord | None = None
     finished_here: int = 0
     started_at: float = field(default_factory=time.monotonic)
@@ -51,10 +53,12 @@ class StudyProgress:
         if isinstance(event, Started):
             last = record.measurements[-1] if record.measurements else None
             done = last.optimizer_steps if last else 0
-            self.running[event.number] = RunningTrial(record.params, total=event.optimizer_steps, done=done)
+            self.running[event.key] = RunningTrial(
+                record.shown, record.params, total=event.optimizer_steps, done=done
+            )
         if isinstance(event, Failed):
-            self.running.pop(event.number, None)
-        trial = self.running.get(event.number)
+            self.running.pop(event.key, None)
+        trial = self.running.get(event.key)
         if trial is None:
             return
         if isinstance(event, Progressed):
@@ -67,7 +71,7 @@ class StudyProgress:
 
     def finished(self, record: TrialRecord) -> None:
         """Take in a final record."""
-        self.running.pop(record.number, None)
+        self.running.pop(record.key, None)
         self.finished_here += 1
         self.count(record)
 

@@ -9,6 +9,7 @@ from loratory.objectives.records import TrialRecord, TrialState
 from loratory.search.optuna_rows import mark_infeasible, open_trial, set_intermediate_value, tell_row
 from loratory.search.owner import StudyOwner
 from loratory.spaces.errors import LoratoryError
+from loratory.spaces.trial import trial_key
 
 _ROW_STATES = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
@@ -41,14 +42,15 @@ def reconcile(owner: StudyOwner, rows: optuna.Study) -> Resumed:
         LoratoryError: a record has no row; the storage is not the one that this folder was written with.
     """
     frozen = rows.get_trials(deepcopy=False)
-    lost = sorted(set(owner.records) - {row.number for row in frozen})
+    lost = sorted(set(owner.records) - {trial_key(row.number) for row in frozen})
     if lost:
+        number = owner.records[lost[0]].shown
         raise LoratoryError(
-            f"storage must be the first run's, has no row for recorded trial {lost[0]}; restore study.db "
+            f"storage must be the first run's, has no row for recorded trial {number}; restore study.db "
             "in the study folder, or the database of `storage`; `loratory report` works without it"
         )
     for row in frozen:
-        record = owner.records.get(row.number)
+        record = owner.records.get(trial_key(row.number))
         if record is not None and not row.state.is_finished():
             _complete_values(rows, row, record, owner.study.metric)
         if record is not None and record.state.finished:

@@ -61,5 +61,5 @@ class ScoringQueue:
     def _adapter(self, winner: TrialRecord | None) -> AdapterFiles | None:
         if winner is None:
             return None
-        folder = self._folder.adapter(winner.number)
+        folder = self._folder.adapter(winner.key)
         return {name: (folder / name).read_bytes() for name in (ADAPTER_WEIGHTS, ADAPTER_CONFIG)}

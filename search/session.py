@@ -109,7 +109,7 @@ class StudySession:
             folder=self._folder,
             best=best,
             metrics=best.metrics if best else {},
-            adapter=self._folder.adapter(best.number) if best and best.adapter else None,
+            adapter=self._folder.adapter(best.key) if best and best.adapter else None,
             comparison=comparison,
             report=write_report(self._folder, comparison) if comparison else None,
             interrupted=not done,

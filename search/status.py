@@ -77,7 +77,7 @@ def study_status(folder: StudyFolder) -> StudyStatus:
         limit=trial_limit(study),
         states={state.value: count for state, count in sorted(states.items())},
         metric=study.metric,
-        best_number=ranked[0].number if ranked else None,
+        best_number=ranked[0].row if ranked else None,
         best_value=ranked[0].values[0] if ranked and ranked[0].values else None,
         active_seconds=read_active_seconds(folder.path / "clock.json"),
         trials=[_trial(folder, study, record) for record in records if not record.state.finished],
@@ -86,9 +86,9 @@ def study_status(folder: StudyFolder) -> StudyStatus:
 
 def _trial(folder: StudyFolder, study: StudySpec, record: TrialRecord) -> TrialStatus:
     last = record.measurements[-1] if record.measurements else None
-    curve = folder.read_curve(record.number)
+    curve = folder.read_curve(record.key)
     return TrialStatus(
-        number=record.number,
+        number=record.row,
         attempt=record.attempt,
         failures=len(record.failures),
         params=record.params,

@@ -7,7 +7,7 @@ from loratory.objectives.events import Ready
 
 @dataclass
 class WorkerState:
-    """A worker's trials, as number to attempt, and the scoring it is at.
+    """A worker's trials, as key to attempt, and the scoring it is at.
 
     Attributes:
         ready: what it said of itself; null while it starts.
@@ -19,7 +19,7 @@ class WorkerState:
 
     ready: Ready | None = None
     was_ready: bool = False
-    trials: dict[int, int] = field(default_factory=dict)
+    trials: dict[str, int] = field(default_factory=dict)
     scoring: str | None = None
     broken_in_a_row: int = 0
 
@@ -35,7 +35,7 @@ class WorkerState:
             return 0
         return max(0, self.ready.slots - len(self.trials))
 
-    def release(self, number: int, attempt: int) -> None:
+    def release(self, key: str, attempt: int) -> None:
         """An attempt has given its slot back."""
-        if self.trials.get(number) == attempt:
-            del self.trials[number]
+        if self.trials.get(key) == attempt:
+            del self.trials[key]

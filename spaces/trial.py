@@ -11,16 +11,28 @@ from loratory.spaces.training import TrainingParameters
 class TrialSpec(Frozen):
     """What a worker needs to know of a trial, beside the study's model and data."""
 
-    number: int
-    """Number in the study, from 0; the Optuna trial has the same."""
+    key: str
+    """Names the trial in its study: `0011` in the search, `confirm/0011-2` of a training anew."""
+    number: int | None
+    """Number of its row in the Optuna storage, from 0; null for a trial that has no row."""
     attempt: int
-    """From 1; a retry or a resume is a new attempt with the same number and seed."""
+    """From 1; a retry or a resume is a new attempt with the same key and seed."""
     seed: int
     """Seeds initial weights, data order and dropout."""
     params: dict[str, Any]
     """The sampled values, as the study file writes them."""
     training: TrainingParameters
     """Sampled and fixed values merged."""
+
+
+def trial_key(number: int) -> str:
+    """Return the key of a trial of the search, such as `0011`."""
+    return f"{number:04d}"
+
+
+def key_in_a_name(key: str) -> str:
+    """Return a key as a part of a file's name or of a run's id: without a slash."""
+    return key.replace("/", "-")
 
 
 def resolve_trial(study: StudySpec, *, number: int, attempt: int, sampled: dict[str, Any]) -> TrialSpec:
@@ -34,6 +46,7 @@ def resolve_trial(study: StudySpec, *, number: int, attempt: int, sampled: dict[
     """
     params = study.space.decode(sampled)
     return TrialSpec(
+        key=trial_key(number),
         number=number,
         attempt=attempt,
         seed=derive_seed(study.seed, number),

@@ -84,13 +84,13 @@ def test_every_kept_adapter_reproduces_its_recorded_scores_by_plain_peft(result,
     prepared = objective_kind(manifest.spec.objective).prepare(manifest.spec)
     assert prepared.hashes == manifest.hashes
     for record in complete:
-        table = score_adapter(manifest.spec, prepared, result.folder.adapter(record.number), Split.SELECT)
+        table = score_adapter(manifest.spec, prepared, result.folder.adapter(record.key), Split.SELECT)
         assert table.aggregate == pytest.approx(record.metrics, rel=1e-6), record.number
 
 
 def test_scores_and_predictions_of_every_example_are_kept(result, complete):
     for record in complete:
-        folder = result.folder.trial(record.number)
+        folder = result.folder.trial(record.key)
         table = ScoreTable.from_bytes((folder / "scores.npz").read_bytes())
         predictions = predictions_from_bytes((folder / "predictions.jsonl").read_bytes())
         assert [p.example_id for p in predictions] == list(table.example_ids)

@@ -64,9 +64,9 @@ class TracedHost(WorkerHost):
             case Ready():
                 self._write(kind="ready", at=time.time(), slots=event.slots, notes=event.notes)
             case Started():
-                self._write(kind="started", at=self._began, number=event.number)
+                self._write(kind="started", at=self._began, number=int(event.key))
             case Finished():
-                self._write(kind="finished", at=time.time(), number=event.number)
+                self._write(kind="finished", at=time.time(), number=int(event.key))
 
     def _write(self, **line: Any) -> None:
         assert self._trace is not None

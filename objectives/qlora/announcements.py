@@ -32,21 +32,21 @@ class Announcements:
 
     def started(self, trial: Trial) -> Started:
         """Tell that a trial has begun, or goes on."""
-        number, attempt = trial.key
-        return Started(number=number, attempt=attempt, optimizer_steps=trial.plan.optimizer_steps)
+        key, attempt = trial.key
+        return Started(key=key, attempt=attempt, optimizer_steps=trial.plan.optimizer_steps)
 
     def curve(self, trial: Trial) -> Iterator[Progressed]:
         """Tell the points of the curve that were not told yet, if there are any."""
         if points := trial.take_points():
-            number, attempt = trial.key
-            yield Progressed(number=number, attempt=attempt, points=points)
+            key, attempt = trial.key
+            yield Progressed(key=key, attempt=attempt, points=points)
 
     def measured(self, trial: Trial) -> Iterator[Reported]:
         """Tell every point of the grid that the measurement under way stands for."""
-        number, attempt = trial.key
+        key, attempt = trial.key
         while (measurement := trial.next_grid_point()) is not None:
             yield Reported(
-                number=number,
+                key=key,
                 attempt=attempt,
                 measurement=measurement,
                 resources=self.resources(trial),
@@ -63,10 +63,10 @@ class Announcements:
     def finished(self, trial: Trial, evaluation: Evaluation) -> Finished:
         """Tell that a trial is over, with its best matrices' scores on eval.select."""
         if not isinstance(trial.phase, Finishing) or trial.best_evaluation is None:
-            raise PhaseError(f"trial {trial.spec.number} must be scored to finish, is {trial.phase}")
-        number, attempt = trial.key
+            raise PhaseError(f"trial {trial.spec.key} must be scored to finish, is {trial.phase}")
+        key, attempt = trial.key
         return Finished(
-            number=number,
+            key=key,
             attempt=attempt,
             reason=trial.phase.reason,
             best_step=trial.best_evaluation.step,
@@ -103,7 +103,7 @@ def failed_event(spec: TrialSpec, error: Exception) -> Failed:
         kind = FailureKind.OOM
     message = f"{type(error).__name__}: {error}" if kind is FailureKind.CRASHED else str(error)
     return Failed(
-        number=spec.number,
+        key=spec.key,
         attempt=spec.attempt,
         kind=kind,
         message=" ".join(message.split()),

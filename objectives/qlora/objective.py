@@ -122,11 +122,11 @@ class QloraObjective:
                 self._arrivals.expect(decision)
                 return []
             case Stop():
-                self._arrivals.cancel(decision.number, decision.attempt)
-                if (trial := self._trials.get((decision.number, decision.attempt))) is not None:
+                self._arrivals.cancel(decision.key, decision.attempt)
+                if (trial := self._trials.get((decision.key, decision.attempt))) is not None:
                     trial.close()
                     self._forget(trial)
-                return [Stopped(number=decision.number, attempt=decision.attempt)]
+                return [Stopped(key=decision.key, attempt=decision.attempt)]
             case Score():
                 self._study_scores.want(decision)
                 return []

@@ -73,7 +73,7 @@ class Slots:
         self._follow_phases()
         slot = next(slot for slot in range(self.pack.stack.slots) if slot not in self._trials)
         if not isinstance(trial.phase, Waiting):
-            raise PhaseError(f"trial {trial.spec.number} must wait for a slot to get one, is {trial.phase}")
+            raise PhaseError(f"trial {trial.spec.key} must wait for a slot to get one, is {trial.phase}")
         training = trial.spec.training
         settings = Settings(
             scaling=trial.adapter.scaling,
@@ -162,7 +162,7 @@ class Slots:
 
 def _slot_of(trial: Trial) -> int:
     if not isinstance(trial.phase, Training):
-        raise PhaseError(f"trial {trial.spec.number} must hold a slot, is {trial.phase}")
+        raise PhaseError(f"trial {trial.spec.key} must hold a slot, is {trial.phase}")
     return trial.phase.slot
 
 

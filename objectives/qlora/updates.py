@@ -100,7 +100,7 @@ class UpdateResults:
 
 def _launch(pack: Pack, trial: Trial) -> tuple[_Update, torch.Tensor]:
     if not isinstance(trial.phase, Training):
-        raise PhaseError(f"trial {trial.spec.number} must hold a slot to make an update, is {trial.phase}")
+        raise PhaseError(f"trial {trial.spec.key} must hold a slot to make an update, is {trial.phase}")
     slot = trial.phase.slot
     learning_rate = trial.plan.learning_rate(trial.progress.optimizer_steps)
     scale = pack.optimizer(slot).loss_scale

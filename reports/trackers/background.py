@@ -22,11 +22,11 @@ class Sink(Protocol):
     marker: str
     """Name of the marker file, without suffix."""
 
-    def update(self, number: int) -> None:
+    def update(self, key: str) -> None:
         """Write what is new of a running trial."""
         ...
 
-    def complete(self, number: int) -> None:
+    def complete(self, key: str) -> None:
         """Write the whole of a finished trial, unless its marker says that it is written."""
         ...
 
@@ -42,7 +42,7 @@ class Sink(Protocol):
 class BackgroundTracker:
     """Tells a sink which trials have news, until it has written them all or keeps on failing.
 
-    The caller only leaves a number; the sink reads the study folder. A trial that could not be written is
+    The caller only leaves a key; the sink reads the study folder. A trial that could not be written is
     tried again, and after that left, without a marker, to the study's next run.
     """
 
@@ -59,20 +59,20 @@ class BackgroundTracker:
         self._first_pause_seconds = first_pause_seconds
         self._pending = PendingTrials()
         self._refilled = threading.Event()
-        self._tries: dict[int, int] = {}
+        self._tries: dict[str, int] = {}
         self._failures_in_a_row = 0
-        self._unwritten: set[int] = set()
+        self._unwritten: set[str] = set()
         self._last_error = ""
         self._thread = threading.Thread(target=self._run, name=f"tracker {sink.name}", daemon=True)
         self._thread.start()
 
     def observe(self, event: TrialEvent, record: TrialRecord) -> None:  # noqa: ARG002
         """Note that a running trial has news."""
-        self._pending.add(record.number, final=False)
+        self._pending.add(record.key, final=False)
 
     def finished(self, record: TrialRecord) -> None:
         """Note that a trial is over."""
-        self._pending.add(record.number, final=True)
+        self._pending.add(record.key, final=True)
 
     def close(self, timeout_seconds: float) -> list[str]:
         """Wait for the sink, stop it and the thread, and say what went wrong."""
@@ -112,23 +112,23 @@ class BackgroundTracker:
     def _refill(self) -> None:
         for record in self._folder.read_records():
             if record.state.finished:
-                marker = read_marker(marker_path(self._folder, record.number, self._sink.marker))
+                marker = read_marker(marker_path(self._folder, record.key, self._sink.marker))
                 if marker is None or not marker.covers(record):
-                    self._pending.add(record.number, final=True)
+                    self._pending.add(record.key, final=True)
 
     def _write(self, news: News) -> None:
         try:
             if news.final:
-                self._sink.complete(news.number)
+                self._sink.complete(news.key)
             else:
-                self._sink.update(news.number)
+                self._sink.update(news.key)
         except Exception as error:
             self._failed(news, error)
         else:
             # An update may have had nothing to do: only a trial that was written shows that it works.
             if news.final:
                 self._failures_in_a_row = 0
-                self._unwritten.discard(news.number)
+                self._unwritten.discard(news.key)
 
     def _failed(self, news: News, error: Exception) -> None:
         self._last_error = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -136,12 +136,12 @@ class BackgroundTracker:
         if not news.final:
             return
         self._failures_in_a_row += 1
-        self._tries[news.number] = self._tries.get(news.number, 0) + 1
-        if self._tries[news.number] < _TRIES:
-            self._pending.add(news.number, final=True)
+        self._tries[news.key] = self._tries.get(news.key, 0) + 1
+        if self._tries[news.key] < _TRIES:
+            self._pending.add(news.key, final=True)
         else:
             self._leave(news)
 
     def _leave(self, news: News) -> None:
         if news.final:
-            self._unwritten.add(news.number)
+            self._unwritten.add(news.key)

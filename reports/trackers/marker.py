@@ -1,4 +1,4 @@
-"""trials/NNNN/<tracker>.json: how far a tracker has come with a trial."""
+"""<tracker>.json in a trial's folder: how far a tracker has come with a trial."""
 
 from pathlib import Path
 
@@ -46,9 +46,9 @@ class Marker(Frozen):
         return self.complete and (self.state, self.attempt) == (record.state, record.attempt)
 
 
-def marker_path(folder: StudyFolder, number: int, tracker: str) -> Path:
+def marker_path(folder: StudyFolder, key: str, tracker: str) -> Path:
     """Where a tracker's marker for a trial lies."""
-    return folder.trial(number) / f"{tracker}.json"
+    return folder.trial(key) / f"{tracker}.json"
 
 
 def read_marker(path: Path) -> Marker | None:

@@ -10,11 +10,11 @@ class News:
     """A trial to look at.
 
     Attributes:
-        number: the trial's number.
+        key: the trial's key.
         final: its state is final.
     """
 
-    number: int
+    key: str
     final: bool
 
 
@@ -29,18 +29,18 @@ class PendingTrials:
     def __init__(self) -> None:
         """Begin with no news."""
         self._changed = threading.Condition()
-        self._final_by_number: dict[int, bool] = {}
+        self._final_by_key: dict[str, bool] = {}
         self._reading = False
         self._closed = False
 
     def __len__(self) -> int:
         """Trials that wait."""
-        return len(self._final_by_number)
+        return len(self._final_by_key)
 
-    def add(self, number: int, *, final: bool) -> None:
+    def add(self, key: str, *, final: bool) -> None:
         """Say that a trial has news; returns at once."""
         with self._changed:
-            self._final_by_number[number] = final or self._final_by_number.get(number, False)
+            self._final_by_key[key] = final or self._final_by_key.get(key, False)
             self._changed.notify_all()
 
     def take(self) -> News | None:
@@ -48,18 +48,18 @@ class PendingTrials:
         with self._changed:
             self._reading = False
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._final_by_number or self._closed)
+            self._changed.wait_for(lambda: self._final_by_key or self._closed)
             if self._closed:
                 return None
-            number = next(iter(self._final_by_number))
+            key = next(iter(self._final_by_key))
             self._reading = True
-            return News(number, self._final_by_number.pop(number))
+            return News(key, self._final_by_key.pop(key))
 
     def wait_until_read(self, timeout_seconds: float) -> bool:
         """Wait until nothing waits and the reader wants more; False if that took too long."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: not self._final_by_number and not self._reading, timeout_seconds
+                lambda: not self._final_by_key and not self._reading, timeout_seconds
             )
 
     def pause(self, seconds: float) -> None:

@@ -27,43 +27,41 @@ class TensorBoardSink:
         """Take a study and its folder; writes nothing yet."""
         self._study = study
         self._folder = folder
-        self._live: dict[int, _LiveFile] = {}
+        self._live: dict[str, _LiveFile] = {}
 
-    def update(self, number: int) -> None:
+    def update(self, key: str) -> None:
         """Append what is new of a running trial."""
-        record = read_record(self._folder, number)
-        live = self._live.get(number)
+        record = read_record(self._folder, key)
+        live = self._live.get(key)
         if live is not None and live.attempt != record.attempt:
-            self._live.pop(number).events.close()
+            self._live.pop(key).events.close()
             live = None
         if live is None:
-            live = self._live[number] = _LiveFile(
-                self._folder, number, self._path(number), attempt=record.attempt
-            )
+            live = self._live[key] = _LiveFile(self._folder, key, self._path(key), attempt=record.attempt)
         live.append(record)
 
-    def complete(self, number: int) -> None:
+    def complete(self, key: str) -> None:
         """Write a finished trial."""
-        record = read_record(self._folder, number)
-        path = marker_path(self._folder, number, self.marker)
+        record = read_record(self._folder, key)
+        path = marker_path(self._folder, key, self.marker)
         written = read_marker(path)
         if written is not None and written.covers(record):
             return
-        if number in self._live:
-            self._live.pop(number).events.close()
-        partial = self._folder.trial(number) / ".tensorboard"
+        if key in self._live:
+            self._live.pop(key).events.close()
+        partial = self._folder.trial(key) / ".tensorboard"
         shutil.rmtree(partial, ignore_errors=True)
         events = EventFile(partial)
-        events.add_items(merge(self._folder.read_curve(number), record.measurements))
+        events.add_items(merge(self._folder.read_curve(key), record.measurements))
         events.add_result(record, self._study)
         events.close()
-        self._put(partial, self._path(number))
+        self._put(partial, self._path(key))
         write_marker(
             path,
             Marker(
-                id=f"{number:04d}",
+                id=key,
                 mode="files",
-                folder=f"tensorboard/{number:04d}",
+                folder=f"tensorboard/{key}",
                 complete=True,
                 state=record.state,
                 attempt=record.attempt,
@@ -82,8 +80,8 @@ class TensorBoardSink:
             return []
         return [f"TensorBoard (pip install tensorboard): tensorboard --logdir {shown}"]
 
-    def _path(self, number: int) -> Path:
-        return self._folder.path / "tensorboard" / f"{number:04d}"
+    def _path(self, key: str) -> Path:
+        return self._folder.path / "tensorboard" / key
 
     @staticmethod
     def _put(partial: Path, final: Path) -> None:
@@ -141,11 +139,11 @@ class EventFile:
 
 
 class _LiveFile:
-    def __init__(self, folder: StudyFolder, number: int, path: Path, *, attempt: int) -> None:
+    def __init__(self, folder: StudyFolder, key: str, path: Path, *, attempt: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
         self.attempt = attempt
         self.events = EventFile(path)
-        self._curve = CurveReader(folder, number)
+        self._curve = CurveReader(folder, key)
         self._optimizer_step = 0
         self._evaluation = 0
 

@@ -10,14 +10,14 @@ from loratory.objectives.records import CurvePoint, Measurement, TrialRecord
 from loratory.objectives.study_folder import StudyFolder
 
 
-def read_record(folder: StudyFolder, number: int) -> TrialRecord:
+def read_record(folder: StudyFolder, key: str) -> TrialRecord:
     """A trial's record.
 
     Raises:
         OSError: there is none.
         ValidationError: it is damaged.
     """
-    return TrialRecord.model_validate_json((folder.trial(number) / "record.json").read_bytes())
+    return TrialRecord.model_validate_json((folder.trial(key) / "record.json").read_bytes())
 
 
 def merge(
@@ -32,9 +32,9 @@ def merge(
 class CurveReader:
     """A curve that grows: each call reads only what was added since the last one."""
 
-    def __init__(self, folder: StudyFolder, number: int) -> None:
+    def __init__(self, folder: StudyFolder, key: str) -> None:
         """Begin at the start of a trial's curve."""
-        self._path = folder.trial(number) / "curve.jsonl"
+        self._path = folder.trial(key) / "curve.jsonl"
         self._file_number = -1
         self._offset_bytes = 0
 

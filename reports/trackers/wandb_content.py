@@ -33,6 +33,7 @@ def run_config(study: StudySpec, record: TrialRecord) -> dict[str, Any]:
         "searched": sorted(record.params),
         "study": study.name,
         "study_uuid": record.study,
+        "key": record.key,
         "number": record.number,
         "seed": record.provenance.seed,
         "versions": record.provenance.versions,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from loratory.spaces.tracking import WandbMode, WandbSpec
+from loratory.spaces.trial import key_in_a_name
 
 # What says who the user is and where the server stands. Everything else that WANDB_* can set (ids, groups,
 # folders, modes, the service of a surrounding run) would change which runs are written and where.
@@ -67,6 +68,6 @@ def run_prefix(study_uuid: str) -> str:
     return re.sub(r"[^A-Za-z0-9]", "", study_uuid)
 
 
-def run_id(study_uuid: str, number: int) -> str:
+def run_id(study_uuid: str, key: str) -> str:
     """The id of a trial's run: the same after every resume."""
-    return f"{run_prefix(study_uuid)}-{number:04d}"
+    return f"{run_prefix(study_uuid)}-{key_in_a_name(key)}"

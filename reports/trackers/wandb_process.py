@@ -1,7 +1,7 @@
 """The W&B process: `python -m loratory.reports.trackers.wandb_process`, started by `WandbSink`.
 
 wandb can block for a minute and cannot be restarted within a process, so it has one that may be killed.
-Requests are lines of JSON on standard input: first the study, then `{"number": n, "final": bool}` each.
+Requests are lines of JSON on standard input: first the study, then `{"key": k, "final": bool}` each.
 """
 
 import json
@@ -81,9 +81,9 @@ def _has_key() -> bool:
 def _carry_out(runs: OfflineRuns | OnlineRuns, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         if request["final"]:
-            runs.complete(request["number"])
+            runs.complete(request["key"])
         else:
-            runs.update(request["number"])
+            runs.update(request["key"])
     except UnreachableError as error:
         return {"error": str(error), "unreachable": True}
     except Exception as error:

@@ -59,17 +59,17 @@ class StudyRuns:
         self._work = work
         self._connect_timeout_seconds = connect_timeout_seconds
 
-    def id(self, number: int) -> str:
+    def id(self, key: str) -> str:
         """The id of a trial's run."""
-        return run_id(self._study_uuid, number)
+        return run_id(self._study_uuid, key)
 
-    def marker_path(self, number: int) -> Path:
+    def marker_path(self, key: str) -> Path:
         """Where the marker of a trial lies."""
-        return marker_path(self.folder, number, MARKER)
+        return marker_path(self.folder, key, MARKER)
 
     def is_complete(self, record: TrialRecord) -> bool:
         """Whether a finished trial's run is written already."""
-        marker = read_marker(self.marker_path(record.number))
+        marker = read_marker(self.marker_path(record.key))
         return marker is not None and marker.covers(record)
 
     def begin(self, record: TrialRecord, *, online: bool) -> Any:
@@ -89,8 +89,8 @@ class StudyRuns:
                 entity=spec.entity,
                 group=self.study.name,
                 job_type="trial",
-                id=self.id(record.number),
-                name=f"{self.study.name}-{record.number:04d}",
+                id=self.id(record.key),
+                name=f"{self.study.name}-{record.key}",
                 tags=spec.tags,
                 config=run_config(self.study, record),
                 mode="online" if online else "offline",
@@ -116,7 +116,7 @@ class StudyRuns:
         run.summary.update(final_summary(record))
         run.tags = (*self.study.tracking.wandb.tags, record.state.value)
         rows = table_rows(
-            list(read_predictions(self.folder.trial(record.number)).values()),
+            list(read_predictions(self.folder.trial(record.key)).values()),
             self.study.tracking.wandb.prediction_rows,
         )
         if rows:
@@ -137,7 +137,7 @@ class StudyRuns:
             sent: the latest positions of its history.
         """
         marker = Marker(
-            id=self.id(record.number),
+            id=self.id(record.key),
             mode=mode,
             folder=f"wandb/{path.name}",
             complete=True,
@@ -145,11 +145,11 @@ class StudyRuns:
             attempt=record.attempt,
             sent=tuple(sent),
         )
-        write_marker(self.marker_path(record.number), marker)
+        write_marker(self.marker_path(record.key), marker)
 
-    def remove_folders(self, number: int) -> None:
+    def remove_folders(self, key: str) -> None:
         """Remove what lies in the study folder of a trial's run: cut short, or out of date."""
-        for path in self.folder.path.glob(f"wandb/*run-*-{self.id(number)}"):
+        for path in self.folder.path.glob(f"wandb/*run-*-{self.id(key)}"):
             shutil.rmtree(path)
 
 
@@ -166,17 +166,17 @@ class OfflineRuns:
         """Take the study's runs."""
         self._runs = runs
 
-    def update(self, number: int) -> None:
+    def update(self, key: str) -> None:
         """Do nothing: nobody can watch it."""
 
-    def complete(self, number: int) -> None:
+    def complete(self, key: str) -> None:
         """Write a finished trial, unless it is written."""
-        record = read_record(self._runs.folder, number)
+        record = read_record(self._runs.folder, key)
         if self._runs.is_complete(record):
             return
-        self._runs.remove_folders(number)
+        self._runs.remove_folders(key)
         run = self._runs.begin(record, online=False)
-        for item in merge(self._runs.folder.read_curve(number), record.measurements):
+        for item in merge(self._runs.folder.read_curve(key), record.measurements):
             run.log(history_row(item))
         path = self._runs.end(run, record)
         kept = self._runs.folder.path / "wandb" / path.name
@@ -195,23 +195,23 @@ class OnlineRuns:
     def __init__(self, runs: StudyRuns) -> None:
         """Take the study's runs."""
         self._runs = runs
-        self._live: dict[int, _LiveRun] = {}
+        self._live: dict[str, _LiveRun] = {}
 
-    def update(self, number: int) -> None:
+    def update(self, key: str) -> None:
         """Send what is new of a trial."""
-        record = read_record(self._runs.folder, number)
+        record = read_record(self._runs.folder, key)
         if not record.state.finished:
             self._open(record).send(record)
 
-    def complete(self, number: int) -> None:
+    def complete(self, key: str) -> None:
         """Send the rest of a finished trial and finish its run."""
-        record = read_record(self._runs.folder, number)
+        record = read_record(self._runs.folder, key)
         if self._runs.is_complete(record):
             return
         live = self._open(record)
         live.send(record)
         path = self._runs.end(live.run, record)
-        del self._live[number]
+        del self._live[key]
         _check_uploaded(path)
         self._runs.mark_complete(record, path, mode=self.mode, sent=live.sent)
 
@@ -222,9 +222,9 @@ class OnlineRuns:
             live.run.finish(exit_code=1)
 
     def _open(self, record: TrialRecord) -> "_LiveRun":
-        if record.number not in self._live:
-            self._live[record.number] = _LiveRun(self._runs, record)
-        return self._live[record.number]
+        if record.key not in self._live:
+            self._live[record.key] = _LiveRun(self._runs, record)
+        return self._live[record.key]
 
 
 class _LiveRun:
@@ -236,8 +236,8 @@ class _LiveRun:
 
     def __init__(self, runs: StudyRuns, record: TrialRecord) -> None:
         self._runs = runs
-        self._curve = CurveReader(runs.folder, record.number)
-        marker = read_marker(runs.marker_path(record.number))
+        self._curve = CurveReader(runs.folder, record.key)
+        marker = read_marker(runs.marker_path(record.key))
         known = marker is not None and marker.mode == OnlineRuns.mode
         self.sent = list(marker.sent) if marker is not None and known else [Position()]
         self.run = runs.begin(record, online=True)
@@ -268,7 +268,7 @@ class _LiveRun:
         if received >= self.sent[-1].rows:
             return []
         first = max(i for i, position in enumerate(self.sent) if position.rows <= received)
-        points = self._runs.folder.read_curve(record.number)
+        points = self._runs.folder.read_curve(record.key)
         items = [
             item
             for start, end in pairwise(self.sent[first:])
@@ -281,13 +281,13 @@ class _LiveRun:
 
     def _note(self, record: TrialRecord) -> None:
         marker = Marker(
-            id=self._runs.id(record.number),
+            id=self._runs.id(record.key),
             mode=OnlineRuns.mode,
             folder=f"wandb/{Path(self.run.dir).parent.name}",
             attempt=record.attempt,
             sent=tuple(self.sent),
         )
-        write_marker(self._runs.marker_path(record.number), marker)
+        write_marker(self._runs.marker_path(record.key), marker)
 
 
 def _check_uploaded(path: Path) -> None:

@@ -60,14 +60,14 @@ class WandbSink:
         self._aborted = False
         self._warnings: dict[str, None] = {}
 
-    def update(self, number: int) -> None:
+    def update(self, key: str) -> None:
         """Send what is new of a running trial; offline there is nobody to see it."""
         if self._mode is not WandbMode.OFFLINE:
-            self._request(number, final=False)
+            self._request(key, final=False)
 
-    def complete(self, number: int) -> None:
+    def complete(self, key: str) -> None:
         """Write the whole of a finished trial."""
-        self._request(number, final=True)
+        self._request(key, final=True)
 
     def abort(self) -> None:
         """Kill the process, so that whoever waits for its answer gets an error."""
@@ -93,11 +93,9 @@ class WandbSink:
     def _work_root(self) -> Path:
         return self._folder.path / "wandb" / ".work"
 
-    def _request(self, number: int, *, final: bool) -> None:
+    def _request(self, key: str, *, final: bool) -> None:
         try:
-            answer = self._running_child().ask(
-                {"number": number, "final": final}, _ANSWER_TIMEOUT_SECONDS[final]
-            )
+            answer = self._running_child().ask({"key": key, "final": final}, _ANSWER_TIMEOUT_SECONDS[final])
         except ChildLostError as error:
             answer = {"error": str(error)}
         if "error" not in answer:

@@ -53,7 +53,7 @@ class WorkerHost:
         self._changed = threading.Condition()
         self._inbox: list[Decision] = []
         self._outbox: list[Event] = []
-        self._active: set[int | str] = set()
+        self._active: set[str] = set()
         self._broken: str | None = None
         self._refused = False
         self._closing = False
@@ -105,9 +105,7 @@ class WorkerHost:
 
     def _put(self, events: list[Event]) -> None:
         for event in events:
-            if isinstance(event, Finished | Failed | Stopped):
-                self._active.discard(event.number)
-            elif isinstance(event, Scored):
+            if isinstance(event, Finished | Failed | Stopped | Scored):
                 self._active.discard(event.key)
         with self._changed:
             self._outbox += events
@@ -120,7 +118,7 @@ class WorkerHost:
             decisions, self._inbox = self._inbox, []
         for decision in decisions:
             if isinstance(decision, Start):
-                self._active.add(decision.trial.number)
+                self._active.add(decision.trial.key)
             elif isinstance(decision, Score):
                 self._active.add(decision.key)
         return decisions

@@ -12,10 +12,16 @@ from loratory.objectives.scores import (
 )
 from loratory.objectives.study_folder import StudyFolder, write_atomically
 from loratory.spaces import LoratoryError
+from loratory.spaces.trial import trial_key
 
 
 def point(step: int) -> CurvePoint:
     return CurvePoint(optimizer_step=step, loss=1.0, learning_rate=0.1, grad_norm=1.0, tokens_seen=step)
+
+
+def record_of(number: int, **fields) -> TrialRecord:
+    identity = {"study": "u", "key": trial_key(number), "number": number, "params": {}}
+    return TrialRecord(provenance=Provenance(seed=1), **{**identity, **fields})
 
 
 @pytest.fixture
@@ -24,38 +30,38 @@ def folder(tmp_path) -> StudyFolder:
 
 
 def test_a_record_reads_back_as_it_was_written(folder):
-    record = TrialRecord(study="u", number=12, params={"rank": 8, "x": None}, provenance=Provenance(seed=1))
+    record = record_of(12, params={"rank": 8, "x": None})
     folder.write_record(record)
     assert folder.read_records() == [record]
 
 
 def test_a_damaged_record_is_named(folder):
-    folder.write_record(TrialRecord(study="u", number=0, params={}, provenance=Provenance(seed=1)))
-    path = folder.trial(0) / "record.json"
+    folder.write_record(record_of(0))
+    path = folder.trial("0000") / "record.json"
     path.write_text(path.read_text()[:40])
     with pytest.raises(LoratoryError, match=r"trials/0000/record\.json: must be a record"):
         folder.read_records()
 
 
 def test_a_record_of_a_newer_version_is_refused(folder):
-    write_atomically(folder.trial(0) / "record.json", json.dumps({"schema_version": 99}).encode())
+    write_atomically(folder.trial("0000") / "record.json", json.dumps({"schema_version": 99}).encode())
     with pytest.raises(LoratoryError, match="update loratory"):
         folder.read_records()
 
 
 def test_non_finite_numbers_cannot_be_recorded():
     with pytest.raises(ValueError, match="finite"):
-        TrialRecord(study="u", number=0, params={}, provenance=Provenance(seed=0), values=[float("nan")])
+        record_of(0, values=[float("nan")])
 
 
 def test_a_curve_is_cut_at_a_checkpoint_and_survives_a_torn_line(folder):
-    folder.append_curve(0, [point(step) for step in range(1, 6)])
-    with (folder.trial(0) / "curve.jsonl").open("a") as file:
+    folder.append_curve("0000", [point(step) for step in range(1, 6)])
+    with (folder.trial("0000") / "curve.jsonl").open("a") as file:
         file.write('{"optimizer_step": 6, "lo')
-    assert [p.optimizer_step for p in folder.read_curve(0)] == [1, 2, 3, 4, 5]
-    folder.cut_curve(0, after_optimizer_step=3)
-    folder.append_curve(0, [point(4)])
-    assert [p.optimizer_step for p in folder.read_curve(0)] == [1, 2, 3, 4]
+    assert [p.optimizer_step for p in folder.read_curve("0000")] == [1, 2, 3, 4, 5]
+    folder.cut_curve("0000", after_optimizer_step=3)
+    folder.append_curve("0000", [point(4)])
+    assert [p.optimizer_step for p in folder.read_curve("0000")] == [1, 2, 3, 4]
 
 
 def test_a_failed_write_leaves_the_old_content_and_no_litter(tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ def test_a_late_stop_of_another_trial_leaves_the_slot_alone(study):
     objective = ToyObjective(study)
     trial = resolve_trial(study, number=3, attempt=1, sampled={"rank": 16})
     assert isinstance(objective.advance([Start(trial=trial)])[0], Ready)
-    events = objective.advance([Stop(number=2, attempt=1, reason="late")])
+    events = objective.advance([Stop(key="0002", attempt=1, reason="late")])
     assert isinstance(events[0], Stopped)
     assert isinstance(events[-1], Reported)
 
@@ -61,7 +61,7 @@ def test_a_pack_gives_each_trial_what_it_gets_alone(study):
     together = to_the_end(packing, *trials)
     assert isinstance(together[0], Ready) and together[0].slots == 3
     for trial in trials:
-        mine = [e for e in together if not isinstance(e, Ready) and e.number == trial.number]
+        mine = [e for e in together if not isinstance(e, Ready) and e.key == trial.key]
         alone = to_the_end(study, trial)
         assert [e.measurement.metrics for e in mine if isinstance(e, Reported)] == [
             e.measurement.metrics for e in alone if isinstance(e, Reported)
@@ -74,7 +74,7 @@ def test_more_starts_than_slots_are_refused_and_a_stop_before_a_start_makes_room
     first, second = (resolve_trial(study, number=n, attempt=1, sampled={"rank": 4}) for n in (0, 1))
     objective = ToyObjective(study)
     objective.advance([Start(trial=first)])
-    stop = Stop(number=0, attempt=1, reason="pruned")
+    stop = Stop(key="0000", attempt=1, reason="pruned")
     assert isinstance(objective.advance([stop, Start(trial=second)])[-1], Reported)
     with pytest.raises(RuntimeError, match="must not exceed the free slots, all 1 are taken"):
         objective.advance([Start(trial=first)])

@@ -34,6 +34,7 @@ from loratory.objectives.study_folder import (
     StudyFolder,
 )
 from loratory.spaces import StudySpec
+from loratory.spaces.trial import trial_key
 
 UUID = "6f1f3c1e-8d0a-4a0e-9a55-0c1f5f7a2b11"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -198,9 +199,9 @@ def adapter_files() -> dict[str, bytes]:
     return {ADAPTER_WEIGHTS: save(tensors), ADAPTER_CONFIG: json.dumps(config).encode()}
 
 
-def _adapter(folder: StudyFolder, number: int) -> AdapterRecord:
+def _adapter(folder: StudyFolder, key: str) -> AdapterRecord:
     files = adapter_files()
-    _write(folder.adapter(number), files)
+    _write(folder.adapter(key), files)
     weights = files[ADAPTER_WEIGHTS]
     return AdapterRecord(sha256=hashlib.sha256(weights).hexdigest(), size_bytes=len(weights), step=3)
 
@@ -218,11 +219,13 @@ def _error(state: TrialState) -> TrialError | None:
 def write_trial(folder: StudyFolder, row: Row) -> TrialRecord:
     """One trial with its files."""
     number, state, skill, learning_rate, rank, batch_size, modules = row
+    key = trial_key(number)
     complete = state is TrialState.COMPLETE
-    metrics = _scored(folder.trial(number), skill, number) if complete else {}
+    metrics = _scored(folder.trial(key), skill, number) if complete else {}
     evaluations = {TrialState.COMPLETE: 4, TrialState.INFEASIBLE: 0, TrialState.FAIL: 1}.get(state, 2)
     record = TrialRecord(
         study=UUID,
+        key=key,
         number=number,
         attempt=2 if state is TrialState.FAIL else 1,
         state=state,
@@ -243,14 +246,14 @@ def write_trial(folder: StudyFolder, row: Row) -> TrialRecord:
             peak_memory_bytes_pack=evaluations * 2**29,
         ),
         provenance=Provenance(seed=1000 + number, versions={"torch": "2.13.0", "peft": "0.21.2"}),
-        adapter=_adapter(folder, number) if complete else None,
+        adapter=_adapter(folder, key) if complete else None,
         error=_error(state),
         started_at=None if state is TrialState.INFEASIBLE else _minute(number),
         finished_at=None if state is TrialState.RUNNING else _minute(number + 1.5),
     )
-    _write(folder.trial(number), {"record.json": record.model_dump_json().encode()})
+    _write(folder.trial(key), {"record.json": record.model_dump_json().encode()})
     if evaluations:
-        folder.append_curve(number, _curve(skill, evaluations))
+        folder.append_curve(key, _curve(skill, evaluations))
     return record
 
 

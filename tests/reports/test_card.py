@@ -100,7 +100,7 @@ def test_code_that_loads_it_is_python_and_loads_nf4(make_study: MakeStudy) -> No
 
 
 def test_names_what_each_metric_is(study: StudyFolder) -> None:
-    table = read_table(study.trial(7))
+    table = read_table(study.trial("0007"))
     assert table is not None
     text = card(study)[0].read_text()
     assert len(table.signatures) == 4

@@ -106,7 +106,7 @@ def test_equal_values_are_placed_by_number(make_study: MakeStudy) -> None:
 def test_complete_trials_without_a_finite_score_are_listed_not_ranked(
     study: StudyFolder, change: dict[str, object], says: str
 ) -> None:
-    path = study.trial(7) / "record.json"
+    path = study.trial("0007") / "record.json"
     # Written by hand: a record of ours refuses most of these.
     write_atomically(path, json.dumps({**json.loads(path.read_text()), **change}).encode())
     report = compare(study)
@@ -159,7 +159,7 @@ def test_study_that_has_just_begun_has_an_empty_comparison(make_study: MakeStudy
 
 @pytest.mark.parametrize("name", ["record.json", "scores.npz", "predictions.jsonl"])
 def test_damaged_file_is_named(study: StudyFolder, name: str) -> None:
-    path = study.trial(7) / name
+    path = study.trial("0007") / name
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(LoratoryError, match=rf"0007/{name}: must be .* is damaged"):
         compare(study)

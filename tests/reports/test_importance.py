@@ -7,6 +7,7 @@ from loratory.objectives.records import Provenance, TrialRecord, TrialState
 from loratory.reports.importance import parameter_importance
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.search_space import SearchSpace
+from loratory.spaces.trial import trial_key
 
 SPACE = SearchSpace.model_validate(
     {
@@ -26,6 +27,7 @@ def records(count: int, *, flat: bool = False) -> list[TrialRecord]:
         made.append(
             TrialRecord(
                 study="s",
+                key=trial_key(number),
                 number=number,
                 state=TrialState.COMPLETE,
                 params={"learning_rate": rate, "dropout": dropout, "target_modules": modules},

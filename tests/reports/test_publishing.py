@@ -113,7 +113,7 @@ def staged(study: StudyFolder, **options: Any) -> Staged:
 
 
 def replace_config(study: StudyFolder, **changes: Any) -> None:
-    path = study.adapter(7) / ADAPTER_CONFIG
+    path = study.adapter("0007") / ADAPTER_CONFIG
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
@@ -128,13 +128,15 @@ def test_stages_the_best_adapter_as_three_files(study: StudyFolder) -> None:
         assert file.sha256 == hashlib.sha256(content).hexdigest()
         assert file.sha256 in line
         assert file.name in line
-    assert (found.path / ADAPTER_WEIGHTS).read_bytes() == (study.adapter(7) / ADAPTER_WEIGHTS).read_bytes()
+    assert (found.path / ADAPTER_WEIGHTS).read_bytes() == (
+        study.adapter("0007") / ADAPTER_WEIGHTS
+    ).read_bytes()
 
 
 def test_config_keeps_the_base_and_its_commit_as_the_engine_resolved_them(study: StudyFolder) -> None:
     found = staged(study)
     config = json.loads((found.path / ADAPTER_CONFIG).read_text())
-    assert config == json.loads((study.adapter(7) / ADAPTER_CONFIG).read_text())
+    assert config == json.loads((study.adapter("0007") / ADAPTER_CONFIG).read_text())
     assert config["base_model_name_or_path"] == "acme/tiny-llama"
     assert config["revision"] == "0123456789abcdef0123456789abcdef01234567"
     assert "revision='0123456789abcdef0123456789abcdef01234567'" in (found.path / "README.md").read_text()
@@ -196,13 +198,13 @@ def test_trial_without_an_adapter_is_refused(study: StudyFolder) -> None:
 
 def test_weights_that_were_not_the_scored_ones_are_refused(study: StudyFolder) -> None:
     tensors = {"base_model.model.q_proj.lora_A.weight": np.ones((4, 8), dtype=np.float32)}
-    save_file(tensors, study.adapter(7) / ADAPTER_WEIGHTS)
+    save_file(tensors, study.adapter("0007") / ADAPTER_WEIGHTS)
     with pytest.raises(InputError, match="must be the adapter that was scored"):
         staged(study)
 
 
 def test_torn_weights_are_refused(study: StudyFolder) -> None:
-    path = study.adapter(7) / ADAPTER_WEIGHTS
+    path = study.adapter("0007") / ADAPTER_WEIGHTS
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(InputError, match="must be whole safetensors"):
         staged(study)

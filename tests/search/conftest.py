@@ -61,7 +61,7 @@ class OpenStudy:
                             return
                     stop = self.tell(event)
                     decisions += [stop] if stop else []
-                active = self.owner.is_current(start.trial.number, start.trial.attempt) and not any(
+                active = self.owner.is_current(start.trial.key, start.trial.attempt) and not any(
                     isinstance(event, Failed) for event in events
                 )
             objective.advance(decisions)
@@ -69,7 +69,7 @@ class OpenStudy:
     def tell(self, event: object) -> Stop | None:
         match event:
             case Started() | Progressed() | Reported() | Finished() | Failed():
-                if not self.owner.is_current(event.number, event.attempt):
+                if not self.owner.is_current(event.key, event.attempt):
                     return None
                 handlers = {
                     Started: self.owner.started,
@@ -130,7 +130,7 @@ def assert_agreement():
             assert bool(row.constraints) == (record.state == "INFEASIBLE")
             if record.state == "COMPLETE":
                 assert [row.value] == record.values
-            curve = [point.optimizer_step for point in folder.read_curve(number)]
+            curve = [point.optimizer_step for point in folder.read_curve(record.key)]
             assert curve == list(range(1, len(curve) + 1)), number
 
     return check

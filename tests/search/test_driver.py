@@ -49,7 +49,7 @@ def scored(score: Score, value: float = 0.5) -> Scored:
 
 
 def finished(start: Start, value: float = 0.5) -> Finished:
-    identity = {"number": start.trial.number, "attempt": start.trial.attempt}
+    identity = {"key": start.trial.key, "attempt": start.trial.attempt}
     rest = {"predictions": (), "adapter": {}, "resources": Resources()}
     return Finished(**identity, reason="end", best_step=1, scores=table(value), **rest)
 
@@ -57,7 +57,7 @@ def finished(start: Start, value: float = 0.5) -> Finished:
 def reported(start: Start, step: int, value: float) -> Reported:
     seen = {"examples_seen": 1, "tokens_seen": 1, "elapsed_seconds": 1}
     measurement = Measurement(step=step, optimizer_steps=step, metrics={"rougeL": value}, **seen)
-    identity = {"number": start.trial.number, "attempt": start.trial.attempt}
+    identity = {"key": start.trial.key, "attempt": start.trial.attempt}
     return Reported(**identity, measurement=measurement, resources=Resources(), checkpoint=b"checkpoint")
 
 
@@ -357,7 +357,7 @@ def test_twenty_infeasible_trials_in_a_row_stop_the_study(toy_study, drive):
         if not isinstance(decision, Start):
             return []
         trial = decision.trial
-        return [Failed(number=trial.number, attempt=trial.attempt, kind=FailureKind.OOM, message="80 GiB")]
+        return [Failed(key=trial.key, attempt=trial.attempt, kind=FailureKind.OOM, message="80 GiB")]
 
     with pytest.raises(LoratoryError, match="20 attempts in a row failed alike: 80 GiB"):
         drive(toy_study(), ScriptedExecutor(too_large))
@@ -370,10 +370,10 @@ def test_progress_reaches_the_curve(toy_study, drive):
         if not isinstance(decision, Start):
             return []
         trial = decision.trial
-        return [Progressed(number=trial.number, attempt=trial.attempt, points=(point,)), finished(decision)]
+        return [Progressed(key=trial.key, attempt=trial.attempt, points=(point,)), finished(decision)]
 
     _, folder = drive(toy_study(trials=1), ScriptedExecutor(with_curve))
-    assert folder.read_curve(0) == [point]
+    assert folder.read_curve("0000") == [point]
 
 
 def test_splits_have_the_names_that_records_use():

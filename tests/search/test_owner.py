@@ -135,7 +135,7 @@ def test_an_interrupted_trial_goes_on_from_its_checkpoint_with_the_same_curve(to
     resumed, straight = third.folder.read_records()[0], whole.folder.read_records()[0]
     assert [m.metrics for m in resumed.measurements] == [m.metrics for m in straight.measurements]
     assert resumed.values == straight.values
-    assert third.folder.read_curve(0) == whole.folder.read_curve(0)
+    assert third.folder.read_curve("0000") == whole.folder.read_curve("0000")
 
 
 def test_an_ask_cut_short_is_completed_and_wastes_no_row(
@@ -166,13 +166,13 @@ def test_an_event_of_a_dead_attempt_is_not_current(toy_study, open_study):
     opened = open_study(toy_study())
     start = opened.owner.ask(new=True)
     assert isinstance(start, Start)
-    failed = Failed(number=0, attempt=1, kind=FailureKind.WORKER_LOST, message="gone")
+    failed = Failed(key="0000", attempt=1, kind=FailureKind.WORKER_LOST, message="gone")
     opened.owner.failed(failed)
     second = opened.owner.ask(new=True)
     assert second is not None and second.trial.attempt == 2
     assert second.trial.seed == start.trial.seed
-    assert not opened.owner.is_current(0, 1)
-    assert opened.owner.is_current(0, 2)
+    assert not opened.owner.is_current("0000", 1)
+    assert opened.owner.is_current("0000", 2)
 
 
 def test_a_repeated_step_overwrites_the_dead_attempts_value(toy_study, open_study):
@@ -187,17 +187,17 @@ def test_a_repeated_step_overwrites_the_dead_attempts_value(toy_study, open_stud
             elapsed_seconds=1,
             metrics={"rougeL": value},
         )
-        event = Reported(number=0, attempt=1, measurement=measurement, resources=Resources())
+        event = Reported(key="0000", attempt=1, measurement=measurement, resources=Resources())
         opened.owner.reported(event)
     assert opened.rows.trials[0].intermediate_values == {1: 0.7}
-    assert [m.metrics["rougeL"] for m in opened.owner.records[0].measurements] == [0.7]
+    assert [m.metrics["rougeL"] for m in opened.owner.records["0000"].measurements] == [0.7]
 
 
 def report(opened, start: Start, step: int, value: float, *, checkpoint: bytes | None = None):
     trial, seen = start.trial, {"examples_seen": 1, "tokens_seen": 1, "elapsed_seconds": 1}
     measurement = Measurement(step=step, optimizer_steps=10 * step, metrics={"rougeL": value}, **seen)
     event = Reported(
-        number=trial.number,
+        key=trial.key,
         attempt=trial.attempt,
         measurement=measurement,
         resources=Resources(),
@@ -218,7 +218,7 @@ def finished(start: Start, value: float) -> Finished:
     aggregate = dict.fromkeys(("rougeL", "loss"), value)
     empty = {"example_ids": (), "groups": (), "metrics": {}, "statistics": {}, "signatures": {}}
     return Finished(
-        number=start.trial.number,
+        key=start.trial.key,
         attempt=start.trial.attempt,
         reason="end",
         best_step=1,
@@ -232,7 +232,7 @@ def finished(start: Start, value: float) -> Finished:
 def lose(opened, start: Start, *, neighbours: int = 0) -> None:
     trial, kind = start.trial, FailureKind.WORKER_LOST
     opened.owner.failed(
-        Failed(number=trial.number, attempt=trial.attempt, kind=kind, message="gone", neighbours=neighbours)
+        Failed(key=trial.key, attempt=trial.attempt, kind=kind, message="gone", neighbours=neighbours)
     )
 
 
@@ -245,18 +245,18 @@ def test_a_retry_from_an_older_checkpoint_overwrites_what_was_measured_after_it(
     study = toy_study(toy={"evaluations_per_checkpoint": 2}, **changes)
     open_study(study).play(steps=3)
     again = open_study(study)
-    assert [m.step for m in again.owner.records[0].measurements] == [1, 2, 3]
+    assert [m.step for m in again.owner.records["0000"].measurements] == [1, 2, 3]
     start = again.owner.ask(new=True)
     assert start is not None and start.checkpoint is not None
     assert json.loads(start.checkpoint)["step"] == 2, "an evaluation without one keeps the one before"
     report(again, start, 3, 0.123)
     assert again.rows.trials[0].intermediate_values[3] == 0.123
-    assert [m.step for m in again.owner.records[0].measurements] == [1, 2, 3]
+    assert [m.step for m in again.owner.records["0000"].measurements] == [1, 2, 3]
     last = open_study(study)
     last.play()
     resumed, straight = last.folder.read_records()[0], whole.folder.read_records()[0]
     assert [m.metrics for m in resumed.measurements] == [m.metrics for m in straight.measurements]
-    assert last.folder.read_curve(0) == whole.folder.read_curve(0)
+    assert last.folder.read_curve("0000") == whole.folder.read_curve("0000")
     assert_agreement(last.rows, last.folder)
 
 
@@ -274,7 +274,7 @@ def test_a_retry_is_not_judged_again_where_the_trial_went_on_before(toy_study, o
     assert (retry.trial.number, retry.checkpoint) == (0, b"one")
     assert report(opened, retry, 2, 0.21) is None, "judged by the first attempt"
     assert report(opened, retry, 3, 0.16) is not None, "the crash may have come before this was judged"
-    record = opened.owner.records[0]
+    record = opened.owner.records["0000"]
     assert record.state is TrialState.PRUNED
     assert [m.metrics["rougeL"] for m in record.measurements] == [0.1, 0.21, 0.16]
     assert opened.rows.trials[0].intermediate_values == {1: 0.1, 2: 0.21, 3: 0.16}
@@ -284,16 +284,16 @@ def test_a_trial_lost_with_its_neighbours_twice_runs_alone_also_after_a_restart(
     study = toy_study(trials=1, attempts=2)
     opened = open_study(study)
     for _ in range(2):
-        assert not opened.owner.runs_alone(0)
+        assert not opened.owner.runs_alone("0000")
         lose(opened, opened.owner.ask(new=True, empty=False), neighbours=3)
     again = open_study(study)
-    assert again.owner.runs_alone(0)
+    assert again.owner.runs_alone("0000")
     assert again.owner.has_work(new=True)
     assert again.owner.ask(new=True, empty=False) is None
     alone = again.owner.ask(new=True, empty=True)
     assert alone.trial.attempt == 3
     lose(again, alone)
-    assert again.owner.records[0].state is TrialState.FAIL
+    assert again.owner.records["0000"].state is TrialState.FAIL
 
 
 @pytest.mark.parametrize("pruned", [True, False])
@@ -308,13 +308,13 @@ def test_steps_made_while_the_last_evaluation_was_scored_are_no_part_of_the_curv
         CurvePoint(optimizer_step=step, loss=1.0, learning_rate=0.1, grad_norm=1.0, tokens_seen=step)
         for step in range(1, 15)
     )
-    opened.owner.progressed(Progressed(number=1, attempt=1, points=points))
+    opened.owner.progressed(Progressed(key="0001", attempt=1, points=points))
     assert (report(opened, start, 1, 0.1 if pruned else 0.95) is not None) is pruned
     if not pruned:
-        assert len(opened.folder.read_curve(1)) == 14, "it trains on"
+        assert len(opened.folder.read_curve("0001")) == 14, "it trains on"
         opened.owner.finished(finished(start, 0.9))
-    assert opened.owner.records[1].state.finished
-    assert opened.folder.read_curve(1) == list(points[:10])
+    assert opened.owner.records["0001"].state.finished
+    assert opened.folder.read_curve("0001") == list(points[:10])
 
 
 def test_the_same_study_asks_the_same_trials_twice(toy_study, open_study):

@@ -15,11 +15,19 @@ from loratory.objectives.records import (
 )
 from loratory.search.display import FinishedLines, PlainLines, render
 from loratory.search.progress import StudyProgress, clock, short
+from loratory.spaces.trial import trial_key
 
 
 def record(number: int = 3, **fields) -> TrialRecord:
     params = {"learning_rate": 0.00021234, "rank": 8}
-    return TrialRecord(study="s", number=number, params=params, provenance=Provenance(seed=0), **fields)
+    return TrialRecord(
+        study="s",
+        key=trial_key(number),
+        number=number,
+        params=params,
+        provenance=Provenance(seed=0),
+        **fields,
+    )
 
 
 def measurement(step: int, value: float) -> Measurement:
@@ -34,13 +42,13 @@ def measurement(step: int, value: float) -> Measurement:
 
 
 EVENTS = [
-    Started(number=3, attempt=1, optimizer_steps=40),
+    Started(key="0003", attempt=1, optimizer_steps=40),
     Progressed(
-        number=3,
+        key="0003",
         attempt=1,
         points=(CurvePoint(optimizer_step=7, loss=2.5, learning_rate=1e-3, grad_norm=1.0, tokens_seen=9),),
     ),
-    Reported(number=3, attempt=1, measurement=measurement(1, 0.25), resources=Resources()),
+    Reported(key="0003", attempt=1, measurement=measurement(1, 0.25), resources=Resources()),
 ]
 
 
@@ -70,7 +78,7 @@ def test_the_live_view_shows_step_loss_metric_and_parameters(progress):
 
 def test_the_live_view_shows_every_trial_of_a_pack_or_counts_those_that_do_not_fit(progress):
     for number in range(12):
-        progress.observe(Started(number=number, attempt=1, optimizer_steps=40), record(number))
+        progress.observe(Started(key=trial_key(number), attempt=1, optimizer_steps=40), record(number))
     console = Console(file=io.StringIO(), width=100)
     console.print(render(progress, height=40))
     rows = [line for line in console.file.getvalue().splitlines() if "learning_rate" in line]
@@ -85,7 +93,7 @@ def test_the_live_view_shows_every_trial_of_a_pack_or_counts_those_that_do_not_f
 def test_a_trial_that_waits_for_another_worker_is_not_shown_as_running(progress):
     for event in EVENTS:
         progress.observe(event, record())
-    lost = Failed(number=3, attempt=1, kind=FailureKind.WORKER_LOST, message="gone")
+    lost = Failed(key="0003", attempt=1, kind=FailureKind.WORKER_LOST, message="gone")
     progress.observe(lost, record())
     assert progress.running == {}
 
@@ -93,9 +101,9 @@ def test_a_trial_that_waits_for_another_worker_is_not_shown_as_running(progress)
 def test_an_evaluation_that_lags_behind_training_does_not_turn_the_bar_back(progress):
     for event in (EVENTS[0], EVENTS[1]):
         progress.observe(event, record())
-    progress.running[3].done = 17
+    progress.running["0003"].done = 17
     progress.observe(EVENTS[2], record())
-    assert (progress.running[3].done, progress.running[3].step) == (17, 1)
+    assert (progress.running["0003"].done, progress.running["0003"].step) == (17, 1)
 
 
 def test_the_best_follows_the_direction(toy_study):
@@ -112,7 +120,7 @@ def test_infeasible_trials_do_not_count_towards_the_limit(progress):
 
 def test_a_resumed_trial_begins_its_bar_where_it_left_off(progress):
     progress.observe(EVENTS[0], record(attempt=2, measurements=[measurement(2, 0.1)]))
-    assert progress.running[3].done == 20
+    assert progress.running["0003"].done == 20
 
 
 @pytest.mark.parametrize("view", [PlainLines, FinishedLines])
@@ -130,10 +138,10 @@ def test_a_trial_that_goes_on_is_not_called_a_failure(progress):
     console = Console(file=io.StringIO(), width=60)
     lines = PlainLines(console, progress)
     for attempt, measurements in ((1, []), (2, []), (3, [measurement(2, 0.1)])):
-        started = Started(number=3, attempt=attempt, optimizer_steps=40)
+        started = Started(key="0003", attempt=attempt, optimizer_steps=40)
         lines.observe(started, record(attempt=attempt, measurements=measurements))
     error = TrialError(attempt=3, kind=FailureKind.CRASHED, message="killed")
-    failed = Failed(number=3, attempt=3, kind=error.kind, message=error.message)
+    failed = Failed(key="0003", attempt=3, kind=error.kind, message=error.message)
     lines.observe(failed, record(attempt=3, failures=[error]))
     said = [line.split(":")[0] for line in console.file.getvalue().splitlines()]
     assert said == [

@@ -92,9 +92,9 @@ def test_workers_of_a_cluster_need_no_access_to_the_study_folder(blind_cluster, 
     complete = [record for record in records if record.state == "COMPLETE"]
     assert len(complete) == len(records) == 3
     for record in complete:
-        names = {path.name for path in folder.trial(record.number).iterdir()}
+        names = {path.name for path in folder.trial(record.key).iterdir()}
         assert names >= {"record.json", "curve.jsonl", "scores.npz", "predictions.jsonl", "adapter"}
-        weights = (folder.adapter(record.number) / ADAPTER_WEIGHTS).read_bytes()
+        weights = (folder.adapter(record.key) / ADAPTER_WEIGHTS).read_bytes()
         assert record.adapter is not None
         assert hashlib.sha256(weights).hexdigest() == record.adapter.sha256
     assert_agreement(open_rows(folder, folder.read_manifest()), folder)

@@ -26,7 +26,7 @@ def test_the_status_of_a_study_half_way(toy_study, open_study):
 def test_failures_of_a_trial_under_way_are_counted(toy_study, open_study):
     opened = open_study(toy_study(trials=2))
     opened.owner.ask(new=True)
-    opened.tell(Failed(number=0, attempt=1, kind=FailureKind.CRASHED, message="killed"))
+    opened.tell(Failed(key="0000", attempt=1, kind=FailureKind.CRASHED, message="killed"))
     start = opened.owner.ask(new=True)
     assert (start.trial.number, start.trial.attempt) == (0, 2)
     status = study_status(opened.folder)

@@ -34,7 +34,7 @@ class Arrivals:
         """
         self._architecture, self._selection = architecture, selection
         self._train_examples, self._evaluations = train_examples, evaluations
-        self._coming: dict[int, tuple[TrialSpec, Future[Trial]]] = {}
+        self._coming: dict[str, tuple[TrialSpec, Future[Trial]]] = {}
         self._makers = ThreadPoolExecutor(threads, thread_name_prefix="adapters")
 
     def __len__(self) -> int:
@@ -51,13 +51,13 @@ class Arrivals:
             train_examples=self._train_examples,
             evaluations=self._evaluations,
         )
-        self._coming[start.trial.number] = start.trial, made
+        self._coming[start.trial.key] = start.trial, made
 
-    def cancel(self, number: int, attempt: int) -> None:
+    def cancel(self, key: str, attempt: int) -> None:
         """Forget a trial that was stopped before it arrived, if it was."""
-        if (coming := self._coming.get(number)) is not None and coming[0].attempt == attempt:
+        if (coming := self._coming.get(key)) is not None and coming[0].attempt == attempt:
             coming[1].cancel()
-            del self._coming[number]
+            del self._coming[key]
 
     def arrived(self, *, awaited: int) -> list[tuple[TrialSpec, Trial | Exception]]:
         """Return the trials that are made now, each once, or the exception of making them.
@@ -69,8 +69,8 @@ class Arrivals:
         wait(coming, return_when=FIRST_COMPLETED)
         wait(coming, timeout=_SECONDS_FOR_COMPANY)
         arrived: list[tuple[TrialSpec, Trial | Exception]] = []
-        for number, (trial, made) in list(self._coming.items()):
+        for key, (trial, made) in list(self._coming.items()):
             if made.done():
-                del self._coming[number]
+                del self._coming[key]
                 arrived.append((trial, made.exception() or made.result()))  # type: ignore[arg-type]
         return arrived

@@ -12,7 +12,7 @@ from loratory.objectives.qlora.trial.progress import Progress
 from loratory.objectives.stopping import Evaluated
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.training import TrainingParameters
-from loratory.spaces.trial import TrialSpec
+from loratory.spaces.trial import TrialSpec, trial_key
 
 _VERSION, _OLDEST_VERSION = 4, 3
 
@@ -65,7 +65,7 @@ def read_checkpoint(spec: TrialSpec, data: bytes) -> Checkpoint:
     content: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     version = content["version"]
     if not _OLDEST_VERSION <= version <= _VERSION or not _is_of(spec, content["trial"]):
-        raise LoratoryError(f"checkpoint must be of trial {spec.number} as it is now, is another's")
+        raise LoratoryError(f"checkpoint must be of trial {spec.key} as it is now, is another's")
     progress = content["progress"] if version == _VERSION else _from_version_3(content["progress"])
     progress["history"] = tuple(Evaluated(*evaluated) for evaluated in progress["history"])
     return Checkpoint(
@@ -83,10 +83,11 @@ def _from_version_3(progress: dict[str, Any]) -> dict[str, Any]:
 
 def _identity(spec: TrialSpec) -> dict[str, Any]:
     # Without the attempt: a retry goes on from the checkpoint of the one before.
-    return {"number": spec.number, "seed": spec.seed, "training": spec.training.model_dump_json()}
+    return {"key": spec.key, "seed": spec.seed, "training": spec.training.model_dump_json()}
 
 
 def _is_of(spec: TrialSpec, identity: dict[str, Any]) -> bool:
-    # Hyperparameters that are newer than the checkpoint have their defaults in it.
+    # Version 3 has the number. Hyperparameters that are newer than a checkpoint have their defaults in it.
+    key = trial_key(identity["number"]) if "number" in identity else identity["key"]
     training = TrainingParameters.model_validate_json(identity["training"])
-    return (identity["number"], identity["seed"], training) == (spec.number, spec.seed, spec.training)
+    return (key, identity["seed"], training) == (spec.key, spec.seed, spec.training)

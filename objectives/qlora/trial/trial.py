@@ -84,9 +84,9 @@ class Trial:
     _began_at: float = field(default_factory=time.perf_counter)
 
     @property
-    def key(self) -> tuple[int, int]:
-        """Number and attempt."""
-        return self.spec.number, self.spec.attempt
+    def key(self) -> tuple[str, int]:
+        """The trial's key and its attempt."""
+        return self.spec.key, self.spec.attempt
 
     @property
     def trained_out(self) -> bool:
@@ -335,7 +335,7 @@ class Trial:
 
     @property
     def _name(self) -> str:
-        return f"trial {self.spec.number} ({type(self.phase).__name__})"
+        return f"trial {self.spec.key} ({type(self.phase).__name__})"
 
 
 def new_trial(

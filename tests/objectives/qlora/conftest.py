@@ -16,7 +16,7 @@ from loratory.objectives.qlora.trial.trial import Selection, new_trial
 from loratory.objectives.stopping import NeverStop
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.study import StudySpec
-from loratory.spaces.trial import TrialSpec
+from loratory.spaces.trial import TrialSpec, trial_key
 
 WORDS = [
     "red",
@@ -175,7 +175,9 @@ def make_trial():
 
     def make(study, number=0, *, attempt=1, seed=7, **training) -> TrialSpec:
         resolved = study.training.model_copy(update=training)
-        return TrialSpec(number=number, attempt=attempt, seed=seed, params={}, training=resolved)
+        return TrialSpec(
+            key=trial_key(number), number=number, attempt=attempt, seed=seed, params={}, training=resolved
+        )
 
     return make
 

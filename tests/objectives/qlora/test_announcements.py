@@ -44,7 +44,7 @@ def test_each_point_of_the_curve_is_sent_once(announcements, make_run):
     point = CurvePoint(optimizer_step=1, loss=2.0, learning_rate=0.1, grad_norm=1.0, tokens_seen=9)
     run.add_point(point)
     (sent,) = announcements.curve(run)
-    assert (sent.number, sent.attempt, sent.points) == (0, 1, (point,))
+    assert (sent.key, sent.attempt, sent.points) == ("0000", 1, (point,))
     assert list(announcements.curve(run)) == [] and run.seconds_since_points < 60
 
 
@@ -101,6 +101,6 @@ def test_a_finished_trial_names_its_base_and_gives_its_best_matrices(
 def test_an_exception_says_how_its_attempt_ended(make_study, make_trial, error, kind, message):
     trial = make_trial(make_study(), 3, attempt=2)
     event = failed_event(trial, error)
-    assert (event.number, event.attempt, event.kind) == (3, 2, kind)
+    assert (event.key, event.attempt, event.kind) == ("0003", 2, kind)
     assert event.message.split() == message.split()
     assert type(error).__name__ in event.traceback

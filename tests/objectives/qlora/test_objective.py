@@ -20,6 +20,7 @@ from loratory.objectives.events import (
 )
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.records import FailureKind
+from loratory.spaces.trial import trial_key
 
 
 def of(kind, events):
@@ -177,7 +178,7 @@ def test_resume_between_points_measured_at_one_step(make_study, make_objective, 
 def test_stop_frees_the_slot_for_the_next_trial(objective, study, make_trial, drive, whole_run):
     drive(objective, make_trial(study), until=lambda event: isinstance(event, Reported))
     events = objective.advance(
-        [Stop(number=0, attempt=1, reason="pruned"), Start(trial=make_trial(study, number=5))]
+        [Stop(key="0000", attempt=1, reason="pruned"), Start(trial=make_trial(study, number=5))]
     )
     assert [type(event) for event in events[:2]] == [Stopped, Started]
     while not of(Finished, events):
@@ -186,15 +187,15 @@ def test_stop_frees_the_slot_for_the_next_trial(objective, study, make_trial, dr
 
 
 def test_stop_of_a_trial_that_is_gone_is_answered(objective):
-    (event,) = objective.advance([Stop(number=77, attempt=1, reason="late")])
-    assert event == Stopped(number=77, attempt=1)
+    (event,) = objective.advance([Stop(key="0077", attempt=1, reason="late")])
+    assert event == Stopped(key="0077", attempt=1)
 
 
 def test_start_without_a_free_slot_breaks_the_contract(objective, study, make_trial):
     objective.advance([Start(trial=make_trial(study))])
     with pytest.raises(Exception, match="free slot"):
         objective.advance([Start(trial=make_trial(study, number=1))])
-    objective.advance([Stop(number=0, attempt=1, reason="end of test")])
+    objective.advance([Stop(key="0000", attempt=1, reason="end of test")])
 
 
 def test_scoring_in_the_middle_of_a_trial_leaves_it_alone(objective, study, make_trial, whole_run):
@@ -368,7 +369,7 @@ def test_slot_leaves_nothing_behind_however_often_it_is_used(study, make_objecti
     for number in range(10):
         objective.advance([Start(trial=make_trial(study, number=number))])
         objective.advance([])
-        objective.advance([Stop(number=number, attempt=1, reason="end of test")])
+        objective.advance([Stop(key=trial_key(number), attempt=1, reason="end of test")])
         after.append(held())
     assert len(set(after)) == 1, after
 

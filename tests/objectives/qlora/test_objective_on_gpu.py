@@ -5,7 +5,7 @@ from collections import deque
 import pytest
 import torch
 
-from loratory.objectives.events import Failed, Finished, Progressed, Start
+from loratory.objectives.events import Failed, Finished, Progressed, Ready, Start
 
 pytestmark = [
     pytest.mark.gpu,
@@ -15,18 +15,18 @@ pytestmark = [
 
 def run_all(objective, trials):
     """Every trial to its end, as many at once as the objective takes; events by trial."""
-    waiting, events = deque(trials), {trial.number: [] for trial in trials}
+    waiting, events = deque(trials), {trial.key: [] for trial in trials}
     running = set()
     for _ in range(20_000):
         starts = []
-        while waiting and len(running) < objective.slots:
+        while waiting and len(running) < objective.capacity:
             starts.append(Start(trial=waiting.popleft()))
-            running.add(starts[-1].trial.number)
+            running.add(starts[-1].trial.key)
         for event in objective.advance(starts):
-            if hasattr(event, "number"):
-                events[event.number].append(event)
+            if not isinstance(event, Ready):
+                events[event.key].append(event)
             if isinstance(event, Finished | Failed):
-                running.discard(event.number)
+                running.discard(event.key)
         if not running and not waiting:
             return events
     raise AssertionError("the trials did not end")

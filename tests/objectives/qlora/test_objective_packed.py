@@ -9,7 +9,18 @@ import pytest
 import safetensors.torch
 import torch
 
-from loratory.objectives.events import Failed, Finished, Progressed, Reported, Start, Started, Stop, Stopped
+from loratory.objectives.events import (
+    Failed,
+    Finished,
+    Progressed,
+    Ready,
+    Reported,
+    Scored,
+    Start,
+    Started,
+    Stop,
+    Stopped,
+)
 from loratory.objectives.futures import SerialThread
 from loratory.objectives.metrics.jobs import TextJobs
 from loratory.objectives.packing.model import PackedModel
@@ -39,7 +50,7 @@ def of(kind, events):
 
 
 def number_of(event):
-    return getattr(event, "number", None)
+    return None if isinstance(event, Ready | Scored) else int(event.key)
 
 
 def curve(events):
@@ -98,7 +109,7 @@ class Driver:
         self.order += events
         for event in events:
             if isinstance(event, Finished | Failed | Stopped):
-                self.active.discard(event.number)
+                self.active.discard(number_of(event))
             elif (decision := self.decide(event)) is not None:
                 self.decided.append(decision)
 
@@ -169,8 +180,8 @@ def test_every_trial_is_as_if_alone_in_whatever_order_they_come(
 
 def test_pruned_trials_make_room_and_leave_their_neighbours_alone(make_packed_objective, make_start, alone):
     def decide(event):
-        if isinstance(event, Reported) and event.number in (0, 4):
-            return Stop(number=event.number, attempt=1, reason="pruned")
+        if isinstance(event, Reported) and number_of(event) in (0, 4):
+            return Stop(key=event.key, attempt=1, reason="pruned")
         return None
 
     driver = Driver(make_packed_objective(), map(make_start, range(6)), decide=decide).run()
@@ -232,7 +243,7 @@ def test_the_first_pass_has_all_trials_that_were_started(make_packed_objective, 
     objective = make_packed_objective()
     objective.advance(())
     events = objective.advance([make_start(number) for number in range(objective.capacity)])
-    assert [event.number for event in of(Started, events)] == list(range(SLOTS))
+    assert [number_of(event) for event in of(Started, events)] == list(range(SLOTS))
 
 
 def test_a_stopped_trial_on_its_way_keeps_nobody_waiting(
@@ -247,7 +258,7 @@ def test_a_stopped_trial_on_its_way_keeps_nobody_waiting(
     monkeypatch.setattr("loratory.objectives.qlora.trial.arrivals.new_trial", make)
     monkeypatch.setattr("loratory.objectives.qlora.trial.arrivals._SECONDS_FOR_COMPANY", 1000)
     objective = make_packed_objective()
-    stop = Stop(number=1, attempt=1, reason="no longer wanted")
+    stop = Stop(key="0001", attempt=1, reason="no longer wanted")
     events = objective.advance([make_start(0), make_start(1), stop])
     while not of(Finished, events):
         events += objective.advance(())
@@ -298,8 +309,8 @@ def test_what_a_trial_does_while_it_is_measured_is_thrown_away_where_it_stops(
 
     def watch(event):
         if isinstance(event, Reported):
-            made = objective._trials[event.number, 1].progress.optimizer_steps
-            went_on[event.number] = made - event.measurement.optimizer_steps
+            made = objective._trials[event.key, 1].progress.optimizer_steps
+            went_on[number_of(event)] = made - event.measurement.optimizer_steps
 
     driver = Driver(objective, starts, decide=watch).run()
     patient = make_packed_objective(contrary, slots=1, tokens=2000, **changes)
@@ -478,9 +489,9 @@ def test_a_step_that_goes_wrong_after_a_copy_was_taken_counts_only_once_the_copy
     on_gpu_terms(DevicePolicy(gathers=True))
     objective = make_packed_objective()
     driver = Driver(objective, [make_start(0), make_start(3)])
-    while (0, 1) not in objective._trials or objective._trials[0, 1].measuring is None:
+    while ("0000", 1) not in objective._trials or objective._trials["0000", 1].measuring is None:
         driver.advance()
-    taken_at = objective._trials[0, 1].measuring.progress.optimizer_steps
+    taken_at = objective._trials["0000", 1].measuring.progress.optimizer_steps
     real = PackedModel.losses
 
     def poisoned(self, inputs):

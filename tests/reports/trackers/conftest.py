@@ -26,6 +26,7 @@ from loratory.objectives.records import (
 from loratory.objectives.scores import Prediction, predictions_to_bytes
 from loratory.objectives.study_folder import StudyFolder, write_atomically
 from loratory.spaces.study import StudySpec
+from loratory.spaces.trial import trial_key
 
 UUID = "0b8f7c1e-1111-4222-8333-abcdefabcdef"
 STEPS_PER_EVALUATION = 5
@@ -59,6 +60,7 @@ class Driver:
     def start(self, number: int) -> None:
         record = TrialRecord(
             study=UUID,
+            key=trial_key(number),
             number=number,
             params={"learning_rate": 1e-4 * (number + 1)},
             provenance=Provenance(seed=77 + number, versions={"torch": "2.13.0"}),
@@ -68,9 +70,9 @@ class Driver:
     def train(self, number: int, evaluation: int, tracker: Any = None) -> None:
         first = (evaluation - 1) * STEPS_PER_EVALUATION
         points = tuple(self.point(step + 1) for step in range(first, first + STEPS_PER_EVALUATION))
-        self.folder.append_curve(number, points)
+        self.folder.append_curve(trial_key(number), points)
         if tracker is not None:
-            tracker.observe(Progressed(number=number, attempt=1, points=points), self.records[number])
+            tracker.observe(Progressed(key=trial_key(number), attempt=1, points=points), self.records[number])
         measurement = Measurement(
             step=evaluation,
             optimizer_steps=points[-1].optimizer_step,
@@ -82,7 +84,7 @@ class Driver:
         record = self.records[number]
         self._write(record.model_copy(update={"measurements": [*record.measurements, measurement]}))
         if tracker is not None:
-            event = Reported(number=number, attempt=1, measurement=measurement, resources=Resources())
+            event = Reported(key=trial_key(number), attempt=1, measurement=measurement, resources=Resources())
             tracker.observe(event, self.records[number])
 
     def end(self, number: int, state: TrialState, tracker: Any = None) -> None:
@@ -104,7 +106,7 @@ class Driver:
         )
         if complete:
             write_atomically(
-                self.folder.trial(number) / "predictions.jsonl", predictions_to_bytes(PREDICTIONS)
+                self.folder.trial(trial_key(number)) / "predictions.jsonl", predictions_to_bytes(PREDICTIONS)
             )
         if tracker is not None:
             tracker.finished(self.records[number])

@@ -16,16 +16,16 @@ class RecordingSink:
         self.completed, self.updated, self.failures = [], [], failures
         self.hang = None
 
-    def update(self, number):
-        self.updated.append(number)
+    def update(self, key):
+        self.updated.append(int(key))
 
-    def complete(self, number):
+    def complete(self, key):
         if self.hang is not None and not self.hang.wait(30):
             return
         if self.failures:
             self.failures -= 1
             raise RuntimeError("disk is full")
-        self.completed.append(number)
+        self.completed.append(int(key))
 
     def abort(self):
         self.failures = 99
@@ -41,7 +41,7 @@ def test_finished_trials_without_a_marker_are_written_at_start(driver, state, st
     driver.run(1, state, evaluations=1)
     driver.start(2)
     write_marker(
-        marker_path(driver.folder, 0, "fake"), Marker(id="x", mode="files", complete=True, state=state)
+        marker_path(driver.folder, "0000", "fake"), Marker(id="x", mode="files", complete=True, state=state)
     )
     sink = RecordingSink()
     assert BackgroundTracker(sink, driver.folder).close(10) == ["closed"]
@@ -81,7 +81,7 @@ def test_a_sink_that_hangs_delays_close_no_longer_than_asked(driver):
 
 def test_damaged_records_stop_no_tracker(driver):
     driver.start(0)
-    (driver.folder.trial(0) / "record.json").write_text("{")
+    (driver.folder.trial("0000") / "record.json").write_text("{")
     sink = RecordingSink()
     tracker = BackgroundTracker(sink, driver.folder)
     driver.run(1, TrialState.COMPLETE, tracker, evaluations=1)

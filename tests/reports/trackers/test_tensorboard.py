@@ -28,19 +28,19 @@ def test_points_stand_once_after_a_resume_in_the_middle(driver, study_with):
     driver.start(0)
     first = TensorBoardSink(study_with(), driver.folder)
     driver.train(0, 1)
-    first.update(0)
+    first.update("0000")
     driver.train(0, 2)
-    first.update(0)
+    first.update("0000")
     path = driver.folder.path / "tensorboard" / "0000"
     assert [step for step, _ in _read(path)[0]["train/loss"]] == list(range(1, 11))
 
     second = TensorBoardSink(study_with(), driver.folder)
     driver.train(0, 3)
-    second.update(0)
+    second.update("0000")
     assert [step for step, _ in _read(path)[0]["train/loss"]] == list(range(1, 16))
 
     driver.end(0, TrialState.PRUNED)
-    second.complete(0)
+    second.complete("0000")
     scalars, _, text = _read(path)
     assert [step for step, _ in scalars["train/loss"]] == list(range(1, 16))
     assert [step for step, _ in scalars["dev/loss"]] == [1, 2, 3]
@@ -51,11 +51,11 @@ def test_another_attempt_begins_the_live_file_anew(driver, study_with):
     driver.start(0)
     sink = TensorBoardSink(study_with(), driver.folder)
     driver.train(0, 1)
-    sink.update(0)
-    (driver.folder.trial(0) / "curve.jsonl").unlink()
+    sink.update("0000")
+    (driver.folder.trial("0000") / "curve.jsonl").unlink()
     driver.records[0] = driver.records[0].model_copy(update={"attempt": 2, "measurements": []})
     driver.train(0, 1)
-    sink.update(0)
+    sink.update("0000")
     scalars, _, _ = _read(driver.folder.path / "tensorboard" / "0000")
     assert [step for step, _ in scalars["train/loss"]] == [1, 2, 3, 4, 5]
 
@@ -67,7 +67,7 @@ def test_finished_trials_are_written_once(driver, study_with, study_uuid):
     open_trackers(study, driver.folder, study_uuid).close(60)
     root = driver.folder.path / "tensorboard"
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*tfevents*")}
-    marker_path(driver.folder, 1, "tensorboard").unlink()
+    marker_path(driver.folder, "0001", "tensorboard").unlink()
     open_trackers(study, driver.folder, study_uuid).close(60)
     after = {path: path.stat().st_mtime_ns for path in root.rglob("*tfevents*")}
     kept = [path for path, time_ns in before.items() if after.get(path) == time_ns]

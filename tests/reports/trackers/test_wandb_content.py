@@ -14,7 +14,7 @@ def config(*, base="acme/tiny", train="acme/pairs:train[:5%]", **data):
             "data": {"train": train, **data},
         }
     )
-    record = TrialRecord(study="u", number=0, params={"rank": 8}, provenance=Provenance(seed=1))
+    record = TrialRecord(study="u", key="0000", number=0, params={"rank": 8}, provenance=Provenance(seed=1))
     return run_config(study, record)
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from loratory.reports.trackers.wandb_environment import requested_mode, run_id, wandb_environment
 from loratory.spaces.tracking import WandbMode, WandbSpec
+from loratory.spaces.trial import trial_key
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,6 @@ def test_only_account_and_server_pass_from_the_users_environment():
 
 
 def test_run_ids_differ_by_study_and_trial_and_hold_no_forbidden_character():
-    ids = {run_id(study, number) for study in ("a:b;c", "0f-1e") for number in (0, 12345)}
+    ids = {run_id(study, trial_key(number)) for study in ("a:b;c", "0f-1e") for number in (0, 12345)}
     assert len(ids) == 4
     assert not set("".join(ids)) & set(":;,#?/'")

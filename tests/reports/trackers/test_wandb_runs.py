@@ -27,7 +27,7 @@ def test_an_offline_run_holds_everything_there_is_to_know_of_a_trial(
     driver.run(7, TrialState.COMPLETE, tracker)
     (line,) = tracker.close(60)
 
-    run = offline_runs()[run_id(study_uuid, 7)]
+    run = offline_runs()[run_id(study_uuid, "0007")]
     assert run.group == "tracked"
     assert set(run.tags) == {"blue", "COMPLETE"}
     assert run.exit_code == 0
@@ -76,8 +76,8 @@ def test_a_second_run_of_the_study_writes_only_what_is_missing(driver, study_wit
         driver.run(number, TrialState.COMPLETE)
     open_trackers(study_with(), driver.folder, study_uuid).close(60)
     first = {run.id: run.folder for run in offline_runs().values()}
-    marker_path(driver.folder, 1, "wandb").unlink()
-    (first[run_id(study_uuid, 1)] / "files" / "cut-short").touch()
+    marker_path(driver.folder, "0001", "wandb").unlink()
+    (first[run_id(study_uuid, "0001")] / "files" / "cut-short").touch()
     driver.records[2] = driver.records[2].model_copy(update={"attempt": 2})
     driver.end(2, TrialState.PRUNED)
 
@@ -85,11 +85,11 @@ def test_a_second_run_of_the_study_writes_only_what_is_missing(driver, study_wit
 
     second = offline_runs()
     assert len(second) == 3
-    assert second[run_id(study_uuid, 0)].folder == first[run_id(study_uuid, 0)]
-    assert not (second[run_id(study_uuid, 1)].folder / "files" / "cut-short").exists()
-    assert second[run_id(study_uuid, 2)].summary["state"] == "PRUNED"
-    marker = read_marker(marker_path(driver.folder, 1, "wandb"))
-    assert driver.folder.path / marker.folder == second[run_id(study_uuid, 1)].folder
+    assert second[run_id(study_uuid, "0000")].folder == first[run_id(study_uuid, "0000")]
+    assert not (second[run_id(study_uuid, "0001")].folder / "files" / "cut-short").exists()
+    assert second[run_id(study_uuid, "0002")].summary["state"] == "PRUNED"
+    marker = read_marker(marker_path(driver.folder, "0001", "wandb"))
+    assert driver.folder.path / marker.folder == second[run_id(study_uuid, "0001")].folder
 
 
 def test_offline_touches_no_network_and_writes_nothing_outside_the_study_folder(
@@ -107,7 +107,7 @@ def test_offline_touches_no_network_and_writes_nothing_outside_the_study_folder(
         with pytest.raises(BlockingIOError):
             listener.accept()
 
-    assert read_marker(marker_path(driver.folder, 0, "wandb")).mode == "offline"
+    assert read_marker(marker_path(driver.folder, "0000", "wandb")).mode == "offline"
     assert list(clean_environment.iterdir()) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "studies"]
     assert [path.name for path in (tmp_path / "studies").iterdir()] == ["tracked"]
@@ -153,7 +153,7 @@ def test_an_online_run_grows_with_its_trial_and_ends_with_its_metrics(
     driver.run(1, TrialState.FAIL, tracker, evaluations=1)
     assert tracker.close(60) == []
 
-    name = run_id(study_uuid, 0)
+    name = run_id(study_uuid, "0000")
     rows = wandb_server.history(name)
     assert [(row["optimizer_step"], row["train/loss"]) for row in rows if "optimizer_step" in row] == POINTS
     assert [row["dev/rougeL"] for row in rows if "evaluation" in row] == [0.1, 0.2, 0.3, 0.4]
@@ -161,7 +161,7 @@ def test_an_online_run_grows_with_its_trial_and_ends_with_its_metrics(
     assert wandb_server.summaries[name]["select/bleu"] == 12.5
     assert wandb_server.runs[name]["groupName"] == "tracked"
     assert any(path.startswith("/upload/media/table/") for path in wandb_server.uploads)
-    assert wandb_server.exit_codes == {name: 0, run_id(study_uuid, 1): 1}
+    assert wandb_server.exit_codes == {name: 0, run_id(study_uuid, "0001"): 1}
     assert not list(driver.folder.path.glob("wandb/offline-run-*"))
 
 
@@ -173,7 +173,7 @@ def test_after_a_resume_an_online_run_goes_on_where_the_server_stands(
     for evaluation in (1, 2):
         driver.train(0, evaluation, tracker)
     assert tracker.close(60) == []
-    name = run_id(study_uuid, 0)
+    name = run_id(study_uuid, "0000")
     assert len(wandb_server.history(name)) == 12
     # The server has lost the last rows, as when a machine dies before they were sent.
     for index in range(5, 12):
@@ -198,11 +198,11 @@ def test_a_killed_online_process_loses_and_doubles_nothing(driver, study_with, s
     sink = WandbSink(study_with(), driver.folder, study_uuid=study_uuid, mode=WandbMode.ONLINE)
     tracker = BackgroundTracker(sink, driver.folder)
     driver.start(0)
-    name = run_id(study_uuid, 0)
+    name = run_id(study_uuid, "0000")
     for evaluation in (1, 2, 3):
         driver.train(0, evaluation, tracker)
         if evaluation == 2:
-            _wait_for(lambda: read_marker(marker_path(driver.folder, 0, "wandb")) is not None)
+            _wait_for(lambda: read_marker(marker_path(driver.folder, "0000", "wandb")) is not None)
             os.kill(sink.process_id, signal.SIGKILL)
     driver.end(0, TrialState.COMPLETE, tracker)
     assert tracker.close(60) == []

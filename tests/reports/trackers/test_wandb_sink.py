@@ -27,11 +27,10 @@ def test_a_process_killed_while_it_writes_is_replaced_and_nothing_is_missing_or_
     tracker = BackgroundTracker(sink, driver.folder)
     driver.run(0, TrialState.COMPLETE, tracker)
     driver.start(1)
-    driver.folder.append_curve(1, [driver.point(step + 1) for step in range(6000)])
+    driver.folder.append_curve("0001", [driver.point(step + 1) for step in range(6000)])
     driver.end(1, TrialState.PRUNED, tracker)
-    _wait_for(
-        lambda: list(driver.folder.path.glob(f"wandb/.work/*/runs/wandb/*-{run_id(study_uuid, 1)}/*.wandb"))
-    )
+    name = run_id(study_uuid, "0001")
+    _wait_for(lambda: list(driver.folder.path.glob(f"wandb/.work/*/runs/wandb/*-{name}/*.wandb")))
     killed = sink.process_id
     os.kill(killed, signal.SIGKILL)
     driver.run(2, TrialState.COMPLETE, tracker)
@@ -40,15 +39,16 @@ def test_a_process_killed_while_it_writes_is_replaced_and_nothing_is_missing_or_
 
     assert "3 runs are offline" in line
     runs = offline_runs()
-    assert [len(runs[run_id(study_uuid, number)].history) for number in (0, 1, 2)] == [25, 6000, 25]
-    steps = [step for step, _ in runs[run_id(study_uuid, 1)].column("optimizer_step", "train/loss")]
+    keys = ("0000", "0001", "0002")
+    assert [len(runs[run_id(study_uuid, key)].history) for key in keys] == [25, 6000, 25]
+    steps = [step for step, _ in runs[run_id(study_uuid, "0001")].column("optimizer_step", "train/loss")]
     assert steps == list(range(1, 6001))
 
 
 def test_a_stalled_process_blocks_nobody_and_the_runs_are_complete_in_the_end(driver, sink, offline_runs):
     tracker = BackgroundTracker(sink, driver.folder)
     driver.run(0, TrialState.COMPLETE, tracker)
-    _wait_for(lambda: read_marker(marker_path(driver.folder, 0, "wandb")))
+    _wait_for(lambda: read_marker(marker_path(driver.folder, "0000", "wandb")))
     assert os.getpgid(sink.process_id) != os.getpgid(0), "Ctrl-C in the terminal would reach it"
     os.kill(sink.process_id, signal.SIGSTOP)
     driver.start(1)
@@ -71,7 +71,7 @@ def test_close_gives_up_in_time_and_the_next_run_of_the_study_writes_the_rest(
 ):
     tracker = BackgroundTracker(sink, driver.folder)
     driver.run(0, TrialState.COMPLETE, tracker)
-    _wait_for(lambda: read_marker(marker_path(driver.folder, 0, "wandb")))
+    _wait_for(lambda: read_marker(marker_path(driver.folder, "0000", "wandb")))
     os.kill(sink.process_id, signal.SIGSTOP)
     driver.run(1, TrialState.COMPLETE, tracker)
     started = time.monotonic()
@@ -142,7 +142,7 @@ def test_a_key_that_is_hidden_after_the_start_still_reaches_the_process(
     sink = WandbSink(study_with(), driver.folder, study_uuid=study_uuid, mode=WandbMode.AUTO)
     monkeypatch.delenv("WANDB_API_KEY")
     driver.run(0, TrialState.COMPLETE, NullTracker())
-    sink.complete(0)
+    sink.complete("0000")
     assert sink.close(30) == []
-    marker = read_marker(marker_path(driver.folder, 0, "wandb"))
+    marker = read_marker(marker_path(driver.folder, "0000", "wandb"))
     assert (marker.mode, marker.complete) == ("online", True)

@@ -49,7 +49,7 @@ def test_trials_arrive_made_and_each_once(arrivals, make_study, make_trial):
 def test_the_first_is_waited_for_where_there_is_nothing_else_to_do(arrivals, make_study, make_trial):
     arrivals.expect(Start(trial=make_trial(make_study(), 4)))
     ((trial, run),) = arrivals.arrived(awaited=8)
-    assert (trial.number, run.key) == (4, (4, 1))
+    assert (trial.number, run.key) == (4, ("0004", 1))
 
 
 @pytest.fixture
@@ -102,6 +102,6 @@ def test_what_goes_wrong_arrives_too(arrivals, make_study, make_trial):
 def test_a_trial_that_was_stopped_does_not_arrive(arrivals, make_study, make_trial):
     for number in range(2):
         arrivals.expect(Start(trial=make_trial(make_study(), number, attempt=2)))
-    arrivals.cancel(0, 1)  # an attempt that is gone
-    arrivals.cancel(1, 2)
+    arrivals.cancel("0000", 1)  # an attempt that is gone
+    arrivals.cancel("0001", 2)
     assert [trial.number for trial, _ in all_of(arrivals)] == [0]

@@ -171,6 +171,8 @@ def as_version_3(checkpoint):
     history = content["progress"].pop("history")
     best = min(history, key=lambda evaluated: evaluated[1])
     stalled = len(history) - 1 - history.index(best)
+    identity = content["trial"]
+    content["trial"] = {"number": int(identity.pop("key")), **identity}
     content["progress"] |= {"best_step": best[0], "best_value": best[1], "stalled": stalled}
     buffer = io.BytesIO()
     torch.save(content | {"version": 3}, buffer)
@@ -213,7 +215,7 @@ def test_checkpoint_of_another_trial_is_refused(make_training, make_run, data, c
     run = make_training()
     update(run, data, 2)
     _, checkpoint = measure(run, 2.0)
-    with pytest.raises(LoratoryError, match="checkpoint must be of trial 0"):
+    with pytest.raises(LoratoryError, match="checkpoint must be of trial 0000"):
         make_run(checkpoint=checkpoint, **changes)
 
 
