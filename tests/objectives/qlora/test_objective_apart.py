@@ -25,7 +25,7 @@ def test_it_says_so_and_scores_as_plain_peft_does(
     study, make_objective, make_trial, drive, adapter_folder, data
 ):
     objective = make_objective(study)
-    assert objective.slots == 1
+    assert objective.capacity == 1
     events = drive(objective, make_trial(study))
     (ready,) = [event for event in events if isinstance(event, Ready)]
     assert any("one trial at a time" in note for note in ready.notes)

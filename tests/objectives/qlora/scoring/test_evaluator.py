@@ -216,7 +216,7 @@ def test_losses_that_ran_out_of_memory_are_computed_again(engine, adapters, expe
     monkeypatch.setattr(PackedModel, "losses", tight)
     with pytest.raises(torch.OutOfMemoryError):
         engine.evaluator.advance()
-    monkeypatch.setattr(engine.evaluator, "tokens_per_pass", 80)
+    monkeypatch.setattr(engine.slots, "tokens_per_pass", 80)
     results = finish(engine.evaluator)
     assert raised
     for key, wanted in zip(("base", 0, 1, 2), expected, strict=True):
