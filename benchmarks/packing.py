@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from packing_cells.cells import PROCESSES, Cell, count_of, default_cells
-from packing_cells.plot import as_svg
+from packing_cells.plot import write_plot
 from packing_cells.results import Reading, Results, read_readings
 from packing_cells.runner import Plan, Runner
 from packing_cells.shapes import SHAPES
@@ -32,14 +32,13 @@ def main() -> int:
         parser.error(f"--table must name files of readings, there is no {', '.join(missing)}")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda needs a GPU that PyTorch sees; use --device cpu --shape tiny")
-    if arguments.table:
-        _print(list(read_readings(arguments.table)), arguments)
-        return 0
     try:
-        readings, failed = _measure(arguments)
+        readings, failed = list(read_readings(arguments.table or ())), 0
+        if not arguments.table:
+            readings, failed = _measure(arguments)
+        _print(readings, arguments)
     except ValueError as error:
         parser.error(str(error))
-    _print(readings, arguments)
     return 1 if failed else 0
 
 
@@ -80,11 +79,11 @@ def _print(readings: list[Reading], arguments: argparse.Namespace) -> None:
     if not readings:
         print("nothing was measured", file=sys.stderr)
         return
-    if arguments.plot:
-        arguments.plot.write_text(as_svg(readings), encoding="utf-8")
     print(as_markdown(readings), file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:
         print(json.dumps(as_data(readings), indent=2))
+    if arguments.plot:
+        write_plot(readings, arguments.plot)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--results", type=Path, help="where readings are added and looked up")
     parser.add_argument("--budget-seconds", type=float, default=float("inf"))
     parser.add_argument("--table", type=Path, nargs="+", help="measure nothing, read these files")
-    parser.add_argument("--plot", type=Path, help="write an SVG")
+    parser.add_argument("--plot", type=Path, help="FILE.svg (needs chromium) or FILE.html")
     parser.add_argument("--json", action="store_true", help="JSON to standard output, the table to stderr")
     return parser
 
