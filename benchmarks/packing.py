@@ -7,7 +7,8 @@
 The first makes the comparison on a CPU, in under three minutes on two cores that nobody else uses (on shared
 ones OMP_WAIT_POLICY=passive keeps threads from spinning). The second measures cell after cell on a GPU and
 stops before its time is up; the same command goes on where it ended. The third measures nothing and prints a
-table for each device in some results files. Weights are random; no model is downloaded.
+table for each device in some results files; a plot ends in .svg, which needs Chromium, or in .html. Weights
+are random; no model is downloaded.
 """
 
 import argparse

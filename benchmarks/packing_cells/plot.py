@@ -69,6 +69,11 @@ def as_svg(drawn: go.Figure) -> str:
     found = re.search(r"data:image/svg\+xml,([^<]+)</body>", dumped)
     if found is None:
         raise RuntimeError(f"{browser} must print an SVG, got {dumped[-200:]!r}")
-    svg = unquote(found.group(1))
-    random_id = re.search(r'id="defs-(\w+)"', svg)
-    return (svg.replace(random_id.group(1), "plot") if random_id else svg) + "\n"
+    return _without_random_names(unquote(found.group(1))) + "\n"
+
+
+def _without_random_names(svg: str) -> str:
+    """Let equal figures give equal files."""
+    suffix = re.search(r'id="defs-(\w+)"', svg)
+    named = svg.replace(suffix.group(1), "plot") if suffix else svg
+    return re.sub(r"\btrace[0-9a-f]{6}\b", "", named)

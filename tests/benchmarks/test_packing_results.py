@@ -237,7 +237,7 @@ def test_the_plot_has_a_line_for_every_way_of_training():
 def test_a_plot_in_html_needs_nothing_else(tmp_path):
     write_plot(READINGS, tmp_path / "plot.html")
     page = (tmp_path / "plot.html").read_text()
-    assert "processes, best number" in page and "src=" not in page.split("<body>")[0]
+    assert "processes, best number" in page and '<script src="' not in page
 
 
 @pytest.mark.chromium
@@ -268,7 +268,7 @@ def test_the_command_prints_the_table_of_a_file(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr()
     assert json.loads(printed.out)["devices"][0]["measurements"]
     assert "| 25.00x |" in printed.err
-    assert plot.read_text().startswith("<html>")
+    assert "<html>" in plot.read_text()
 
 
 def test_the_command_reads_several_files(tmp_path, capsys, monkeypatch):
