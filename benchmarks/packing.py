@@ -4,7 +4,7 @@
     python benchmarks/packing.py --results packing.jsonl --budget-seconds 540 [--cells 1b:512,7b:512]
     python benchmarks/packing.py --table packing.jsonl [--plot docs/packing.svg]
 
-The first makes the comparison on a CPU, in under three minutes on two cores that nobody else uses (on shared
+The first makes the comparison on a CPU, in under three minutes on two otherwise idle cores (on shared
 ones OMP_WAIT_POLICY=passive keeps threads from spinning). The second measures cell after cell on a GPU and
 stops before its time is up; the same command goes on where it ended. The third measures nothing and prints a
 table for each device in some results files; a plot ends in .svg, which needs Chromium, or in .html. Weights
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def _measure(arguments: argparse.Namespace) -> tuple[list[Reading], int]:
-    """Take readings; those of the results file, old ones too, and how many measurements failed."""
+    """Take readings; return all of the results file, and the number of measurements that failed."""
     device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     plans = _plans(arguments, on_gpu=device.type == "cuda")
     counts = [count_of(variant, PROCESSES) or 1 for plan in plans for variant in plan.variants]
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--variants", help="names as in the table, with commas between")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--steps", type=int, help="timed optimiser steps; default: by the tokens of a step")
+    parser.add_argument("--steps", type=int, help="timed optimiser steps; default: by the tokens per step")
     parser.add_argument("--results", type=Path, help="where readings are added and looked up")
     parser.add_argument("--budget-seconds", type=float, default=float("inf"))
     parser.add_argument("--table", type=Path, nargs="+", help="measure nothing, read these files")
