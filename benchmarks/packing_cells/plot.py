@@ -30,8 +30,8 @@ def figure(readings: Iterable[Reading]) -> go.Figure:
     devices = by_device(readings).items()
     rows = pd.concat([summarize(taken).assign(device=device) for device, taken in devices])
     rows = rows[rows["fits"] & ~rows["uncached"]].dropna(subset="tokens")
-    rows["panel"] = rows["shape"] + ", " + rows["device"]
-    rows["line"] = rows["variant"].mask(rows["kind"] == PROCESSES, "processes, best number")
+    line = rows["variant"].mask(rows["kind"] == PROCESSES, "processes, best number")
+    rows = rows.assign(panel=rows["shape"] + ", " + rows["device"], line=line)
     points = rows.groupby(["panel", "line", "tokens"], sort=False)["tokens_per_second"].max().reset_index()
     width = 120 + 400 * max(1, points["panel"].nunique())
     drawn = px.line(

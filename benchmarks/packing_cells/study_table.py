@@ -48,10 +48,7 @@ def scaled(measured: Sequence[Line], trials: Sequence[Parameters], size: StudySi
 def as_data(lines: Sequence[Line], trials: Sequence[Parameters], size: StudySize) -> dict[str, Any]:
     """Return both sides, as far as they were measured, and the ratio of their makespans.
 
-    Args:
-        lines: of one device and one plan; of several runs of loratory the last counts.
-        trials: the list.
-        size: of the study.
+    The lines of the results file are of one device and one plan; of several runs of loratory the last counts.
     """
     ours = next((line["measured"] for line in reversed(lines) if line["side"] == "ours"), None)
     found = {line["number"]: line["measured"] for line in lines if line["side"] == "trainer"}

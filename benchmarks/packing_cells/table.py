@@ -22,6 +22,7 @@ _COLUMNS = {
     "device memory GiB": "{device_gib:.1f}",
     "tensors at peak GiB": "{peak_gib:.1f}",
 }
+_PACE, _RANGE, _SHARE = 3, 4, 5  # places of columns
 
 
 def as_markdown(readings: Iterable[Reading]) -> str:
@@ -67,11 +68,11 @@ def _row(row: dict[str, Any]) -> list[str]:
     gib = {f"{name}_gib": known[f"{name}_memory_bytes"] / 2**30 for name in ("device", "peak")}
     texts = [pattern.format_map(known | gib) for pattern in _COLUMNS.values()]
     if row["repeats"] == 1:
-        texts[4] = "one reading"
+        texts[_RANGE] = "one reading"
     if not row["fits"]:
-        texts[3:] = ["did not fit", *[""] * (len(texts) - 4)]
+        texts[_PACE:] = ["did not fit", *[""] * len(texts[_PACE + 1 :])]
     if row["variant"] == CEILING:
-        texts[6:] = [""] * (len(texts) - 6)
+        texts[_SHARE + 1 :] = [""] * len(texts[_SHARE + 1 :])
     return ["" if text.startswith("nan") else text for text in texts]
 
 
