@@ -1,4 +1,4 @@
-"""How fast the engine trains and decodes on a GPU, and which kernels its time goes to.
+"""Times of the engine's training and decoding on a GPU, and the kernels that take them.
 
     python benchmarks/engine_times.py [training] [decoding] [deterministic]
 
@@ -81,7 +81,7 @@ def decoding(name: str = "1b") -> None:
 
 
 def prompts(name: str, *, seed: int) -> list[Prompt]:
-    """Every adapter has prompts of its own."""
+    """Return different prompts for every adapter."""
     return [
         Prompt(slot=slot, key=(slot, number), ids=tuple(ids))
         for slot in range(LOAD.adapters)
@@ -101,14 +101,14 @@ def time_decoding(title: str, decoder: Decoder, given: list[Prompt]) -> None:
     print(
         f"{title}: {len(given) * LOAD.new_tokens / seconds:,.0f} new tokens/s, "
         f"prompts and first {STEPS} steps {first:.2f} s, "
-        f"then {1000 * (seconds - first) / max(1, steps):.2f} ms a step of {ROWS} rows, "
+        f"then {1000 * (seconds - first) / max(1, steps):.2f} ms per step of {ROWS} rows, "
         f"{peak_bytes(DEVICE) / 2**30:.1f} GiB of tensors",
         flush=True,
     )
 
 
 def finish(decoder: Decoder) -> int:
-    """How often it had to advance."""
+    """Return the number of calls of `advance` until the decoder was done."""
     times = 0
     while decoder.busy:
         decoder.advance()

@@ -1,11 +1,11 @@
-"""How much the search itself costs, and what each tool tells Optuna about a stopped trial.
+"""The cost of the search itself, and the state in which each tool leaves stopped trials in Optuna.
 
     python benchmarks/orchestration.py [--trials 100] [--workers 2]
 
 The same analytic trials, without any training, through loratory and through Ray Tune with OptunaSearch and
-ASHA, one after the other on this machine. Prints a table: wall-clock seconds, trials a second, and the states
-in which the stopped trials stand in Optuna. Both count from starting Ray to the last trial, loratory also its
-records, storage and report.
+ASHA, one after the other on this machine. Prints a table: wall-clock seconds, trials per second, and the
+states in which the stopped trials stand in Optuna. Both count from starting Ray to the last trial, loratory
+also its records, storage and report.
 """
 
 import argparse

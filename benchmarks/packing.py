@@ -4,10 +4,11 @@
     python benchmarks/packing.py --results packing.jsonl --budget-seconds 540 [--cells 1b:512,7b:512]
     python benchmarks/packing.py --table packing.jsonl [--plot docs/packing.svg]
 
-The first makes the comparison on a CPU, in under three minutes on two cores that nobody else uses (on shared
+The first makes the comparison on a CPU, in under three minutes on two otherwise idle cores (on shared
 ones OMP_WAIT_POLICY=passive keeps threads from spinning). The second measures cell after cell on a GPU and
 stops before its time is up; the same command goes on where it ended. The third measures nothing and prints a
-table for each device in some results files. Weights are random; no model is downloaded.
+table for each device in some results files; a plot ends in .svg, which needs Chromium, or in .html. Weights
+are random; no model is downloaded.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import torch
 from packing_cells.cells import PROCESSES, Cell, count_of, default_cells
-from packing_cells.plot import as_svg
+from packing_cells.plot import write_plot
 from packing_cells.results import Reading, Results, read_readings
 from packing_cells.runner import Plan, Runner
 from packing_cells.shapes import SHAPES
@@ -32,19 +33,18 @@ def main() -> int:
         parser.error(f"--table must name files of readings, there is no {', '.join(missing)}")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda needs a GPU that PyTorch sees; use --device cpu --shape tiny")
-    if arguments.table:
-        _print(list(read_readings(arguments.table)), arguments)
-        return 0
     try:
-        readings, failed = _measure(arguments)
+        readings, failed = list(read_readings(arguments.table or ())), 0
+        if not arguments.table:
+            readings, failed = _measure(arguments)
+        _print(readings, arguments)
     except ValueError as error:
         parser.error(str(error))
-    _print(readings, arguments)
     return 1 if failed else 0
 
 
 def _measure(arguments: argparse.Namespace) -> tuple[list[Reading], int]:
-    """Take readings; those of the results file, old ones too, and how many measurements failed."""
+    """Take readings; return all of the results file, and the number of measurements that failed."""
     device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     plans = _plans(arguments, on_gpu=device.type == "cuda")
     counts = [count_of(variant, PROCESSES) or 1 for plan in plans for variant in plan.variants]
@@ -80,11 +80,11 @@ def _print(readings: list[Reading], arguments: argparse.Namespace) -> None:
     if not readings:
         print("nothing was measured", file=sys.stderr)
         return
-    if arguments.plot:
-        arguments.plot.write_text(as_svg(readings), encoding="utf-8")
     print(as_markdown(readings), file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:
         print(json.dumps(as_data(readings), indent=2))
+    if arguments.plot:
+        write_plot(readings, arguments.plot)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,11 +98,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--variants", help="names as in the table, with commas between")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--steps", type=int, help="timed optimiser steps; default: by the tokens of a step")
+    parser.add_argument("--steps", type=int, help="timed optimiser steps; default: by the tokens per step")
     parser.add_argument("--results", type=Path, help="where readings are added and looked up")
     parser.add_argument("--budget-seconds", type=float, default=float("inf"))
     parser.add_argument("--table", type=Path, nargs="+", help="measure nothing, read these files")
-    parser.add_argument("--plot", type=Path, help="write an SVG")
+    parser.add_argument("--plot", type=Path, help="FILE.svg (needs chromium) or FILE.html")
     parser.add_argument("--json", action="store_true", help="JSON to standard output, the table to stderr")
     return parser
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from packing_cells.device_memory import cores
+from packing_cells.results import append_line, read_lines
 from packing_cells.shapes import SHAPES
 from packing_cells.study_files import write_base, write_data
 from packing_cells.study_plan import plan_of, reference_trials, size_of, study_file, trial_list
@@ -43,13 +44,13 @@ def main() -> int:
 
 
 class Bench:
-    """The plan, the files, and the lines of the results file that belong to them.
+    """The plan, the files, and the measurements of both sides so far.
 
     Attributes:
         trials: the list.
-        size: how much there is to do.
+        size: of the study.
         plan: what both sides have in common.
-        lines: what is measured on this device.
+        lines: of the results file, for this plan and device.
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
@@ -75,7 +76,7 @@ class Bench:
         say(f"model and data in {self._folder} ({time.perf_counter() - began:.0f} s)")
 
     def measure_ours(self) -> None:
-        """Run the study through `loratory run`, unless that was measured."""
+        """Run the study through `loratory run`, unless it was measured before."""
         chosen = {"side": "ours", "slots": self._slots, "workers": self._workers}
         if any(chosen.items() <= line.items() for line in self.lines):
             return
@@ -87,7 +88,7 @@ class Bench:
         say(f"loratory: makespan {measured['makespan_seconds']:.1f} s")
 
     def measure_trainer(self, count: int) -> None:
-        """Run some trials with the Trainer, those of them that were not measured."""
+        """Run `count` trials with the Trainer, except those that were measured before."""
         done = {line["number"] for line in self.lines if line["side"] == "trainer"}
         wanted = [number for number in reference_trials(self.trials, count) if number not in done]
         if not wanted:
@@ -106,7 +107,7 @@ class Bench:
             say(f"Trainer, trial {number}: {parts}")
 
     def _study_file(self) -> Path:
-        """A study of a new name each time: an old one would be gone on with."""
+        """Write a study file with a new name: a study of an old name would be resumed."""
         from packing_cells.study_ours import write_study
 
         name = f"packing-{time.time_ns() // 1_000_000}"
@@ -125,28 +126,22 @@ class Bench:
         return path
 
     def _read(self) -> list[dict[str, Any]]:
-        """Lines of this plan and device; a line cut off by a kill is passed over."""
+        """Load the lines of this plan and device."""
         if self._results is None or not self._results.exists():
             return []
-        lines = []
-        for text in self._results.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(text))
-            except json.JSONDecodeError:
-                continue
         device = self._machine["device"]
+        lines = read_lines(self._results)
         return [line for line in lines if line["plan"] == self.plan and line["machine"]["device"] == device]
 
     def _add(self, line: dict[str, Any]) -> None:
         line |= {"plan": self.plan, "machine": self._machine}
         self.lines.append(line)
         if self._results is not None:
-            with self._results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            append_line(self._results, line)
 
 
 def say(text: str) -> None:
-    """Progress, beside the result on standard output."""
+    """Print progress to standard error; standard output is for the result."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -157,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU where there is one")
     parser.add_argument("--shape", choices=tuple(SHAPES), help="default: 1b on a GPU, else tiny")
     parser.add_argument("--side", choices=("both", "ours", "trainer"), default="both")
-    parser.add_argument("--trials", type=int, default=32, help="so many of the list")
+    parser.add_argument("--trials", type=int, default=32, help="number of trials, from the start of the list")
     parser.add_argument("--reference-trials", type=int, default=4, help="trials measured with the Trainer")
     parser.add_argument(
         "--slots", type=int, help="trials that train at once on a worker; default: what loratory chooses"

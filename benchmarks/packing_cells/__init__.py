@@ -1,4 +1,4 @@
-"""The parts of the packing benchmark: what is trained, the ways of training it, the table of the numbers."""
+"""The parts of the packing benchmarks: models and data, ways of training, results, tables."""
 
 import logging
 

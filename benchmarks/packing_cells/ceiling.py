@@ -1,4 +1,4 @@
-"""The device's own rate of matrix products, and what it means in tokens a second."""
+"""The device's rate of matrix products, and the tokens per second that it allows."""
 
 import time
 
@@ -15,10 +15,10 @@ _SUSTAINED_AFTER_SECONDS = 3.0
 
 
 def measure_ceiling(shape: ModelShape, *, options: Options) -> Measured:
-    """Tokens a second if training were nothing but the base's matrix products at the device's full rate.
+    """Measure tokens per second if training were nothing but the base's matrix products at full rate.
 
     A token costs 2N floating-point operations forward and 2N back to its inputs, with N the parameters of
-    linear layers and head; frozen weights need no gradient of their own. The rate is that of a device
+    linear layers and head; frozen weights need no gradient. The rate is that of a device
     that has rested; a GPU's after some seconds of such products is among the details.
     """
     on_gpu = options.device.type == "cuda"
@@ -41,7 +41,7 @@ def measure_ceiling(shape: ModelShape, *, options: Options) -> Measured:
 
 
 def _product_seconds(size: int, *, device: torch.device, after_seconds: float = 0.0) -> float:
-    """One product of two random square matrices in the compute dtype, averaged after so much of the same."""
+    """Return the mean time of a product of two random square matrices, after `after_seconds` of products."""
     left, right = (torch.randn(size, size, device=device, dtype=compute_dtype(device)) for _ in range(2))
     for _ in range(3):
         torch.matmul(left, right)

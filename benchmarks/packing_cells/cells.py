@@ -16,11 +16,11 @@ _MEMORY_TOKENS = "512"  # where the goal for memory without a cached base is set
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What is measured in one go, its variants taking turns.
+    """A model shape under a load; its variants are measured in turn.
 
     Attributes:
         shape: name of the model shape.
-        load: tokens a trial and step, `lognormal` or `decode`.
+        load: tokens per trial and step, `lognormal` or `decode`.
     """
 
     shape: str
@@ -28,7 +28,7 @@ class Cell:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """A cell from `SHAPE:LOAD`.
+        """Parse `SHAPE:LOAD`.
 
         Raises:
             ValueError: no such shape or load.
@@ -39,41 +39,41 @@ class Cell:
         if load not in (DECODE, LOGNORMAL.name):
             if not load.isdigit():
                 raise ValueError(
-                    f"a cell must end with tokens a step, {LOGNORMAL.name} or {DECODE}, got {text!r}"
+                    f"a cell must end with tokens per step, {LOGNORMAL.name} or {DECODE}, got {text!r}"
                 )
             fixed(int(load))
         return cls(shape=shape, load=load)
 
     def __str__(self) -> str:
-        """As the command line and the results file spell it."""
+        """Return `SHAPE:LOAD`, as on the command line and in the results file."""
         return f"{self.shape}:{self.load}"
 
     @property
     def place(self) -> tuple[int, int]:
-        """Sorts the cells of a shape: by tokens, then the others."""
+        """Sort key among the cells of a shape: by tokens, then the other loads."""
         return (0, int(self.load)) if self.load.isdigit() else (1, (LOGNORMAL.name, DECODE).index(self.load))
 
     @property
     def model_shape(self) -> ModelShape:
-        """The shape itself."""
+        """The shape of that name."""
         return SHAPES[self.shape]
 
     @property
     def workload(self) -> Workload | None:
-        """What trials train on; None where the cell decodes."""
+        """Training data of the trials; None where the cell decodes."""
         if self.load == DECODE:
             return None
         return LOGNORMAL if self.load == LOGNORMAL.name else fixed(int(self.load))
 
     @property
     def decode_load(self) -> DecodeLoad:
-        """What is decoded; far less on the tiny model, which a CPU decodes."""
+        """Amount of decoding; far less for the tiny model, which runs on a CPU."""
         if self.shape == "tiny":
             return DecodeLoad(prompts=8, prompt_tokens=64, new_tokens=16)
         return DecodeLoad()
 
     def variants(self, *, on_gpu: bool) -> tuple[str, ...]:
-        """What the cell compares unless told otherwise, in the order in which they take turns."""
+        """Return the variants that are compared by default, in the order in which they take turns."""
         if self.load == DECODE:
             return (GENERATE, PACKED_DECODING)
         if not on_gpu:
@@ -85,14 +85,14 @@ class Cell:
 
 
 def default_cells(shapes: tuple[str, ...]) -> tuple[Cell, ...]:
-    """Every cell of these shapes; the tiny shape has one, since anyone should be able to run it."""
+    """Return all cells of some shapes; the tiny shape has one, so that it takes a CPU few minutes."""
     loads: dict[str, tuple[str, ...]] = dict.fromkeys(SHAPES, (*_TOKENS, LOGNORMAL.name, DECODE))
     loads["tiny"], loads["llama32-1b"] = ("512",), ("512", "2048", "8192")
     return tuple(Cell(shape=shape, load=load) for shape in shapes for load in loads[shape])
 
 
 def count_of(variant: str, prefix: str) -> int | None:
-    """The number in a variant's name; None where the name does not begin so."""
+    """Return the number in a variant's name; None if the name does not begin with the prefix."""
     if not variant.startswith(prefix):
         return None
     return int(variant.removeprefix(prefix).removesuffix(UNCACHED))

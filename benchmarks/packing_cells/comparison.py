@@ -1,165 +1,94 @@
-"""What the readings say together: medians and spreads, ratios, goals, and where packing loses."""
+"""Summaries of the readings of one device: medians, spreads, ratios, and where packing loses."""
 
-import statistics
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from math import nan
+from typing import Any
 
-from packing_cells.cells import (
-    CEILING,
-    GENERATE,
-    OURS,
-    PACKED_DECODING,
-    PROCESSES,
-    TRAINER,
-    UNCACHED,
-    Cell,
-    count_of,
-)
+import pandas as pd
+
+from packing_cells.cells import CEILING, GENERATE, OURS, PACKED_DECODING, PROCESSES, TRAINER, UNCACHED, Cell
 from packing_cells.results import Reading, by_device
 
-TRIAL_STEPS = 500  # what "a trial" means where its seconds are given
+TRIAL_STEPS = 500  # optimiser steps of a trial where its seconds are given
+PACKED = (OURS, PACKED_DECODING)
+_KINDS = (CEILING, TRAINER, GENERATE, PROCESSES, *PACKED, "")  # in the order of the tables
+_MEDIANS = ["tokens_per_second", "peak_memory_bytes", "device_memory_bytes"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """The repeats of one variant in one cell.
+def summarize(readings: Iterable[Reading]) -> pd.DataFrame:
+    """Return one row per cell and variant, indexed by both; NaN stands for figures that are not known.
 
-    Attributes:
-        variant: its name.
-        fits: whether memory sufficed in every repeat; the numbers are 0 where not.
-        repeats: how many.
-        tokens_per_second: median.
-        lowest: slowest repeat.
-        highest: fastest repeat.
-        peak_memory_bytes: median of what tensors held.
-        device_memory_bytes: median of all that was taken.
-        details: medians of other numbers.
-    """
-
-    variant: str
-    fits: bool
-    repeats: int
-    tokens_per_second: float = 0.0
-    lowest: float = 0.0
-    highest: float = 0.0
-    peak_memory_bytes: float = 0.0
-    device_memory_bytes: float = 0.0
-    details: Mapping[str, float]
-
-
-Cells = dict[Cell, dict[str, Summary]]
-"""Summaries by cell and variant, shapes in the order of the readings, the rest in that of the tables."""
-
-
-def summarize(readings: Iterable[Reading]) -> Cells:
-    """Bring the repeats of every variant together.
+    Columns:
+        cell, shape, load, tokens: `SHAPE:LOAD`, its parts, the load as a number of tokens.
+        variant, kind, count, uncached: for example `ours-8-uncached`, `ours-`, 8, True.
+        repeats, fits: number of readings; whether memory sufficed in all of them.
+        tokens_per_second, lowest, highest: median and range.
+        peak_memory_bytes, device_memory_bytes, refill_pack_steps: medians.
+        details: medians of other figures, by name.
+        seconds_per_trial: device seconds that `TRIAL_STEPS` steps of one trial cost.
+        share_of_ceiling, against_trainer, against_processes: tokens/s relative to the fastest of that kind.
 
     Raises:
         ValueError: the readings are of more than one device.
     """
-    taken = list(readings)
+    groups: dict[tuple[str, str], list[Reading]] = defaultdict(list)
+    for reading in (taken := list(readings)):
+        groups[reading.cell, reading.variant].append(reading)
     if len(devices := by_device(taken)) > 1:
         raise ValueError(f"readings must be of one device, got {', '.join(devices)}")
-    grouped: dict[Cell, dict[str, list[Reading]]] = defaultdict(lambda: defaultdict(list))
-    for reading in taken:
-        grouped[Cell.parse(reading.cell)][reading.variant].append(reading)
-    shapes = list(dict.fromkeys(cell.shape for cell in grouped))
+    rows = [_summary(Cell.parse(cell), variant, group) for (cell, variant), group in groups.items()]
+    shapes = list(dict.fromkeys(row["shape"] for row in rows))
+    rows.sort(key=lambda row: (shapes.index(row["shape"]), *_place(row)))
+    table = pd.DataFrame(rows).set_index(["cell", "variant"], drop=False)
+    pace, kinds = table["tokens_per_second"], {CEILING: "share_of_ceiling", TRAINER: "against_trainer"}
+    for kind, column in (kinds | {PROCESSES: "against_processes"}).items():
+        table[column] = pace / pace.where(table["kind"] == kind).groupby(level=0).transform("max")
+    return table
+
+
+def _place(row: dict[str, Any]) -> tuple[object, ...]:
+    """Sort cells by tokens, and variants by kind, then from few to many."""
+    return Cell.parse(row["cell"]).place, _KINDS.index(row["kind"]), row["uncached"], row["count"]
+
+
+def _summary(cell: Cell, variant: str, readings: list[Reading]) -> dict[str, Any]:
+    measured = [reading.measured or {} for reading in readings]
+    figures = pd.DataFrame(measured, columns=_MEDIANS)  # medians are NaN if one reading did not fit
+    details = pd.DataFrame([each.get("details", {}) for each in measured]).median(skipna=False).dropna()
+    tokens = cell.workload.mean_tokens if cell.workload and variant != CEILING else nan
+    pace = figures["tokens_per_second"]
     return {
-        cell: {variant: _summary(variant, grouped[cell][variant]) for variant in _in_order(grouped[cell])}
-        for cell in sorted(grouped, key=lambda cell: (shapes.index(cell.shape), cell.place))
+        "cell": str(cell),
+        "shape": cell.shape,
+        "load": cell.load,
+        "tokens": float(cell.load) if cell.load.isdigit() else nan,
+        "variant": variant,
+        "kind": next(kind for kind in _KINDS if variant.startswith(kind)),
+        "count": int(re.sub(r"\D", "", variant) or 0),
+        "uncached": variant.endswith(UNCACHED),
+        "repeats": len(readings),
+        "fits": all(reading.fits for reading in readings),
+        **figures.median(skipna=False),
+        "lowest": pace.min(skipna=False),
+        "highest": pace.max(skipna=False),
+        "details": details.to_dict(),
+        "refill_pack_steps": details.get("refill_pack_steps", nan),
+        "seconds_per_trial": TRIAL_STEPS * tokens / pace.median(skipna=False),
     }
 
 
-_KINDS = (CEILING, TRAINER, GENERATE, PROCESSES, OURS, PACKED_DECODING)
-
-
-def _in_order(variants: Iterable[str]) -> list[str]:
-    """Variants of one kind together, from few to many of them; ours come last."""
-
-    def place(variant: str) -> tuple[int, bool, int]:
-        kind = next((kind for kind in _KINDS if variant.startswith(kind)), None)
-        if kind is None:
-            return len(_KINDS), False, 0
-        count = count_of(variant, kind) if kind in (PROCESSES, OURS) else None
-        return _KINDS.index(kind), variant.endswith(UNCACHED), count or 0
-
-    return sorted(variants, key=place)
-
-
-def _summary(variant: str, readings: list[Reading]) -> Summary:
-    measured = [reading.measured for reading in readings if reading.measured is not None]
-    if len(measured) < len(readings):
-        return Summary(variant=variant, fits=False, repeats=len(readings), details={})
-    paces = [one["tokens_per_second"] for one in measured]
-    names = set.intersection(*(set(one["details"]) for one in measured))
-    return Summary(
-        variant=variant,
-        fits=True,
-        repeats=len(readings),
-        tokens_per_second=statistics.median(paces),
-        lowest=min(paces),
-        highest=max(paces),
-        peak_memory_bytes=statistics.median(one["peak_memory_bytes"] for one in measured),
-        device_memory_bytes=statistics.median(one["device_memory_bytes"] for one in measured),
-        details={name: statistics.median(one["details"][name] for one in measured) for name in names},
-    )
-
-
-def pace(variants: Mapping[str, Summary], name: str) -> float | None:
-    """Median tokens a second; None where it was not measured or did not fit."""
-    summary = variants.get(name)
-    return summary.tokens_per_second if summary is not None and summary.fits else None
-
-
-def best(variants: Mapping[str, Summary], prefix: str) -> Summary | None:
-    """The fastest of the variants whose name begins so and ends with a number; None where none fits."""
-    candidates = [summary for name, summary in variants.items() if name.startswith(prefix) and summary.fits]
-    candidates = [summary for summary in candidates if not summary.variant.endswith(UNCACHED)]
-    return max(candidates, key=lambda summary: summary.tokens_per_second, default=None)
-
-
-def ratio(above: float | None, below: float | None) -> float | None:
-    """Their quotient, where both are known."""
-    return None if above is None or not below else above / below
-
-
-def seconds_per_trial(cell: Cell, summary: Summary) -> float | None:
-    """Device seconds that a trial of `TRIAL_STEPS` steps costs; None where that means nothing."""
-    if cell.workload is None or not summary.fits or summary.variant == CEILING:
-        return None
-    return TRIAL_STEPS * cell.workload.mean_tokens / summary.tokens_per_second
-
-
-def rival(variants: Mapping[str, Summary]) -> Summary | None:
-    """The fastest way that is not ours."""
-    shared = best(variants, PROCESSES)
-    others = [summary for summary in (variants.get(TRAINER), variants.get(GENERATE), shared) if summary]
-    fitting = [summary for summary in others if summary.fits]
-    return max(fitting, key=lambda summary: summary.tokens_per_second, default=None)
-
-
-def losses(cells: Cells) -> list[str]:
-    """A sentence for every cell and number of slots at which another way was faster than ours."""
+def losses(table: pd.DataFrame) -> list[str]:
+    """Return a sentence for every cell and pack in which another way was faster than ours."""
     found = []
-    for cell, variants in cells.items():
-        fastest = rival(variants)
-        for name, summary in variants.items():
-            if not is_packed(name) or fastest is None:
-                continue
-            if not summary.fits:
-                found.append(f"{cell}: {name} did not fit, {fastest.variant} did")
-            elif summary.tokens_per_second < fastest.tokens_per_second:
-                share = summary.tokens_per_second / fastest.tokens_per_second
-                found.append(f"{cell}: {name} has {share:.2f}x the pace of {fastest.variant}")
+    for cell, rows in table.groupby(level=0, sort=False):
+        others = rows[rows["kind"].isin((TRAINER, GENERATE, PROCESSES)) & rows["fits"]]
+        rival = others.nlargest(1, "tokens_per_second").squeeze()
+        for pack in rows[rows["kind"].isin(PACKED) & (not others.empty)].itertuples():
+            share = pack.tokens_per_second / rival["tokens_per_second"]
+            if not pack.fits:
+                found.append(f"{cell}: {pack.variant} did not fit, {rival['variant']} did")
+            elif share < 1:
+                found.append(f"{cell}: {pack.variant} has {share:.2f}x the pace of {rival['variant']}")
     return found
-
-
-def is_packed(variant: str) -> bool:
-    """Whether a variant is one of ours."""
-    return variant.startswith((OURS, PACKED_DECODING))
-
-
-def slots_of(variant: str) -> int:
-    """The slots of one of our variants; 0 for any other."""
-    return count_of(variant, OURS) or 0

@@ -17,13 +17,13 @@ from packing_cells.trainer import ALPHA, RANK
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeLoad:
-    """What is decoded.
+    """The amount of decoding.
 
     Attributes:
-        adapters: each decodes every prompt.
-        prompts: how many, all of one length, the same for every adapter.
+        adapters: number of adapters; each decodes every prompt.
+        prompts: number of prompts, all of one length, the same for every adapter.
         prompt_tokens: their length.
-        new_tokens: decoded for each; no end-of-sequence stops one.
+        new_tokens: decoded per prompt; no end-of-sequence token stops one early.
     """
 
     adapters: int = 8
@@ -33,14 +33,14 @@ class DecodeLoad:
 
 
 def prompt_ids(load: DecodeLoad, shape: ModelShape, *, seed: int) -> torch.Tensor:
-    """The prompts, int64 [prompts, prompt_tokens], on the CPU."""
+    """Return the prompts, int64 [prompts, prompt_tokens], on the CPU."""
     draw = random.Random(seed)
     rows = [draw.choices(range(2, shape.vocabulary), k=load.prompt_tokens) for _ in range(load.prompts)]
     return torch.tensor(rows)
 
 
 def measure_decode_reference(shape: ModelShape, load: DecodeLoad, *, options: Options) -> Measured:
-    """New tokens a second of eight `generate` calls in turn, each with its own adapter.
+    """Measure new tokens per second of one `generate` call per adapter, one after another.
 
     Args:
         shape: the model.
@@ -86,7 +86,7 @@ def _with_adapters(model: Any, adapters: int, *, seed: int) -> Any:
 
 @torch.no_grad()
 def decode(model: Any, prompts: torch.Tensor, *, new_tokens: int) -> torch.Tensor:
-    """Greedy, without an end; int64 [prompts, prompt_tokens + new_tokens]."""
+    """Decode greedily without an end; return int64 [prompts, prompt_tokens + new_tokens]."""
     from transformers import GenerationConfig
 
     greedy = GenerationConfig(

@@ -1,4 +1,4 @@
-"""How much memory a measurement took, of tensors and of the device as a whole."""
+"""Memory of a measurement: of tensors, and of the device as a whole."""
 
 import os
 import resource
@@ -16,7 +16,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def used_bytes(device: torch.device) -> int:
-    """What the device has given away, to every process; 0 on a CPU, where this means nothing."""
+    """Return the bytes in use on the device by all processes; 0 on a CPU."""
     if device.type != "cuda":
         return 0
     free, total = torch.cuda.mem_get_info(device)
@@ -24,7 +24,7 @@ def used_bytes(device: torch.device) -> int:
 
 
 def start_peak(device: torch.device) -> None:
-    """Measure the peak from now on."""
+    """Start measuring the peak."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -35,7 +35,7 @@ def start_peak(device: torch.device) -> None:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Most that tensors held since `start_peak`; on a CPU the most that was resident."""
+    """Return the peak of tensors' bytes since `start_peak`; on a CPU the peak of resident memory."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
@@ -46,9 +46,9 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def context_bytes(device: torch.device) -> int:
-    """What a process takes of the device before its first tensor; 0 on a CPU.
+    """Return the bytes that a process takes on the device before its first tensor; 0 on a CPU.
 
-    To be asked while no other process uses the device, and before this one holds tensors.
+    Call it while no other process uses the device, and before this one holds tensors.
     """
     if device.type != "cuda":
         return 0
@@ -75,12 +75,12 @@ class DeviceMemory:
         start_peak(device)
 
     def device_bytes(self) -> int:
-        """All that was taken until now; on a CPU this process' peak."""
+        """Return the bytes taken since the start; on a CPU the peak of this process."""
         if self._device.type != "cuda":
             return peak_bytes(self._device)
         return used_bytes(self._device) - self._before + self._context
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

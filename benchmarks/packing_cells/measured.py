@@ -1,4 +1,4 @@
-"""What every way of training or decoding gives back."""
+"""The result of one measurement, and the options that all measurements share."""
 
 from dataclasses import dataclass, field
 
@@ -11,13 +11,12 @@ class Measured:
 
     Attributes:
         tokens_per_second: useful tokens, of all trials together; padding does not count.
-        trials: trials that went on at once (or, one after another, that were timed).
-        steps: optimiser steps of each, or tokens decoded a prompt.
-        seconds: what was timed.
-        peak_memory_bytes: most that tensors held; over processes, their sum. On a CPU the resident memory.
-        device_memory_bytes: all that the device gave away for it, contexts and the allocator's reserve
-            included.
-        details: other numbers by name, for the results file.
+        trials: number of trials that ran at once (or that were timed one after another).
+        steps: optimiser steps per trial, or tokens decoded per prompt.
+        seconds: the timed span.
+        peak_memory_bytes: peak of tensors, summed over processes; on a CPU of resident memory.
+        device_memory_bytes: memory taken on the device, with contexts and the allocator's reserve.
+        details: other figures by name, for the results file.
     """
 
     tokens_per_second: float
@@ -31,14 +30,14 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What all measurements share.
+    """Options that all measurements share.
 
     Attributes:
-        device: what is measured.
+        device: the device that is measured.
         context_bytes: memory of a process without tensors (`device_memory.context_bytes`).
-        warmup_steps: steps before the clock starts.
+        warmup_steps: optimiser steps before timing starts.
         seed: of data and adapters; the repeat's number.
-        cache_base: whether our engine keeps the base in bf16 as well; None for its own choice.
+        cache_base: False: the packed engine does not keep the base in bf16 beside nf4; None: it may.
     """
 
     device: torch.device

@@ -11,12 +11,12 @@ _STANDARD_DEVIATION = 0.02  # what Llama's weights are drawn with
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
-    """The number format of activations: bf16 on a GPU; fp32 on a CPU, which is slow at bf16."""
+    """Return the dtype of activations: bf16 on a GPU; fp32 on a CPU, which is slow at bf16."""
     return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
 def build_model(shape: ModelShape, *, device: torch.device, seed: int = 0) -> Any:
-    """A random model in nf4 with double quantisation (QLoRA; Dettmers et al., 2023).
+    """Build a random model in nf4 with double quantisation (QLoRA; Dettmers et al., 2023).
 
     No more than one layer's weights are ever there unquantised, so that a model fits where its nf4 form does.
 
@@ -81,7 +81,7 @@ def _quantized_linear(linear: torch.nn.Linear, generator: torch.Generator, dtype
 
 
 def _fill_the_rest(model: Any, generator: torch.Generator, dtype: torch.dtype) -> None:
-    """Embeddings and head at random, norms at one; tied matrices are one tensor."""
+    """Draw embeddings and head, set norms to one; tied matrices are one tensor."""
     for module in list(model.modules()):
         weight = getattr(module, "weight", None)
         if weight is None or not weight.is_meta:

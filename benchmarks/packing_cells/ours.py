@@ -35,7 +35,7 @@ _REFILL_LOAD, _REFILL_SLOTS = "512", {"cuda": 8, "cpu": 4}
 def measure_ours(
     shape: ModelShape, workload: Workload, *, slots: int, steps: int, options: Options
 ) -> Measured:
-    """Useful tokens a second of a pack.
+    """Measure useful tokens per second of a pack.
 
     Args:
         shape: the model.
@@ -43,13 +43,10 @@ def measure_ours(
         slots: K, the trials that train at once.
         steps: optimiser steps of each that are timed, after `options.warmup_steps`.
         options: device, warm-up, seed and whether the base is cached in bf16.
-
-    Returns:
-        The measurement.
     """
     memory = DeviceMemory(options.device, context_bytes=options.context_bytes)
     pack = build_pack(shape, slots=slots, options=options)
-    tokens = tokens_a_pass(pack)
+    tokens = tokens_per_pass(pack)
     if workload.length is None:  # where lengths are equal all passes are, and one graph serves them
         most = min(tokens, int(1.5 * slots * workload.mean_tokens))
         pack.reserve(most, longest=min(most, shape.positions))
@@ -80,8 +77,8 @@ def measure_ours(
     return replace(measured, details=details)
 
 
-def tokens_a_pass(pack: Pack) -> int:
-    """Tokens of the largest pass, by the engine's own rule."""
+def tokens_per_pass(pack: Pack) -> int:
+    """Return the tokens of the largest pass, by the rule of the engine."""
     device = pack.model.device
     if device.type == "cpu":
         return CPU_TOKENS
@@ -91,7 +88,7 @@ def tokens_a_pass(pack: Pack) -> int:
 
 
 def _timed(run: "PackRun", *, steps: int, options: Options, memory: DeviceMemory) -> Measured:
-    """So many steps of every slot."""
+    """Time `steps` optimiser steps of every slot."""
     slots, graphs = run.slots, run.captured()
     tokens, updates, passes = run.tokens, run.updates, run.passes
     synchronize(options.device)
@@ -117,7 +114,7 @@ def _timed(run: "PackRun", *, steps: int, options: Options, memory: DeviceMemory
 
 
 def build_pack(shape: ModelShape, *, slots: int, options: Options) -> Pack:
-    """A pack on a random base, its slots filled."""
+    """Build a pack on a random base and fill its slots."""
     packed = packed_model(shape, options=options)
     stack = AdapterStack(
         packed.layers,
@@ -133,7 +130,7 @@ def build_pack(shape: ModelShape, *, slots: int, options: Options) -> Pack:
 
 
 def packed_model(shape: ModelShape, *, options: Options) -> PackedModel:
-    """A random base made ready for packs, its matrices held unless told otherwise."""
+    """Build a random base for packs; its matrices are held in bf16 unless `cache_base` is False."""
     import bitsandbytes
 
     model = build_model(shape, device=options.device, seed=0)
@@ -146,7 +143,7 @@ def packed_model(shape: ModelShape, *, options: Options) -> PackedModel:
 
 
 def fresh_adapter(packed: PackedModel, *, seed: int) -> AdapterState:
-    """Random A, zero B, on the base's device."""
+    """Return an adapter with random A and zero B, on the base's device."""
     draw = torch.Generator(packed.device).manual_seed(seed)
     state: AdapterState = {}
     for name, (inputs, outputs) in packed.layers.items():
@@ -158,12 +155,12 @@ def fresh_adapter(packed: PackedModel, *, seed: int) -> AdapterState:
 
 
 class PackRun:
-    """Every slot goes through its own examples; losses are read one pass later, as the engine does.
+    """Trains every slot on its own examples; losses are read one pass later, as in the engine.
 
     Attributes:
         updates: of all slots.
-        tokens: useful tokens that passed; those of steps that are not complete are among them.
-        passes: how many.
+        tokens: useful tokens of all passes, including those of incomplete steps.
+        passes: number of passes.
     """
 
     def __init__(
@@ -190,7 +187,7 @@ class PackRun:
         self.updates = self.tokens = self.passes = 0
 
     def advance(self) -> None:
-        """One pass, and the updates that it makes due."""
+        """Make one pass, and the updates that are due after it."""
         turn = self.passes % self.slots  # the first has its turn in any case, as in the engine
         batches = {slot: self._batches[slot] for slot in (*range(turn, self.slots), *range(turn))}
         host = train_pass(self._pack, batches, tokens=self._tokens_per_pass)
@@ -209,21 +206,21 @@ class PackRun:
 
     @property
     def slots(self) -> int:
-        """K."""
+        """Number of slots."""
         return self._pack.stack.slots
 
     def captured(self) -> set[Hashable]:
-        """Names of the graphs that there are."""
+        """Return the names of the captured graphs."""
         return set(self._pack.runner._captured)
 
     def refill(self, slot: int, state: SlotState) -> None:
-        """Hand a slot that is between two steps to a next trial, which joins the next pass."""
+        """Give a slot that is between two steps to another trial, which joins the next pass."""
         self._pack.clear(slot)
         self._pack.put(slot, state, SETTINGS)
         self._batches[slot] = self._batch(slot)
 
     def settle(self) -> None:
-        """Look at the last results; that waits for them, not for the pass that was launched since."""
+        """Read the last results; this waits for them, not for the pass that was launched since."""
         values = self._unread.values() if self._unread is not None else []
         if not all(math.isfinite(value) for result in values for value in result):
             raise RuntimeError("a loss or a gradient is not finite")

@@ -28,7 +28,7 @@ _PADDING_ID = 1
 
 
 def measure_decoding_ours(shape: ModelShape, load: DecodeLoad, *, options: Options) -> Measured:
-    """New tokens a second of several adapters decoded together, once all graphs are captured.
+    """Measure new tokens per second of several adapters together, once all graphs are captured.
 
     Args:
         shape: the model.
@@ -73,7 +73,7 @@ def random_stack(packed: PackedModel, *, adapters: int) -> AdapterStack:
 
 
 def _random_adapter(packed: PackedModel, *, seed: int) -> AdapterState:
-    """A fresh adapter whose B is random too."""
+    """Return an adapter with random A and random B."""
     draw = torch.Generator(packed.device).manual_seed(seed)
     return {
         name: matrix.normal_(0.0, _STANDARD_DEVIATION, generator=draw) if ".lora_B." in name else matrix
@@ -95,7 +95,7 @@ def make_decoder(packed: PackedModel, stack: AdapterStack, load: DecodeLoad, *, 
 
 
 def _rows(packed: PackedModel, load: DecodeLoad) -> int:
-    """Rows of a cache that takes at most a third of the free memory."""
+    """Return the rows of a cache that takes at most a third of the free memory."""
     positions = cache_positions(longest_prompt=load.prompt_tokens, max_new_tokens=load.new_tokens)
     fitting = rows_that_fit(
         packed.model.config,
@@ -114,7 +114,7 @@ def _free_bytes(device: torch.device) -> int:
 
 
 def _answer(decoder: Decoder, load: DecodeLoad, prompts: list[tuple[int, ...]]) -> list[Answer]:
-    """Every adapter's answer to every prompt.
+    """Decode the answers of every adapter to every prompt.
 
     Raises:
         RuntimeError: an answer has another length than all must have.

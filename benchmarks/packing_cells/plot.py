@@ -1,97 +1,79 @@
-"""A plot of tokens a second over tokens a step, as SVG written by hand."""
+"""A plotly figure of tokens per second over tokens per step, as HTML or SVG."""
 
-import math
-from collections.abc import Callable, Iterable
-from html import escape
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote
 
-from packing_cells.cells import CEILING, OURS, PROCESSES, TRAINER, UNCACHED
-from packing_cells.comparison import Cells, best, pace, summarize
+import pandas as pd
+import plotly.express as px
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from packing_cells.cells import CEILING, PROCESSES
+from packing_cells.comparison import summarize
 from packing_cells.results import Reading, by_device
 
-_WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 470, 400, 64, 40, 16, 48
+_LABELS = {"tokens": "tokens per trial and step", "tokens_per_second": "useful tokens/s", "line": ""}
 _COLORS = ("#888888", "#c0392b", "#e08e0b", "#8fb8de", "#2e75b6", "#1b4f8a", "#0b2545")
-Line = tuple[str, list[tuple[int, float]]]
-Place = Callable[[float], float]
+_STYLE = {"markers": True, "log_x": True, "log_y": True, "labels": _LABELS, "height": 440}
+_STYLE |= {"color_discrete_sequence": _COLORS, "facet_col_spacing": 0.05, "template": "plotly_white"}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom")
 
 
-def as_svg(readings: Iterable[Reading]) -> str:
-    """One panel a device and model: both axes logarithmic, a line a variant, processes at their best."""
-    drawn = [panel for device, taken in by_device(readings).items() for panel in _panels(device, taken)]
-    panels = [
-        f'<g transform="translate({number * _WIDTH},0)">{panel}</g>' for number, panel in enumerate(drawn)
-    ]
-    width = max(1, len(panels)) * _WIDTH
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {_HEIGHT}" width="{width}" '
-        f'height="{_HEIGHT}" font-family="sans-serif" font-size="11"><rect width="100%" height="100%" '
-        f'fill="white"/>{"".join(panels)}</svg>\n'
+def figure(readings: Iterable[Reading]) -> go.Figure:
+    """Return a panel per device and model, with a line per variant and one for the best of processes."""
+    devices = by_device(readings).items()
+    rows = pd.concat([summarize(taken).assign(device=device) for device, taken in devices])
+    rows = rows[rows["fits"] & ~rows["uncached"]].dropna(subset="tokens")
+    line = rows["variant"].mask(rows["kind"] == PROCESSES, "processes, best number")
+    rows = rows.assign(panel=rows["shape"] + ", " + rows["device"], line=line)
+    points = rows.groupby(["panel", "line", "tokens"], sort=False)["tokens_per_second"].max().reset_index()
+    width = 120 + 400 * max(1, points["panel"].nunique())
+    drawn = px.line(
+        points, "tokens", "tokens_per_second", color="line", facet_col="panel", width=width, **_STYLE
     )
+    drawn.for_each_annotation(lambda title: title.update(text=title.text.removeprefix("panel=")))
+    drawn.update_traces(line_dash="dash", selector={"name": CEILING})
+    drawn.update_xaxes(tickvals=sorted(set(points["tokens"])), tickformat=",")
+    drawn.update_yaxes(matches=None, showticklabels=True, dtick="D2", tickformat=",")
+    drawn.update_layout(legend={"orientation": "h", "y": -0.2}, font_family="sans-serif")
+    return drawn.update_layout(margin={"t": 30, "r": 20})
 
 
-def _panels(device: str, readings: list[Reading]) -> list[str]:
-    cells = summarize(readings)
-    shapes = dict.fromkeys(cell.shape for cell in cells if cell.load.isdigit())
-    lines = {shape: _lines(cells, shape) for shape in shapes}
-    return [_panel(f"{shape}, {device}", drawn) for shape, drawn in lines.items() if drawn]
+def write_plot(readings: Iterable[Reading], path: Path) -> None:
+    """Write the figure: an SVG where the path ends so, else HTML that needs no network.
+
+    Raises:
+        ValueError: an SVG is wanted, and there is no browser.
+    """
+    drawn = figure(readings)
+    path.write_text(as_svg(drawn) if path.suffix == ".svg" else drawn.to_html(), encoding="utf-8")
 
 
-def _lines(cells: Cells, shape: str) -> list[Line]:
-    here = sorted(
-        (int(cell.load), of) for cell, of in cells.items() if cell.shape == shape and cell.load.isdigit()
-    )
-    ours = {name for _, of in here for name in of if name.startswith(OURS) and not name.endswith(UNCACHED)}
-    by_slots = sorted(ours, key=lambda name: int(name.removeprefix(OURS)))
-    lines: list[Line] = []
-    for name in (CEILING, TRAINER, PROCESSES, *by_slots):
-        points = []
-        for tokens, of in here:
-            fastest = best(of, PROCESSES)
-            value = (fastest.tokens_per_second if fastest else None) if name == PROCESSES else pace(of, name)
-            if value:
-                points.append((tokens, value))
-        if points:
-            lines.append(("processes, best number" if name == PROCESSES else name, points))
-    return lines
+def as_svg(drawn: go.Figure) -> str:
+    """Run plotly.js in a headless browser, since plotly for Python cannot draw."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        raise ValueError(f"an SVG needs one of {', '.join(BROWSERS)} on PATH; --plot FILE.html needs none")
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "page.html"
+        draw = f"Plotly.toImage({drawn.to_json()}, {{format: 'svg'}}).then(it => document.body.append(it))"
+        page.write_text(f"<script>{get_plotlyjs()}</script><body><script>{draw}</script>", encoding="utf-8")
+        command = [browser, *_FLAGS, f"--user-data-dir={folder}/profile", page.as_uri()]
+        dumped = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    found = re.search(r"data:image/svg\+xml,([^<]+)</body>", dumped)
+    if found is None:
+        raise RuntimeError(f"{browser} must print an SVG, got {dumped[-200:]!r}")
+    return _without_random_names(unquote(found.group(1))) + "\n"
 
 
-def _panel(title: str, lines: list[Line]) -> str:
-    every = [point for _, points in lines for point in points]
-    across = _scale([x for x, _ in every], _LEFT, _WIDTH - _RIGHT)
-    up = _scale([y for _, y in every], _HEIGHT - _BOTTOM, _TOP)
-    parts = [f'<text x="{_LEFT}" y="20" font-size="14">{escape(title)}: useful tokens/s</text>']
-    parts += [_tick_x(x, across) for x in sorted({x for x, _ in every})]
-    parts += [_tick_y(10.0**power, up) for power in _powers([y for _, y in every])]
-    parts.append(f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 10}">tokens a trial and step</text>')
-    for number, (name, points) in enumerate(lines):
-        color = _COLORS[number % len(_COLORS)]
-        path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in points)
-        dash = ' stroke-dasharray="5 4"' if name == CEILING else ""
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"{dash}/>')
-        parts += [f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="3" fill="{color}"/>' for x, y in points]
-        row = _HEIGHT - _BOTTOM - 8 - 14 * (len(lines) - 1 - number)
-        parts.append(f'<text x="{_WIDTH - _RIGHT - 130}" y="{row}" fill="{color}">{escape(name)}</text>')
-    return "".join(parts)
-
-
-def _scale(values: list[float], low: float, high: float) -> Place:
-    """Logarithmic, with a margin of a quarter of an octave on both sides."""
-    start, end = math.log2(min(values)) - 0.25, math.log2(max(values)) + 0.25
-    return lambda value: low + (math.log2(value) - start) / (end - start) * (high - low)
-
-
-def _powers(values: list[float]) -> range:
-    return range(math.ceil(math.log10(min(values))), math.floor(math.log10(max(values))) + 1)
-
-
-def _tick_x(value: float, place: Place) -> str:
-    return (
-        f'<text x="{place(value):.1f}" y="{_HEIGHT - _BOTTOM + 16}" text-anchor="middle">{value:,.0f}</text>'
-    )
-
-
-def _tick_y(value: float, place: Place) -> str:
-    y = f"{place(value):.1f}"
-    return (
-        f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}" stroke="#dddddd"/>'
-        f'<text x="{_LEFT - 6}" y="{y}" text-anchor="end">{value:,.0f}</text>'
-    )
+def _without_random_names(svg: str) -> str:
+    """Let equal figures give equal files."""
+    suffix = re.search(r'id="defs-(\w+)"', svg)
+    named = svg.replace(suffix.group(1), "plot") if suffix else svg
+    return re.sub(r"\btrace[0-9a-f]{6}\b", "", named)

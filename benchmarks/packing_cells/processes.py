@@ -16,7 +16,7 @@ from packing_cells.workload import Workload
 
 
 class TrainerProcess:
-    """What runs in each process; a Ray actor."""
+    """One Trainer process; a Ray actor."""
 
     def __init__(self, device: str, *, threads: int) -> None:
         """Import what training needs, and make the device's context."""
@@ -28,7 +28,7 @@ class TrainerProcess:
         release_memory(self._device)
 
     def ready(self) -> bool:
-        """Answers once the process is up."""
+        """Return True once the process is up."""
         return True
 
     def train(
@@ -68,7 +68,7 @@ class ProcessPool:
 
         Args:
             device: shared by all.
-            size: how many; each takes `1 / size` of the device as Ray counts it.
+            size: number of processes; each takes `1 / size` of the device as Ray counts it.
         """
         import ray
 
@@ -92,12 +92,12 @@ class ProcessPool:
     def measure(
         self, shape: ModelShape, workload: Workload, *, processes: int, steps: int, options: Options
     ) -> Measured:
-        """Useful tokens a second of all processes together, while all of them train.
+        """Measure useful tokens per second of all processes together, while all of them train.
 
         Args:
             shape: the model; every process has its own.
             workload: the data of each process' trial.
-            processes: how many train at once; at most the pool's size.
+            processes: number that train at once; at most the pool's size.
             steps: optimiser steps that are timed in each.
             options: device, warm-up and seed.
 

@@ -1,4 +1,4 @@
-"""What it costs a running pack to give one slot to the next trial."""
+"""The cost of giving one slot of a running pack to another trial."""
 
 import statistics
 import time
@@ -16,12 +16,12 @@ _ON_GPU, _ON_CPU = (8, 4), (2, 2)
 def refill_cost(
     advance: Callable[[], None], refill: Callable[[int], None], *, slots: int, device: torch.device
 ) -> dict[str, float]:
-    """The extra time of a block of passes in which one slot is handed over, against blocks without.
+    """Measure the extra time of a block of passes in which one slot is handed over.
 
     Args:
         advance: makes a pass and the updates that it completes; a step of all slots.
         refill: empties a slot and puts in an adapter that was made before.
-        slots: K; each is refilled in its turn.
+        slots: number of slots; each is refilled in its turn.
         device: what passes run on.
 
     Returns:

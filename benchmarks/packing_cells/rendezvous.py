@@ -1,4 +1,4 @@
-"""Where processes wait for one another: empty files in a folder."""
+"""A barrier for processes, made of empty files in a folder."""
 
 import time
 from pathlib import Path
@@ -10,29 +10,29 @@ _PATIENCE_SECONDS = 180.0
 
 
 class Alone:
-    """The rendezvous of a process that has no neighbours: everyone is always there."""
+    """The barrier of a single process, which never waits."""
 
     def wait(self, place: str) -> None:
-        """Go on at once."""
+        """Return at once."""
 
     def arrive(self, place: str) -> None:
-        """Nobody is told."""
+        """Do nothing."""
 
     def everyone(self, place: str) -> bool:  # noqa: ARG002  # the same signature as the real one
-        """Whether all have arrived: yes."""
+        """Return True: there are no others."""
         return True
 
 
 class Rendezvous:
-    """Several processes, which meet at named places."""
+    """A barrier of several processes, with named places."""
 
     def __init__(self, folder: str, *, name: str, parties: int) -> None:
         """Join.
 
         Args:
             folder: empty at first and the same for all.
-            name: this process' own.
-            parties: how many processes there are.
+            name: unique to this process.
+            parties: number of processes.
         """
         self._folder, self._name, self._parties = Path(folder), name, parties
 
@@ -41,7 +41,7 @@ class Rendezvous:
         (self._folder / f"{place}-{self._name}").touch()
 
     def everyone(self, place: str) -> bool:
-        """Whether all have arrived.
+        """Return True once all have arrived.
 
         Raises:
             DidNotFitError: one of the others gave up.
@@ -51,7 +51,7 @@ class Rendezvous:
         return sum(1 for _ in self._folder.glob(f"{place}-*")) == self._parties
 
     def wait(self, place: str) -> None:
-        """Arrive, and go on when all have.
+        """Arrive, and return when all have.
 
         Raises:
             DidNotFitError: one of the others gave up.
@@ -65,5 +65,5 @@ class Rendezvous:
             time.sleep(_POLL_SECONDS)
 
     def give_up(self) -> None:
-        """Let nobody wait for this process any more."""
+        """Make the other processes stop waiting for this one."""
         self.arrive("gone")

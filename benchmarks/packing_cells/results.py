@@ -1,8 +1,8 @@
-"""The results file: a line of JSON for every measurement, so that a run goes on where the last one ended."""
+"""The results file: one line of JSON per measurement, so that a run resumes where the last one ended."""
 
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ class Reading:
     Attributes:
         cell: `SHAPE:LOAD`.
         variant: its name.
-        repeat: which of the repeats, from 0.
-        wall_seconds: with building, warm-up and waiting.
+        repeat: number of the repeat, from 0.
+        wall_seconds: total, including building, warm-up and waiting.
         machine: device and versions.
-        measured: the fields of `measured.Measured`; None where memory did not suffice.
+        measured: the fields of `measured.Measured`; None if it ran out of memory.
     """
 
     cell: str
@@ -30,12 +30,12 @@ class Reading:
 
     @property
     def fits(self) -> bool:
-        """Whether memory sufficed."""
+        """True unless it ran out of memory."""
         return self.measured is not None
 
     @property
     def device(self) -> str:
-        """Name of what it was measured on: numbers of two devices are not compared."""
+        """Name of the device; figures of two devices are not compared."""
         return str(self.machine.get("device", "unknown"))
 
 
@@ -43,7 +43,7 @@ class Results:
     """Readings of this and earlier runs."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Read what there is.
+        """Read the file if it exists.
 
         Args:
             path: the file, which need not exist; None keeps readings in memory alone.
@@ -54,19 +54,15 @@ class Results:
     def add(self, reading: Reading) -> None:
         """Keep a reading, in the file before anything else happens."""
         self.readings.append(reading)
-        if self._path is None:
-            return
-        written = self._path.read_bytes() if self._path.exists() else b""
-        torn = written != b"" and not written.endswith(b"\n")
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(("\n" if torn else "") + json.dumps(asdict(reading)) + "\n")
+        if self._path is not None:
+            append_line(self._path, asdict(reading))
 
     def pending(
         self, cell: str, variants: Iterable[str], *, repeats: int, device: str
     ) -> list[tuple[int, str]]:
-        """What is still to measure in a cell on a device, the variants taking turns: repeat and variant.
+        """Return repeat and variant of what is still to be measured, the variants taking turns.
 
-        What did not fit once is not tried again.
+        A variant that did not fit once is not tried again.
         """
         here = [r for r in self.readings if r.cell == cell and r.device == device]
         done = {(reading.repeat, reading.variant) for reading in here}
@@ -79,7 +75,7 @@ class Results:
         ]
 
     def expected_seconds(self, cell: str, variant: str, *, device: str, otherwise: float) -> float:
-        """How long a variant takes on this shape, the median over all loads; `otherwise` where unknown."""
+        """Return the median seconds of a variant on this shape over all loads; `otherwise` if unknown."""
         shape = cell.partition(":")[0]
         taken = [
             reading.wall_seconds
@@ -91,17 +87,29 @@ class Results:
 
 
 def read_readings(paths: Iterable[Path]) -> Iterable[Reading]:
-    """The readings of some files; a line cut off by a kill is passed over."""
-    for path in paths:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                yield Reading(**json.loads(line))
-            except json.JSONDecodeError:
-                continue
+    """Load the readings of some files."""
+    return (Reading(**line) for path in paths for line in read_lines(path))
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Load the lines of a JSONL file; a line cut off by a kill is passed over."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            continue
+
+
+def append_line(path: Path, line: Mapping[str, Any]) -> None:
+    """Add a line to a JSONL file, below one that a kill cut off."""
+    written = path.read_bytes() if path.exists() else b""
+    torn = written != b"" and not written.endswith(b"\n")
+    with path.open("a", encoding="utf-8") as file:
+        file.write(("\n" if torn else "") + json.dumps(line) + "\n")
 
 
 def by_device(readings: Iterable[Reading]) -> dict[str, list[Reading]]:
-    """The readings of each device, in the order in which devices come first."""
+    """Group readings by device, in the order of their first readings."""
     grouped: dict[str, list[Reading]] = {}
     for reading in readings:
         grouped.setdefault(reading.device, []).append(reading)

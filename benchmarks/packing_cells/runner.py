@@ -38,18 +38,18 @@ from packing_cells.workload import Workload
 
 
 class Plan(NamedTuple):
-    """One cell and what of it is compared."""
+    """A cell and the variants that are compared in it."""
 
     cell: Cell
     variants: tuple[str, ...]
 
 
-# Up to so many tokens a step, so many steps.
+# Most tokens per step, and the number of timed steps.
 _STEPS = ((1100, 20), (2048, 10), (math.inf, 6))
 
 
 def steps_for(workload: Workload, *, together: int = 1) -> int:
-    """Timed steps: seconds of training.
+    """Return the number of timed steps: enough for some seconds of training.
 
     Args:
         workload: what trials train on.
@@ -84,12 +84,12 @@ class Runner:
         self._pool: ProcessPool | None = None
 
     def run(self, plans: Sequence[Plan], *, budget_seconds: float) -> int:
-        """Take what is missing of every cell, as long as the time suffices for a whole repeat of one.
+        """Measure what is missing in every cell, as long as the time suffices for a whole repeat of one.
 
-        Numbers that are compared are so measured on one machine, one after the other.
+        So the figures that are compared come from one machine, one after the other.
 
         Returns:
-            How many measurements failed for another reason than memory.
+            The number of measurements that failed for another reason than memory.
         """
         deadline, failed = time.monotonic() + budget_seconds, 0
         try:
@@ -141,7 +141,7 @@ class Runner:
         return failed
 
     def _attempt(self, cell: Cell, variant: str, repeat: int) -> Measured | None:
-        """One measurement; None where memory does not suffice."""
+        """Measure once; return None if memory does not suffice."""
         try:
             return self._measure(cell, variant, replace(self._options, seed=repeat))
         except DidNotFitError:
@@ -205,10 +205,10 @@ class Runner:
 
 
 def _first_guess(variant: str) -> float:
-    """Seconds that a variant may take which was not measured yet."""
+    """Return the seconds to allow for a variant that was not measured yet."""
     return 6.0 + 2 * (count_of(variant, PROCESSES) or 0)
 
 
 def say(text: str) -> None:
-    """Progress, beside the result on standard output."""
+    """Print progress to standard error; standard output is for the result."""
     print(text, file=sys.stderr, flush=True)

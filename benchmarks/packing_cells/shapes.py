@@ -14,7 +14,7 @@ class ModelShape:
     """The sizes of a Llama model.
 
     Attributes:
-        name: how the command line and the table call it.
+        name: on the command line and in tables.
         layers: decoder layers.
         hidden: width of the residual stream.
         intermediate: width inside the feed-forward layers.
@@ -22,7 +22,7 @@ class ModelShape:
         key_value_heads: key and value heads.
         vocabulary: token ids.
         positions: longest sequence.
-        tied: whether the output head is the embedding matrix.
+        tied: the output head is the embedding matrix.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A random base with a tokenizer of its own, and data of random words, as files."""
+"""Files of the study: a random base, a tokenizer for it, and data of random words."""
 
 import json
 import random

@@ -23,7 +23,7 @@ from packing_cells.study_trace import read_trace, summarize_trace
 
 
 def prepare(study_file: Path) -> tuple[StudySpec, Prepared]:
-    """A study and its data, as its driver will have them."""
+    """Load a study and its data as its driver does."""
     study = load_study(study_file)
     return study, objective_kind(study.objective).prepare(study)
 
@@ -34,8 +34,8 @@ def run_ours(
     """Run a new study on exactly these trials.
 
     Returns:
-        What `summarize_trace` says, with `total_seconds` of the whole command, and how many answers of
-        finished trials are shorter than they should be.
+        The result of `summarize_trace`, with `total_seconds` of the whole command, `attributed_seconds` of
+        all records, and `short_answers`: the number of answers that ended early.
 
     Raises:
         RuntimeError: the command failed, or not every trial was trained to its end.
@@ -67,7 +67,7 @@ def run_ours(
 def record_trials(
     folder: StudyFolder, study: StudySpec, prepared: Prepared, trials: Sequence[Parameters]
 ) -> None:
-    """Write the trials into the study's storage like asks that were cut short: the driver takes them up."""
+    """Write the trials into the study's storage as interrupted asks, which the driver resumes."""
     folder.path.mkdir(parents=True)
     rows = open_rows(folder, open_manifest(folder, study, prepared.hashes))
     for trial in trials:
@@ -76,7 +76,7 @@ def record_trials(
 
 
 def _short_answers(folder: StudyFolder, study: StudySpec) -> int:
-    """Answers with fewer words, which are tokens here, than may be decoded."""
+    """Count the answers with fewer words (here: tokens) than may be decoded."""
     answers = [
         prediction.prediction
         for path in sorted(folder.path.glob("trials/*/predictions.jsonl"))
@@ -86,7 +86,7 @@ def _short_answers(folder: StudyFolder, study: StudySpec) -> int:
 
 
 def _environment(device: torch.device) -> dict[str, str]:
-    """Ours, with the same import path, and without a GPU where none is to be used."""
+    """Return this process's environment with its import path, and without GPUs for a study on the CPU."""
     path = os.pathsep.join(dict.fromkeys(str(Path(entry).absolute()) for entry in sys.path))
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if device.type == "cpu" else {}
     return {**os.environ, "PYTHONPATH": path, **hidden}

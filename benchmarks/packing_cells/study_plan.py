@@ -13,18 +13,18 @@ RANKS = (8, 16, 32)
 EVALUATIONS = 4
 WARMUP = 0.05
 Parameters = dict[str, float]
-"""What a trial is run with: learning_rate, batch_size, rank and epochs."""
+"""Parameters of a trial: learning_rate, batch_size, rank and epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySize:
-    """How much there is to do; all examples are of one length, and so are all answers.
+    """The size of a study; all examples have one length, and so have all answers.
 
     Attributes:
         train: training examples.
         dev: prompts of each evaluation.
         select: prompts of the final one.
-        prompt_tokens: tokens of a prompt.
+        prompt_tokens: tokens per prompt.
         answer_tokens: of a reference answer, the end token among them, and of every decoded one.
         updates: numbers of optimiser steps that trials have.
         at_once: prompts that `generate` decodes together.
@@ -44,12 +44,12 @@ _TINY_SIZE = StudySize(train=96, dev=8, select=16, prompt_tokens=32, answer_toke
 
 
 def size_of(shape: str) -> StudySize:
-    """What is done with a model; little with the tiny one, which a CPU runs."""
+    """Return the size of the study for a model: a small one for the tiny model, which a CPU runs."""
     return _TINY_SIZE if shape == "tiny" else _GPU_SIZE
 
 
 def trial_list(count: int, size: StudySize) -> list[Parameters]:
-    """The first so many trials of a fixed list; batch sizes, ranks and rates are mixed."""
+    """Return the first `count` trials of a fixed list; batch sizes, ranks and rates are mixed."""
     trials = []
     for number in range(count):
         batch_size = BATCH_SIZES[number % 3]
@@ -66,12 +66,12 @@ def trial_list(count: int, size: StudySize) -> list[Parameters]:
 
 
 def updates_of(trial: Parameters, size: StudySize) -> int:
-    """Optimiser steps of a trial."""
+    """Return the number of optimiser steps of a trial."""
     return round(trial["epochs"] * size.train / trial["batch_size"])
 
 
 def reference_trials(trials: Sequence[Parameters], count: int) -> list[int]:
-    """Numbers of some trials that stand for all: batch sizes take turns, each spread over the list."""
+    """Choose `count` trials that represent all: every batch size in turn, spread over the list."""
     by_batch: dict[float, list[int]] = {}
     for number, trial in enumerate(trials):
         by_batch.setdefault(trial["batch_size"], []).append(number)
@@ -84,7 +84,7 @@ def reference_trials(trials: Sequence[Parameters], count: int) -> list[int]:
 
 
 def plan_of(shape: str, trials: Sequence[Parameters], size: StudySize) -> dict[str, Any]:
-    """What both sides must have in common for their numbers to be compared."""
+    """Return what both sides must have in common for their figures to be compared."""
     return {
         "shape": shape,
         "trials": len(trials),
@@ -104,7 +104,7 @@ def study_file(
     slots: int | None,
     workers: int = 1,
 ) -> dict[str, Any]:
-    """The study file, as plain data.
+    """Return the study file as plain data.
 
     Args:
         name: of the study.
@@ -114,7 +114,7 @@ def study_file(
         data: folder of train.jsonl and eval.jsonl.
         storage: SQLite file for Optuna.
         slots: trials that train at once on a worker; None leaves it to the engine.
-        workers: how many, each with a GPU of its own where there are GPUs.
+        workers: number of workers, each with one GPU where there are GPUs.
     """
     return {
         "name": name,

@@ -1,4 +1,4 @@
-"""What the workers' traces say about a study: how long, on what, and how many slots were in use."""
+"""Summary of the workers' traces: the time of a study, what it went to, and the slots in use."""
 
 import json
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ Line = dict[str, Any]
 
 
 def read_trace(path: Path) -> list[Line]:
-    """The lines of a trace, see `study_worker.TracedHost`."""
+    """Load the lines of a trace, see `study_worker.TracedHost`."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def summarize_trace(lines: Sequence[Line]) -> dict[str, Any]:
-    """The study from the first `started` to the last `finished` of any worker.
+    """Summarize the time from the first `started` to the last `finished` of any worker.
 
     A pass of training is launched without waiting for it and waits for the one before: the last pass before
     some scoring counts as scoring. What is neither, `other_seconds`, is the worker's own work between pieces
@@ -31,8 +31,8 @@ def summarize_trace(lines: Sequence[Line]) -> dict[str, Any]:
 
     Returns:
         Seconds, a mean over workers; slots of all workers, as a mean over time and in twentieths of the
-        time; how often what was done. `busy_share`: of all slots those in use until the last trial took its
-        own. `known_seconds`: parts of `other_seconds`, by kind of piece.
+        time; numbers of passes and pieces. `busy_share`: share of all slots in use until the last trial took
+        its own. `known_seconds`: parts of `other_seconds`, by kind of piece.
     """
     starts = [line["at"] for line in lines if line["kind"] == "started"]
     start = min(starts)
@@ -70,10 +70,10 @@ def summarize_trace(lines: Sequence[Line]) -> dict[str, Any]:
 
 
 class _Worker:
-    """What one worker did between two moments.
+    """The work of one worker between two moments.
 
     Attributes:
-        of: slots that it has.
+        of: number of its slots.
     """
 
     def __init__(self, lines: Sequence[Line], start: float, end: float) -> None:
@@ -89,7 +89,7 @@ class _Worker:
         return sum(line["kind"] == kind for line in self._pieces)
 
     def slots(self, start: float, end: float) -> float:
-        """Slots in use, a mean over a span of time; what a piece found stays so until the next begins."""
+        """Return the mean of slots in use over a span; a piece's number holds until the next piece begins."""
         area, following = 0.0, [*[piece["at"] for piece in self._pieces[1:]], self._end]
         for piece, until in zip(self._pieces, following, strict=bool(self._pieces)):
             area += piece["slots"] * max(0.0, min(until, end) - max(piece["at"], start))

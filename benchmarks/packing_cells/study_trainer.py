@@ -29,7 +29,7 @@ class TrainerStudy:
     """Runs trials of the list on a resident base.
 
     Attributes:
-        load_seconds: what loading the base took.
+        load_seconds: time of loading the base.
     """
 
     def __init__(self, base: Path, data: PreparedData, *, size: StudySize, device: torch.device) -> None:
@@ -48,10 +48,10 @@ class TrainerStudy:
         self._warm_up()
 
     def run(self, trial: Parameters, *, seed: int) -> dict[str, float]:
-        """One trial from adapter to final evaluation.
+        """Run one trial, from making its adapter to its final evaluation.
 
         Returns:
-            `updates`, and seconds by what they were spent on: `setup_seconds`, `training_seconds`,
+            `updates`, and `setup_seconds`, `training_seconds`,
             `dev_seconds` (of all evaluations but the last), `select_seconds`.
         """
         return self._run(trial, self._data, seed=seed)
@@ -119,7 +119,7 @@ class TrainerStudy:
 
     @torch.no_grad()
     def _evaluate(self, model: Any, examples: Sequence[Example]) -> float:
-        """Loss and greedy answers, in batches; the mean of the batches' losses."""
+        """Compute loss and greedy answers in batches; return the mean of the batches' losses."""
         training, model.config.use_cache = model.training, True
         model.eval()
         losses = []
@@ -144,7 +144,7 @@ class _Evaluations(TrainerCallback):  # type: ignore[misc]
     """Evaluates at equal fractions of the schedule.
 
     Attributes:
-        seconds: what that took.
+        seconds: time of all evaluations.
     """
 
     def __init__(self, evaluate: Callable[[], float], plan: Plan, device: torch.device) -> None:
@@ -153,7 +153,7 @@ class _Evaluations(TrainerCallback):  # type: ignore[misc]
         self.seconds = 0.0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """After each optimiser step."""
+        """Evaluate if the schedule is due, after each optimiser step."""
         due = self._plan.evaluations_due(state.global_step)
         if due == self._made:
             return
@@ -185,7 +185,7 @@ def _load(folder: Path, device: torch.device) -> Any:
 
 @contextlib.contextmanager
 def _in_dtype(model: Any, dtype: torch.dtype) -> Iterator[None]:
-    """Adapters in the compute dtype for a while, so that nothing is cast on the way; then as they were."""
+    """Keep adapters in the compute dtype meanwhile, so that no matrix product casts them."""
     kept = {parameter: parameter.data for parameter in model.parameters() if parameter.requires_grad}
     for parameter in kept:
         parameter.data = parameter.data.to(dtype)

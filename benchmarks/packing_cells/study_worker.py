@@ -1,4 +1,4 @@
-"""Loratory's command with a worker that notes what it does and when; nothing else is changed.
+"""The loratory command with a worker that traces its work; nothing else is changed.
 
 python -m packing_cells.study_worker TRACE run study.yaml ...
 """
@@ -21,7 +21,7 @@ from loratory.search.executors.host import WorkerHost
 
 TRACE = "LORATORY_BENCHMARK_TRACE"
 _NAME = f"{socket.gethostname()} {os.getpid()}"
-# What is timed; none of these calls another.
+# Methods that are timed; none of them calls another.
 _PIECES = {
     "train": ("device_work:DeviceWork", "_train"),
     "score": ("device_work:DeviceWork", "_score"),
@@ -74,7 +74,7 @@ class TracedHost(WorkerHost):
 
 
 def _trace_work(write: Callable[..., None]) -> None:
-    """Time what QLoRA's objective does."""
+    """Wrap the methods of QLoRA's objective with timers."""
     for kind, (owner, name) in _PIECES.items():
         module, _, class_name = owner.partition(":")
         owner_class = getattr(importlib.import_module(f"loratory.objectives.qlora.{module}"), class_name)

@@ -1,152 +1,87 @@
 """The readings as Markdown, and as plain data for JSON."""
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from math import nan
 from typing import Any
 
-from packing_cells.cells import CEILING, PROCESSES, TRAINER, Cell
-from packing_cells.comparison import (
-    TRIAL_STEPS,
-    Cells,
-    Summary,
-    best,
-    is_packed,
-    losses,
-    pace,
-    ratio,
-    seconds_per_trial,
-    summarize,
-)
-from packing_cells.goals import Outcome, outcomes
+from packing_cells.cells import CEILING
+from packing_cells.comparison import PACKED, TRIAL_STEPS, losses, summarize
+from packing_cells.goals import outcomes
 from packing_cells.results import Reading, by_device
 
-_HEAD = (
-    "model",
-    "tokens a trial and step",
-    "variant",
-    "useful tokens/s",
-    "lowest to highest",
-    "of the ceiling",
-    "against trainer",
-    "against best of processes",
-    f"GPU-s a trial of {TRIAL_STEPS} steps",
-    "device memory GiB",
-    "tensors at peak GiB",
-)
+_COLUMNS = {
+    "model": "{shape}",
+    "tokens per trial and step": "{load}",
+    "variant": "{variant}",
+    "useful tokens/s": "{tokens_per_second:,.0f}",
+    "lowest to highest": "{lowest:,.0f} to {highest:,.0f}",
+    "of the ceiling": "{share_of_ceiling:.0%}",
+    "against trainer": "{against_trainer:.2f}x",
+    "against best of processes": "{against_processes:.2f}x",
+    f"GPU-s per trial of {TRIAL_STEPS} steps": "{seconds_per_trial:,.1f}",
+    "device memory GiB": "{device_gib:.1f}",
+    "tensors at peak GiB": "{peak_gib:.1f}",
+}
+_PACE, _RANGE, _SHARE = 3, 4, 5  # places of columns
 
 
 def as_markdown(readings: Iterable[Reading]) -> str:
-    """For each device one table of all cells, the goals, and where packing loses."""
-    return "\n".join(_section(device, taken) for device, taken in by_device(readings).items())
-
-
-def _section(device: str, taken: list[Reading]) -> str:
-    cells = summarize(taken)
-    parts = [
-        f"## {device}",
-        _machines(taken),
-        _table(_HEAD, [_row(cells, *place) for place in _places(cells)]),
-    ]
-    goals = [_goal_row(outcome) for outcome in outcomes(cells)]
-    if goals:
-        parts.append(
-            "Goals (set for one H200):\n\n" + _table(("goal", "model", "target", "measured", "met"), goals)
-        )
-    packed = any(is_packed(summary.variant) for _, summary in _places(cells))
-    lost = losses(cells) or ["nowhere" if packed else "no packed variant was measured"]
-    parts.append("Where packing loses:\n\n" + "\n".join(f"- {line}" for line in lost))
-    return "\n\n".join(parts) + "\n"
+    """Return for each device a table of all cells, the goals, and where packing loses."""
+    return "\n".join(_section(part) for part in as_data(readings)["devices"])
 
 
 def as_data(readings: Iterable[Reading]) -> dict[str, Any]:
-    """The same as plain data."""
-    return {"devices": [_device_data(device, taken) for device, taken in by_device(readings).items()]}
+    """Return the same as plain data; None stands for what is not known."""
+    return {"devices": [_device(name, taken) for name, taken in by_device(readings).items()]}
 
 
-def _device_data(device: str, taken: list[Reading]) -> dict[str, Any]:
-    cells = summarize(taken)
+def _device(name: str, readings: list[Reading]) -> dict[str, Any]:
+    table = summarize(readings)
+    rows = table.astype(object)
     return {
-        "device": device,
-        "machines": [dict(machine) for machine in _distinct_machines(taken)],
-        "measurements": [
-            {"cell": str(cell), **asdict(summary), **_ratios(cells[cell], summary)}
-            for cell, summary in _places(cells)
-        ],
-        "goals": [asdict(outcome) for outcome in outcomes(cells)],
-        "losses": losses(cells),
+        "device": name,
+        "machines": list({str(reading.machine): reading.machine for reading in readings}.values()),
+        "measurements": rows.where(rows.notna(), None).to_dict("records"),
+        "goals": outcomes(table),
+        "losses": losses(table),
     }
 
 
-def _places(cells: Cells) -> list[tuple[Cell, Summary]]:
-    return [(cell, summary) for cell, variants in cells.items() for summary in variants.values()]
-
-
-def _ratios(variants: dict[str, Summary], summary: Summary) -> dict[str, float | None]:
-    own = summary.tokens_per_second if summary.fits else None
-    processes = best(variants, PROCESSES)
-    return {
-        "share_of_ceiling": ratio(own, pace(variants, CEILING)),
-        "against_trainer": ratio(own, pace(variants, TRAINER)),
-        "against_processes": ratio(own, processes.tokens_per_second if processes else None),
-    }
-
-
-def _row(cells: Cells, cell: Cell, summary: Summary) -> list[str]:
-    start = [cell.shape, cell.load, summary.variant]
-    if not summary.fits:
-        return [*start, "did not fit", *[""] * (len(_HEAD) - 4)]
-    ratios = _ratios(cells[cell], summary)
-    is_ceiling = summary.variant == CEILING
-    seconds = seconds_per_trial(cell, summary)
-    return [
-        *start,
-        f"{summary.tokens_per_second:,.0f}",
-        f"{summary.lowest:,.0f} to {summary.highest:,.0f}" if summary.repeats > 1 else "one reading",
-        _percent(ratios["share_of_ceiling"]),
-        "" if is_ceiling else _times(ratios["against_trainer"]),
-        "" if is_ceiling else _times(ratios["against_processes"]),
-        "" if seconds is None else f"{seconds:,.1f}",
-        "" if is_ceiling else f"{summary.device_memory_bytes / 2**30:.1f}",
-        "" if is_ceiling else f"{summary.peak_memory_bytes / 2**30:.1f}",
+def _section(part: dict[str, Any]) -> str:
+    rows = part["measurements"]
+    few, many = (choose(row["repeats"] for row in rows) for choose in (min, max))
+    machines = [
+        f"Machine: {part['device']}; " + ", ".join(f"{k} {v}" for k, v in machine.items() if k != "device")
+        for machine in part["machines"]
     ]
+    machines.append(f"Medians of {few if few == many else f'{few} to {many}'} repeats.")
+    goals = markdown_table(("goal", "model", "target", "measured", "met"), map(_goal_row, part["goals"]))
+    packed = any(row["kind"] in PACKED for row in rows)
+    lost = part["losses"] or ["nowhere" if packed else "no packed variant was measured"]
+    parts = [f"## {part['device']}", "\n".join(machines), markdown_table(list(_COLUMNS), map(_row, rows))]
+    parts += [f"Goals (set for one H200):\n\n{goals}"] if part["goals"] else []
+    return "\n\n".join([*parts, "Where packing loses:", "\n".join(f"- {line}" for line in lost)]) + "\n"
 
 
-def _goal_row(outcome: Outcome) -> list[str]:
-    sign = "<=" if outcome.at_most else ">="
-    value = "not measured" if outcome.value is None else f"{outcome.value:.3g}"
-    met = {True: "yes", False: "no", None: ""}[outcome.met]
-    return [outcome.name, outcome.shape, f"{sign} {outcome.target:g}", value, met]
+def _row(row: dict[str, Any]) -> list[str]:
+    known = {name: nan if value is None else value for name, value in row.items()}
+    gib = {f"{name}_gib": known[f"{name}_memory_bytes"] / 2**30 for name in ("device", "peak")}
+    texts = [pattern.format_map(known | gib) for pattern in _COLUMNS.values()]
+    if row["repeats"] == 1:
+        texts[_RANGE] = "one reading"
+    if not row["fits"]:
+        texts[_PACE:] = ["did not fit", *[""] * len(texts[_PACE + 1 :])]
+    if row["variant"] == CEILING:
+        texts[_SHARE + 1 :] = [""] * len(texts[_SHARE + 1 :])
+    return ["" if text.startswith("nan") else text for text in texts]
 
 
-def _distinct_machines(readings: Iterable[Reading]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for reading in readings:
-        if reading.machine not in found:
-            found.append(reading.machine)
-    return found
+def _goal_row(goal: dict[str, Any]) -> list[str]:
+    target = f"{'<=' if goal['at_most'] else '>='} {goal['target']:g}"
+    value = "not measured" if goal["value"] is None else f"{goal['value']:.3g}"
+    return [goal["name"], goal["shape"], target, value, {True: "yes", False: "no", None: ""}[goal["met"]]]
 
 
-def _machines(readings: list[Reading]) -> str:
-    lines = []
-    for machine in _distinct_machines(readings):
-        rest = ", ".join(f"{name} {value}" for name, value in machine.items() if name != "device")
-        lines.append(f"Machine: {machine.get('device', 'unknown')}; {rest}")
-    repeats = sorted({summary.repeats for _, summary in _places(summarize(readings))})
-    lines.append(
-        f"Medians of {' to '.join(str(r) for r in dict.fromkeys([*repeats[:1], *repeats[-1:]]))} repeats."
-    )
-    return "\n".join(lines)
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    titles = list(head)
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def _times(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}x"
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.0%}"
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))

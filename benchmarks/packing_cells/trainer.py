@@ -24,7 +24,7 @@ _EXTRA_STEPS = 10_000  # a process trains on until its slowest neighbour has bee
 
 
 def measure_trainer(shape: ModelShape, workload: Workload, *, steps: int, options: Options) -> Measured:
-    """Useful tokens a second of one trial that has the device to itself.
+    """Measure useful tokens per second of one trial that has the device to itself.
 
     Args:
         shape: the model.
@@ -97,7 +97,7 @@ class OrderedTrainer(Trainer):  # type: ignore[misc]
 
 
 def with_adapter(model: Any, *, rank: int, seed: int) -> Any:
-    """The model with a fresh adapter on all linear layers, LoRA's factor two, nothing dropped."""
+    """Add a fresh adapter to all linear layers, with alpha / rank of 2 and no dropout."""
     torch.manual_seed(seed)
     model.config.use_cache = False
     config = LoraConfig(
@@ -121,7 +121,7 @@ def training_arguments(
     schedule: str = "constant",
     warmup_steps: int = 0,
 ) -> TrainingArguments:
-    """The fastest setting: no evaluation, logging or checkpointing, nothing that is not training."""
+    """Return the fastest setting: no evaluation, logging or checkpoints."""
     on_gpu = device.type == "cuda"
     return TrainingArguments(
         output_dir=folder,
@@ -145,7 +145,7 @@ def training_arguments(
 
 
 def rows_of(examples: Sequence[Example]) -> list[dict[str, list[int]]]:
-    """Examples as `Collator` takes them."""
+    """Convert examples to what `Collator` takes."""
     return [
         {
             "input_ids": [*example.prompt_ids, *example.answer_ids],
@@ -166,7 +166,7 @@ class Collator:
         self.useful_tokens: list[int] = []
 
     def __call__(self, rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-        """Tensors int64 [B, T] of a batch."""
+        """Return the tensors of a batch, int64 [B, T]."""
         longest = max(len(row["input_ids"]) for row in rows)
         self.useful_tokens.append(sum(len(row["input_ids"]) for row in rows))
         fill = {"input_ids": self._padding_id, "labels": -100}

@@ -1,4 +1,4 @@
-"""When a pack has warmed up: CUDA graphs are captured as shapes come up, and no capture is to be timed."""
+"""The warm-up of a pack: CUDA graphs are captured as shapes come up, and no capture is to be timed."""
 
 from collections.abc import Callable, Hashable, Iterable
 
@@ -20,7 +20,7 @@ def warm_up(
         advance: makes a pass.
         enough: whether all steps of the warm-up are made.
         captured: names of the graphs that there are; None where nothing is captured.
-        quiet_passes: so many without a capture are enough.
+        quiet_passes: number of passes without a capture that ends the warm-up.
 
     Returns:
         Passes made.

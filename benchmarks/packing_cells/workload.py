@@ -1,4 +1,4 @@
-"""What a trial trains on: examples of random tokens, of one length or of log-normal lengths."""
+"""Training data: examples of random tokens, of one length or of log-normal lengths."""
 
 import math
 import random
@@ -16,12 +16,12 @@ _FIRST_ID = 2  # 0 and 1 are the end and padding
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """How much one optimiser step of one trial trains on.
+    """The data of one optimiser step of one trial.
 
     Attributes:
-        name: the tokens of a step, or `lognormal`.
-        batch_size: examples a step.
-        length: tokens an example; None for log-normal lengths (median 180, 99th percentile 1,500).
+        name: the tokens per step, or `lognormal`.
+        batch_size: examples per step.
+        length: tokens per example; None for log-normal lengths (median 180, 99th percentile 1,500).
     """
 
     name: str
@@ -30,20 +30,20 @@ class Workload:
 
     @property
     def mean_tokens(self) -> float:
-        """Expected useful tokens of a step, before the cut at the model's longest sequence."""
+        """Expected useful tokens per step, before truncation to the model's longest sequence."""
         length = _MEDIAN * math.exp(_SIGMA**2 / 2) if self.length is None else self.length
         return self.batch_size * length
 
 
 def fixed(tokens: int) -> Workload:
-    """Examples of one length: 256 tokens, or 128 where a step has no more than 512.
+    """Return steps of examples of one length: 256 tokens, or 128 if a step has at most 512.
 
     Raises:
         ValueError: the tokens are no whole number of examples.
     """
     length = 128 if tokens <= 512 else 256
     if tokens < length or tokens % length:
-        raise ValueError(f"tokens of a step must be a multiple of {length}, got {tokens}")
+        raise ValueError(f"tokens per step must be a multiple of {length}, got {tokens}")
     return Workload(name=str(tokens), batch_size=tokens // length, length=length)
 
 
@@ -51,7 +51,7 @@ LOGNORMAL = Workload(name="lognormal", batch_size=_LOGNORMAL_BATCH, length=None)
 
 
 def trial_examples(workload: Workload, shape: ModelShape, *, steps: int, seed: int) -> list[Example]:
-    """The examples of one trial, in order, `batch_size` for each of its steps.
+    """Return the examples of one trial, in order, `batch_size` for each of its steps.
 
     The first quarter of each is its prompt; the loss is on the rest.
 

@@ -1,6 +1,8 @@
 """Resuming, ratios, goals, the table and the plot, from made-up readings; and processes that wait."""
 
 import json
+import math
+import shutil
 import sys
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from packing_cells.cells import Cell
-from packing_cells.comparison import losses, seconds_per_trial, summarize
+from packing_cells.comparison import losses, summarize
 from packing_cells.goals import outcomes
 from packing_cells.measured import DidNotFitError
-from packing_cells.plot import as_svg
+from packing_cells.plot import BROWSERS, figure, write_plot
 from packing_cells.rendezvous import Rendezvous
 from packing_cells.results import Reading, Results
 from packing_cells.runner import Plan, Runner
@@ -60,11 +62,12 @@ READINGS = [
 
 
 def goal(name, shape):
-    return next(o for o in outcomes(summarize(READINGS)) if o.name.startswith(name) and o.shape == shape)
+    found = outcomes(summarize(READINGS))
+    return next(one for one in found if one["name"].startswith(name) and one["shape"] == shape)
 
 
 def test_repeats_become_a_median_and_its_spread():
-    summary = summarize(READINGS)[Cell.parse("1b:512")]["trainer"]
+    summary = summarize(READINGS).loc["1b:512", "trainer"]
     assert (summary.repeats, summary.tokens_per_second) == (3, 1000.0)
     assert (summary.lowest, summary.highest) == (900.0, 1200.0)
 
@@ -86,12 +89,12 @@ def test_repeats_become_a_median_and_its_spread():
 )
 def test_goals_are_computed_from_the_right_cells(name, shape, value, met):
     outcome = goal(name, shape)
-    assert outcome.value == (None if value is None else pytest.approx(value))
-    assert outcome.met is met
+    assert outcome["value"] == (None if value is None else pytest.approx(value))
+    assert outcome["met"] is met
 
 
 def test_goals_of_other_models_are_not_asked_for():
-    assert {outcome.shape for outcome in outcomes(summarize(READINGS))} == {"1b", "7b"}
+    assert {outcome["shape"] for outcome in outcomes(summarize(READINGS))} == {"1b", "7b"}
 
 
 def test_losses_name_every_pack_that_another_way_outruns():
@@ -101,10 +104,11 @@ def test_losses_name_every_pack_that_another_way_outruns():
 
 
 def test_seconds_of_a_trial_follow_from_its_tokens():
-    cell = Cell.parse("1b:512")
-    summaries = summarize(READINGS)[cell]
-    assert seconds_per_trial(cell, summaries["processes-4"]) == pytest.approx(500 * 512 / 8000)
-    assert seconds_per_trial(cell, summaries["processes-16"]) is None
+    seconds = summarize(READINGS)["seconds_per_trial"]
+    assert seconds["1b:512", "processes-4"] == pytest.approx(500 * 512 / 8000)
+    assert math.isnan(seconds["1b:512", "processes-16"])
+    assert math.isnan(seconds["1b:8192", "ceiling"])
+    assert math.isnan(seconds["7b:decode", "generate"])
 
 
 def test_the_table_has_a_line_for_every_variant_of_every_cell():
@@ -120,11 +124,11 @@ def test_the_table_has_a_line_for_every_variant_of_every_cell():
 
 
 def test_the_table_goes_from_few_tokens_to_many_and_ours_come_last():
-    cells = summarize(READINGS[::-1])
-    assert [str(cell) for cell in cells] == [
+    table = summarize(READINGS[::-1])
+    assert list(dict.fromkeys(table["cell"])) == [
         *("7b:decode", "1b:512", "1b:1024", "1b:8192", "1b:lognormal"),
     ]
-    assert list(cells[Cell.parse("1b:512")]) == [
+    assert list(table.loc["1b:512"]["variant"]) == [
         *("trainer", "processes-4", "processes-8", "processes-16", "ours-8", "ours-8-uncached"),
     ]
 
@@ -218,24 +222,43 @@ def test_the_time_that_another_device_needs_is_no_guess_for_this_one():
 
 
 def test_the_plot_has_a_panel_for_every_device_and_model():
-    svg = as_svg([*READINGS, *OTHERS])
-    ElementTree.fromstring(svg)
-    assert svg.count("<g ") == 2
-    assert "1b, another" in svg
+    titles = [title.text for title in figure([*READINGS, *OTHERS]).layout.annotations]
+    assert titles == ["1b, made up", "1b, another"]
 
 
 def test_the_plot_has_a_line_for_every_way_of_training():
-    svg = as_svg(READINGS)
-    ElementTree.fromstring(svg)
-    assert svg.count("<polyline") == 5  # ceiling, trainer, processes at best, ours-1, ours-8
-    assert "processes, best number" in svg
-    assert "ours-8-uncached" not in svg
+    lines = {line.name: (list(line.x), list(line.y)) for line in figure(READINGS).data}
+    assert list(lines) == ["trainer", "processes, best number", "ours-8", "ceiling", "ours-1"]
+    assert lines["processes, best number"] == ([512], [8000.0])
+    assert lines["trainer"] == ([512, 8192], [1000.0, 40_000.0])
+    assert lines["ours-8"] == ([512, 1024, 8192], [25_000.0, 30_000.0, 56_000.0])
+
+
+def test_a_plot_in_html_needs_nothing_else(tmp_path):
+    write_plot(READINGS, tmp_path / "plot.html")
+    page = (tmp_path / "plot.html").read_text()
+    assert "processes, best number" in page and '<script src="' not in page
+
+
+@pytest.mark.chromium
+@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="NO BROWSER: chromium must be on PATH")
+def test_a_plot_in_svg_is_drawn_by_a_browser(tmp_path):
+    write_plot([*READINGS, *OTHERS], tmp_path / "plot.svg")
+    svg = (tmp_path / "plot.svg").read_text()
+    assert ElementTree.fromstring(svg).tag.endswith("svg")
+    assert "1b, another" in svg and "processes, best number" in svg
+
+
+def test_a_plot_in_svg_is_refused_without_a_browser(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match=r"an SVG needs one of chromium, .* --plot FILE\.html needs none"):
+        write_plot(READINGS, tmp_path / "plot.svg")
 
 
 def test_the_command_prints_the_table_of_a_file(tmp_path, capsys, monkeypatch):
     import packing
 
-    path, plot = tmp_path / "results.jsonl", tmp_path / "plot.svg"
+    path, plot = tmp_path / "results.jsonl", tmp_path / "plot.html"
     results = Results(path)
     for one in READINGS:
         results.add(one)
@@ -245,7 +268,7 @@ def test_the_command_prints_the_table_of_a_file(tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr()
     assert json.loads(printed.out)["devices"][0]["measurements"]
     assert "| 25.00x |" in printed.err
-    assert plot.read_text().startswith("<svg")
+    assert "<html>" in plot.read_text()
 
 
 def test_the_command_reads_several_files(tmp_path, capsys, monkeypatch):
