@@ -20,7 +20,7 @@ SECTION_TITLES = MappingProxyType(
 
 
 class PromptStyle(StrEnum):
-    """How prompts are made."""
+    """Source of the prompts."""
 
     TEMPLATE = "template"
     CHAT_TEMPLATE = "chat_template"
@@ -70,7 +70,7 @@ class Rendered:
 
 
 class Renderer(Protocol):
-    """How rows become text.
+    """Renders rows as text.
 
     Attributes:
         description: a line for the terminal.

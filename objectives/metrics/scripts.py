@@ -18,7 +18,7 @@ _KANA_SHARE_OF_JAPANESE: Final = 0.1
 
 
 class Script(StrEnum):
-    """How a text separates its words."""
+    """Scripts by the way they separate words."""
 
     SPACED = "spaced"
     HAN = "han"

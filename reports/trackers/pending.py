@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class News:
-    """A trial whose files changed.
+    """A trial with changed files.
 
     Attributes:
         number: the trial's number.
@@ -19,7 +19,7 @@ class News:
 
 
 class PendingTrials:
-    """Trials whose files changed since they were last read, oldest news first.
+    """Trials with files that changed since they were last read, oldest news first.
 
     News of a trial that waits already is merged into its entry. So a reader that is slow, dead or being
     restarted costs no memory and loses nothing: all content is in the study folder. One thread reads, any
