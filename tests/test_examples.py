@@ -1,4 +1,4 @@
-"""Every example is a valid study, and opens with its command and its purpose."""
+"""Every example is a valid study, and its first two lines tell its command and its purpose."""
 
 from pathlib import Path
 

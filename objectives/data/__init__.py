@@ -1,1 +1,1 @@
-"""The data of a study: sources to token ids, cleaned and split."""
+"""The data of a study, from its sources to token ids: read, cleaned and split."""

@@ -1,4 +1,4 @@
-"""Lists of turns, as OpenAI (`role`, `content`) and ShareGPT (`from`, `value`) write them."""
+"""Read lists of turns in the formats of OpenAI (`role`, `content`) and ShareGPT (`from`, `value`)."""
 
 from types import MappingProxyType
 from typing import Any
@@ -28,14 +28,14 @@ _ROLES = MappingProxyType(
 
 
 def read_conversation(view: View, column: str) -> Dialogue:
-    """The turns before the last answer, and that answer ("" where there is none).
+    """Return the turns before the last answer, and that answer ("" where there is none).
 
     Args:
         view: the row.
-        column: the column that holds the list of turns; OpenAI's and ShareGPT's keys are both read.
+        column: the column with the list of turns; both OpenAI's and ShareGPT's keys are accepted.
 
     Raises:
-        InputError: the list is not one of turns with a known role and a text.
+        InputError: the value is not a list of turns that each have a known role and a text.
     """
     items = view.value(column)
     if not isinstance(items, list):
@@ -65,7 +65,7 @@ def _turn(item: Any, raw: RawRow, place: str) -> Turn:
 
 
 def _content(content: Any, raw: RawRow, place: str) -> str:
-    """Text, or the text of a list of text parts as OpenAI writes it."""
+    """Return the text of a turn; OpenAI may write it as a list of text parts."""
     if not isinstance(content, list):
         return as_text(content, raw, place)
     parts = [part.get("text") if isinstance(part, dict) else part for part in content]

@@ -1,4 +1,4 @@
-"""Draws by a fixed hash of the content: the same on every machine, whatever the order of the rows."""
+"""Random draws by a fixed hash of the content: equal on every machine and for every order of the rows."""
 
 import hashlib
 from collections import Counter
@@ -11,12 +11,12 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True)
 class Halves(Generic[_Item]):
-    """A sequence in two, each in the order it had.
+    """A sequence split into two parts, each in the original order.
 
     Attributes:
-        drawn: what was drawn.
-        rest: the others.
-        held_back: what belongs to neither, so that no group stands in both.
+        drawn: the drawn items.
+        rest: the items that were not drawn.
+        held_back: items in neither part, so that no group is in both.
         by_group: whether groups were kept whole.
     """
 
@@ -27,12 +27,12 @@ class Halves(Generic[_Item]):
 
 
 def rank(salt: str, key: str) -> bytes:
-    """Where a key stands in the fixed random order named `salt`."""
+    """Return the sort key of `key` in the fixed random order named `salt`."""
     return hashlib.sha256(f"{salt}\0{key}".encode()).digest()
 
 
 def draw(items: Sequence[_Item], count: int, *, key: Callable[[_Item], str], salt: str) -> tuple[_Item, ...]:
-    """Draw `count` items, or all where there are fewer; a larger draw contains the smaller."""
+    """Draw `count` items, or all if there are fewer; a larger draw contains every smaller one."""
     order = sorted(range(len(items)), key=lambda index: (rank(salt, key(items[index])), index))
     chosen = set(order[:count])
     return tuple(item for index, item in enumerate(items) if index in chosen)
@@ -41,10 +41,10 @@ def draw(items: Sequence[_Item], count: int, *, key: Callable[[_Item], str], sal
 def split_fraction(
     items: Sequence[_Item], fraction: float, *, group: Callable[[_Item], str], salt: str
 ) -> Halves[_Item]:
-    """Draw whole groups until a share of the items is reached: never more, unless no group is that small.
+    """Draw whole groups up to a share of the items; more only if every group is larger than that share.
 
     Args:
-        items: what is split; has at least two groups.
+        items: the items to split; they have at least two groups.
         fraction: share to draw.
         group: name of an item's group.
         salt: name of the draw.
@@ -67,13 +67,13 @@ def split_count(
 ) -> Halves[_Item]:
     """Draw exactly `count` items, by whole groups where that is possible.
 
-    Groups are taken whole in hash order while they fit; the smallest one left fills the gap, and its
-    other items are held back from both sides. Where that would cost over a tenth of the items, or leave
-    nothing, groups are too few or too large to be kept apart, and items are drawn one by one.
+    Groups are taken whole, in hash order, while they fit. The smallest remaining group fills the gap, and
+    its other items are held back from both parts. If that would hold back over a tenth of the items, or
+    leave no rest, groups are too few or too large to keep whole, and items are drawn one by one.
 
     Args:
-        items: what is split.
-        count: how many to draw, fewer than there are.
+        items: the items to split.
+        count: number of items to draw; smaller than the number of items.
         group: name of an item's group.
         key: name of an item.
         salt: name of the draw.

@@ -1,4 +1,4 @@
-"""Rows that repeat another row of their split, or that stand in a split held out before theirs as well."""
+"""Remove rows that repeat another row of their split, or that are also in a held-out split."""
 
 import unicodedata
 from collections import Counter
@@ -9,20 +9,20 @@ from loratory.objectives.data.rows import Ledger, Part, Reason, Row, Turn
 from loratory.objectives.data.similarity import Shingler, Shingles, SimilarityIndex, without_common
 from loratory.spaces.data import CleaningSpec
 
-# A text that stands before this many prompts is an instruction that they share, and is not compared.
+# A turn that is in this many rows is an instruction that they share, and is not compared.
 _SHARED_BY = 10
 
 _LEAKS_FROM = {Part.TEST: (Part.EVAL,), Part.TRAIN: (Part.EVAL, Part.TEST)}
 
 
 def normalised(row: Row) -> str:
-    """Prompt and answer in composed Unicode with single spaces: equal where rows are, to the letter."""
+    """Return prompt and answer in composed Unicode (NFC) with single spaces, to find exact duplicates."""
     texts = [*(turn.text for turn in row.turns), row.answer]
     return "\x1f".join(" ".join(unicodedata.normalize("NFC", text).split()) for text in texts)
 
 
 def without_exact_duplicates(examples: Iterable[Encoded], part: Part, ledger: Ledger) -> list[Encoded]:
-    """The first of every set of equal rows."""
+    """Return the first of every set of equal rows; the others go to the ledger."""
     first: dict[str, Encoded] = {}
     for example in examples:
         earlier = first.setdefault(normalised(example.row), example)
@@ -35,14 +35,14 @@ def without_exact_duplicates(examples: Iterable[Encoded], part: Part, ledger: Le
 def clean(
     parts: Mapping[Part, Sequence[Encoded]], *, cleaning: CleaningSpec, ledger: Ledger
 ) -> dict[Part, list[Encoded]]:
-    """The splits without rows that repeat another.
+    """Return the splits without rows that repeat another row.
 
-    Of a row that stands in several splits eval keeps its copy before test, and test before train.
+    If a row is in several splits, eval keeps it rather than test, and test rather than train.
 
     Args:
         parts: rows of each split, in order.
-        cleaning: which rules hold.
-        ledger: takes what is removed.
+        cleaning: the rules to apply.
+        ledger: gets the removed rows.
     """
     kept = {part: list(parts[part]) for part in (Part.EVAL, Part.TEST, Part.TRAIN)}
     if cleaning.exact_duplicates:
@@ -71,7 +71,7 @@ def _without_leaked(kept: Mapping[Part, list[Encoded]], part: Part, ledger: Ledg
 
 
 class _NearDuplicates:
-    """One index over all splits; each is compared with those before it, and train with itself too."""
+    """An index of all splits; each split is compared with the earlier ones, and train with itself too."""
 
     def __init__(self, parts: Mapping[Part, Sequence[Encoded]], *, threshold: float) -> None:
         self._placed = [(part, example) for part, rows in parts.items() for example in rows]
@@ -79,7 +79,7 @@ class _NearDuplicates:
         self._index = SimilarityIndex(texts, threshold, kinds=kinds)
 
     def removed_from(self, part: Part, ledger: Ledger) -> list[Encoded]:
-        """The rows of the next split that are like none before; the others go to the ledger."""
+        """Return the rows of the next split that are like no earlier row; the others go to the ledger."""
         kept = []
         for position, (of, example) in enumerate(self._placed):
             if of is not part:
@@ -93,7 +93,7 @@ class _NearDuplicates:
             if part is Part.TRAIN:
                 self._index.add(position)
         if part is not Part.TRAIN:
-            # Near copies within a split that is only scored stay: they are found by later splits alone.
+            # Eval and test keep their own near copies: only later splits are compared with these rows.
             for position, _ in kept:
                 self._index.add(position)
         return [example for _, example in kept]
@@ -107,9 +107,9 @@ class _NearDuplicates:
 
 
 def _compared(rows: Sequence[Row]) -> tuple[list[Shingles], list[tuple[Turn, ...]]]:
-    """Shingles of each row without the instructions and templates that rows share, and those instructions.
+    """Return the shingles of each row without shared instructions and templates, and those instructions.
 
-    Rows under unlike instructions ask for unlike things, however alike the rest is.
+    Rows under different instructions ask for different things, however similar the rest is.
     """
     uses = Counter(turn.text for row in rows for turn in set(row.turns))
     shingler = Shingler()

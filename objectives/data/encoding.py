@@ -1,4 +1,4 @@
-"""Text to token ids with the loss on the answer alone, and the check that it is so."""
+"""Encode rows as token ids with the loss on the answer alone, and check that each row is encoded so."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ class Encoded:
     """A row with its token ids.
 
     Attributes:
-        row: where it comes from.
+        row: the row that was encoded.
         prompt: the text that the model reads.
         reference: the answer.
-        prompt_ids: token ids that the loss leaves out.
-        answer_ids: token ids that are learned, end-of-sequence last.
+        prompt_ids: token ids of the prompt; the loss leaves them out.
+        answer_ids: token ids of the answer, which are learned; end-of-sequence is the last.
     """
 
     row: Row
@@ -28,7 +28,7 @@ class Encoded:
     answer_ids: tuple[int, ...]
 
     def __len__(self) -> int:
-        """Tokens in all."""
+        """Return the number of tokens of prompt and answer."""
         return len(self.prompt_ids) + len(self.answer_ids)
 
 
@@ -48,7 +48,7 @@ class Encoder:
         self._closing = self._closing_ids()
 
     def encode(self, rows: Sequence[Row], part: Part, ledger: Ledger) -> list[Encoded]:
-        """Encode rows; those that the template or the tokenizer cannot carry go to the ledger."""
+        """Encode rows; rows that the template or the tokenizer cannot represent go to the ledger."""
         rendered = [(row, text) for row in rows if (text := self._render(row, part, ledger)) is not None]
         encoded = self._ids(rendered)
         if not encoded:
@@ -69,7 +69,7 @@ class Encoder:
         except RenderError as error:
             ledger.remove(part, row.raw, reason=Reason.TEMPLATE, detail=str(error))
             return None
-        # Data made for another trainer may close its answers itself; end-of-sequence is added once, below.
+        # Answers prepared for another trainer may already end with end-of-sequence; it is added once, below.
         return Rendered(text.prompt, text.answer.rstrip().removesuffix(self._eos).rstrip())
 
     def _ids(self, rendered: Sequence[tuple[Row, Rendered]]) -> list[Encoded]:
@@ -90,14 +90,14 @@ class Encoder:
         ]
 
     def _opened(self, prompt: Sequence[int]) -> tuple[int, ...]:
-        """The prompt with the beginning-of-sequence token once, whether text, tokenizer or both write it."""
+        """Return the prompt with one beginning-of-sequence token, whether text, tokenizer or both add it."""
         ids = (*self._opening, *prompt)
         while len(ids) > 1 and self._bos_id is not None and ids[0] == ids[1] == self._bos_id:
             ids = ids[1:]
         return ids
 
     def _problem(self, example: Encoded, decoded: str) -> str | None:
-        """What is wrong with the mask of an example."""
+        """Return what is wrong with an example's token ids, or None."""
         if not example.prompt_ids:
             return "the tokenizer makes no token of the prompt"
         if self._eos_id in example.answer_ids[:-1]:
@@ -116,25 +116,25 @@ class Encoder:
         )
 
     def _opening_ids(self) -> tuple[int, ...]:
-        """The beginning-of-sequence token, where the tokenizer opens a text with it."""
+        """Return the beginning-of-sequence token if the tokenizer starts texts with it, else nothing."""
         first = self._tokenizer("a")["input_ids"][:1]
         return (self._bos_id,) if self._bos_id is not None and first == [self._bos_id] else ()
 
     def _closing_ids(self) -> tuple[int, ...]:
-        """End-of-turn tokens of the template; plain text there would be scored as part of the answer."""
+        """Return the template's end-of-turn tokens; none if they are text, which would be scored."""
         ids = tuple(self._tokenize([self._renderer.closing])[0]) if self._renderer.closing else ()
         return ids if ids and not self._decode([ids])[0].strip() else ()
 
 
 def _after(prompt: list[int], whole: list[int], alone: list[int]) -> list[int]:
-    """Ids of the answer as it follows the prompt.
+    """Return the answer's ids as they follow the prompt.
 
-    At inference the prompt is encoded alone. Where a token of the whole spans the border, the answer is
-    encoded alone too.
+    At inference the prompt is encoded alone. If a token of the whole text spans the border between prompt
+    and answer, the answer is encoded alone too.
     """
     return whole[len(prompt) :] if whole[: len(prompt)] == prompt else alone
 
 
 def _folded(text: str) -> str:
-    """Without what tokenizers normalise: width, case and space."""
+    """Return the text without what tokenizers normalise: width, case and white space."""
     return "".join(unicodedata.normalize("NFKC", text).casefold().split())

@@ -1,4 +1,4 @@
-"""JSONL, JSON, CSV, TSV and Parquet files to rows; what cannot be read is named by file and row."""
+"""Read JSONL, JSON, CSV, TSV and Parquet files; errors name the file and the row."""
 
 import csv
 import io
@@ -15,14 +15,14 @@ Numbered = Iterator[tuple[int, Any]]
 
 
 def read_file(path: Path, name: str) -> list[RawRow]:
-    """All rows of a file.
+    """Read all rows of a file.
 
     Args:
-        path: where it is.
-        name: what messages call it.
+        path: path of the file.
+        name: its name in messages.
 
     Raises:
-        InputError: there is no such file, it is of another kind, or it is broken or empty.
+        InputError: the file is missing, of an unknown type, damaged or empty.
     """
     reader = READERS.get(path.suffix.lower())
     if reader is None:
@@ -36,7 +36,7 @@ def read_file(path: Path, name: str) -> list[RawRow]:
 
 
 def no_such_file(name: str) -> str:
-    """What to say of a file that is not there."""
+    """Return the message about a missing file."""
     return f"{name}: no such file; paths are relative to the folder you run in ({Path.cwd()})"
 
 

@@ -1,4 +1,4 @@
-"""Raw rows to prompts and answers: alpaca, chat messages, ShareGPT and prompt/completion."""
+"""Parse raw rows into prompts and answers: alpaca, chat messages, ShareGPT and prompt/completion."""
 
 import difflib
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ NEEDED_COLUMNS = MappingProxyType(
         DataFormat.COMPLETION: ("prompt", "completion"),
     }
 )
-"""Columns that a format must have, in the order in which formats are tried."""
+"""Columns that each format must have, in the order in which formats are tried."""
 
 _RENAMEABLE = (
     "messages",
@@ -34,17 +34,17 @@ _RENAMEABLE = (
 
 
 def parse_rows(rows: Sequence[RawRow], data: DataSpec) -> tuple[list[Row], DataFormat]:
-    """Understand the rows of one source.
+    """Parse the rows of one source.
 
     Args:
-        rows: at least one.
+        rows: at least one raw row.
         data: format, renames, group column and prompt template.
 
     Returns:
-        The rows in order, and the format that they have.
+        The parsed rows in order, and their format.
 
     Raises:
-        InputError: a row does not have what the format needs.
+        InputError: a row lacks a column that the format needs, or a value is of the wrong type.
     """
     _check_renames(data.columns)
     found = detect_format(View(rows[0], data.columns), data.format)
@@ -61,7 +61,7 @@ def parse_rows(rows: Sequence[RawRow], data: DataSpec) -> tuple[list[Row], DataF
 
 
 def detect_format(view: View, named: DataFormat) -> DataFormat:
-    """The named format, or the first one whose columns the row has.
+    """Return the named format, or for `auto` the first format whose columns the row has.
 
     Raises:
         InputError: no format fits.
@@ -88,7 +88,7 @@ def _alpaca(view: View) -> Dialogue:
 
 
 def _completion(view: View) -> Dialogue:
-    # The space that an answer opens with belongs to it: it decides how the first word is tokenised.
+    # The space before an answer is part of it, since it decides how the first word is tokenised.
     return (Turn(Role.PROMPT, view.text("prompt")),), view.text("completion").rstrip()
 
 

@@ -1,4 +1,4 @@
-"""A data set on the Hub, or a folder that `datasets` can read, to rows."""
+"""Read a data set from the Hub, or from a folder that `datasets` can read."""
 
 import tempfile
 from pathlib import Path
@@ -16,19 +16,19 @@ USUAL_SPLITS = {
 
 
 def read_hub(name: str, part: Part, data: DataSpec) -> list[RawRow]:
-    """All rows of one split.
+    """Read all rows of one split.
 
     Args:
-        name: `owner/name`, or `owner/name:split`, where split is what `datasets` takes (`train[:5%]`).
-        part: the split that is wanted; without `:split`, the one of that usual name is read.
+        name: `owner/name`, or `owner/name:split` with a split as `datasets` accepts it (`train[:5%]`).
+        part: the part of the study; without `:split`, the split of its usual name is read.
         data: configuration name and revision.
 
     Raises:
-        InputError: it cannot be found, reached or read, or the split is missing or empty.
+        InputError: the data set cannot be found, reached or read, or the split is missing or empty.
     """
     identifier, _, split = name.partition(":")
     with tempfile.TemporaryDirectory(prefix="loratory-data-") as folder:
-        # A local folder changes under its name, so what is cached of it must not outlive the read.
+        # A local folder may change and keep its name, so its cache must not outlive the read.
         cache = folder if Path(identifier).is_dir() else None
         try:
             table = _load(identifier, split or _usual_split(identifier, part, data), data, cache)
@@ -65,14 +65,14 @@ def _usual_split(identifier: str, part: Part, data: DataSpec) -> str:
 
 
 def _named(row: dict[str, Any], table: Any) -> dict[str, Any]:
-    """The row with class labels as their names, where the data set has names for them."""
+    """Return the row with the names of class labels, where the data set has names."""
     names = {column: feature for column, feature in table.features.items() if hasattr(feature, "int2str")}
     labels = {c: f.int2str(row[c]) for c, f in names.items() if isinstance(row[c], int) and row[c] >= 0}
     return {**row, **labels}
 
 
 def _cause(error: BaseException) -> str:
-    """The error in a line; the cause of a DatasetGenerationError names the row."""
+    """Return the error in one line; for a DatasetGenerationError its cause, which names the row."""
     while error.__cause__ is not None and "generating the dataset" in str(error):
         error = error.__cause__
     lines = str(error).strip().splitlines() or ["an empty file"]

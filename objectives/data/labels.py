@@ -8,16 +8,16 @@ from loratory.spaces.metric_names import Task
 
 
 def find_labels(parts: dict[Part, list[Encoded]], *, task: Task, max_new_tokens: int) -> tuple[str, ...]:
-    """Every label of the training rows, sorted; empty where answers are free text.
+    """Return every label of the training rows, sorted; none where answers are free text.
 
     Args:
-        parts: cleaned rows.
-        task: what an answer is.
-        max_new_tokens: longest answer that is decoded.
+        parts: the cleaned rows of each split.
+        task: generation or classification.
+        max_new_tokens: longest answer that is decoded, in tokens.
 
     Raises:
-        InputError: train has fewer than two labels or over a thousand, eval or test has one that train
-            has not, or a label is too long to be decoded.
+        InputError: train has fewer than two labels or over a thousand, eval or test has a label that is not
+            in train, or a label is longer than `max_new_tokens`.
     """
     if task is not Task.CLASSIFICATION:
         return ()

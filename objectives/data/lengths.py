@@ -1,4 +1,4 @@
-"""Rows that are longer than the study or the model takes."""
+"""Remove rows that are longer than the study or the model allows."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from loratory.spaces.errors import InputError
 
 @dataclass(frozen=True)
 class Lengths:
-    """What a row must keep within, in tokens.
+    """Limits on the length of a row, in tokens.
 
     Attributes:
         max_length: prompt plus answer.
@@ -24,7 +24,7 @@ class Lengths:
     max_new_tokens: int
 
     def problem(self, example: Encoded, part: Part) -> str | None:
-        """How a row is too long; None where it is not."""
+        """Return in which way a row is too long, or None if it fits."""
         if len(example) > self.max_length:
             return (
                 f"{len(example)} tokens ({len(example.prompt_ids)} prompt, "
@@ -41,7 +41,7 @@ class Lengths:
 
 
 def check_max_length(data: DataSpec, max_positions: int | None) -> None:
-    """Refuse a length that the model cannot read.
+    """Refuse a `data.max_length` that the model cannot read.
 
     Raises:
         InputError: `data.max_length` is beyond the model's limit.
@@ -56,7 +56,7 @@ def check_max_length(data: DataSpec, max_positions: int | None) -> None:
 def within_length(
     examples: Iterable[Encoded], part: Part, *, lengths: Lengths, ledger: Ledger
 ) -> list[Encoded]:
-    """The rows that fit; the others go to the ledger, since a row cut short teaches to stop short."""
+    """Return the rows that fit; the others go to the ledger, since cut rows would teach to stop early."""
     kept = []
     for example in examples:
         problem = lengths.problem(example, part)

@@ -1,4 +1,4 @@
-"""A study's data from its sources to token ids: read, cleaned, split; loads no weights."""
+"""Prepare a study's data, from its sources to token ids: read, clean and split. Loads no weights."""
 
 import hashlib
 import json
@@ -26,14 +26,14 @@ from loratory.spaces.study import StudySpec
 
 @dataclass(frozen=True, kw_only=True)
 class DataPreparation:
-    """What came of a study's data.
+    """The prepared data of a study, and what was done to it.
 
     Attributes:
         data: the splits, ready to train on.
-        removed: one dict a removed row: split, file, row, reason, detail, content.
+        removed: one dict per removed row: split, file, row, reason, detail, content.
         summary: lines for the terminal.
-        files: for the study folder's data/: removed.jsonl, and examples.json with the ids and groups of
-            every split in its fixed order, and how prompts are made.
+        files: files for data/ in the study folder: removed.jsonl, and examples.json with the ids and groups
+            of every split in its fixed order, and how prompts are made.
     """
 
     data: PreparedData
@@ -50,10 +50,10 @@ def prepare_data(
     Args:
         study: a study with a data section.
         tokenizer: the base model's.
-        max_positions: longest input that the model takes, in tokens; None where it has no limit.
+        max_positions: longest input of the model, in tokens; None: no limit.
 
     Raises:
-        InputError: a source cannot be read, nothing is left of a split, or the splits do not fit the study.
+        InputError: a source cannot be read, a split is left empty, or the splits do not fit the study.
     """
     if study.data is None:
         raise InputError("a study of objective qlora needs a section data")
@@ -62,7 +62,7 @@ def prepare_data(
 
 
 class _Preparation:
-    """The steps, with what they share."""
+    """The steps of the preparation, and the state that they share."""
 
     def __init__(
         self, study: StudySpec, data: DataSpec, tokenizer: Tokenizer, max_positions: int | None
@@ -169,7 +169,7 @@ class _Preparation:
 
 
 def content_hash(data: PreparedData) -> str:
-    """SHA-256, in hex, of everything in the data but this hash: the same on every machine."""
+    """Return the SHA-256, in hex, of all fields but this hash; equal on every machine."""
     digest = hashlib.sha256()
     for name in ("train", "dev", "select", "test"):
         digest.update(f"{name}\n".encode())
@@ -180,7 +180,7 @@ def content_hash(data: PreparedData) -> str:
 
 
 def _examples(parts: dict[Part, list[Encoded]]) -> dict[Part, list[Example]]:
-    """Examples with ids of their own: eval is named first, so its ids do not depend on train."""
+    """Return examples with unique ids; eval is named first, so its ids do not depend on train."""
     uses: Counter[str] = Counter()
     return {part: list(_named(parts[part], uses)) for part in (Part.EVAL, Part.TEST, Part.TRAIN)}
 

@@ -11,7 +11,7 @@ class Example:
 
     Attributes:
         example_id: unique in the study; made from the content, so it survives reordering.
-        group: rows of one document or module share it.
+        group: name shared by the rows of one document or module.
         prompt: the text that the model reads, template applied.
         reference: the answer, without end-of-sequence.
         prompt_ids: token ids of the prompt, special tokens included.
@@ -26,7 +26,7 @@ class Example:
     answer_ids: tuple[int, ...]
 
     def __len__(self) -> int:
-        """Tokens in all."""
+        """Return the number of tokens of prompt and answer."""
         return len(self.prompt_ids) + len(self.answer_ids)
 
 
@@ -35,12 +35,12 @@ class PreparedData:
     """The splits of a study.
 
     Attributes:
-        train: what trials train on.
+        train: the examples that trials train on.
         dev: eval examples that drive pruning, early stopping and the choice of checkpoint.
         select: the other eval examples, which rank finished trials.
         test: scored once at the end; may be empty.
         labels: for classification, every label in a fixed order; else empty.
-        sha256: hash of all of the above.
+        sha256: SHA-256 of all fields above.
     """
 
     train: tuple[Example, ...]
@@ -51,5 +51,5 @@ class PreparedData:
     sha256: str
 
     def split(self, split: Split) -> tuple[Example, ...]:
-        """The examples that scores on `split` are computed on."""
+        """Return the examples of a split that is scored."""
         return {Split.DEV: self.dev, Split.SELECT: self.select, Split.TEST: self.test}[split]

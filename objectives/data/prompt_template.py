@@ -1,4 +1,4 @@
-"""`data.prompt_template`: a Python format string over a row's columns."""
+"""Fill `data.prompt_template`, a Python format string over a row's columns."""
 
 from string import Formatter
 
@@ -7,15 +7,15 @@ from loratory.spaces.errors import InputError
 
 
 def fill_template(template: str, view: View, *, answer: str) -> str:
-    """The prompt that the template makes of a row; a null column is "".
+    """Return the prompt that the template makes of a row; a null column becomes "".
 
     Args:
-        template: a format string whose fields are names of columns.
+        template: a format string; its fields are names of columns.
         view: the row.
-        answer: the format's column that holds the answer, which a prompt must not.
+        answer: the column of the answer, which a prompt must not contain.
 
     Raises:
-        InputError: the template is none, names a column that is not there, or gives the answer away.
+        InputError: the template is no format string, or names a missing column or the answer's.
     """
     names = _template_columns(template)
     answer_columns = {answer, view.columns.get(answer, answer)}

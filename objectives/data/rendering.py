@@ -1,4 +1,4 @@
-"""Rows to the text that the model reads: the tokenizer's chat template, or sections where it has none."""
+"""Render rows as the text that the model reads, by chat template or, without one, in sections."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,7 +20,7 @@ SECTION_TITLES = MappingProxyType(
 
 
 class PromptStyle(StrEnum):
-    """How prompts are made."""
+    """Source of the prompts."""
 
     TEMPLATE = "template"
     CHAT_TEMPLATE = "chat_template"
@@ -40,20 +40,20 @@ class Tokenizer(Protocol):
     chat_template: Any
 
     def __call__(self, text: Any, **options: Any) -> Any:
-        """Token ids of a text or of a list of texts, under `input_ids`."""
+        """Return the token ids of a text or of a list of texts, under `input_ids`."""
         ...
 
     def batch_decode(self, sequences: Any, **options: Any) -> list[str]:
-        """Texts of lists of token ids."""
+        """Return the texts of lists of token ids."""
         ...
 
     def apply_chat_template(self, conversation: Any, **options: Any) -> Any:
-        """A conversation as one text."""
+        """Return a conversation as one text."""
         ...
 
 
 class RenderError(Exception):
-    """A row that the template refuses or changes; the message says how."""
+    """The template refuses a row or changes it; the message says how."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Rendered:
     """A row as text.
 
     Attributes:
-        prompt: what the model reads.
-        answer: what it is to write; a space that comes before it in the template is part of it.
+        prompt: the text that the model reads.
+        answer: the text that it learns to write, with the white space before it in the template.
     """
 
     prompt: str
@@ -70,13 +70,13 @@ class Rendered:
 
 
 class Renderer(Protocol):
-    """How rows become text.
+    """Renders rows as text.
 
     Attributes:
-        description: for the terminal.
-        style: how prompts are made, where a row is not one prompt as it is.
-        adds_special_tokens: the text lacks the tokens that the tokenizer opens a text with.
-        closing: what stands between an answer and the end-of-sequence token.
+        description: a line for the terminal.
+        style: how prompts are made.
+        adds_special_tokens: whether the tokens with which the tokenizer starts a text must be added.
+        closing: the text between an answer and the end-of-sequence token.
     """
 
     description: str
@@ -85,7 +85,7 @@ class Renderer(Protocol):
     closing: str
 
     def render(self, row: Row) -> Rendered:
-        """The row as text.
+        """Render a row.
 
         Raises:
             RenderError: the row cannot be rendered.
@@ -94,7 +94,7 @@ class Renderer(Protocol):
 
 
 class Sections:
-    """`### Instruction:`, `### Input:`, `### Response:`; a `prompt` turn stands as it is.
+    """Sections `### Instruction:`, `### Input:`, `### Response:`; a `prompt` turn stays as it is.
 
     The layout is that of Stanford Alpaca (Taori et al., 2023) without its opening sentence.
     """
@@ -106,7 +106,7 @@ class Sections:
         self.description, self.style = description, style
 
     def render(self, row: Row) -> Rendered:
-        """The row as text."""
+        """Render a row; this never fails."""
         if row.turns and row.turns[0].role is Role.PROMPT:
             return Rendered(row.turns[0].text, row.answer)
         sections = [f"### {SECTION_TITLES[turn.role]}:\n{turn.text}\n\n" for turn in row.turns]
@@ -116,9 +116,9 @@ class Sections:
 class ChatTemplate:
     """The tokenizer's own chat template.
 
-    The prompt ends where an answer begins in a rendered conversation. Mostly that is what
-    `add_generation_prompt` gives; where a template puts an empty thought before answers (Qwen3), or opens
-    a thought in its generation prompt alone (DeepSeek-R1), the conversation decides, so that training
+    The prompt ends where the answer begins in a rendered conversation. For most templates this equals the
+    text that `add_generation_prompt` gives. Some put an empty thought before answers (Qwen3), or open a
+    thought only in the generation prompt (DeepSeek-R1); then the conversation decides, so that training
     and scoring read the same text.
     """
 
@@ -138,7 +138,7 @@ class ChatTemplate:
         )
 
     def render(self, row: Row) -> Rendered:
-        """The row as text.
+        """Render a row.
 
         Raises:
             RenderError: the template refuses the conversation, or rewrites its answer or its earlier turns.
@@ -178,7 +178,7 @@ class ChatTemplate:
         return before, tail
 
     def _closing(self, eos: str) -> str:
-        """The tail of an answer up to end-of-sequence, which is added by its id."""
+        """Return the text after an answer, up to end-of-sequence, which is added by its id."""
         return self._tail.partition(eos)[0] if eos and eos in self._tail else self._tail.rstrip()
 
     def _text(self, messages: list[dict[str, str]], *, add_generation_prompt: bool = False) -> str:
@@ -189,7 +189,7 @@ class ChatTemplate:
 
 
 def choose_renderer(tokenizer: Tokenizer, prompt_template: str | None) -> Renderer:
-    """The study's own template, else the tokenizer's, else sections.
+    """Return the renderer: the study's template, else the tokenizer's chat template, else sections.
 
     Raises:
         InputError: the chat template cannot be used.
@@ -204,7 +204,7 @@ def choose_renderer(tokenizer: Tokenizer, prompt_template: str | None) -> Render
 
 
 def chat_messages(turns: tuple[Turn, ...]) -> list[dict[str, str]]:
-    """Turns as a chat template takes them; an input is part of the user turn before it."""
+    """Return turns as messages for a chat template; an input joins the user turn before it."""
     messages: list[dict[str, str]] = []
     for turn in turns:
         if turn.role is Role.INPUT and messages and messages[-1]["role"] == "user":

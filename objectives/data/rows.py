@@ -1,4 +1,4 @@
-"""One row on its way from a file to an example, and the reasons for which it may be removed."""
+"""Raw and parsed rows, and the ledger of removed rows with the reasons."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Part(StrEnum):
-    """The splits as the study file names them; eval becomes dev and select later."""
+    """The splits that the study file names; eval is later divided into dev and select."""
 
     TRAIN = "train"
     EVAL = "eval"
@@ -30,7 +30,7 @@ class Reason(StrEnum):
 
 
 class Role(StrEnum):
-    """Who says a turn. `prompt` is text to be read as it is; `input` belongs to the user turn before it."""
+    """Speaker of a turn. `prompt` is text as it is; `input` belongs to the user turn before it."""
 
     SYSTEM = "system"
     USER = "user"
@@ -46,7 +46,7 @@ class RawRow:
 
     Attributes:
         file: the file or Hub data set, as the study file names it.
-        number: from 1: the line of a JSONL file, the record of any other (a CSV header is not counted).
+        number: from 1; the line of a JSONL file, else the record (the header of a CSV is not counted).
         fields: column name to value.
     """
 
@@ -56,13 +56,13 @@ class RawRow:
 
     @property
     def place(self) -> str:
-        """Where a person finds the row."""
+        """File and row number, for messages."""
         return f"{self.file}, row {self.number}"
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One thing said before the answer."""
+    """One turn of the conversation before the answer."""
 
     role: Role
     text: str
@@ -70,13 +70,13 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row understood: what is read, and what is to be answered.
+    """A parsed row: the prompt and its answer.
 
     Attributes:
         raw: the row as it was read.
         turns: the prompt, not yet rendered.
-        answer: what is learned.
-        group: value of the group column; None where there is none.
+        answer: the text that is learned.
+        group: value of the group column, or None.
     """
 
     raw: RawRow
@@ -86,19 +86,19 @@ class Row:
 
     @cached_property
     def content_id(self) -> str:
-        """16 hex digits of the SHA-256 of prompt and answer: the same on every machine."""
+        """First 16 hex digits of the SHA-256 of prompt and answer; equal on every machine."""
         content = [[[turn.role, turn.text] for turn in self.turns], self.answer]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     @property
     def group_key(self) -> str:
-        """The group, or what stands for it in a row that belongs to none."""
+        """The group's name, or `content_id` for a row without a group."""
         return self.content_id if self.group is None else f"group {self.group}"
 
 
 @dataclass
 class Ledger:
-    """Every row that was removed, in the order of removal."""
+    """The removed rows, in the order of removal."""
 
     entries: list[dict[str, Any]] = field(default_factory=list)
 
@@ -106,10 +106,10 @@ class Ledger:
         """Note a removed row.
 
         Args:
-            part: the split that it was removed from.
+            part: the split from which it was removed.
             raw: the row.
-            reason: the rule.
-            detail: the value that broke it, or the row that it repeats.
+            reason: the rule that it broke.
+            detail: the offending value, or the row that it repeats.
         """
         self.entries.append(
             {
@@ -123,16 +123,16 @@ class Ledger:
         )
 
     def counts(self, part: Part) -> dict[str, int]:
-        """Removed rows of a split by reason, in the order of `Reason`."""
+        """Count the removed rows of a split by reason, in the order of `Reason`."""
         reasons = [entry["reason"] for entry in self.entries if entry["split"] == part]
         return {reason.value: reasons.count(reason) for reason in Reason if reason in reasons}
 
     def first(self, part: Part) -> dict[str, Any] | None:
-        """The first removed row of a split."""
+        """Return the first removed row of a split, or None."""
         return next((entry for entry in self.entries if entry["split"] == part), None)
 
     def to_jsonl(self) -> bytes:
-        """One removed row a line."""
+        """Return the content of removed.jsonl, one removed row per line."""
         return b"".join(_line(entry) for entry in self.entries)
 
 

@@ -1,4 +1,4 @@
-"""Rows that cannot be learned from: nothing to read or to answer, or text in the wrong encoding."""
+"""Remove rows that nothing can be learned from: an empty prompt or answer, or wrongly encoded text."""
 
 import re
 import unicodedata
@@ -15,7 +15,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
 
 
 def screen(rows: Iterable[Row], part: Part, ledger: Ledger) -> list[Row]:
-    """The rows with a prompt and an answer in sound Unicode; the others go to the ledger."""
+    """Return the rows with a prompt and an answer in valid Unicode; the others go to the ledger."""
     kept = []
     for row in rows:
         empty = _empty(row)
@@ -30,7 +30,7 @@ def screen(rows: Iterable[Row], part: Part, ledger: Ledger) -> list[Row]:
 
 
 def encoding_problem(text: str) -> str | None:
-    """What shows that a text was read or written in the wrong encoding; None where it is sound."""
+    """Return the sign that a text was read or written in the wrong encoding, or None."""
     for match in _CONTROL.finditer(text):
         character = match.group()
         if character not in _ALLOWED_CONTROLS:

@@ -1,4 +1,4 @@
-"""Near duplicates: MinHash LSH finds candidates, and the true Jaccard similarity decides.
+"""Find near duplicates: MinHash LSH proposes candidates, and their true Jaccard similarity decides.
 
 Broder, On the resemblance and containment of documents (1997); Indyk and Motwani (1998) for the banding.
 """
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 SHINGLE_WORDS = 5
 PERMUTATIONS = 128
 MISS_PROBABILITY = 1e-3
-"""How often LSH may overlook a pair that is just as similar as the threshold."""
+"""Largest probability that LSH misses a pair with a similarity equal to the threshold."""
 
 # Scripts written without spaces: each character is a word.
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
     "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
-# Signs count (x - y is not x + y), punctuation of sentences does not.
+# Signs are words (x - y is not x + y), the punctuation of sentences is not.
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+|[^\w\s.,;:!?\"'`()\[\]{{}}…、。「」《》“”‘’]")
 
 # An odd constant of 64 bits mixes well under multiplication (the golden ratio, as in Knuth's 6.4).
@@ -32,13 +32,13 @@ Shingles = NDArray[np.uint64]
 
 
 class Shingler:
-    """Texts to sets of hashed word 5-grams."""
+    """Turns texts into sets of hashed word 5-grams."""
 
     def __init__(self) -> None:
         self._hashes: dict[str, int] = {}
 
     def shingles(self, text: str) -> Shingles:
-        """Sorted, unique uint64 hashes of the text's word 5-grams; a shorter text is one shingle.
+        """Return sorted, unique uint64 hashes of the text's word 5-grams; a shorter text is one shingle.
 
         Compatibility forms, case, spaces and the punctuation of sentences are folded.
         """
@@ -60,19 +60,19 @@ class Shingler:
 
 
 def jaccard(first: Shingles, second: Shingles) -> float:
-    """Size of the intersection over size of the union of two shingle sets; 0 where both are empty."""
+    """Return the Jaccard similarity of two shingle sets, in [0, 1]; 0 if both are empty."""
     common = len(np.intersect1d(first, second, assume_unique=True))
     union = len(first) + len(second) - common
     return common / union if union else 0.0
 
 
 class SimilarityIndex:
-    """Finds, among the texts added so far, one that is as similar as the threshold.
+    """Finds a text whose similarity reaches the threshold, among the texts added so far.
 
     Args:
-        texts: shingles of every text that may be added or looked up; they are named by position.
+        texts: shingles of every text that may be added or looked up; a text is named by its position.
         threshold: least Jaccard similarity, in (0, 1].
-        kinds: of each text; texts of unlike kinds are never similar. None: all are of one kind.
+        kinds: kind of each text; texts of different kinds are never similar. None: all are of one kind.
     """
 
     def __init__(
@@ -91,19 +91,19 @@ class SimilarityIndex:
         self._lsh: Any = MinHashLSH(num_perm=PERMUTATIONS, params=band_shape(threshold))
 
     def add(self, position: int) -> None:
-        """Let a text be found from now on. One without shingles never is."""
+        """Add a text to the index. A text without shingles is never found."""
         if len(self._texts[position]):
             self._lsh.insert(position, self._hashes[position])
 
     def find(self, position: int) -> tuple[int, float] | None:
-        """An added text whose true similarity reaches the threshold, and that similarity."""
+        """Return the position and the similarity of an added text that reaches the threshold, or None."""
         if not len(self._texts[position]):
             return None
         kind = self._kinds[position]
         found = (c for c in self._lsh.query(self._hashes[position]) if self._kinds[c] == kind)
         candidates = np.array(sorted(found), dtype=np.int64)
         estimates = (self._signatures[candidates] == self._signatures[position]).mean(axis=1)
-        # The estimate's standard deviation is at most 0.045: further down no candidate can be true.
+        # The estimate's standard deviation is at most 0.045: 0.2 below the threshold no match is to be found.
         hopeful = estimates >= self._threshold - 0.2
         order = np.argsort(-estimates[hopeful], kind="stable")
         for candidate in candidates[hopeful][order].tolist():
@@ -114,7 +114,7 @@ class SimilarityIndex:
 
 
 def band_shape(threshold: float) -> tuple[int, int]:
-    """Bands and rows per band: the strictest shape that misses few pairs at the threshold.
+    """Return bands and rows per band: the strictest shape that misses few pairs at the threshold.
 
     A pair of similarity s shares a band with probability 1 - (1 - s^rows)^bands.
     """
@@ -124,12 +124,12 @@ def band_shape(threshold: float) -> tuple[int, int]:
 
 
 def without_common(texts: Sequence[Shingles], *, share: float = 0.1, least: int = 100) -> list[Shingles]:
-    """The texts without shingles that very many of them have: those of a template, which says nothing.
+    """Return the texts without the shingles that very many of them share, as those of a template.
 
     Args:
         texts: shingle sets.
-        share: a shingle that stands in more than this share of the texts goes.
-        least: a shingle that stands in no more texts than this always stays.
+        share: remove a shingle that is in more than this share of the texts.
+        least: never remove a shingle that is in at most this many texts.
     """
     if len(texts) <= least:
         return list(texts)

@@ -1,4 +1,4 @@
-"""What `data.train`, `data.eval` and `data.test` name, read to rows."""
+"""Read the sources that `data.train`, `data.eval` and `data.test` name."""
 
 import tempfile
 from pathlib import Path
@@ -11,10 +11,10 @@ from loratory.spaces.errors import InputError
 
 
 def check_files(data: DataSpec) -> None:
-    """Make sure that files which a study names are there.
+    """Check that the files which a study names exist.
 
     Raises:
-        InputError: one is missing.
+        InputError: a file is missing.
     """
     for part in Part:
         name = getattr(data, part)
@@ -23,12 +23,12 @@ def check_files(data: DataSpec) -> None:
 
 
 def read_sources(data: DataSpec) -> dict[Part, list[RawRow]]:
-    """The rows of every split that has a source of its own.
+    """Read the rows of every split for which the study names a source.
 
     `builtin:quickstart` as train brings its own eval and test, unless the study file names others.
 
     Raises:
-        InputError: something cannot be read.
+        InputError: a source cannot be read.
     """
     builtin = data.train == QUICKSTART_DATA
     named = {
@@ -53,13 +53,13 @@ def _read(name: str, part: Part, data: DataSpec, quickstart: dict[Part, Path]) -
 
 
 def _is_file_name(name: str) -> bool:
-    """Whether it ends like a file that can be read; else it may be the id of a data set."""
+    """Return whether a name ends like a readable file; else it may be the id of a data set."""
     return not name.startswith("builtin:") and Path(name).suffix.lower() in READERS
 
 
 def _quickstart(folder: Path, data: DataSpec) -> dict[Part, Path]:
     from loratory.objectives.quickstart.pairs import write_pairs
 
-    # Mostly short pairs, with a share of flaws; cleaning leaves somewhat fewer than data.train_examples.
+    # Some pairs are flawed on purpose, so cleaning leaves fewer than data.train_examples.
     files = write_pairs(folder, train_examples=data.train_examples)
     return {Part.TRAIN: files.train, Part.EVAL: files.eval, Part.TEST: files.test}

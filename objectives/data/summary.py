@@ -1,4 +1,4 @@
-"""What data preparation tells the terminal: what was read, what was removed and why, what is left."""
+"""Lines of data preparation for the terminal: rows read, rows removed and why, examples left."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ class Summary:
     """Collects lines while data is prepared.
 
     Attributes:
-        prompts: how they are made.
+        prompts: the line that says how prompts are made.
     """
 
     def __init__(self, prompts: str) -> None:
@@ -24,17 +24,17 @@ class Summary:
         self._held_back = 0
 
     def read(self, part: Part, raw: Sequence[RawRow], found: DataFormat) -> None:
-        """A source was read."""
+        """Note that a source was read."""
         self._read[part] = f"{part}: read {len(raw):,} rows of {raw[0].file} ({found})"
 
     def drew_eval(self, drawn: int, total: int, fraction: float) -> None:
-        """Eval was taken from train."""
+        """Note that eval was drawn from train."""
         self._read[Part.EVAL] = (
             f"eval: {drawn:,} of the {total:,} rows of train, by fixed hash (data.eval_fraction {fraction:g})"
         )
 
     def split_eval(self, halves: Halves[Example]) -> None:
-        """Eval became dev and select."""
+        """Note how eval was divided into dev and select."""
         groups = len({example.group for example in (*halves.drawn, *halves.rest)})
         if not halves.by_group:
             self._after.append(
@@ -48,7 +48,7 @@ class Summary:
             )
 
     def sizes(self, examples: dict[Part, list[Example]], data: PreparedData, spec: DataSpec) -> None:
-        """How large the splits are."""
+        """Note the sizes of the splits."""
         sizes = (("train", data.train), ("dev", data.dev), ("select", data.select), ("test", data.test))
         self._after.append("examples: " + ", ".join(f"{len(split):,} {name}" for name, split in sizes))
         rest = len(examples[Part.EVAL]) - len(data.dev) - self._held_back
@@ -68,7 +68,7 @@ class Summary:
             self._after.append(f"{found - kept:,} more examples left out: {key} is {kept:,}")
 
     def lengths(self, data: PreparedData, max_new_tokens: int) -> None:
-        """How long the examples are, in tokens."""
+        """Note the lengths of the examples, in tokens."""
         train = np.array([(len(example), len(example.answer_ids)) for example in data.train])
         for name, column in (("prompt and answer", 0), ("answer", 1)):
             middle, most, nearly, longest = np.percentile(train[:, column], [50, 90, 99, 100]).astype(int)
@@ -84,7 +84,7 @@ class Summary:
             )
 
     def lines(self, ledger: Ledger) -> tuple[str, ...]:
-        """The lines in reading order."""
+        """Return the lines in reading order."""
         lines = []
         for part, read in self._read.items():
             counts = ledger.counts(part)
@@ -96,5 +96,5 @@ class Summary:
 def _groups(spec: DataSpec, examples: dict[Part, list[Example]], part: Part) -> set[str]:
     if spec.group_column is None:
         return set()
-    # An example without a group has its content's id for one, and equal ones share it.
+    # The group of an example without one is its content's id, which equal examples share.
     return {e.group for e in examples[part] if e.group != e.example_id.partition("-")[0]}

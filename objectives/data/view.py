@@ -15,11 +15,11 @@ class View:
     columns: dict[str, str]
 
     def has(self, column: str) -> bool:
-        """Whether the row has the column."""
+        """Return whether the row has the column."""
         return self.columns.get(column, column) in self.raw.fields
 
     def value(self, column: str) -> Any:
-        """The column's value.
+        """Return the column's value.
 
         Raises:
             InputError: the row has no such column, or it is null.
@@ -35,29 +35,29 @@ class View:
         return self.raw.fields[actual]
 
     def text(self, column: str) -> str:
-        """The column's text.
+        """Return the column's text.
 
         Raises:
-            InputError: it is missing, null or no string.
+            InputError: the value is missing, null or no string.
         """
         return as_text(self.value(column), self.raw, self.columns.get(column, column))
 
     def optional_text(self, column: str) -> str:
-        """The column's text, or "" where it is missing or null."""
+        """Return the column's text, or "" if it is missing or null."""
         missing = self.raw.fields.get(self.columns.get(column, column)) is None
         return "" if missing else self.text(column)
 
 
 def as_text(value: Any, raw: RawRow, place: str) -> str:
-    """The value, which must be text.
+    """Return a value that must be text.
 
     Args:
-        value: what a row holds.
+        value: a value of the row.
         raw: the row, for the message.
-        place: where in the row.
+        place: name of the value in the row, for the message.
 
     Raises:
-        InputError: it is something else.
+        InputError: the value is not text.
     """
     if not isinstance(value, str):
         raise InputError(f"{raw.place}: {place} must be text, got {type(value).__name__} {shortened(value)}")
@@ -65,6 +65,6 @@ def as_text(value: Any, raw: RawRow, place: str) -> str:
 
 
 def shortened(value: Any) -> str:
-    """A value as messages show it."""
+    """Return a value as messages show it: at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}..."

@@ -1,4 +1,4 @@
-"""Token F1 and exact match: how far an answer is the expected one."""
+"""Token F1 and exact match: how well an answer agrees with the expected one."""
 
 import unicodedata
 from collections import Counter
@@ -14,7 +14,7 @@ class TokenF1(MeanMetric):
     """F1 over the bags of words of prediction and reference, 0 to 1 (SQuAD; Rajpurkar et al., 2016)."""
 
     def score(self, predictions: Sequence[str], references: Sequence[str], _: TextContext) -> ExampleScores:
-        """Score n >= 1 predictions. Where a side has no words, F1 is 1 for equal texts and 0 else."""
+        """Score n >= 1 predictions. If one of two texts has no words, F1 is 1 for equal texts, else 0."""
         pairs = zip(predictions, references, strict=True)
         values = np.array([_token_f1(p, r) for p, r in pairs], dtype=np.float64)
         signature = "case:lc|tok:unicode-words|punct:no|articles:no|norm:nfkc|version:1"
@@ -22,9 +22,9 @@ class TokenF1(MeanMetric):
 
 
 class ExactMatch(MeanMetric):
-    """Share of predictions that are the reference to the letter, 0 to 1.
+    """Share of predictions that equal their reference, 0 to 1.
 
-    Only outer white space and the two ways to write an accented letter (Unicode NFC) make no difference.
+    Outer white space is ignored, and so is whether an accented letter is composed (Unicode NFC).
     """
 
     def score(self, predictions: Sequence[str], references: Sequence[str], _: TextContext) -> ExampleScores:
@@ -36,7 +36,7 @@ class ExactMatch(MeanMetric):
 
 
 def trimmed(text: str) -> str:
-    """`text` in Unicode NFC, without outer white space."""
+    """Return the text in Unicode NFC, without outer white space."""
     return unicodedata.normalize("NFC", text).strip()
 
 

@@ -1,4 +1,4 @@
-"""BLEU by sacrebleu, with the counts it is made of."""
+"""BLEU, computed by sacrebleu, with the counts behind it."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ _ORDER = 4
 class Bleu:
     """BLEU (Papineni et al., 2002), 0 to 100, as `sacrebleu.metrics.BLEU` computes it (Post, 2018).
 
-    The aggregate is `corpus_score` with sacrebleu's defaults; an example alone is its sentence BLEU, which
-    stops at the longest n-gram the prediction has (effective order). Statistics are [n, 10]: lengths of
-    prediction and reference, matches of 1- to 4-grams, n-grams of the prediction.
+    The aggregate is `corpus_score` with sacrebleu's defaults. The value of an example is its sentence BLEU,
+    which stops at the longest n-gram of the prediction (effective order). Statistics are [n, 10]: the
+    lengths of prediction and reference, the matches of 1- to 4-grams, and the prediction's n-grams.
     """
 
     def score(
@@ -29,7 +29,7 @@ class Bleu:
         sentence = BLEU(tokenize=tokenizer, effective_order=True, force=True)
         scores = [sentence.sentence_score(p, [r]) for p, r in zip(predictions, references, strict=True)]
         corpus = BLEU(tokenize=tokenizer, force=True)
-        corpus.corpus_score(predictions[:1], [references[:1]])  # the signature counts references on use
+        corpus.corpus_score(predictions[:1], [references[:1]])  # fills in the signature
         return ExampleScores(
             values=np.array([s.score for s in scores], dtype=np.float64),
             statistics=np.array(
@@ -39,7 +39,7 @@ class Bleu:
         )
 
     def aggregate(self, summed: NDArray[np.float64]) -> float:
-        """Corpus BLEU of examples whose statistics add up to `summed`, float64 [10]."""
+        """Return the corpus BLEU of examples, from the sum of their statistics, float64 [10]."""
         from sacrebleu.metrics.bleu import BLEU
 
         counts = [round(count) for count in summed]

@@ -1,4 +1,4 @@
-"""chrF by sacrebleu, with the counts it is made of."""
+"""chrF, computed by sacrebleu, with the counts behind it."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ from loratory.objectives.metrics.text_metric import ExampleScores, TextContext
 class Chrf:
     """chrF2 (Popovic, 2015), 0 to 100, as `sacrebleu.metrics.CHRF` computes it by default.
 
-    It counts character 1- to 6-grams, so it is the same for every script. Statistics are [n, 18]: for each
-    order, n-grams of the prediction, of the reference, and matches.
+    It counts character 1- to 6-grams, so it needs no tokenizer. Statistics are [n, 18]: for each order the
+    n-grams of the prediction, those of the reference, and the matches.
     """
 
     def score(self, predictions: Sequence[str], references: Sequence[str], _: TextContext) -> ExampleScores:
@@ -20,7 +20,7 @@ class Chrf:
         from sacrebleu.metrics.chrf import CHRF
 
         chrf = CHRF()
-        # sacrebleu gives these counts through no public call; its own significance tests use this one.
+        # sacrebleu has no public call for these counts; its own significance tests use this one.
         counts = chrf._extract_corpus_statistics(predictions, [references])
         return ExampleScores(
             values=np.array([chrf._compute_f_score(row) for row in counts], dtype=np.float64),
@@ -29,7 +29,7 @@ class Chrf:
         )
 
     def aggregate(self, summed: NDArray[np.float64]) -> float:
-        """Corpus chrF of examples whose statistics add up to `summed`, float64 [18]."""
+        """Return the corpus chrF of examples, from the sum of their statistics, float64 [18]."""
         from sacrebleu.metrics.chrf import CHRF
 
         return CHRF()._compute_f_score([round(count) for count in summed])

@@ -1,4 +1,4 @@
-"""Texts scored beside other work: in a process of its own, so that nobody waits for what is plain Python."""
+"""Score texts in a separate process, so that a GPU does not wait for plain Python."""
 
 import contextlib
 import logging
@@ -14,33 +14,34 @@ from pathlib import Path
 from loratory.objectives.futures import completed
 from loratory.objectives.metrics.scoring import TextScores
 
-# Not one of multiprocessing's: those import the main module again, which may be a user's script.
+# Not a multiprocessing child: it would import the main module again, which may be a user's script.
 _CHILD = "import sys; from loratory.objectives.metrics.jobs import work; work(int(sys.argv[1]))"
 
 _log = logging.getLogger(__name__)
 
 Job = Callable[[], TextScores]
-"""Calls `score_texts`; a process takes only what can be pickled."""
+"""A picklable call of `score_texts`."""
 
 
 class TextJobs:
-    """Jobs, done in the order in which they come.
+    """Does jobs in the order in which they come.
 
-    A thread alone would not do: it would share the interpreter's lock with the one that launches kernels.
+    The jobs run in a process, since a thread would share the interpreter's lock with the thread that
+    launches kernels.
     """
 
     def __init__(self, *, apart: bool) -> None:
-        """Nothing is begun yet.
+        """Start nothing yet.
 
         Args:
-            apart: whether a process does them, which starts with the first; else `begin` does.
+            apart: whether jobs run in a process, which starts with the first job; else `begin` runs them.
         """
         self._apart = apart
         self._process: _Process | None = None
         self._messenger = ThreadPoolExecutor(1, thread_name_prefix="texts")  # waits for the process
 
     def begin(self, job: Job) -> Future[TextScores]:
-        """Begin a job, or do it; what goes wrong is raised where the scores are read."""
+        """Begin a job, or do it; the future raises the job's errors."""
         return self._messenger.submit(self._sent, job) if self._apart else completed(job)
 
     def _sent(self, job: Job) -> TextScores:
@@ -57,7 +58,7 @@ class TextJobs:
 
 
 class _Process:
-    """It ends when this side of its pipe is closed, or dead."""
+    """A process that does jobs; it ends when this side of its pipe is closed."""
 
     def __init__(self) -> None:
         self._connection, theirs = Pipe()
@@ -78,14 +79,14 @@ class _Process:
 
     def __del__(self) -> None:
         self._connection.close()
-        self.child.wait()  # it is idle, or gone
+        self.child.wait()  # it is idle or has ended, so this returns soon
 
 
 def work(number: int) -> None:
-    """Do the jobs that come through a pipe, until its other side is gone.
+    """Do the jobs that come through a pipe, until its other side is closed.
 
     Args:
-        number: of the pipe's file.
+        number: file descriptor of the pipe.
     """
     jobs = Connection(number)
     with contextlib.suppress(EOFError, OSError):
@@ -96,5 +97,5 @@ def work(number: int) -> None:
 def _result(job: Job) -> TextScores | Exception:
     try:
         return job()
-    except Exception as error:  # it is raised where somebody waits
+    except Exception as error:  # the caller's process raises it
         return error

@@ -1,4 +1,4 @@
-"""Accuracy and macro F1 where every answer is one of few labels."""
+"""Accuracy and macro F1 for tasks in which every answer is one of few labels."""
 
 import unicodedata
 from collections import Counter
@@ -12,7 +12,7 @@ from loratory.objectives.metrics.text_metric import ExampleScores, MeanMetric, T
 from loratory.spaces.errors import InputError
 
 MOST_LABELS = 1000
-"""Most labels of a classification."""
+"""Largest number of labels of a classification task."""
 _SIGNATURE = "labels:{labels}|match:exact-then-folded|norm:nfkc|version:1"
 
 
@@ -32,9 +32,9 @@ class Accuracy(MeanMetric):
 class MacroF1:
     """F1 of each label, averaged over the labels that occur as reference or answer, 0 to 1.
 
-    This is scikit-learn's `f1_score(average="macro", zero_division=0)`, but an answer that is no label is
-    a miss of the right label and no class of its own. Statistics are [n, 3L], for L labels the hits, then
-    how often each was answered, then how often it was right. An example alone scores 1 or 0.
+    This is scikit-learn's `f1_score(average="macro", zero_division=0)`, but an answer that is no label
+    counts as a miss of the right label, not as another class. Statistics are [n, 3L] for L labels: hits,
+    then how often each label was answered, then how often it was right. An example scores 1 or 0.
     """
 
     def score(
@@ -54,7 +54,7 @@ class MacroF1:
         )
 
     def aggregate(self, summed: NDArray[np.float64]) -> float:
-        """Macro F1 of examples whose statistics add up to `summed`, float64 [3L]."""
+        """Return the macro F1 of examples, from the sum of their statistics, float64 [3L]."""
         hits, answered, right = summed.reshape(3, -1)
         occurs = answered + right > 0
         return float(np.mean(2 * hits[occurs] / (answered + right)[occurs]))
@@ -63,12 +63,12 @@ class MacroF1:
 class LabelReader:
     """Finds the label in an answer.
 
-    An answer is a label if it equals one without outer white space, or else, where only one label fits,
-    without regard to case, width of characters and outer punctuation (`Positive.` is `positive`).
+    An answer is a label if both are equal without outer white space. Else, if exactly one label fits, case,
+    width of characters and outer punctuation are ignored too (`Positive.` is `positive`).
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
-        """Take labels in the order that their statistics are to have."""
+        """Take the labels, in the order of their statistics."""
         self.labels = tuple(labels)
         self._exact = {trimmed(label): place for place, label in enumerate(self.labels)}
         folded = Counter(map(_folded, self.labels))
@@ -78,10 +78,10 @@ class LabelReader:
 
     @classmethod
     def of(cls, labels: Sequence[str], references: Sequence[str]) -> "LabelReader":
-        """A reader of `labels`, or where there are none, of the references' own in sorted order.
+        """Return a reader of `labels`, or if there are none, of the sorted references.
 
         Raises:
-            InputError: there are so many that this can be no label task.
+            InputError: there are more than `MOST_LABELS` labels.
         """
         known = labels or sorted(set(map(trimmed, references)))
         if len(known) > MOST_LABELS:
@@ -92,11 +92,11 @@ class LabelReader:
         return cls(known)
 
     def read(self, answers: Sequence[str]) -> NDArray[np.int64]:
-        """Place of the label in each answer, int64 [n]; -1 where there is none."""
+        """Return the index of each answer's label, int64 [n]; -1 for an answer that is no label."""
         return np.array([self._place(answer) for answer in answers], dtype=np.int64)
 
     def read_references(self, references: Sequence[str]) -> NDArray[np.int64]:
-        """Place of each reference, int64 [n].
+        """Return the index of each reference's label, int64 [n].
 
         Raises:
             InputError: a reference is not among the labels.
@@ -125,6 +125,6 @@ def _folded(text: str) -> str:
 
 
 def _one_hot(places: NDArray[np.int64], labels: int) -> NDArray[np.float64]:
-    """Rows with a one at each place, float64 [n, labels]; a row of zeros for -1."""
+    """Return rows with a one at each place, float64 [n, labels]; a row of zeros for -1."""
     rows: NDArray[np.float64] = np.equal.outer(places, np.arange(labels)).astype(np.float64)
     return rows

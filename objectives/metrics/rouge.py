@@ -1,4 +1,4 @@
-"""ROUGE by rouge_score, on words of any script."""
+"""ROUGE, computed by rouge_score on words of any script."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from loratory.objectives.metrics.words import rouge_words
 
 
 class _Tokenizer:
-    """rouge_score asks for no more than this method."""
+    """The one method that rouge_score calls."""
 
     def tokenize(self, text: str) -> list[str]:
         return rouge_words(text)
@@ -28,7 +28,7 @@ class Rouge(MeanMetric):
     variant: str
 
     def score(self, predictions: Sequence[str], references: Sequence[str], _: TextContext) -> ExampleScores:
-        """Score n >= 1 predictions, each against its reference. A side without words scores 0."""
+        """Score n >= 1 predictions, each against its reference. A text without words scores 0."""
         from rouge_score.rouge_scorer import RougeScorer
 
         scorer = RougeScorer([self.variant], tokenizer=_Tokenizer())

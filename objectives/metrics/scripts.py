@@ -1,4 +1,4 @@
-"""Which writing system a text is in, and which of sacrebleu's tokenizers suits it."""
+"""Detect the writing system of a text, and choose sacrebleu's tokenizer for it."""
 
 import unicodedata
 from collections import Counter
@@ -12,13 +12,13 @@ _HAN: Final = frozenset({"CJK", "IDEOGRAPHIC", "BOPOMOFO"})
 _KANA: Final = frozenset({"HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"})
 _OTHER_UNSPACED: Final = frozenset({"THAI", "LAO", "KHMER", "MYANMAR"})
 
-# A Han character is about a word, as five Latin letters are: a tenth of the letters is a third of the words.
+# A Han character is about a word, as are five Latin letters: a tenth of the letters is a third of the words.
 _SHARE_OF_LETTERS: Final = 0.1
 _KANA_SHARE_OF_JAPANESE: Final = 0.1
 
 
 class Script(StrEnum):
-    """How a text separates its words."""
+    """Scripts by the way they separate words."""
 
     SPACED = "spaced"
     HAN = "han"
@@ -35,7 +35,7 @@ _BY_LANGUAGE: Final = {
 
 @lru_cache(maxsize=1 << 16)
 def character_script(character: str) -> Script:
-    """The script of one character; everything written with spaces between words is SPACED."""
+    """Return the script of one character; SPACED stands for all scripts with spaces between words."""
     if character.isascii():
         return Script.SPACED
     first = unicodedata.name(character, "").partition(" ")[0]
@@ -47,11 +47,11 @@ def character_script(character: str) -> Script:
 
 
 def text_script(texts: Sequence[str], language: str | None = None) -> Script:
-    """The script that decides how `texts` are tokenised.
+    """Return the script that decides how `texts` are tokenised.
 
     Args:
-        texts: the references; predictions have no say, so that all trials are scored alike.
-        language: ISO 639 code, with or without a region (`zh`, `zh-CN`, `jpn`); None detects it.
+        texts: the references. Predictions are not looked at, so that all trials are scored alike.
+        language: ISO 639 code, with or without a region (`zh`, `zh-CN`, `jpn`); None: detect the script.
     """
     if language is not None:
         code = language.lower().replace("_", "-").partition("-")[0]
@@ -70,9 +70,9 @@ def _detected(texts: Sequence[str]) -> Script:
 
 
 def bleu_tokenizer(script: Script) -> str:
-    """Name of sacrebleu's tokenizer for a script.
+    """Return the name of sacrebleu's tokenizer for a script.
 
-    `zh` splits Han characters only, so Japanese goes by `char`: MeCab is not a dependency, and what a
-    score means must not change with what is installed.
+    `zh` splits Han characters only, so Japanese uses `char`. MeCab is not a dependency, since the meaning
+    of a score must not change with the installed packages.
     """
     return {Script.SPACED: "13a", Script.HAN: "zh"}.get(script, "char")

@@ -1,4 +1,4 @@
-"""Functions with a docstring, cut out of a module: the code without the docstring, and its first sentence."""
+"""Find a module's functions with a docstring: their code without it, and its first sentence."""
 
 import ast
 import re
@@ -65,7 +65,7 @@ def _without_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list
     before = b"".join(lines[first - 1 : docstring.lineno - 1])
     before += lines[docstring.lineno - 1][: docstring.col_offset]
     after = lines[last - 1][end:] + b"".join(lines[last : node.end_lineno])
-    # What follows on the docstring's own line, after a semicolon, stays on the line of ``def``.
+    # Code after a semicolon on the docstring's line stays on the line of ``def``.
     gap = " " if after.lstrip().startswith(b";") else "\n"
     kept = before.decode().rstrip() + gap + after.decode().lstrip("; \t").lstrip("\n")
     return textwrap.dedent(kept).rstrip()

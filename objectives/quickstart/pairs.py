@@ -1,8 +1,8 @@
 """The quickstart's data: functions of the standard library, each with the first sentence of its docstring.
 
-Nothing is cleaned: copies, signatures for sentences, sentences cut short and functions longer than the model
-can read are left in, as data has them. The rows depend on the running interpreter's version; the split of a
-module (`loratory.objectives.quickstart.stdlib.split_of`) does not.
+Nothing is cleaned: copies, signatures instead of sentences, incomplete sentences and functions that are too
+long for the model stay in, as in real data. The rows depend on the version of the running interpreter; the
+split of a module (`loratory.objectives.quickstart.stdlib.split_of`) does not.
 """
 
 import hashlib
@@ -14,18 +14,18 @@ from pathlib import Path
 from loratory.objectives.quickstart.functions import described_functions, read_source
 from loratory.objectives.quickstart.stdlib import Split, split_of, stdlib_modules
 
-# It stands in every example and costs its tokens in each.
+# Every example contains it, so it is short.
 INSTRUCTION = "Describe this function."
 
-# On a CPU time goes with length, so most of the rows are short (220 tokens of the quickstart's base at most).
-# Of the third that is longer one in ten is kept, for the cleaning to deal with.
+# On a CPU time grows with length, so most rows are short (at most 220 tokens of the quickstart's base).
+# A third of the pairs is longer; one in ten of these is kept, so that cleaning has something to remove.
 SHORT_CHARACTERS = 400
 LONG_KEPT_ONE_IN = 10
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One row; ``group`` is the dotted name of the function's module."""
+    """One row of data; ``group`` is the dotted name of the function's module."""
 
     instruction: str
     input: str
@@ -53,10 +53,10 @@ def write_pairs(
     """Write train.jsonl, eval.jsonl and test.jsonl; the same interpreter writes the same bytes.
 
     Args:
-        folder: Made where it is missing; files of these names in it are replaced.
-        train_examples: The most rows of train; None for all, over-long ones too.
-        eval_examples: The most rows of eval; None for all.
-        test_examples: The most rows of test; None for all.
+        folder: folder to write to, created if missing; existing files of these names are replaced.
+        train_examples: largest number of rows of train; None: all, also those that are too long.
+        eval_examples: largest number of rows of eval; None: all.
+        test_examples: largest number of rows of test; None: all.
     """
     folder.mkdir(parents=True, exist_ok=True)
     limits = {Split.TRAIN: train_examples, Split.EVAL: eval_examples, Split.TEST: test_examples}
@@ -73,7 +73,7 @@ def write_pairs(
 
 
 def gather_pairs(library: Path | None = None) -> Iterator[Pair]:
-    """Yield every pair of a standard library (the running interpreter's) by module and line."""
+    """Yield every pair of a standard library (default: the running interpreter's), by module and line."""
     for module in stdlib_modules(library):
         for function in described_functions(read_source(module.path) or ""):
             yield Pair(
@@ -82,10 +82,10 @@ def gather_pairs(library: Path | None = None) -> Iterator[Pair]:
 
 
 def choose_pairs(pairs: list[Pair], *, limit: int | None) -> list[Pair]:
-    """Return the pairs in an order without pattern; with a limit, the first so many, mostly short ones.
+    """Return the pairs in a fixed random order; with a limit, the first `limit` of them, mostly short ones.
 
-    Order and choice come from a hash of what a pair says, not of where it was found. So copies stay together,
-    and a choice of a few hundred rows has its share of them.
+    Order and choice come from a hash of a pair's content, not of its place. So copies stay together, and a
+    choice of a few hundred rows contains some.
     """
     ordered = sorted(pairs, key=lambda pair: (_point(pair), pair.group))
     if limit is None:

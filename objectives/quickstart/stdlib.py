@@ -1,4 +1,4 @@
-"""The standard library of an interpreter: its modules, and the split that each of them belongs to."""
+"""List the modules of an interpreter's standard library, and assign each to a split."""
 
 import hashlib
 import sysconfig
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-# Tests describe themselves, not what they test; third-party code is no part of the library; lib2to3 and
-# distutils are gone from later interpreters.
+# Docstrings of tests describe the tests; third-party code is not part of the library; later interpreters
+# lack lib2to3 and distutils.
 SKIPPED_FOLDERS = frozenset(
     {"site-packages", "dist-packages", "test", "tests", "idle_test", "lib2to3", "distutils", "__pycache__"}
 )
 
 # Chosen so that the shares below hold for functions, not only for modules, and so that tkinter, idlelib and
-# turtle, which some systems package apart, are in train: without them eval and test stay what they are.
+# turtle are in train: some systems lack them, and eval and test must not depend on that.
 SPLIT_SALT = b"loratory-quickstart-1845"
 
 
 class Split(StrEnum):
-    """Where a module's functions go."""
+    """Split that a module's functions belong to."""
 
     TRAIN = "train"
     EVAL = "eval"
@@ -28,16 +28,16 @@ class Split(StrEnum):
 
 @dataclass(frozen=True)
 class ModuleSource:
-    """One module of a standard library: its dotted name and where its source is."""
+    """One module of a standard library: its dotted name, and the path of its source."""
 
     name: str
     path: Path
 
 
 def split_of(module: str) -> Split:
-    """Return the split of a module: the same for all that share its top-level name, on every interpreter.
+    """Return the split of a module. It depends only on the top-level name, so all interpreters agree.
 
-    A leading ``_py`` or ``_`` is passed over, since ``datetime`` became ``_pydatetime`` between two versions.
+    A leading ``_py`` or ``_`` is ignored, since ``datetime`` became ``_pydatetime`` between two versions.
     About 70% of the functions are in train, 20% in eval and 10% in test.
     """
     top = module.partition(".")[0].removeprefix("_py").removeprefix("_")
@@ -54,7 +54,7 @@ def stdlib_folder() -> Path:
 
 
 def stdlib_modules(folder: Path | None = None) -> Iterator[ModuleSource]:
-    """Yield the modules of a standard library (the running interpreter's) in the order of paths."""
+    """Yield the modules of a standard library (default: the running interpreter's), ordered by path."""
     root = folder or stdlib_folder()
     for path in sorted(root.rglob("*.py")):
         relative = path.relative_to(root)

@@ -1,4 +1,4 @@
-"""A tracker that works on its own thread, from the study folder's files."""
+"""A tracker that writes on its own thread, from the files of the study folder."""
 
 import threading
 import time
@@ -15,44 +15,44 @@ _FAILURES_TO_GIVE_UP = 6
 
 
 class Sink(Protocol):
-    """Where a `BackgroundTracker` writes. One thread calls it, save for `abort`. Its methods may raise."""
+    """Target of a `BackgroundTracker`. One thread calls all methods but `abort`. Methods may raise."""
 
     name: str
-    """For messages."""
+    """Name of the sink, for messages."""
     marker: str
-    """Name of the marker file, without suffix."""
+    """Name of the marker file, without its suffix."""
 
     def update(self, key: str) -> None:
-        """Write what is new of a running trial."""
+        """Write the news of a running trial."""
         ...
 
     def complete(self, key: str) -> None:
-        """Write the whole of a finished trial, unless its marker says that it is written."""
+        """Write a finished trial completely, unless its marker says that this is done."""
         ...
 
     def abort(self) -> None:
-        """Make a call that hangs on another thread return soon."""
+        """Make a call return soon that hangs on another thread."""
         ...
 
     def close(self, timeout_seconds: float) -> list[str]:
-        """Stop, and return lines for the terminal. Nothing is called after it."""
+        """Stop, and return lines for the terminal. No method is called afterwards."""
         ...
 
 
 class BackgroundTracker:
-    """Tells a sink which trials have news, until it has written them all or keeps on failing.
+    """Tells a sink which trials have news, until all are written or the sink keeps failing.
 
-    The caller only leaves a key; the sink reads the study folder. A trial that could not be written is
-    tried again, and after that left, without a marker, to the study's next run.
+    The caller only passes a trial's key; the sink reads the study folder. A trial that cannot be written is
+    tried again. If that fails too, it gets no marker, and the study's next run writes it.
     """
 
     def __init__(self, sink: Sink, folder: StudyFolder, *, first_pause_seconds: float = 0.1) -> None:
         """Start the thread; it begins with the finished trials that have no marker yet.
 
         Args:
-            sink: where to write; it is called from the thread alone.
+            sink: the target; only the thread calls it.
             folder: the study's folder.
-            first_pause_seconds: wait after a failure; it doubles with each in a row.
+            first_pause_seconds: pause after a failure; it doubles with each failure in a row.
         """
         self._sink = sink
         self._folder = folder
@@ -75,7 +75,7 @@ class BackgroundTracker:
         self._pending.add(record.key, final=True)
 
     def close(self, timeout_seconds: float) -> list[str]:
-        """Wait for the sink, stop it and the thread, and say what went wrong."""
+        """Wait for the sink, stop it and the thread, and return lines about what went wrong."""
         deadline = time.monotonic() + timeout_seconds
         in_time = self._refilled.wait(timeout_seconds)
         in_time &= self._pending.wait_until_read(deadline - time.monotonic())
@@ -125,7 +125,7 @@ class BackgroundTracker:
         except Exception as error:
             self._failed(news, error)
         else:
-            # An update may have had nothing to do: only a trial that was written shows that it works.
+            # An update may have had nothing to write: only a complete trial proves that the sink works.
             if news.final:
                 self._failures_in_a_row = 0
                 self._unwritten.discard(news.key)

@@ -1,4 +1,4 @@
-"""A Python module run in a process of its own, asked and answering in lines of JSON."""
+"""Run a Python module in a separate process, with requests and answers as lines of JSON."""
 
 import contextlib
 import json
@@ -17,25 +17,25 @@ class ChildLostError(RuntimeError):
 
 
 class ChildProcess:
-    """One child.
+    """A child process.
 
-    A plain subprocess, because `multiprocessing` would run the user's script again in the child; with a
-    session of its own, so that Ctrl-C in the terminal does not end it before its work is written.
+    It is a plain subprocess, because `multiprocessing` would run the user's script again in the child. It has
+    its own session, so that Ctrl-C in the terminal does not end it before its work is written.
     """
 
     def __init__(self, module: str, environment: Mapping[str, str], log: Path) -> None:
-        """Start it.
+        """Start the process.
 
         Args:
-            module: what `python -m` runs. It reads requests from standard input, writes one answer for each
-                to standard output, and ends when its input does.
+            module: module for `python -m`. It reads requests from standard input, writes one answer per
+                request to standard output, and ends when its input ends.
             environment: all its environment variables.
             log: file for its standard error.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as error_stream:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module],  # -P: nothing in the user's folder shadows a library
+                [sys.executable, "-P", "-m", module],  # -P: no file in the user's folder shadows a library
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=error_stream,
@@ -46,14 +46,14 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Id of the process."""
         return self._process.pid
 
     def ask(self, request: Mapping[str, Any], timeout_seconds: float) -> dict[str, Any]:
-        """Send a request and wait for its answer.
+        """Send a request and return the answer.
 
         Raises:
-            ChildLostError: it is dead, or silent for too long.
+            ChildLostError: the process is dead, or gives no answer in time.
         """
         assert self._process.stdin is not None
         try:
@@ -64,14 +64,14 @@ class ChildProcess:
         return self._answer(timeout_seconds)
 
     def kill(self) -> None:
-        """End it now; safe from any thread."""
+        """Kill the process; any thread may call this."""
         self._process.kill()
 
     def close(self, timeout_seconds: float) -> bool:
-        """Close its input and wait for it to end; kill it if that takes too long.
+        """Close the process's input and wait for its end; kill it if that takes too long.
 
         Returns:
-            Whether it ended by itself.
+            Whether the process ended by itself.
         """
         with contextlib.suppress(OSError):
             if self._process.stdin is not None:

@@ -1,4 +1,4 @@
-"""<tracker>.json in a trial's folder: how far a tracker has come with a trial."""
+"""<tracker>.json in a trial's folder, the marker: how much of the trial a tracker has written."""
 
 from pathlib import Path
 
@@ -10,49 +10,49 @@ from loratory.spaces.frozen import Frozen
 
 
 class Position(Frozen):
-    """How far a run's history goes.
+    """Position in a run's history.
 
-    Rows are counted because a server counts them too: what it has not received can be told from it.
+    Rows are counted because a server counts them too: the difference tells what it has not received.
     """
 
     rows: int = 0
-    """Rows of history in all."""
+    """Number of rows of history."""
     optimizer_step: int = 0
-    """The last point of the curve among them."""
+    """Optimiser step of the last point of the curve among them."""
     evaluation: int = 0
-    """The last evaluation among them."""
+    """Grid index of the last evaluation among them."""
 
 
 class Marker(Frozen):
-    """What a tracker has written of one trial."""
+    """State of a tracker's output for one trial."""
 
     id: str
     """The run's id."""
     mode: str
     """`online`, `offline` or `files`."""
     folder: str = ""
-    """The run's folder, below the study's."""
+    """The run's folder, relative to the study's."""
     complete: bool = False
-    """Everything is written, and nothing need be written again."""
+    """Whether everything is written."""
     state: TrialState = TrialState.RUNNING
-    """The trial's state when it was written."""
+    """The trial's state at the time of writing."""
     attempt: int = 1
-    """The trial's attempt when it was written."""
+    """The trial's attempt at the time of writing."""
     sent: tuple[Position, ...] = (Position(),)
-    """The latest positions of a run that is written as it goes."""
+    """The latest positions of a run that grows while its trial trains."""
 
     def covers(self, record: TrialRecord) -> bool:
-        """Whether a finished trial is written as its record has it."""
+        """Return whether a finished trial is written completely, as its record has it now."""
         return self.complete and (self.state, self.attempt) == (record.state, record.attempt)
 
 
 def marker_path(folder: StudyFolder, key: str, tracker: str) -> Path:
-    """Where a tracker's marker for a trial lies."""
+    """Return the path of a tracker's marker for a trial."""
     return folder.trial(key) / f"{tracker}.json"
 
 
 def read_marker(path: Path) -> Marker | None:
-    """The marker in a file; None where there is none, or none that can be read."""
+    """Return the marker in a file; None if it is missing or unreadable."""
     try:
         return Marker.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
@@ -60,5 +60,5 @@ def read_marker(path: Path) -> Marker | None:
 
 
 def write_marker(path: Path, marker: Marker) -> None:
-    """Replace a marker in one step."""
+    """Replace a marker atomically."""
     write_atomically(path, marker.model_dump_json().encode())

@@ -1,4 +1,4 @@
-"""Which trials have news: a queue that never grows beyond one entry a trial, and never blocks its writer."""
+"""A queue of trials with news; it has at most one entry per trial, and never blocks its writers."""
 
 import threading
 import time
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class News:
-    """A trial to look at.
+    """A trial with changed files.
 
     Attributes:
         key: the trial's key.
-        final: its state is final.
+        final: whether its state is final.
     """
 
     key: str
@@ -19,32 +19,32 @@ class News:
 
 
 class PendingTrials:
-    """Trials whose files changed since they were last looked at, oldest first.
+    """Trials with files that changed since they were last read, oldest news first.
 
-    News of a trial that is waiting already joins it. So a reader that is slow, dead or being restarted
-    costs no memory and loses nothing: everything to be said stands in the study folder. One thread reads,
-    any thread writes.
+    News of a trial that waits already is merged into its entry. So a reader that is slow, dead or being
+    restarted costs no memory and loses nothing: all content is in the study folder. One thread reads, any
+    thread writes.
     """
 
     def __init__(self) -> None:
-        """Begin with no news."""
+        """Create an empty queue."""
         self._changed = threading.Condition()
         self._final_by_key: dict[str, bool] = {}
         self._reading = False
         self._closed = False
 
     def __len__(self) -> int:
-        """Trials that wait."""
+        """Return the number of waiting trials."""
         return len(self._final_by_key)
 
     def add(self, key: str, *, final: bool) -> None:
-        """Say that a trial has news; returns at once."""
+        """Add news of a trial; returns at once."""
         with self._changed:
             self._final_by_key[key] = final or self._final_by_key.get(key, False)
             self._changed.notify_all()
 
     def take(self) -> News | None:
-        """Wait for the oldest news; None once closed. The news counts as unread until the next call."""
+        """Wait for the oldest news; return None once closed. News counts as unread until the next call."""
         with self._changed:
             self._reading = False
             self._changed.notify_all()
@@ -56,20 +56,20 @@ class PendingTrials:
             return News(key, self._final_by_key.pop(key))
 
     def wait_until_read(self, timeout_seconds: float) -> bool:
-        """Wait until nothing waits and the reader wants more; False if that took too long."""
+        """Wait until all news is read; return False if that takes too long."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: not self._final_by_key and not self._reading, timeout_seconds
             )
 
     def pause(self, seconds: float) -> None:
-        """Let the reader wait, unless `close` comes before."""
+        """Make the reader wait; `close` ends the pause early."""
         until = time.monotonic() + seconds
         with self._changed:
             self._changed.wait_for(lambda: self._closed, until - time.monotonic())
 
     def close(self) -> None:
-        """Send the reader home."""
+        """End the queue: `take` returns None from now on."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""TensorBoard event files, one folder a trial, under the study's `tensorboard/`."""
+"""Write TensorBoard event files, one folder per trial, in `tensorboard/` of the study folder."""
 
 import shutil
 import time
@@ -14,23 +14,23 @@ from loratory.spaces.study import StudySpec
 
 
 class TensorBoardSink:
-    """Event files that grow with a trial, and are written again as a whole when it is over.
+    """Writes event files that grow with a trial, and are rewritten completely when it is over.
 
-    The first look at a trial in this process writes its file anew, so that no point stands there twice
-    after a resume. The last look does so too, beside the old file, and swaps the folders.
+    The first update of a trial in this process starts its file anew, so that no point is in it twice after
+    a resume. A finished trial is written to another folder, which then replaces the old one.
     """
 
     name = "TensorBoard"
     marker = "tensorboard"
 
     def __init__(self, study: StudySpec, folder: StudyFolder) -> None:
-        """Take a study and its folder; writes nothing yet."""
+        """Take a study and its folder; write nothing yet."""
         self._study = study
         self._folder = folder
         self._live: dict[str, _LiveFile] = {}
 
     def update(self, key: str) -> None:
-        """Append what is new of a running trial."""
+        """Append the news of a running trial."""
         record = read_record(self._folder, key)
         live = self._live.get(key)
         if live is not None and live.attempt != record.attempt:
@@ -41,7 +41,7 @@ class TensorBoardSink:
         live.append(record)
 
     def complete(self, key: str) -> None:
-        """Write a finished trial."""
+        """Write a finished trial, unless it is written already."""
         record = read_record(self._folder, key)
         path = marker_path(self._folder, key, self.marker)
         written = read_marker(path)
@@ -69,10 +69,10 @@ class TensorBoardSink:
         )
 
     def abort(self) -> None:
-        """Nothing hangs here."""
+        """Do nothing: no call hangs here."""
 
     def close(self, timeout_seconds: float) -> list[str]:  # noqa: ARG002
-        """Close the files of trials that are not over."""
+        """Close the files of running trials, and return how to start TensorBoard."""
         for live in self._live.values():
             live.events.close()
         shown = self._folder.path / "tensorboard"
@@ -91,17 +91,17 @@ class TensorBoardSink:
 
 
 class EventFile:
-    """One event file; written at once, on the caller's thread."""
+    """One event file, written directly on the caller's thread."""
 
     def __init__(self, path: Path) -> None:
-        """Make the folder and the file."""
+        """Create the folder and the file."""
         from tensorboardX.event_file_writer import EventsWriter
 
         path.mkdir(parents=True, exist_ok=True)
         self._writer = EventsWriter(str(path / "events"))
 
     def add_items(self, items: Iterable[CurvePoint | Measurement]) -> None:
-        """Scalars of optimiser steps (`train/`) and of evaluations (`dev/`, by grid index)."""
+        """Add the scalars of optimiser steps (`train/`) and of evaluations (`dev/`, by grid index)."""
         for item in items:
             if isinstance(item, CurvePoint):
                 self._add_scalars("train", item.model_dump(exclude={"optimizer_step"}), item.optimizer_step)
@@ -110,7 +110,7 @@ class EventFile:
         self._writer.flush()
 
     def add_result(self, record: TrialRecord, study: StudySpec) -> None:
-        """Hyperparameters, metrics on eval.select, and how the trial ended."""
+        """Add hyperparameters, metrics on eval.select, state and reason."""
         from tensorboardX.summary import hparams, text
 
         step = record.measurements[-1].step if record.measurements else 0
@@ -123,7 +123,7 @@ class EventFile:
         self._add(text("state", f"{record.state.value}: {record.reason}"), step)
 
     def close(self) -> None:
-        """Flush and close."""
+        """Flush and close the file."""
         self._writer.close()
 
     def _add_scalars(self, group: str, values: dict[str, float], step: int) -> None:

@@ -1,4 +1,4 @@
-"""What a tracker is: it watches the driver's event stream, on the driver's machine, and changes nothing."""
+"""The interface of trackers, which observe the driver's events on its machine and change nothing."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,23 +16,23 @@ class Tracker(Protocol):
     """A consumer of the event stream. None of its methods raises, and only `close` may wait."""
 
     def observe(self, event: TrialEvent, record: TrialRecord) -> None:
-        """Take note of an event whose consequences stand in the study folder already.
+        """Note an event; its consequences are in the study folder already.
 
         Args:
-            event: what the worker said.
-            record: the trial's record after it.
+            event: the worker's event.
+            record: the trial's record after the event.
         """
         ...
 
     def finished(self, record: TrialRecord) -> None:
-        """Take note that a trial is over: its state is final, and all its files lie in the study folder."""
+        """Note that a trial is over: its state is final, and all its files are in the study folder."""
         ...
 
     def close(self, timeout_seconds: float) -> list[str]:
-        """Write what is still to be written, for so long at most, and stop.
+        """Write what is not written yet, and stop.
 
         Args:
-            timeout_seconds: longest wait. What is not written by then is written by the study's next run.
+            timeout_seconds: longest wait. The study's next run writes what is missing after it.
 
         Returns:
             Lines for the terminal: warnings, and how to upload what was written offline.
@@ -41,7 +41,7 @@ class Tracker(Protocol):
 
 
 class NullTracker:
-    """Tracks nothing."""
+    """A tracker that does nothing."""
 
     def observe(self, event: TrialEvent, record: TrialRecord) -> None:
         """Do nothing."""
@@ -50,15 +50,15 @@ class NullTracker:
         """Do nothing."""
 
     def close(self, timeout_seconds: float) -> list[str]:  # noqa: ARG002
-        """Nothing to say."""
+        """Return no lines."""
         return []
 
 
 class TrackerGroup:
-    """Several trackers as one; what one of them raises reaches neither the caller nor the others."""
+    """Several trackers as one; an error in one reaches neither the caller nor the others."""
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
-        """Take the trackers to tell of everything."""
+        """Take the trackers."""
         self._trackers = tuple(trackers)
         self._errors: dict[str, None] = {}
 
@@ -73,7 +73,7 @@ class TrackerGroup:
             self._guard(tracker, partial(tracker.finished, record))
 
     def close(self, timeout_seconds: float) -> list[str]:
-        """Close all within one time, and gather their lines and whatever was raised."""
+        """Close all trackers within one timeout, and return their lines and errors."""
         lines: list[str] = []
         deadline = time.monotonic() + timeout_seconds
         for tracker in self._trackers:
@@ -89,15 +89,15 @@ class TrackerGroup:
 
 
 def open_trackers(study: StudySpec, folder: StudyFolder, study_uuid: str) -> Tracker:
-    """The trackers that a study asks for, at work on what its folder holds.
+    """Start the trackers that a study asks for, and return them as one.
 
-    Finished trials that a former run left untracked are tracked now. Returns at once: libraries load in
-    the background.
+    They begin with the finished trials that an earlier run left untracked. This returns at once: libraries
+    load in the background.
 
     Args:
-        study: its `tracking` section says which.
-        folder: where records are read from and runs are written to.
-        study_uuid: the study's UUID; the ids of W&B runs are made of it.
+        study: the study; its section `tracking` names the trackers.
+        folder: folder to read records from and to write runs to.
+        study_uuid: the study's UUID, part of the ids of W&B runs.
     """
     from loratory.reports.trackers.background import BackgroundTracker
     from loratory.reports.trackers.wandb_environment import requested_mode

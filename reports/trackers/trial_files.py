@@ -1,4 +1,4 @@
-"""What a tracker reads of a trial from the study folder."""
+"""Read a trial's record and curve from the study folder, for trackers."""
 
 import contextlib
 import os
@@ -11,11 +11,11 @@ from loratory.objectives.study_folder import StudyFolder
 
 
 def read_record(folder: StudyFolder, key: str) -> TrialRecord:
-    """A trial's record.
+    """Read a trial's record.
 
     Raises:
-        OSError: there is none.
-        ValidationError: it is damaged.
+        OSError: there is no record.
+        ValidationError: the record is damaged.
     """
     return TrialRecord.model_validate_json((folder.trial(key) / "record.json").read_bytes())
 
@@ -23,23 +23,23 @@ def read_record(folder: StudyFolder, key: str) -> TrialRecord:
 def merge(
     points: Sequence[CurvePoint], measurements: Sequence[Measurement]
 ) -> list[CurvePoint | Measurement]:
-    """Curve and evaluations in the order of training; an evaluation stands after the step it was made at."""
+    """Return curve and evaluations in the order of training; an evaluation comes after its step."""
     keyed: list[tuple[int, int, CurvePoint | Measurement]] = [(p.optimizer_step, 0, p) for p in points]
     keyed += [(m.optimizer_steps, m.step, m) for m in measurements]
     return [item for _, _, item in sorted(keyed, key=lambda entry: entry[:2])]
 
 
 class CurveReader:
-    """A curve that grows: each call reads only what was added since the last one."""
+    """Reads a growing curve: each call returns only the points added since the last one."""
 
     def __init__(self, folder: StudyFolder, key: str) -> None:
-        """Begin at the start of a trial's curve."""
+        """Start at the beginning of a trial's curve."""
         self._path = folder.trial(key) / "curve.jsonl"
         self._file_number = -1
         self._offset_bytes = 0
 
     def read(self) -> list[CurvePoint]:
-        """Points in whole lines that are new; all of them again where the file was replaced."""
+        """Return the points of new, whole lines; all points again if the file was replaced."""
         if not self._path.is_file():
             return []
         with self._path.open("rb") as file:
@@ -55,5 +55,5 @@ class CurveReader:
 
 def _whole_points(lines: Iterable[bytes]) -> Iterator[CurvePoint]:
     for line in lines:
-        with contextlib.suppress(ValidationError):  # a crash cut it short, and the next line was joined to it
+        with contextlib.suppress(ValidationError):  # a crash cut the line, and the next was appended
             yield CurvePoint.model_validate_json(line)

@@ -1,4 +1,4 @@
-"""What a W&B run says of a trial. Plain values, computed from the records; imports no wandb."""
+"""Content of a trial's W&B run: plain values, computed from the records. Imports no wandb."""
 
 from pathlib import Path, PurePath
 from typing import Any
@@ -15,11 +15,11 @@ TABLE_COLUMNS = ("example_id", "group", "prompt", "reference", "prediction")
 
 
 def run_config(study: StudySpec, record: TrialRecord) -> dict[str, Any]:
-    """Hyperparameters at the top, as people filter by them, and what the trial ran on below.
+    """Return the config of a run: hyperparameters at the top level, to filter by, then the other settings.
 
     Args:
         study: the study.
-        record: the trial.
+        record: the trial's record.
     """
     settings = study.model_dump(mode="json", include={"objective", "metric", "model", "data", "evaluation"})
     training = study.resolve(record.params)
@@ -43,7 +43,7 @@ def run_config(study: StudySpec, record: TrialRecord) -> dict[str, Any]:
 
 
 def _without_folders(settings: dict[str, Any]) -> dict[str, Any]:
-    """Sections model and data with the last part alone of every local path."""
+    """Return sections model and data with only the last part of every local path."""
     names = {"model": ("base",), "data": ("train", "eval", "test")}
     return {
         section: settings[section] | {n: _last_part(settings[section][n]) for n in keys}
@@ -53,7 +53,7 @@ def _without_folders(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _last_part(name: str | None) -> str | None:
-    # What is left of the split: `owner/name:train[:5%]` is on the Hub too.
+    # `owner/name:train[:5%]` names a Hub data set with a split.
     if name is None or name.startswith("builtin:"):
         return name
     source = name.partition(":")[0]
@@ -61,7 +61,7 @@ def _last_part(name: str | None) -> str | None:
 
 
 def history_row(item: CurvePoint | Measurement) -> dict[str, float]:
-    """One row of a run's history, with its x axis among the values."""
+    """Return one row of a run's history, with the value of its x axis."""
     if isinstance(item, CurvePoint):
         values = item.model_dump(exclude={"optimizer_step"})
         return {TRAIN_AXIS: item.optimizer_step} | {f"train/{name}": v for name, v in values.items()}
@@ -71,7 +71,7 @@ def history_row(item: CurvePoint | Measurement) -> dict[str, float]:
 
 
 def final_summary(record: TrialRecord) -> dict[str, Any]:
-    """How a trial ended; values that it has not are left out."""
+    """Return the summary of a run: how the trial ended; missing values are left out."""
     summary: dict[str, Any] = {
         "state": record.state.value,
         "reason": record.reason,
@@ -90,10 +90,10 @@ def final_summary(record: TrialRecord) -> dict[str, Any]:
 
 
 def table_rows(predictions: list[Prediction], most: int) -> list[list[str]]:
-    """Cells of the table of predictions, in the split's order.
+    """Return the cells of the table of predictions, in the split's order.
 
     Args:
-        predictions: what the trial's best adapter answered.
-        most: rows to keep.
+        predictions: the answers of the trial's best adapter.
+        most: largest number of rows.
     """
     return [[getattr(p, column) for column in TABLE_COLUMNS] for p in predictions[: max(0, most)]]

@@ -1,4 +1,4 @@
-"""What the W&B process is told: its environment, and the mode asked for. Imports no wandb."""
+"""Environment, mode and run ids of the W&B process. Imports no wandb."""
 
 import os
 import re
@@ -8,8 +8,8 @@ from pathlib import Path
 from loratory.spaces.tracking import WandbMode, WandbSpec
 from loratory.spaces.trial import key_in_a_name
 
-# What says who the user is and where the server stands. Everything else that WANDB_* can set (ids, groups,
-# folders, modes, the service of a surrounding run) would change which runs are written and where.
+# Variables that name the user and the server. All other WANDB_* variables (ids, groups, folders, modes, the
+# service of a surrounding run) would change which runs are written and where.
 _KEPT = frozenset(
     {
         "WANDB_API_KEY",
@@ -30,10 +30,10 @@ _MODES = {
 
 
 def requested_mode(spec: WandbSpec, environment: Mapping[str, str] = os.environ) -> WandbMode:
-    """The mode of the study file; where that is auto, the one that WANDB_MODE names.
+    """Return the mode of the study file; if that is auto, the mode that WANDB_MODE names.
 
     Args:
-        spec: the study file's section.
+        spec: section `tracking.wandb` of the study file.
         environment: environment variables.
     """
     if spec.mode is not WandbMode.AUTO:
@@ -42,7 +42,7 @@ def requested_mode(spec: WandbSpec, environment: Mapping[str, str] = os.environ)
 
 
 def wandb_environment(work: Path, data: Path, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Environment of the W&B process.
+    """Return the environment of the W&B process.
 
     Args:
         work: folder for caches, removed when the process ends.
@@ -64,10 +64,10 @@ def wandb_environment(work: Path, data: Path, environment: Mapping[str, str] = o
 
 
 def run_prefix(study_uuid: str) -> str:
-    """What the ids of a study's runs begin with. An id may not hold `:;,#?/'`."""
+    """Return the prefix of the ids of a study's runs. An id may not contain `:;,#?/'`."""
     return re.sub(r"[^A-Za-z0-9]", "", study_uuid)
 
 
 def run_id(study_uuid: str, key: str) -> str:
-    """The id of a trial's run: the same after every resume."""
+    """Return the id of a trial's run; it stays the same after every resume."""
     return f"{run_prefix(study_uuid)}-{key_in_a_name(key)}"

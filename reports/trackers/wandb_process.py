@@ -1,7 +1,7 @@
 """The W&B process: `python -m loratory.reports.trackers.wandb_process`, started by `WandbSink`.
 
-wandb can block for a minute and cannot be restarted within a process, so it has one that may be killed.
-Requests are lines of JSON on standard input: first the study, then `{"key": k, "final": bool}` each.
+wandb can block for a minute and cannot be restarted within a process, so it runs in one that may be killed.
+Requests are lines of JSON on standard input: first the study, then one `{"key": k, "final": bool}` each.
 """
 
 import json
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _take_streams() -> tuple[TextIO, TextIO]:
-    # wandb prints, and might ask: it gets standard error and an empty input.
+    # wandb may print or ask: its output goes to standard error, and its input is empty.
     requests = os.fdopen(os.dup(0), "r", encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123

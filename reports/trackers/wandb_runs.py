@@ -1,4 +1,4 @@
-"""W&B runs of a study's trials. Runs in the W&B process only, the one place that imports wandb."""
+"""Write the W&B runs of a study's trials. Only the W&B process uses this module, which imports wandb."""
 
 import json
 import shutil
@@ -29,11 +29,11 @@ _KEPT_POSITIONS = 64
 
 
 class UnreachableError(RuntimeError):
-    """The W&B server cannot be reached, or refuses us."""
+    """The W&B server cannot be reached, or refuses the key or the rows."""
 
 
 class StudyRuns:
-    """What all runs of a study share, and how each is begun and ended."""
+    """Begins and ends the runs of a study."""
 
     def __init__(
         self,
@@ -49,8 +49,8 @@ class StudyRuns:
         Args:
             study: its spec, without secrets.
             folder: its folder.
-            study_uuid: run ids are made of it.
-            work: where offline runs stand until they are whole.
+            study_uuid: the study's UUID, part of the run ids.
+            work: folder for offline runs until they are complete.
             connect_timeout_seconds: longest wait for the server when a run begins.
         """
         self.study = study
@@ -60,23 +60,23 @@ class StudyRuns:
         self._connect_timeout_seconds = connect_timeout_seconds
 
     def id(self, key: str) -> str:
-        """The id of a trial's run."""
+        """Return the id of a trial's run."""
         return run_id(self._study_uuid, key)
 
     def marker_path(self, key: str) -> Path:
-        """Where the marker of a trial lies."""
+        """Return the path of a trial's marker."""
         return marker_path(self.folder, key, MARKER)
 
     def is_complete(self, record: TrialRecord) -> bool:
-        """Whether a finished trial's run is written already."""
+        """Return whether a finished trial's run is written completely."""
         marker = read_marker(self.marker_path(record.key))
         return marker is not None and marker.covers(record)
 
     def begin(self, record: TrialRecord, *, online: bool) -> Any:
-        """A `wandb.Run` of a trial; online, the one that an earlier process began.
+        """Begin the `wandb.Run` of a trial, or continue online the one that an earlier process began.
 
         Raises:
-            UnreachableError: online, and the server does not answer or refuses the key.
+            UnreachableError: the mode is online, and the server does not answer or refuses the key.
         """
         import wandb
 
@@ -110,7 +110,7 @@ class StudyRuns:
         return run
 
     def end(self, run: Any, record: TrialRecord) -> Path:
-        """Final metrics, state and predictions; returns the folder of the finished run."""
+        """Add final metrics, state and predictions, finish the run, and return its folder."""
         import wandb
 
         run.summary.update(final_summary(record))
@@ -128,10 +128,10 @@ class StudyRuns:
     def mark_complete(
         self, record: TrialRecord, path: Path, *, mode: str, sent: Sequence[Position] = (Position(),)
     ) -> None:
-        """Note that a trial's run is whole.
+        """Write the marker of a complete run.
 
         Args:
-            record: the trial.
+            record: the trial's record.
             path: the run's folder.
             mode: online or offline.
             sent: the latest positions of its history.
@@ -148,16 +148,16 @@ class StudyRuns:
         write_marker(self.marker_path(record.key), marker)
 
     def remove_folders(self, key: str) -> None:
-        """Remove what lies in the study folder of a trial's run: cut short, or out of date."""
+        """Remove the incomplete or outdated folders of a trial's run."""
         for path in self.folder.path.glob(f"wandb/*run-*-{self.id(key)}"):
             shutil.rmtree(path)
 
 
 class OfflineRuns:
-    """Runs written to disk, each in one go when its trial is over.
+    """Writes each run to disk at once, when its trial is over.
 
-    A run that grew over several processes would lie in several folders, and uploading one overwrites the
-    curve of the other. The folder of a run stands outside `wandb/` until it is whole.
+    A run that grew over several processes would lie in several folders, and uploading one would overwrite
+    the curve of another. The folder of a run is outside `wandb/` until it is complete.
     """
 
     mode = "offline"
@@ -167,10 +167,10 @@ class OfflineRuns:
         self._runs = runs
 
     def update(self, key: str) -> None:
-        """Do nothing: nobody can watch it."""
+        """Do nothing: an offline run is written when its trial is over."""
 
     def complete(self, key: str) -> None:
-        """Write a finished trial, unless it is written."""
+        """Write a finished trial, unless it is written already."""
         record = read_record(self._runs.folder, key)
         if self._runs.is_complete(record):
             return
@@ -184,7 +184,7 @@ class OfflineRuns:
         self._runs.mark_complete(record, kept, mode=self.mode)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no run is open."""
 
 
 class OnlineRuns:
@@ -198,7 +198,7 @@ class OnlineRuns:
         self._live: dict[str, _LiveRun] = {}
 
     def update(self, key: str) -> None:
-        """Send what is new of a trial."""
+        """Send the news of a running trial."""
         record = read_record(self._runs.folder, key)
         if not record.state.finished:
             self._open(record).send(record)
@@ -216,7 +216,7 @@ class OnlineRuns:
         self._runs.mark_complete(record, path, mode=self.mode, sent=live.sent)
 
     def close(self) -> None:
-        """Finish the runs of trials that go on another day, as preempted."""
+        """Finish the runs of unfinished trials as preempted: the study's next run continues them."""
         for live in self._live.values():
             live.run.mark_preempting()
             live.run.finish(exit_code=1)
@@ -228,10 +228,10 @@ class OnlineRuns:
 
 
 class _LiveRun:
-    """One run on the server, and how far it has come.
+    """One run on the server, and its position.
 
-    The marker is written before rows are sent. When a process that died is followed by another, the server
-    says how many rows it has; what the marker has beyond them is sent again, and nothing else.
+    The marker is written before rows are sent. When a process replaces one that died, the server says how
+    many rows it has; the rows that the marker counts beyond these are sent again, and no others.
     """
 
     def __init__(self, runs: StudyRuns, record: TrialRecord) -> None:
@@ -257,7 +257,7 @@ class _LiveRun:
             optimizer_step=max([last.optimizer_step, *(p.optimizer_step for p in points)]),
             evaluation=max([last.evaluation, *(m.step for m in measurements)]),
         )
-        # The first position stays, so that a run deleted on the server can be sent from its beginning.
+        # The first position is kept, so that a run deleted on the server can be sent from its beginning.
         self.sent = [self.sent[0], *self.sent[1:][2 - _KEPT_POSITIONS :], position]
         self._note(record)
         for item in items:
@@ -291,7 +291,7 @@ class _LiveRun:
 
 
 def _check_uploaded(path: Path) -> None:
-    # Where the server refuses rows for good, `finish` says nothing; the run's own log does.
+    # `finish` does not report that the server refused rows for good; the run's own log does.
     log = path / "logs" / "debug-internal.log"
     fatal = (line for line in log.read_text(errors="replace").splitlines() if '"level":"ERROR+' in line)
     if (line := next(fatal, None)) is not None:
@@ -299,7 +299,7 @@ def _check_uploaded(path: Path) -> None:
 
 
 def _settings(connect_timeout_seconds: float) -> Any:
-    """Settings of every run: the machine and the code of this process are not what trained."""
+    """Return the settings of every run. Machine and code are left out: this process did not train."""
     import wandb
 
     return wandb.Settings(

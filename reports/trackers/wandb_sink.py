@@ -1,4 +1,4 @@
-"""The driver's side of W&B: keeps the W&B process alive and tells it which trials have news."""
+"""The driver's side of W&B: keep the W&B process alive, and tell it which trials have news."""
 
 import os
 import shlex
@@ -19,11 +19,11 @@ _LOSSES_ONLINE = 2
 
 
 class WandbSinkError(RuntimeError):
-    """A trial could not be written by the W&B process."""
+    """The W&B process could not write a trial."""
 
 
 class WandbSink:
-    """One run a trial, online or offline, written by a process that may die at any time."""
+    """Writes one run per trial, online or offline, by a process that may die at any time."""
 
     name = "W&B"
     marker = "wandb"
@@ -40,9 +40,9 @@ class WandbSink:
         """Take a study and the environment; the process starts when the first trial has news.
 
         Args:
-            study: its spec.
-            folder: its folder.
-            study_uuid: run ids are made of it.
+            study: the study's spec.
+            folder: the study's folder.
+            study_uuid: the study's UUID, part of the run ids.
             mode: online, offline, or auto.
             connect_timeout_seconds: longest wait for the server when a run begins.
         """
@@ -53,7 +53,7 @@ class WandbSink:
         self._mode = mode
         self._connect_timeout_seconds = connect_timeout_seconds
         self._child: ChildProcess | None = None
-        # As it is now: the driver hides the key from the libraries that it starts later.
+        # A copy, since the driver later hides the key from the libraries that it starts.
         self._environment = dict(os.environ)
         self._starts = 0
         self._losses = 0
@@ -61,23 +61,23 @@ class WandbSink:
         self._warnings: dict[str, None] = {}
 
     def update(self, key: str) -> None:
-        """Send what is new of a running trial; offline there is nobody to see it."""
+        """Send the news of a running trial; offline, do nothing."""
         if self._mode is not WandbMode.OFFLINE:
             self._request(key, final=False)
 
     def complete(self, key: str) -> None:
-        """Write the whole of a finished trial."""
+        """Write a finished trial completely."""
         self._request(key, final=True)
 
     def abort(self) -> None:
-        """Kill the process, so that whoever waits for its answer gets an error."""
+        """Kill the process, so that a call that waits for its answer raises."""
         self._aborted = True
         child = self._child
         if child is not None:
             child.kill()
 
     def close(self, timeout_seconds: float) -> list[str]:
-        """End the process, and say how to upload what is on disk."""
+        """End the process, and return warnings and the command that uploads offline runs."""
         if self._child is not None and not self._child.close(timeout_seconds):
             self._warnings["W&B: its process did not end in time and was killed"] = None
         self._child = None
@@ -86,7 +86,7 @@ class WandbSink:
 
     @property
     def process_id(self) -> int | None:
-        """The W&B process; None while there is none."""
+        """Id of the W&B process; None if there is none."""
         return None if self._child is None else self._child.pid
 
     @property
@@ -101,7 +101,7 @@ class WandbSink:
         if "error" not in answer:
             self._losses = 0
             return
-        # Whatever went wrong in it, wandb works again only in a new process.
+        # After any error wandb works again only in a new process.
         self._drop_child()
         self._losses += 1
         if answer.get("unreachable") or self._losses >= _LOSSES_ONLINE:

@@ -1,4 +1,4 @@
-"""A toy study, opened, and a driver so small that it can be read at a glance."""
+"""Fixtures of the search: an opened toy study, and a minimal driver."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The driver against scripted workers: what Ray only does on a bad day."""
+"""The driver against scripted workers, for failures that Ray rarely produces."""
 
 from collections.abc import Callable, Sequence
 from itertools import count

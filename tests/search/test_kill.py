@@ -1,4 +1,4 @@
-"""kill -9 of the driver, again and again: nothing lost, nothing twice."""
+"""Kill the driver with SIGKILL repeatedly: no trial is lost, and none runs twice."""
 
 import random
 import subprocess

@@ -1,4 +1,4 @@
-"""The command line as a person meets it: exit status, one line, no traceback."""
+"""The command line: exit status, and messages of one line without a traceback."""
 
 import json
 import os

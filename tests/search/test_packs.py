@@ -1,4 +1,4 @@
-"""Several trials on one worker, on a thread and on Ray: every trial once, whatever its neighbours do."""
+"""Several trials on one worker, in a thread and on Ray: each runs once, whatever its neighbours do."""
 
 import io
 

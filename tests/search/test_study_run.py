@@ -1,4 +1,4 @@
-"""What happens before the driver drives."""
+"""The start of a study, before the driver's event loop."""
 
 import threading
 import time

@@ -1,1 +1,1 @@
-"""The factory of the small base that comes with loratory: corpus, tokenizer, pretraining."""
+"""Make the small base model of the quickstart: corpus, tokenizer and pretraining."""

@@ -1,4 +1,4 @@
-"""Which texts hold an answer that the quickstart is scored on: the sentences of its eval and test splits."""
+"""Find texts that contain an answer which the quickstart is scored on: a sentence of eval or test."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 from loratory.objectives.quickstart.functions import described_functions, normalised, read_source
 from loratory.objectives.quickstart.stdlib import Split, split_of, stdlib_modules
 
-# Shorter ones ("Stub", "Constructor": nine of 1,824) say nothing about one function and stand everywhere.
+# Shorter answers ("Stub", "Constructor": nine of 1,824) fit many functions and are everywhere.
 SHORTEST_ANSWER_CHARACTERS = 12
 
 
 def held_out_answers(folders: Iterable[Path | None] = (None,)) -> frozenset[str]:
-    """Return the sentences of eval and test of some standard libraries; None is the running interpreter's."""
+    """Return the eval and test sentences of standard libraries; None: the running interpreter's."""
     return frozenset(
         function.sentence
         for folder in folders
@@ -27,10 +27,10 @@ def searchable(text: str) -> str:
 
 
 class AnswerFilter:
-    """Finds which of many answers a text contains; neither whitespace nor a final full stop counts.
+    """Finds which of many answers a text contains; whitespace and a final full stop are ignored.
 
-    An answer is looked for only in a text that holds its longest inner word, and then all of the inner ones,
-    as words of their own: hundreds of megabytes are searched for thousands of answers in half a minute.
+    An answer is searched for only in a text that has all of the answer's inner words, the longest one
+    first: thousands of answers are searched for in hundreds of megabytes in half a minute.
     """
 
     def __init__(self, answers: Iterable[str]) -> None:
@@ -38,7 +38,7 @@ class AnswerFilter:
         self.needles = frozenset(needle for needle in needles if len(needle) >= SHORTEST_ANSWER_CHARACTERS)
         self._by_anchor: dict[str, list[tuple[frozenset[str], str]]] = {}
         for needle in sorted(self.needles):
-            # In a text the outer words may be joined to quotes or commas; the inner ones stand alone.
+            # In a text the outer words may be joined to quotes or commas; the inner words are separate.
             inner = frozenset(needle.split()[1:-1])
             anchor = max(inner, key=lambda word: (len(word), word), default="")
             self._by_anchor.setdefault(anchor, []).append((inner, needle))

@@ -1,11 +1,11 @@
 """Gather the base's corpus and write its tokenizer and token ids. On a CPU this takes some minutes.
 
-    nice PYTHONPATH=tools python -m quickstart_base.corpus FOLDER [--library OTHER_PYTHON/lib/python3.12]
+    PYTHONPATH=tools nice python -m quickstart_base.corpus FOLDER [--library OTHER_PYTHON/lib/python3.12]
 
-Run it in an environment with loratory's development requirements: the corpus is what is installed there.
-FOLDER then holds the tokenizer's files, corpus.json.gz (what went in), train.npy.xz and heldout.npy.xz (the
-ids): all that `quickstart_base.pretraining` needs. ``--library`` names the standard library of
-one more interpreter whose eval and test answers must not be in the corpus.
+Run it in an environment with loratory's development requirements: the corpus is the installed packages.
+It writes to FOLDER the tokenizer's files, corpus.json.gz (the list of sources), train.npy.xz and
+heldout.npy.xz (the ids), which `quickstart_base.pretraining` needs. ``--library`` names the standard library
+of another interpreter; its eval and test answers must not be in the corpus either.
 """
 
 import argparse
@@ -29,7 +29,7 @@ TOKENIZER_SHARE = 0.3
 
 
 def write_corpus(folder: Path, *, other_libraries: Sequence[Path] = ()) -> None:
-    """Write the tokenizer, the manifest and the ids of the corpus that the running environment offers."""
+    """Write the tokenizer, the manifest and the ids of the running environment's corpus."""
     folder.mkdir(parents=True, exist_ok=True)
     answers = AnswerFilter(held_out_answers([None, *other_libraries]))
     gathered = list(corpus_sources(answers))
@@ -64,14 +64,14 @@ def save_ids(ids: npt.NDArray[np.uint16], path: Path) -> None:
 
 
 def load_ids(path: Path) -> npt.NDArray[np.uint16]:
-    """Read token ids, shape (tokens,), that `save_ids` wrote."""
+    """Read the token ids, shape (tokens,), of a file of `save_ids`."""
     with lzma.open(path, "rb") as file:
         ids: npt.NDArray[np.uint16] = np.load(file)
     return ids
 
 
 def _point(file: SourceFile) -> bytes:
-    """Return the file's place in an order without pattern that depends only on its path."""
+    """Return the file's sort key in a fixed random order that depends only on its path."""
     return hashlib.blake2b(file.path.encode(), digest_size=8).digest()
 
 

@@ -1,4 +1,4 @@
-"""What the base was trained on: names, versions, licences and short hashes of its sources, not their text."""
+"""List the sources of the base's corpus: names, versions, licences and short hashes, not their text."""
 
 import gzip
 import hashlib
@@ -12,7 +12,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class Source:
-    """One distribution (or the standard library, named ``python``) and those of its files that were used.
+    """One distribution (or the standard library, named ``python``), and its files in the corpus.
 
     ``files`` maps a path below the folder of imports, with forward slashes, to `short_hash` of its bytes.
     """
@@ -25,20 +25,20 @@ class Source:
 
 @dataclass(frozen=True)
 class CorpusManifest:
-    """The sources of a corpus, and the versions of Python whose eval and test answers it was searched for."""
+    """The sources of a corpus, and the Python versions for whose eval and test answers it was searched."""
 
     answers_of_pythons: Sequence[str]
     sources: Sequence[Source]
 
     def write(self, path: Path) -> None:
-        """Write gzipped JSON whose bytes depend on nothing but the content."""
+        """Write gzipped JSON; equal content gives equal bytes."""
         content = {"schema_version": SCHEMA_VERSION, **asdict(self)}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         path.write_bytes(gzip.compress(text.encode(), compresslevel=9, mtime=0))
 
 
 def read_manifest(path: Path) -> CorpusManifest:
-    """Read what `CorpusManifest.write` wrote."""
+    """Read a manifest that `CorpusManifest.write` wrote."""
     content = json.loads(gzip.decompress(path.read_bytes()))
     if content["schema_version"] != SCHEMA_VERSION:
         raise ValueError(f"schema_version must be {SCHEMA_VERSION}, got {content['schema_version']}: {path}")
@@ -49,5 +49,5 @@ def read_manifest(path: Path) -> CorpusManifest:
 
 
 def short_hash(content: bytes) -> str:
-    """Return the first 40 bits of the content's SHA-256 in hex: enough to tell a changed file."""
+    """Return the first 40 bits of the content's SHA-256 in hex, enough to detect a changed file."""
     return hashlib.sha256(content).hexdigest()[:10]

@@ -1,9 +1,9 @@
-"""Train the quickstart's base from scratch on the ids that `quickstart_base.corpus` wrote.
+"""Train the quickstart's base from scratch on the ids of `quickstart_base.corpus`.
 
     PYTHONPATH=tools python -m quickstart_base.pretraining FOLDER BASE [--tokens 2_600_000_000]
 
-FOLDER is the corpus's, BASE the folder of the model to write. One H200 takes seven minutes; a CPU takes days,
-and is for trying the code (``--tokens 60_000 --batch-size 8 --no-compile`` takes a minute).
+FOLDER is the folder of the corpus, BASE that of the model to write. One H200 takes seven minutes. A CPU takes
+days, and serves to try the code (``--tokens 60_000 --batch-size 8 --no-compile`` takes a minute).
 """
 
 import argparse
@@ -26,7 +26,7 @@ COPIED_FILES = ("tokenizer.json", "tokenizer_config.json", "corpus.json.gz")
 def write_base(recipe: Recipe, *, corpus: Path, base: Path) -> None:
     """Train on the corpus in a folder and write the model, its tokenizer and a record of the run.
 
-    The model card is written by hand and stays as it is.
+    The model card is written by hand and is not changed.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_float32_matmul_precision("high")
@@ -37,7 +37,7 @@ def write_base(recipe: Recipe, *, corpus: Path, base: Path) -> None:
     model, measured = train(recipe, ids, held_out=held_out)
     model.generation_config = GenerationConfig(bos_token_id=0, eos_token_id=0, pad_token_id=1)
     model.to(torch.bfloat16).save_pretrained(base)
-    # It is written for its owner alone, and a wheel would hand that on.
+    # The file is written readable for its owner alone, and a wheel would keep that.
     (base / "model.safetensors").chmod(0o644)
     for name in COPIED_FILES:
         shutil.copy(corpus / name, base / name)

@@ -1,7 +1,8 @@
-"""The Python sources of an environment that the base may learn from: the library's and the packages'.
+"""Find the Python sources of an environment that the base may learn from: standard library and packages.
 
 Left out are tests, generated files, copyleft and unlicensed packages, copies of other packages, exact
-duplicates, the modules of the quickstart's eval and test splits, and every file with one of their answers.
+duplicates, the modules of the quickstart's eval and test splits, and every file that contains one of their
+answers.
 """
 
 import importlib.metadata
@@ -24,14 +25,14 @@ from quickstart_base.manifest import Source, short_hash
 # Plotly's sources are generated: 17 MB of the same few sentences.
 SKIPPED_DISTRIBUTIONS = frozenset({"loratory", "plotly"})
 LONGEST_LINE_CHARACTERS = 1000
-# Private copies of other packages, whose licences the distribution that carries them does not declare.
+# Private copies of other packages: the distribution around them does not declare their licences.
 COPIES_FOLDERS = frozenset({"_vendor", "vendor", "vendored", "thirdparty", "third_party", "extern"})
 _PERMISSIVE = ("MIT", "BSD", "APACHE", "PSF", "ISC", "ENTHOUGHT", "MOZILLA", "MPL")
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file to learn from."""
+    """One file of the corpus."""
 
     path: str
     text: str
@@ -39,7 +40,7 @@ class SourceFile:
 
 
 def corpus_sources(answers: AnswerFilter) -> Iterator[tuple[Source, list[SourceFile]]]:
-    """Yield each source with its usable files, in an order that depends only on names."""
+    """Yield each source with its usable files, ordered by name."""
     seen: set[str] = set()
     for source, root, paths in [_standard_library(), *_distributions()]:
         files = list(usable_files(root, paths, answers=answers, seen=seen))
@@ -67,7 +68,7 @@ def _distributions() -> Iterator[tuple[dict[str, str], Path, list[str]]]:
 
 
 def licence_of(distribution: importlib.metadata.Distribution) -> str:
-    """Return what a distribution declares as its licence, on one line, or "" where it declares none."""
+    """Return the licence that a distribution declares, on one line, or "" if it declares none."""
     metadata = distribution.metadata.json
     declared = str(metadata.get("license_expression") or metadata.get("license") or "")
     classifiers = [value for value in metadata.get("classifier", []) if value.startswith("License")]
@@ -76,7 +77,7 @@ def licence_of(distribution: importlib.metadata.Distribution) -> str:
 
 
 def is_permissive(licence: str) -> bool:
-    """Whether a declared licence is permissive, or copyleft for single files only."""
+    """Return whether a declared licence is permissive, or copyleft for single files only."""
     upper = licence.upper()
     return "GPL" not in upper and any(word in upper for word in _PERMISSIVE)
 
@@ -84,7 +85,7 @@ def is_permissive(licence: str) -> bool:
 def usable_files(
     root: Path, paths: Iterable[str], *, answers: AnswerFilter, seen: set[str]
 ) -> Iterator[SourceFile]:
-    """Yield the files below root that may be learned from, whose hash is not in seen; it is added there."""
+    """Yield the usable files below `root` with a hash that is not in `seen`, and add their hashes to it."""
     skipped = SKIPPED_FOLDERS | COPIES_FOLDERS
     for path in paths:
         if not skipped.isdisjoint(Path(path).parts) or path.endswith("_pb2.py"):

@@ -13,8 +13,8 @@ END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|padding|>"
 LONGEST_SEQUENCE = 512
 
-# A line break takes the next line's indentation along, as one token; a word takes the space or underscore
-# before it, so that the parts of snake_case names are the words of docstrings; digits stand alone.
+# A line break and the next line's indentation are one token. A word includes the space or underscore before
+# it, so that the parts of snake_case names are also the words of docstrings. Each digit is a token.
 _PIECES = r"(?:\r?\n)+[ \t]*|[ _]?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s"
 
 
@@ -39,7 +39,7 @@ def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
-    """Write the tokenizer's files as transformers reads them; nothing is added to a text unasked."""
+    """Write the tokenizer's files for transformers; it adds no special tokens to a text by default."""
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=END_OF_TEXT,
@@ -53,7 +53,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
 def encode_documents(tokenizer: Tokenizer, texts: Sequence[str]) -> npt.NDArray[np.uint16]:
     """Return the ids of all texts in one row, shape (tokens,), each text after an end-of-text token.
 
-    A text that spells out a special token is encoded as the characters it is, never as that token.
+    If a text contains the characters of a special token, they are encoded as characters.
     """
     tokenizer.encode_special_tokens = True
     end = tokenizer.token_to_id(END_OF_TEXT)

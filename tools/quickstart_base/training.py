@@ -1,4 +1,4 @@
-"""How the quickstart's base is trained: the recipe, the model, the order of the data and the loop."""
+"""Train the quickstart's base: the recipe, the model, the order of the data and the training loop."""
 
 import time
 from collections.abc import Iterator
@@ -13,28 +13,28 @@ from quickstart_base.tokenization import LONGEST_SEQUENCE, VOCABULARY_SIZE
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the base is trained."""
+    """Settings of the training."""
 
     tokens: int = 2_600_000_000
-    """Tokens seen in all; the corpus is repeated, cut at another place each time."""
+    """Total number of training tokens; the corpus is repeated, with other window borders each time."""
     batch_size: int = 128
     """Sequences of 512 tokens per step."""
     learning_rate: float = 5e-3
-    """The highest; reached after the warm-up, then down to zero on a line."""
+    """Peak learning rate, reached after the warm-up; then it falls linearly to zero."""
     warmup: float = 0.02
-    """The share of the steps that the learning rate takes to rise."""
+    """Share of the steps in which the learning rate rises."""
     weight_decay: float = 0.1
-    """AdamW's, on matrices only."""
+    """Weight decay of AdamW, on matrices only."""
     hidden_size: int = 192
-    """The model's width; a multiple of 64, nf4's block."""
+    """Width of the model; a multiple of 64, the block size of nf4."""
     layers: int = 4
-    """The number of decoder layers."""
+    """Number of decoder layers."""
     heads: int = 6
-    """The number of attention heads."""
+    """Number of attention heads."""
     intermediate_size: int = 512
-    """The width within an MLP."""
+    """Inner width of an MLP."""
     seed: int = 0
-    """Of the initial weights and the order of the data."""
+    """Seed of the initial weights and of the order of the data."""
     compile: bool = True
     """Whether torch compiles the model."""
 
@@ -66,7 +66,7 @@ def loss_of(model: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
 
 
 def batches(ids: torch.Tensor, *, batch_size: int, seed: int) -> Iterator[torch.Tensor]:
-    """Yield batches for ever, int64, shape (batch_size, 513): windows in random order, cut anew each pass."""
+    """Yield batches endlessly, int64, shape (batch_size, 513): windows in random order, new in each pass."""
     generator = torch.Generator().manual_seed(seed)
     span = torch.arange(LONGEST_SEQUENCE + 1, device=ids.device)
     while True:
@@ -89,7 +89,7 @@ def optimizer_of(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimize
 
 
 def learning_rate_factor(step: int, *, steps: int, warmup: float) -> float:
-    """Return the share of the highest learning rate at a step: a linear rise, then a line down to zero.
+    """Return the share of the peak learning rate at a step: a linear rise, then a linear fall to zero.
 
     Linear decay to zero: Bergsma et al. 2025, arXiv:2502.15938.
     """
@@ -124,7 +124,7 @@ def train(
 
 @torch.no_grad()
 def evaluate(model: torch.nn.Module, ids: torch.Tensor) -> float:
-    """Return the mean loss in nats per token over all whole windows of ids."""
+    """Return the mean loss in nats per token over all whole windows of the ids."""
     windows = (len(ids) - 1) // LONGEST_SEQUENCE
     span = torch.arange(LONGEST_SEQUENCE + 1, device=ids.device)
     starts = LONGEST_SEQUENCE * torch.arange(windows, device=ids.device)

@@ -1,4 +1,4 @@
-"""What tests on a GPU share: their marks, a model's sizes, whose tokens are where, how wrong numbers are."""
+"""Helpers of tests on a GPU: marks, sizes of a model, layouts of slots, and relative errors."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""A pack of three adapters, and the same adapters in PEFT on a base of their own: do they answer alike?"""
+"""A pack of three adapters, and the same adapters in PEFT on another copy of the base, to compare them."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""What a pack promises: every trial is as if it had the base to itself, whoever is beside it, whenever."""
+"""The guarantees of a pack: a trial computes what it would compute alone, whatever its neighbours are."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""A base whose sequences cannot stand in one row is trained and scored one trial at a time, never wrongly."""
+"""A base whose sequences cannot share a row trains and scores one trial at a time, with right results."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Several trials on one worker: each is as if it had the worker to itself, whatever happens beside it."""
+"""Several trials on one worker: each has the result of a run alone, whatever its neighbours do."""
 
 import threading
 from collections import deque

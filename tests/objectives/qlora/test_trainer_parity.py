@@ -1,4 +1,4 @@
-"""transformers' Trainer with PEFT, on the same nf4 base and the same batches, is what a pack is held to."""
+"""A pack agrees with transformers' Trainer and PEFT on the same nf4 base and the same batches."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The base that the package carries: what it is, what it can do, and what it has not seen."""
+"""The base model in the package: its files, its loss, and no answers of the quickstart in its corpus."""
 
 import json
 import platform
