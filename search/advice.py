@@ -1,6 +1,7 @@
 """What a study file says that is legal, and rarely meant."""
 
-from loratory.spaces.search import PrunerName, SamplerName
+from loratory.spaces.pruners import PrunerName
+from loratory.spaces.samplers import SamplerName
 from loratory.spaces.study import StudySpec
 
 _FEWEST_FOR_HYPERBAND = 50

@@ -12,7 +12,7 @@ from optuna.pruners import (
     SuccessiveHalvingPruner,
 )
 
-from loratory.spaces.search import PrunerName
+from loratory.spaces.pruners import PrunerName
 from loratory.spaces.study import StudySpec
 
 

@@ -14,7 +14,7 @@ from optuna.samplers import (
     TPESampler,
 )
 
-from loratory.spaces.search import SamplerName
+from loratory.spaces.samplers import SamplerName
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import derive_seed
 

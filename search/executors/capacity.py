@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loratory.spaces.errors import InputError
-from loratory.spaces.search import ResourceSpec
+from loratory.spaces.resources import ResourceSpec
 
 
 @dataclass(frozen=True)
