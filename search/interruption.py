@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_INTERRUPTED = 130
+INTERRUPTED = 130
+"""Exit status of a run that a signal ended."""
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def catch_interrupt() -> Iterator[Callable[[], bool]]:
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         if flag.is_set():
-            os._exit(_INTERRUPTED)
+            os._exit(INTERRUPTED)
         flag.set()
 
     if threading.current_thread() is not threading.main_thread():

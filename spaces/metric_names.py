@@ -69,6 +69,6 @@ METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
 
 
 def default_metrics(task: Task) -> tuple[str, ...]:
-    """Return the metrics that a study of this task reports unless its file lists some, those of labels first."""
+    """Return what a study of this task reports where its file lists no metrics; those of labels first."""
     names = [name for name, metric in METRICS.items() if task in metric.default_for]
     return tuple(sorted(names, key=lambda name: not METRICS[name].needs_labels))
