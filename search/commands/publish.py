@@ -119,7 +119,7 @@ def verify_scores(folder: "StudyFolder", adapter: Path, console: "Console", *, t
 
 
 def _other_environment(record: "TrialRecord") -> list[str]:
-    """What differs between then and now: another device may choose another of two nearly equal tokens."""
+    """Describe how the environment differs: another device may choose another of two nearly equal tokens."""
     import torch
 
     from loratory.objectives.qlora.memory.device import device_name, versions
