@@ -44,7 +44,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
     """
     manifest = folder.read_manifest()
     spec, metric = manifest.spec, manifest.spec.metric
-    direction = spec.direction or spec.metric_direction
+    direction = spec.metric_direction
     records = folder.read_records()
     ordered = order(records, direction)
     tables = _tables(folder, ordered)

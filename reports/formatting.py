@@ -3,24 +3,12 @@
 from typing import Any
 
 from loratory.objectives.records import TrialState
-
-_LABELS = {
-    "loss": "loss",
-    "bleu": "BLEU",
-    "chrf": "chrF",
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    "token_f1": "token F1",
-    "exact_match": "exact match",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-}
+from loratory.spaces.metric_names import METRICS
 
 
 def label(metric: str) -> str:
     """A metric's name in prose."""
-    return _LABELS.get(metric, metric)
+    return METRICS[metric].label if metric in METRICS else metric
 
 
 def score(value: float | None) -> str:

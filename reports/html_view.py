@@ -17,6 +17,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from loratory.reports import formatting
+from loratory.reports.columns import METRIC, Column, View, columns
 from loratory.reports.comparison_report import ComparisonReport
 from loratory.reports.comparison_rows import comparison_rows, metric_names, tie_note
 from loratory.reports.figures import (
@@ -57,19 +58,31 @@ def html_report(report: ComparisonReport) -> str:
 
 
 def _context(report: ComparisonReport) -> dict[str, Any]:
-    own = report.study.metric
-    metrics = metric_names(report)
     return {
         "report": report,
         "best": report.best,
         "tie": tie_note(report),
-        "metric": formatting.label(own),
-        "metrics": [name for name in metrics if name != own],
-        "all_metrics": metrics,
-        "parameters": [parameter.name for parameter in report.study.parameters],
-        "base_value": report.base.metrics.get(own) if report.base else None,
+        "metric": formatting.label(report.study.metric),
+        "metrics": metric_names(report),
+        "ranked_columns": _ranked_columns(report),
+        "unranked_columns": columns(report, View.HTML_UNRANKED),
+        "base_value": _base_value(report),
         "comparison_rows": comparison_rows(report) if report.best else [],
     }
+
+
+def _ranked_columns(report: ComparisonReport) -> list[Column]:
+    """Return the columns of the ranking, without those that this study has nothing for."""
+    hidden = {f"{METRIC}{report.study.metric}"}  # the column `value` shows it
+    if report.uncertainty is None:
+        hidden.add("interval")
+    if _base_value(report) is None:
+        hidden.add("gain_over_base")
+    return [column for column in columns(report, View.HTML_RANKED) if column.name not in hidden]
+
+
+def _base_value(report: ComparisonReport) -> float | None:
+    return report.base.metrics.get(report.study.metric) if report.base else None
 
 
 def _environment() -> jinja2.Environment:

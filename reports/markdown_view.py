@@ -1,7 +1,10 @@
 """report.md: the comparison as text, for a repository, an issue or a chat."""
 
+from collections.abc import Sequence
+
 from loratory.reports import formatting
-from loratory.reports.comparison_report import ComparisonReport, Interval, RankedTrial
+from loratory.reports.columns import Column, View, columns
+from loratory.reports.comparison_report import ComparisonReport, RankedTrial, TrialFacts
 from loratory.reports.comparison_rows import comparison_rows, metric_names, tie_note
 from loratory.reports.markdown import escaped, fenced, table
 
@@ -14,7 +17,8 @@ def markdown_report(report: ComparisonReport) -> str:
         parts += ["## Ranking", ranking_table(report), *_interval_note(report)]
         parts += ["## What decided", *_importance(report)]
     if report.unranked:
-        parts += ["## Not ranked", _unranked_table(report)]
+        unranked = columns(report, View.MARKDOWN_UNRANKED)
+        parts += ["## Not ranked", _trials(report.unranked, unranked, text_columns=3)]
     if report.samples:
         parts += ["## Sample answers", *_samples(report)]
     parts += ["## What it took", _totals(report)]
@@ -33,20 +37,12 @@ def comparison_table(report: ComparisonReport, published: RankedTrial | None = N
 
 def ranking_table(report: ComparisonReport, *, limit: int | None = None) -> str:
     """The ranked trials with their parameters; `limit` keeps the best."""
-    parameters = [parameter.name for parameter in report.study.parameters]
-    header = ["place", "trial", formatting.label(report.study.metric), "interval", "over base", *parameters]
-    rows = [
-        [
-            str(trial.rank),
-            str(trial.number),
-            formatting.score(trial.value),
-            _interval(trial.interval),
-            formatting.signed(trial.gain),
-            *(formatting.parameter(trial.params.get(name, "–")) for name in parameters),
-        ]
-        for trial in report.ranking[:limit]
-    ]
-    return table(header, rows)
+    return _trials(report.ranking[:limit], columns(report, View.MARKDOWN_RANKED))
+
+
+def _trials(trials: Sequence[TrialFacts], shown: Sequence[Column], *, text_columns: int = 0) -> str:
+    rows = [[column.text(trial) for column in shown] for trial in trials]
+    return table([column.label for column in shown], rows, text_columns=text_columns)
 
 
 def _opening(report: ComparisonReport) -> str:
@@ -68,12 +64,6 @@ def _opening(report: ComparisonReport) -> str:
     return "\n".join(lines)
 
 
-def _interval(interval: Interval | None) -> str:
-    return (
-        "–" if interval is None else f"{formatting.score(interval.low)} – {formatting.score(interval.high)}"
-    )
-
-
 def _interval_note(report: ComparisonReport) -> list[str]:
     how = report.uncertainty
     if how is None:
@@ -88,20 +78,6 @@ def _importance(report: ComparisonReport) -> list[str]:
     rows = [[name, f"{share:.0%}"] for name, share in report.importance.shares.items()]
     note = f"Importance of the parameters: {report.importance.note}"
     return [*([table(["parameter", "share"], rows, text_columns=1)] if rows else []), note]
-
-
-def _unranked_table(report: ComparisonReport) -> str:
-    rows = [
-        [
-            str(t.number),
-            formatting.state(t.state),
-            t.reason,
-            str(t.evaluations),
-            formatting.score(t.best_dev_value),
-        ]
-        for t in report.unranked
-    ]
-    return table(["trial", "state", "why", "evaluations", "best on eval.dev"], rows, text_columns=3)
 
 
 def _samples(report: ComparisonReport) -> list[str]:

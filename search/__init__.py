@@ -1,4 +1,4 @@
-"""Who tries what, where: the owner of a study, its driver, workers and command line."""
+"""Run a study: its owner, driver, workers and command line."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ __all__ = ["StudyResult", "run_study"]
 
 
 def __getattr__(name: str) -> Any:
-    # Lazily: workers import this package too, and need none of the driver's libraries.
+    # Lazy, because workers import this package too and need none of the driver's libraries.
     if name in __all__:
         from loratory.search import study_run
 

@@ -1,13 +1,14 @@
-"""What a study file says that is legal, and rarely meant."""
+"""Notes on settings of a study file that are legal but seldom intended."""
 
-from loratory.spaces.search import PrunerName, SamplerName
+from loratory.spaces.pruners import PrunerName
+from loratory.spaces.samplers import SamplerName
 from loratory.spaces.study import StudySpec
 
 _FEWEST_FOR_HYPERBAND = 50
 
 
 def advice(study: StudySpec) -> list[str]:
-    """Lines for the terminal before a study starts; none for most studies."""
+    """Return lines for the terminal before a study starts; most studies get none."""
     lines = []
     if study.pruner.name is PrunerName.HYPERBAND and study.trials < _FEWEST_FOR_HYPERBAND:
         lines.append(
@@ -24,11 +25,11 @@ def advice(study: StudySpec) -> list[str]:
 
 
 def advice_on_first_trials(study: StudySpec, at_once: int) -> list[str]:
-    """A line where half of the trials and more start before the sampler knows anything.
+    """Return a line if at least half of the trials start before the sampler has seen a score.
 
     Args:
-        study: what is run.
-        at_once: trials that its workers take together.
+        study: the study to run.
+        at_once: number of trials that its workers accept together.
     """
     learns = study.sampler.name not in (SamplerName.RANDOM, SamplerName.GRID)
     if not learns or at_once < 2 or study.trials > 2 * at_once:

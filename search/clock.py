@@ -1,4 +1,4 @@
-"""How long a study has worked, over all its runs: the time limit survives a restart."""
+"""The working time of a study over all its runs, so that its time limit survives a restart."""
 
 import json
 import time
@@ -10,7 +10,7 @@ _SAVE_EVERY_SECONDS = 3.0
 
 
 class StudyClock:
-    """Counts the seconds in which a driver was running."""
+    """Counts the seconds in which a driver runs."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -19,7 +19,7 @@ class StudyClock:
 
     @property
     def active_seconds(self) -> float:
-        """Seconds of this run and of all before it."""
+        """Seconds of this run and all earlier runs."""
         now = time.monotonic()
         if now - self._saved > _SAVE_EVERY_SECONDS:
             self._saved = now
@@ -27,13 +27,13 @@ class StudyClock:
         return self._earlier + now - self._started
 
     def save(self) -> None:
-        """Write the count down."""
+        """Write the count to disk."""
         seconds = self._earlier + time.monotonic() - self._started
         write_atomically(self._path, json.dumps({"active_seconds": round(seconds, 1)}).encode())
 
 
 def read_active_seconds(path: Path) -> float:
-    """Seconds on the clock of a study; 0 where there is none."""
+    """Read the seconds that a study has worked; 0 if it has no clock file."""
     try:
         return float(json.loads(path.read_bytes())["active_seconds"])
     except (OSError, ValueError, KeyError):

@@ -1,4 +1,4 @@
-"""What the terminal shows while a study runs: a live view, or plain lines where there is no terminal."""
+"""Progress of a study in the terminal: a live view, or plain lines where output is no terminal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,17 +22,17 @@ _COLOURS = {
 
 
 _OTHER_LINES = 5
-"""Headings, the count of hidden trials, and a summary of up to three lines."""
+"""Lines for headings, the count of hidden trials, and a summary of up to three lines."""
 
 
 class PlainLines:
-    """A watcher that prints a line for each start, evaluation and end."""
+    """A watcher that prints one line per start, evaluation and end of a trial."""
 
     def __init__(self, console: Console, progress: StudyProgress) -> None:
         self._console, self._progress = console, progress
 
     def observe(self, event: TrialEvent, record: TrialRecord) -> None:
-        """Print what one event says."""
+        """Print the line of one event."""
         if isinstance(event, Started):
             word = "goes on" if record.measurements else "started"
             self._print(record, f"{word}: {short(record.params)}")
@@ -49,7 +49,7 @@ class PlainLines:
         self._print(record, ending(record, self._progress.study.metric))
 
     def close(self, timeout_seconds: float) -> list[str]:  # noqa: ARG002 (a watcher's signature)
-        """Nothing is held."""
+        """Do nothing: this watcher holds no resources."""
         return []
 
     def _print(self, record: TrialRecord, text: str) -> None:
@@ -57,13 +57,13 @@ class PlainLines:
 
 
 class FinishedLines:
-    """A watcher that prints, above the live view, only how trials ended."""
+    """A watcher that prints only how trials ended, above the live view."""
 
     def __init__(self, console: Console, progress: StudyProgress) -> None:
         self._console, self._progress = console, progress
 
     def observe(self, event: TrialEvent, record: TrialRecord) -> None:
-        """Only ends are printed: the live view shows the rest."""
+        """Print nothing: the live view shows these events."""
 
     def finished(self, record: TrialRecord) -> None:
         """Print how a trial ended."""
@@ -74,12 +74,12 @@ class FinishedLines:
         self._console.print(line, soft_wrap=True)
 
     def close(self, timeout_seconds: float) -> list[str]:  # noqa: ARG002 (a watcher's signature)
-        """Nothing is held."""
+        """Do nothing: this watcher holds no resources."""
         return []
 
 
 def ending(record: TrialRecord, metric: str, *, state: bool = True) -> str:
-    """How a trial ended, in a line."""
+    """Describe in one line how a trial ended."""
     prefix = f"{record.state}: " if state else ""
     if record.values:
         return f"{prefix}{metric} {record.values[0]:.4g} on select ({record.reason})"
@@ -88,7 +88,7 @@ def ending(record: TrialRecord, metric: str, *, state: bool = True) -> str:
 
 @contextmanager
 def live_view(console: Console, progress: StudyProgress) -> Iterator[None]:
-    """Show the running trials below whatever is printed, four times a second."""
+    """Show the running trials below all printed lines, updated four times per second."""
     with Live(
         get_renderable=lambda: render(progress, height=console.size.height),
         console=console,
@@ -99,11 +99,11 @@ def live_view(console: Console, progress: StudyProgress) -> Iterator[None]:
 
 
 def render(progress: StudyProgress, *, height: int = 24) -> RenderableType:
-    """The live view at this moment.
+    """Draw the live view as of now.
 
     Args:
-        progress: what to show.
-        height: lines of the terminal; trials that would push the last line out of it are only counted.
+        progress: the state of the study.
+        height: lines of the terminal; trials that do not fit are only counted.
     """
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(progress.running), header_style="dim")
     for heading in ("trial", "progress", "step", "loss", f"{progress.study.metric} on dev", "parameters"):

@@ -1,4 +1,4 @@
-"""Stop a study that cannot work, before it has failed all night."""
+"""Stop a study whose trials all fail for the same reason."""
 
 from loratory.objectives.events import Failed
 from loratory.objectives.records import FailureKind
@@ -8,11 +8,11 @@ INFEASIBLE_IN_A_ROW = 20
 
 
 class FailureWatch:
-    """Counts failures in a row.
+    """Counts consecutive failures with the same cause.
 
-    Three with one cause before any success stop the study: it is the set-up that is broken, not a trial.
-    Trials that run out of memory teach the sampler, so they get more patience, and get it again after each
-    success. Lost workers are the driver's to count.
+    Three of them before any success stop the study, because the set-up is broken and not a trial. Trials that
+    run out of memory inform the sampler, so twenty of them are needed, counted anew after each success. The
+    driver counts lost workers.
 
     Args:
         any_success: whether a trial of an earlier run was trained and judged.
@@ -25,12 +25,12 @@ class FailureWatch:
         self.verdict: str | None = None
 
     def succeeded(self) -> None:
-        """A trial was trained and judged, by its score or by the pruner."""
+        """Record that a trial was trained and judged, by its score or by the pruner."""
         self._any_success = True
         self._cause, self._count = "", 0
 
     def failed(self, event: Failed) -> None:
-        """An attempt failed."""
+        """Record that an attempt failed."""
         infeasible = event.kind is FailureKind.OOM
         if event.kind in (FailureKind.DIVERGED, FailureKind.WORKER_LOST):
             return

@@ -1,4 +1,4 @@
-"""Ctrl-C: the first stops in order, the second at once."""
+"""Ctrl-C: the first one stops the study in order, the second one at once."""
 
 import os
 import signal
@@ -7,22 +7,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_INTERRUPTED = 130
+INTERRUPTED = 130
+"""Exit status of a run that a signal ended."""
 
 
 @contextmanager
 def catch_interrupt() -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT and SIGTERM into a flag to ask; a second signal ends the process at once.
+    """Turn SIGINT and SIGTERM into a flag; a second signal ends the process at once.
 
-    What lies on disk is whole at any moment, so a forced end loses no more than the work since the last
-    evaluation. Nothing is printed here: a signal may come in the middle of a print. Outside the main thread
-    Python allows no handlers, and the flag is never set.
+    Files on disk are complete at any moment, so a forced end loses only the work since the last evaluation.
+    The handler prints nothing, because a signal may arrive during a print. Outside the main thread Python
+    allows no handlers, and the flag is never set.
+
+    Yields:
+        A function that returns whether a signal has arrived.
     """
     flag = threading.Event()
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         if flag.is_set():
-            os._exit(_INTERRUPTED)
+            os._exit(INTERRUPTED)
         flag.set()
 
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""One driver a study: a lock that the kernel gives back when the driver dies, however it dies."""
+"""One driver per study: a lock that the kernel releases when the driver ends for any reason."""
 
 import fcntl
 import json
@@ -28,7 +28,7 @@ def driver_lock(folder: Path) -> Iterator[None]:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not _try_lock(file):
             if time.monotonic() < deadline:
-                # Someone may be asking for the status just now.
+                # `loratory status` may hold the lock for a moment.
                 time.sleep(0.05)
                 continue
             raise InputError(
@@ -42,13 +42,13 @@ def driver_lock(folder: Path) -> Iterator[None]:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a driver holds the study's lock now."""
+    """Return whether a driver holds the study's lock now."""
     path = folder / LOCK_NAME
     if not path.is_file():
         return False
     with path.open(encoding="utf-8") as file:
         try:
-            # Shared: it disturbs no other reader, and a driver that starts waits for it to go.
+            # A shared lock disturbs no other reader, and a driver that starts waits for its release.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return True

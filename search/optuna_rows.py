@@ -1,4 +1,4 @@
-"""Rows of the Optuna storage: opening, suggesting and telling, with Optuna's sharp edges covered."""
+"""Rows of the Optuna storage: open, suggest and tell, with workarounds for Optuna's pitfalls."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ _MEMORY_CONSTRAINT = "fits_memory"
 
 
 def open_rows(folder: StudyFolder, manifest: Manifest) -> optuna.Study:
-    """The study's rows in the Optuna storage, created on first use.
+    """Open the study's rows in the Optuna storage; the first call creates them.
 
     Raises:
         InputError: the storage cannot be reached, or holds another study of this name.
@@ -81,24 +81,24 @@ def _sqlite_url(folder: StudyFolder) -> str:
 
 
 def open_trial(rows: optuna.Study, number: int) -> Trial:
-    """Optuna's object of a row that is there already."""
+    """Return Optuna's object of an existing row."""
     return Trial(rows, rows._storage.get_trial_id_from_study_id_trial_number(rows._study_id, number))
 
 
 def set_intermediate_value(trial: Trial, step: int, value: float) -> None:
-    """Store an evaluation. Not `Trial.report`: it ignores a step that a dead attempt has reported."""
+    """Store an evaluation. `Trial.report` would ignore a step that an earlier attempt has reported."""
     trial.storage.set_trial_intermediate_value(trial._trial_id, step, value)
 
 
 def should_prune(rows: optuna.Study, trial: Trial) -> bool:
-    """What the pruner says of a row as it is stored; `Trial.should_prune` looks at a copy of its own."""
+    """Ask the pruner about the stored row; `Trial.should_prune` reads a copy that may be old."""
     return rows.pruner.prune(rows, rows._storage.get_trial(trial._trial_id))
 
 
 def suggest(trial: Trial, distributions: dict[str, BaseDistribution]) -> dict[str, Any]:
-    """Sampled values of a row; what it already has stays, so an ask that was cut short is completed."""
+    """Return the sampled values of a row; existing values stay, so that an interrupted ask is completed."""
     with warnings.catch_warnings():
-        # Values of a grid are members of the range, whatever Optuna's rounding says.
+        # Optuna warns of grid values that its own rounding moves off the range.
         warnings.simplefilter("ignore")
         return {name: _suggest(trial, name, distribution) for name, distribution in distributions.items()}
 
@@ -117,17 +117,17 @@ def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
 
 
 def mark_infeasible(trial: Trial, reason: str) -> None:
-    """Tell samplers that a point fits no worker, and people why: the dashboard shows attributes only."""
+    """Mark a point that fits no worker: a constraint for samplers, the reason as an attribute for people."""
     if not trial.storage.get_trial(trial._trial_id).constraints:
         trial.set_constraint(_MEMORY_CONSTRAINT, 1.0)
     trial.set_user_attr("infeasible", reason)
 
 
 def tell_row(rows: optuna.Study, number: int, state: TrialState, value: float | None = None) -> None:
-    """Finish a row; telling it again changes nothing."""
+    """Finish a row; a second call changes nothing."""
     try:
         with warnings.catch_warnings():
-            # CMA-ES says at every infeasible trial that it ignores constraints.
+            # CMA-ES warns at every infeasible trial that it ignores constraints.
             warnings.simplefilter("ignore", UserWarning)
             rows.tell(number, value, state=state, skip_if_finished=True)
     except RuntimeError as error:

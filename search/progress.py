@@ -1,4 +1,4 @@
-"""How far a study is, kept from the event stream: what every display draws."""
+"""The progress of a study, computed from its events; every display draws it."""
 
 import time
 from collections import Counter
@@ -13,15 +13,15 @@ from loratory.spaces.study import StudySpec
 
 @dataclass
 class RunningTrial:
-    """One trial under way.
+    """One running trial.
 
     Attributes:
         shown: what a person calls it.
         params: its sampled values.
         total: optimiser steps of its whole schedule.
-        done: optimiser steps made.
-        loss: training loss of the last one.
-        step: evaluations made.
+        done: optimiser steps so far.
+        loss: training loss at the last step.
+        step: evaluations so far.
         value: the study's metric at the last evaluation.
     """
 
@@ -36,7 +36,7 @@ class RunningTrial:
 
 @dataclass
 class StudyProgress:
-    """The study as a whole. A watcher of events: it keeps what displays need and draws nothing."""
+    """A watcher of events that keeps the state of the study for displays; it draws nothing."""
 
     study: StudySpec
     limit: int
@@ -47,7 +47,7 @@ class StudyProgress:
     started_at: float = field(default_factory=time.monotonic)
 
     def observe(self, event: TrialEvent, record: TrialRecord) -> None:
-        """Take in one event."""
+        """Update from one event."""
         if record.state.finished:
             return
         if isinstance(event, Started):
@@ -64,35 +64,35 @@ class StudyProgress:
         if isinstance(event, Progressed):
             trial.done, trial.loss = event.points[-1].optimizer_step, event.points[-1].loss
         if isinstance(event, Reported):
-            # Of a trial that trained on while it was scored, the evaluation lags behind.
+            # A trial trains while it is scored, so the evaluation may be older than the last progress.
             trial.done = max(trial.done, event.measurement.optimizer_steps)
             trial.step = event.measurement.step
             trial.value = event.measurement.metrics[self.study.metric]
 
     def finished(self, record: TrialRecord) -> None:
-        """Take in a final record."""
+        """Update from a final record."""
         self.running.pop(record.key, None)
         self.finished_here += 1
         self.count(record)
 
     def count(self, record: TrialRecord) -> None:
-        """Count a final record, of this run or an earlier one."""
+        """Count a final record of this run or an earlier one."""
         self.states[record.state] += 1
         if record.values and self._better(record.values[0]):
             self.best = record
 
     def close(self, timeout_seconds: float) -> list[str]:  # noqa: ARG002 (a watcher's signature)
-        """Nothing is held."""
+        """Do nothing: this watcher holds no resources."""
         return []
 
     @property
     def done(self) -> int:
-        """Trials that count towards the limit and are over."""
+        """Number of finished trials that count towards the limit."""
         return sum(count for state, count in self.states.copy().items() if state is not TrialState.INFEASIBLE)
 
     @property
     def seconds_left(self) -> float | None:
-        """Time to the limit at the pace of this run; null before the first trial of it is over."""
+        """Estimated seconds to the limit at the pace of this run; None before its first trial ends."""
         if not self.finished_here:
             return None
         pace = (time.monotonic() - self.started_at) / self.finished_here
@@ -106,7 +106,7 @@ class StudyProgress:
 
 
 def short(params: Mapping[str, object]) -> str:
-    """Parameters in a line: `learning_rate 0.00021 rank 8`."""
+    """Format parameters in one line: `learning_rate 0.00021 rank 8`."""
     return " ".join(f"{name} {_short_value(value)}" for name, value in params.items())
 
 
@@ -115,7 +115,7 @@ def _short_value(value: object) -> str:
 
 
 def clock(seconds: float | None) -> str:
-    """Hours, minutes and seconds; dashes where unknown."""
+    """Format seconds as `h:mm:ss` or `m:ss`; dashes for None."""
     if seconds is None:
         return "-:--"
     minutes, rest = divmod(round(seconds), 60)

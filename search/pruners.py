@@ -1,4 +1,4 @@
-"""Optuna pruners from a study file; their resources are evaluations of the nominal grid."""
+"""Build the Optuna pruner of a study; its resources are evaluations of the nominal grid."""
 
 import warnings
 
@@ -12,17 +12,17 @@ from optuna.pruners import (
     SuccessiveHalvingPruner,
 )
 
-from loratory.spaces.search import PrunerName
+from loratory.spaces.pruners import PrunerName
 from loratory.spaces.study import StudySpec
 
 
 def build_pruner(study: StudySpec) -> BasePruner:
-    """The pruner that a study's trials are judged by."""
+    """Build the pruner that judges the trials of a study."""
     spec = study.pruner
     match spec.name:
         case PrunerName.MEDIAN | PrunerName.PERCENTILE:
             percentile = 50.0 if spec.name is PrunerName.MEDIAN else spec.percentile
-            # Optuna judges from step n_warmup_steps on; our steps begin at 1 and the warm-up is exempt.
+            # Optuna judges from step n_warmup_steps on; our steps begin at 1, and the warm-up is exempt.
             return PercentilePruner(
                 percentile, spec.startup_trials, n_warmup_steps=spec.warmup_evaluations + 1
             )
@@ -32,7 +32,7 @@ def build_pruner(study: StudySpec) -> BasePruner:
             return SuccessiveHalvingPruner(spec.min_evaluations, spec.reduction_factor)
         case PrunerName.PATIENT:
             with warnings.catch_warnings():
-                # "Experimental" for years; nothing for a user to act on.
+                # The pruner is marked experimental for years; a user cannot act on the warning.
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 return PatientPruner(None, spec.patience, spec.min_delta)
         case PrunerName.NONE:

@@ -1,4 +1,4 @@
-"""Optuna samplers from a study file, made anew for every ask."""
+"""Build the Optuna sampler of a study, a new one for every ask."""
 
 import math
 from typing import Any
@@ -14,17 +14,17 @@ from optuna.samplers import (
     TPESampler,
 )
 
-from loratory.spaces.search import SamplerName
+from loratory.spaces.samplers import SamplerName
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import derive_seed
 
 
 def build_sampler(study: StudySpec, number: int) -> BaseSampler:
-    """The sampler that suggests trial `number`.
+    """Build the sampler that suggests trial `number`.
 
-    Optuna stores no sampler's random state, so each ask gets a sampler seeded by the study and the trial:
-    a resumed study asks what an uninterrupted one would have asked, given the same finished trials. The
-    grid alone is shuffled by the study's seed, since its order must not change between trials.
+    Optuna does not store a sampler's random state, so each ask gets a sampler seeded by study and trial. A
+    resumed study then asks the same as an uninterrupted one with the same finished trials. The grid alone is
+    shuffled by the study's seed, because its order must not change between trials.
     """
     seed = derive_seed(study.seed, number)
     startup = study.sampler.startup_trials
@@ -45,18 +45,18 @@ def build_sampler(study: StudySpec, number: int) -> BaseSampler:
 
 
 def grid(study: StudySpec) -> dict[str, list[Any]]:
-    """Every value of every parameter, for the grid sampler."""
+    """Return every value of every parameter, for the grid sampler."""
     return {name: _values(distribution) for name, distribution in study.space.distributions().items()}
 
 
 def trial_limit(study: StudySpec) -> int:
-    """How many trials the study can have: `trials`, or the points of a smaller grid."""
+    """Return the largest number of trials: `trials`, or the points of a smaller grid."""
     points = grid_size(study)
     return study.trials if points is None else min(study.trials, points)
 
 
 def grid_size(study: StudySpec) -> int | None:
-    """Points of the grid; null for other samplers."""
+    """Return the number of points of the grid; None for other samplers."""
     if study.sampler.name is not SamplerName.GRID:
         return None
     return math.prod(len(values) for values in grid(study).values())
@@ -69,7 +69,7 @@ def _values(distribution: Any) -> list[Any]:
         case IntDistribution():
             return list(range(distribution.low, distribution.high + 1, distribution.step))
         case FloatDistribution(step=float() as step):
-            # A thousandth of a step forgives rounding in the last value.
+            # A thousandth of a step allows for rounding in the last value.
             count = int((distribution.high - distribution.low) / step + 1e-3) + 1
             return [distribution.low + index * step for index in range(count)]
     raise TypeError(f"grid needs listed values, got {distribution}")

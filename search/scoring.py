@@ -1,4 +1,4 @@
-"""Scorings outside trials: the untuned base first, winner and base on the test split last."""
+"""Scorings outside trials: first the untuned base, last the winner and the base on the test split."""
 
 from loratory.objectives.events import AdapterFiles, Score, Split
 from loratory.objectives.objective import Prepared
@@ -9,7 +9,7 @@ BASE, TEST_BASE, TEST_WINNER = "base", "test/base", "test/winner"
 
 
 class ScoringQueue:
-    """Each scoring is made once in the life of a study; what has a record is never scored again."""
+    """Queue of scorings; each is made once per study, and never again once it has a record."""
 
     def __init__(self, folder: StudyFolder, prepared: Prepared) -> None:
         self._folder = folder
@@ -21,34 +21,34 @@ class ScoringQueue:
 
     @property
     def before_trials(self) -> bool:
-        """Whether the base's score is still to come; no trial starts before it."""
+        """Whether the base is not scored yet; no trial starts before it is."""
         return bool(self._opening)
 
     def opening(self) -> Score | None:
-        """The scoring that comes before the first trial, if no worker has it yet."""
+        """Return the scoring that precedes the first trial, unless a worker already has it."""
         return self._take(self._opening, Split.SELECT, {})
 
     def closing(self, winner: TrialRecord | None) -> Score | None:
-        """The next scoring on test, once it is known who won."""
+        """Return the next scoring on test; None while there is no winner."""
         if winner is None or winner.adapter is None:
             return None
         return self._take(self._closing, Split.TEST, {TEST_WINNER: winner})
 
     def pending(self, winner: TrialRecord | None) -> bool:
-        """Whether a scoring is still to be made or under way."""
+        """Return whether a scoring is queued or under way."""
         return self.before_trials or (
             winner is not None and winner.adapter is not None and bool(self._closing)
         )
 
     def done(self, key: str) -> None:
-        """A scoring has its record."""
+        """Remove a scoring that has its record."""
         for keys in (self._opening, self._closing):
             if key in keys:
                 keys.remove(key)
         self._under_way.discard(key)
 
     def give_back(self, key: str) -> None:
-        """The worker that had a scoring is gone."""
+        """Queue a scoring again after its worker was lost."""
         self._under_way.discard(key)
 
     def _take(self, keys: list[str], split: Split, winners: dict[str, TrialRecord]) -> Score | None:

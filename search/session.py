@@ -1,4 +1,4 @@
-"""One run of the driver over an open study folder, from the first ask to the last flush."""
+"""One run of the driver on an open study folder, from the first ask to the last flush."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,17 +32,17 @@ _FLUSH_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What a run of a study leaves.
+    """The outcome of a run of a study.
 
     Attributes:
         folder: the study folder.
-        best: record of the best COMPLETE trial; null where there is none.
+        best: record of the best COMPLETE trial; None if there is none.
         metrics: its metrics on eval.select.
-        adapter: folder of its adapter; null where it has none.
-        comparison: what the report shows; null where there is nothing to compare.
-        report: report.html; null likewise.
+        adapter: folder of its adapter; None if it has none.
+        comparison: content of the report; None if there is nothing to compare.
+        report: path of report.html; None likewise.
         interrupted: the run was stopped before the study was done.
-        notes: lines for the person, such as how to sync W&B.
+        notes: lines for the user, such as how to sync W&B.
     """
 
     folder: StudyFolder
@@ -71,7 +71,7 @@ class StudySession:
             self._say(f"resuming: {resumed.finished} trials finished, {resumed.unfinished} go on")
 
     def drive(self, executor: Executor, interrupted: Callable[[], bool]) -> bool:
-        """Run the event loop; returns whether the study is done."""
+        """Run the event loop and return whether the study is done."""
         clock = StudyClock(self._folder.path / "clock.json")
         tracker = open_trackers(self._study, self._folder, self._manifest.uuid)
         try:
@@ -92,7 +92,7 @@ class StudySession:
                 self._say("stopping; every trial can go on later (Ctrl-C again ends at once)")
             return done
         finally:
-            # Each in its turn, whatever the others do: a full disk must not leave workers behind.
+            # Each step runs even if another raises: a full disk must not leave workers behind.
             try:
                 executor.close()
             finally:
@@ -102,7 +102,7 @@ class StudySession:
                     clock.save()
 
     def result(self, *, done: bool) -> StudyResult:
-        """Write the report and gather what came out."""
+        """Write the report and return the outcome."""
         best = self._owner.best()
         comparison = compare(self._folder) if self._owner.records else None
         return StudyResult(

@@ -1,4 +1,4 @@
-"""How far a study is, read from its folder by anyone at any time."""
+"""The status of a study, read from its folder at any time by any process."""
 
 from collections import Counter
 from typing import Any
@@ -19,47 +19,47 @@ from loratory.spaces.study import StudySpec
 
 
 class TrialStatus(Frozen):
-    """A trial under way."""
+    """An unfinished trial."""
 
     number: int
     attempt: int
     failures: int
-    """Attempts that failed or lost their worker; one that was interrupted did neither."""
+    """Attempts that failed or lost their worker; interrupted attempts do not count."""
     params: dict[str, Any]
     evaluation: int
-    """Evaluations made."""
+    """Evaluations so far."""
     evaluations: int
     """Evaluations of the whole schedule."""
     value: float | None
     """The study's metric at the last evaluation, on eval.dev."""
     optimizer_step: int
-    """Optimiser steps made."""
+    """Optimiser steps so far."""
 
 
 class StudyStatus(Frozen):
-    """What `loratory status` says."""
+    """The content of `loratory status`."""
 
     name: str
     folder: str
     running: bool
-    """Whether a driver is at work now."""
+    """Whether a driver runs now."""
     done: int
-    """Trials that count towards the limit and are over."""
+    """Finished trials that count towards the limit."""
     limit: int
-    """Trials in all."""
+    """Largest number of trials."""
     states: dict[str, int]
     """Trials by state."""
     metric: str
     best_number: int | None
     best_value: float | None
     active_seconds: float
-    """Time that drivers have worked on the study."""
+    """Seconds in which drivers have worked on the study."""
     trials: list[TrialStatus]
-    """Trials under way, or waiting to go on."""
+    """Unfinished trials: running, or waiting to be resumed."""
 
 
 def study_status(folder: StudyFolder) -> StudyStatus:
-    """Read how far a study is.
+    """Read the status of a study.
 
     Raises:
         InputError: there is no study in the folder.
@@ -100,12 +100,12 @@ def _trial(folder: StudyFolder, study: StudySpec, record: TrialRecord) -> TrialS
 
 
 def render_status(status: StudyStatus) -> RenderableType:
-    """The status for a terminal."""
+    """Render the status for a terminal."""
     finished = status.done >= status.limit
     state = (
         "running" if status.running else "done" if finished else "stopped; the same command goes on with it"
     )
-    # Nothing runs where nobody works on the study.
+    # Without a driver no trial is running.
     names = {} if status.running else {TrialState.RUNNING.value: "to go on"}
     counts = ", ".join(f"{count} {names.get(name, name)}" for name, count in status.states.items())
     head = Text(f"{status.name}: {state}\n{status.done}/{status.limit} trials ({counts or 'none yet'})")

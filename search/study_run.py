@@ -1,4 +1,4 @@
-"""`run_study`: from a validated study to a report, resuming whatever an earlier run left."""
+"""`run_study`: run a validated study to its report, resuming what an earlier run left."""
 
 import shutil
 import threading
@@ -35,18 +35,18 @@ def run_study(
     local: bool = False,
     console: Console | None = None,
 ) -> StudyResult:
-    """Run a study, or go on with it where its folder exists.
+    """Run a study, or resume it if its folder exists.
 
     Args:
-        study: what to run.
-        runs: where study folders lie.
-        address: a running Ray cluster; null starts Ray on this machine, or uses the one that is connected.
+        study: the study to run.
+        runs: folder of the study folders.
+        address: a running Ray cluster; None starts Ray on this machine, or uses the connected one.
         local: one worker in this process, without Ray.
-        console: where progress goes; null is silent.
+        console: receives progress; None is silent.
 
     Raises:
-        InputError: what the person can mend; raised before any trial starts.
-        LoratoryError: the study cannot go on; what was recorded is in the folder, and in its report.
+        InputError: the input must be corrected; raised before any trial starts.
+        LoratoryError: the study cannot go on; the folder and its report hold all that was recorded.
     """
     console = console or Console(quiet=True)
     folder = StudyFolder(Path(runs) / study.name)
@@ -63,7 +63,7 @@ def run_study(
         if not _is_done(folder, study):
             _print(console, f"{study.name}: reading data{'' if local else ', starting workers'}")
             with _importing(kind.import_for_prepare):
-                # A missing GPU is said at once, not after the data has been read.
+                # A missing GPU is reported at once and not after the data has been read.
                 executor.open()
         prepared = kind.prepare(study)
         with _full_disk_in_a_line(folder):
@@ -83,7 +83,7 @@ def run_study(
 
 @contextmanager
 def _importing(imports: Callable[[], None]) -> Iterator[None]:
-    """Import in a thread meanwhile; what goes wrong in it goes wrong again where it is needed."""
+    """Run imports in a thread meanwhile; an import that fails is repeated, and raises, where it is needed."""
 
     def run() -> None:
         with suppress(Exception):
@@ -111,7 +111,7 @@ def _executor(study: StudySpec, address: str | None, *, local: bool) -> Executor
 
 @contextmanager
 def _owned(folder: StudyFolder) -> Iterator[None]:
-    """Hold the study's lock; a folder in which no study began is not left behind.
+    """Hold the study's lock, and remove the folder if no study began in it.
 
     Raises:
         InputError: the folder cannot be written to, or another driver holds it.
@@ -127,14 +127,14 @@ def _owned(folder: StudyFolder) -> Iterator[None]:
             yield
         finally:
             if not folder.manifest.is_file():
-                with suppress(OSError):  # it holds something else: not ours to remove
+                with suppress(OSError):  # the folder holds other files and must stay
                     (folder.path / LOCK_NAME).unlink()
                     folder.path.rmdir()
 
 
 @contextmanager
 def _full_disk_in_a_line(folder: StudyFolder) -> Iterator[None]:
-    """SQLite and Optuna report a full disk as invalid data."""
+    """Replace errors on a full disk by one line, since SQLite and Optuna report invalid data."""
     try:
         yield
     except (OSError, StorageInternalError) as error:

@@ -1,4 +1,4 @@
-"""What the driver knows of one worker."""
+"""The state of one worker as the driver knows it."""
 
 from dataclasses import dataclass, field
 
@@ -7,14 +7,14 @@ from loratory.objectives.events import Ready
 
 @dataclass
 class WorkerState:
-    """A worker's trials, as key to attempt, and the scoring it is at.
+    """A worker's trials (key to attempt) and its current scoring.
 
     Attributes:
-        ready: what it said of itself; null while it starts.
-        was_ready: whether it, or one in whose place it is, ever was.
+        ready: its own description; None while it starts.
+        was_ready: whether it, or a worker that it replaced, was ever ready.
         trials: attempts that hold one of its slots.
-        scoring: key of the scoring that it makes; null where it makes none.
-        broken_in_a_row: how often it broke without getting any work done in between.
+        scoring: key of its current scoring; None if there is none.
+        broken_in_a_row: how often it broke without finishing any work in between.
     """
 
     ready: Ready | None = None
@@ -25,17 +25,17 @@ class WorkerState:
 
     @property
     def idle(self) -> bool:
-        """Whether it could take a scoring."""
+        """Whether it can take a scoring now."""
         return self.ready is not None and not self.trials and self.scoring is None
 
     @property
     def free_slots(self) -> int:
-        """How many trials it could take now."""
+        """Number of trials that it can take now."""
         if self.ready is None or self.scoring is not None:
             return 0
         return max(0, self.ready.slots - len(self.trials))
 
     def release(self, key: str, attempt: int) -> None:
-        """An attempt has given its slot back."""
+        """Free the slot of an attempt."""
         if self.trials.get(key) == attempt:
             del self.trials[key]

@@ -1,44 +1,74 @@
-"""Which metrics exist and which way each is better; `loratory.objectives.metrics` computes them."""
+"""The metrics that a study file may name: one row per metric, read by every other package."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Final
 
 
 class Direction(StrEnum):
-    """Which way a metric is better, in Optuna's words."""
+    """Which values of a metric are better, in Optuna's words."""
 
     MAXIMIZE = "maximize"
     MINIMIZE = "minimize"
 
 
 class Task(StrEnum):
-    """What an answer is: free text, or one label out of those in the training data."""
+    """The kind of answer: free text, or one of the labels in the training data."""
 
     GENERATION = "generation"
     CLASSIFICATION = "classification"
 
 
-METRIC_DIRECTIONS = MappingProxyType(
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        direction: which values are better.
+        label: its name in reports.
+        scorer: `module:attribute` of the `TextMetric` class that computes it from decoded text; None: the
+            objective computes it itself.
+        default_for: tasks that report it where the study file lists no metrics.
+        needs_labels: whether the task must be classification.
+    """
+
+    direction: Direction = Direction.MAXIMIZE
+    label: str
+    scorer: str | None = None
+    default_for: tuple[Task, ...] = ()
+    needs_labels: bool = False
+
+
+_PACKAGE: Final = "loratory.objectives.metrics"
+_TEXT: Final = (Task.GENERATION,)
+_LABELS: Final = (Task.CLASSIFICATION,)
+
+METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
     {
-        "loss": Direction.MINIMIZE,
-        "bleu": Direction.MAXIMIZE,
-        "chrf": Direction.MAXIMIZE,
-        "rouge1": Direction.MAXIMIZE,
-        "rouge2": Direction.MAXIMIZE,
-        "rougeL": Direction.MAXIMIZE,
-        "token_f1": Direction.MAXIMIZE,
-        "exact_match": Direction.MAXIMIZE,
-        "accuracy": Direction.MAXIMIZE,
-        "macro_f1": Direction.MAXIMIZE,
+        "loss": Metric(direction=Direction.MINIMIZE, label="loss"),
+        "bleu": Metric(label="BLEU", scorer=f"{_PACKAGE}.bleu:Bleu", default_for=_TEXT),
+        "chrf": Metric(label="chrF", scorer=f"{_PACKAGE}.chrf:Chrf", default_for=_TEXT),
+        "rouge1": Metric(label="ROUGE-1", scorer=f"{_PACKAGE}.rouge:Rouge1", default_for=_TEXT),
+        "rouge2": Metric(label="ROUGE-2", scorer=f"{_PACKAGE}.rouge:Rouge2", default_for=_TEXT),
+        "rougeL": Metric(label="ROUGE-L", scorer=f"{_PACKAGE}.rouge:RougeL", default_for=_TEXT),
+        "token_f1": Metric(label="token F1", scorer=f"{_PACKAGE}.answers:TokenF1", default_for=_TEXT),
+        "exact_match": Metric(
+            label="exact match", scorer=f"{_PACKAGE}.answers:ExactMatch", default_for=_TEXT + _LABELS
+        ),
+        "accuracy": Metric(
+            label="accuracy", scorer=f"{_PACKAGE}.labels:Accuracy", default_for=_LABELS, needs_labels=True
+        ),
+        "macro_f1": Metric(
+            label="macro F1", scorer=f"{_PACKAGE}.labels:MacroF1", default_for=_LABELS, needs_labels=True
+        ),
     }
 )
+"""Metrics by name. The order is that of reports."""
 
-DEFAULT_METRICS = MappingProxyType(
-    {
-        Task.GENERATION: ("bleu", "chrf", "rouge1", "rouge2", "rougeL", "token_f1", "exact_match"),
-        Task.CLASSIFICATION: ("accuracy", "macro_f1", "exact_match"),
-    }
-)
 
-LABEL_METRICS = frozenset({"accuracy", "macro_f1"})
-"""Metrics that need a task of classification."""
+def default_metrics(task: Task) -> tuple[str, ...]:
+    """Return what a study of this task reports where its file lists no metrics; those of labels first."""
+    names = [name for name, metric in METRICS.items() if task in metric.default_for]
+    return tuple(sorted(names, key=lambda name: not METRICS[name].needs_labels))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from loratory.spaces.metric_names import METRIC_DIRECTIONS
+from loratory.spaces.metric_names import METRICS
 from loratory.spaces.study import StudySpec
 from loratory.spaces.training import TrainingParameters
 
@@ -26,7 +26,7 @@ def study_schema() -> dict[str, Any]:
     for kind in ("FloatParameter", "IntParameter", "CategoricalParameter"):
         definitions[kind]["required"] = sorted({"type", *definitions[kind].get("required", ())})
     _name_parameters(definitions["SearchSpace"])
-    names = {"enum": list(METRIC_DIRECTIONS)}
+    names = {"enum": list(METRICS)}
     schema["properties"]["metric"] |= names
     definitions["EvaluationSpec"]["properties"]["metrics"]["anyOf"][0]["items"] |= names
     standard: dict[str, Any] = _standard_bounds(schema)

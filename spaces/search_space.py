@@ -1,7 +1,5 @@
 """What is searched: named parameters, each legal for the field of `TrainingParameters` it samples."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,11 +40,6 @@ class SearchSpace(RootModel[dict[str, Parameter]]):
     def decode(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters as the study file writes them, from what Optuna sampled."""
         return {name: _decoded(self.root[name], value) for name, value in stored.items()}
-
-    def fingerprint(self) -> str:
-        """Hash of names and ranges; equal fingerprints sample from the same space."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _decoded(parameter: Parameter, value: Any) -> Any:

@@ -1,6 +1,7 @@
 """The validated study file: everything a study does follows from it."""
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -8,17 +9,13 @@ from pydantic import Field, field_serializer, model_validator
 
 from loratory.spaces.data import DataSpec, EvaluationSpec
 from loratory.spaces.frozen import Float, Frozen, Int
-from loratory.spaces.metric_names import (
-    DEFAULT_METRICS,
-    LABEL_METRICS,
-    METRIC_DIRECTIONS,
-    Direction,
-    Task,
-)
+from loratory.spaces.metric_names import METRICS, Direction, Task, default_metrics
 from loratory.spaces.model import ModelSpec
 from loratory.spaces.packing import PackingSpec
+from loratory.spaces.pruners import PrunerName, PrunerSpec
+from loratory.spaces.resources import ResourceSpec
 from loratory.spaces.rules import STUDY_NAME, broken_rule, did_you_mean, shown
-from loratory.spaces.search import PrunerName, PrunerSpec, ResourceSpec, SamplerName, SamplerSpec
+from loratory.spaces.samplers import SamplerName, SamplerSpec
 from loratory.spaces.search_space import SearchSpace
 from loratory.spaces.stopping import StoppingSpec
 from loratory.spaces.toy import ToySpec
@@ -42,8 +39,6 @@ class StudySpec(Frozen):
     """qlora fine-tunes a model; toy runs analytic curves in seconds."""
     metric: str = "rougeL"
     """The metric that is optimised, pruned on and ranked by."""
-    direction: Direction | None = None
-    """maximize or minimize; null takes the metric's own."""
     trials: Int = Field(default=20, ge=1, le=100_000)
     """How many trials in all: COMPLETE, PRUNED, and FAIL after the last attempt count."""
     time_limit_minutes: Annotated[Float, Field(gt=0)] | None = None
@@ -81,6 +76,18 @@ class StudySpec(Frozen):
     toy: ToySpec | None = None
     """Settings of objective toy."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_direction(cls, value: Any) -> Any:
+        """Refuse the key `direction` of earlier versions, unless it is null, as they wrote it."""
+        if not isinstance(value, Mapping) or "direction" not in value:
+            return value
+        if value["direction"] is not None:
+            name = str(value.get("metric", cls.model_fields["metric"].default))
+            metric = f" {name} ({METRICS[name].direction})" if name in METRICS else ""
+            raise broken_rule(f"follows from metric{metric}; remove the key", at=("direction",))
+        return {key: item for key, item in value.items() if key != "direction"}
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self._check_training()
@@ -117,18 +124,13 @@ class StudySpec(Frozen):
         self._check_metric_name(self.metric, ("metric",))
         for place, name in enumerate(self.evaluation.metrics or ()):
             self._check_metric_name(name, ("evaluation", "metrics", place))
-        own = METRIC_DIRECTIONS[self.metric]
-        if self.direction not in (None, own):
-            raise broken_rule(
-                f"must be {own} for metric {self.metric}", at=("direction",), value=self.direction
-            )
 
     def _check_metric_name(self, name: str, at: tuple[str | int, ...]) -> None:
-        if name not in METRIC_DIRECTIONS:
-            known = ", ".join(METRIC_DIRECTIONS)
-            hint = did_you_mean(name, METRIC_DIRECTIONS)
+        if name not in METRICS:
+            known = ", ".join(METRICS)
+            hint = did_you_mean(name, METRICS)
             raise broken_rule(f"must be one of {known}, got {shown(name)}{hint}", at=at)
-        if name in LABEL_METRICS and self.data is not None and self.task is not Task.CLASSIFICATION:
+        if METRICS[name].needs_labels and self.data is not None and self.task is not Task.CLASSIFICATION:
             raise broken_rule(f"{name} needs labels: set data.task: classification", at=at)
 
     def _check_search(self) -> None:
@@ -167,13 +169,13 @@ class StudySpec(Frozen):
     @property
     def metrics(self) -> tuple[str, ...]:
         """Every metric computed on decoded text, the study's own first."""
-        chosen = self.evaluation.metrics or DEFAULT_METRICS[self.task]
+        chosen = self.evaluation.metrics or default_metrics(self.task)
         return tuple(dict.fromkeys(name for name in (self.metric, *chosen) if name != "loss"))
 
     @property
     def metric_direction(self) -> Direction:
         """Which way the study's metric is better."""
-        return METRIC_DIRECTIONS[self.metric]
+        return METRICS[self.metric].direction
 
     def without_secrets(self) -> Self:
         """The same study with the password of its storage covered: what is written down or sent away."""

@@ -16,7 +16,7 @@ from loratory.objectives.qlora.verification.adapter_scores import score_adapter
 from loratory.objectives.quickstart import base_folder
 from loratory.objectives.scores import ScoreTable, predictions_from_bytes
 from loratory.search import StudyResult, run_study
-from loratory.search.publication import publish_adapter
+from loratory.search.commands.publish import publish_adapter
 from loratory.spaces import LoratoryError, StudySpec
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -157,7 +157,7 @@ def test_a_card_that_overstates_fails_verification(result):
     card = result.folder.path / "publish" / "README.md"
     honest = result.metrics["chrf"]
     card.write_text(card.read_text().replace(f"{honest}", f"{honest + 1}"))
-    from loratory.search.publication import verify_scores
+    from loratory.search.commands.publish import verify_scores
 
     with pytest.raises(LoratoryError, match="chrf: the card states"):
         verify_scores(result.folder, card.parent, Console(quiet=True), trial=result.best.number)

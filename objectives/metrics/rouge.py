@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 import numpy as np
@@ -41,3 +42,6 @@ class Rouge(MeanMetric):
         )
         signature = f"measure:f|case:lc|stem:no|tok:unicode-words|norm:nfkc|version:{version('rouge_score')}"
         return ExampleScores(values=values, statistics=mean_statistics(values), signature=signature)
+
+
+Rouge1, Rouge2, RougeL = (partial(Rouge, variant) for variant in ("rouge1", "rouge2", "rougeL"))

@@ -1,33 +1,28 @@
-"""Every metric of decoded text by its name: the entry that the engine and the reports use."""
+"""Compute metrics of decoded text by name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loratory.objectives.metrics.answers import ExactMatch, TokenF1
-from loratory.objectives.metrics.bleu import Bleu
-from loratory.objectives.metrics.chrf import Chrf
-from loratory.objectives.metrics.labels import Accuracy, MacroF1
-from loratory.objectives.metrics.rouge import Rouge
 from loratory.objectives.metrics.text_metric import TextContext, TextMetric
 from loratory.spaces.errors import InputError
+from loratory.spaces.metric_names import METRICS
 
-_METRICS: dict[str, TextMetric] = {
-    "bleu": Bleu(),
-    "chrf": Chrf(),
-    "rouge1": Rouge("rouge1"),
-    "rouge2": Rouge("rouge2"),
-    "rougeL": Rouge("rougeL"),
-    "token_f1": TokenF1(),
-    "exact_match": ExactMatch(),
-    "accuracy": Accuracy(),
-    "macro_f1": MacroF1(),
-}
-TEXT_METRICS = MappingProxyType(_METRICS)
-"""Metrics of decoded text; `loss`, which needs the model, is not one. Directions: `METRIC_DIRECTIONS`."""
+
+def _load(scorer: str) -> TextMetric:
+    module, _, attribute = scorer.partition(":")
+    metric: TextMetric = getattr(import_module(module), attribute)()
+    return metric
+
+
+TEXT_METRICS = MappingProxyType(
+    {name: _load(metric.scorer) for name, metric in METRICS.items() if metric.scorer is not None}
+)
+"""Metrics of decoded text by name. `loss`, which needs the model, is not one of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +64,7 @@ def score_texts(
     """
     _check_texts(predictions, references)
     context = TextContext(language=language, labels=tuple(labels))
-    scores = {name: _metric(name).score(predictions, references, context) for name in names}
+    scores = {name: text_metric(name).score(predictions, references, context) for name in names}
     return TextScores(
         aggregate={n: aggregate_from_statistics(n, s.statistics.sum(axis=0)) for n, s in scores.items()},
         metrics={n: s.values for n, s in scores.items()},
@@ -85,10 +80,15 @@ def aggregate_from_statistics(name: str, summed: NDArray[np.float64]) -> float:
         name: a metric of `TEXT_METRICS`.
         summed: float64 [k], rows of `TextScores.statistics` added up, each as often as it was drawn.
     """
-    return _metric(name).aggregate(np.asarray(summed, dtype=np.float64))
+    return text_metric(name).aggregate(np.asarray(summed, dtype=np.float64))
 
 
-def _metric(name: str) -> TextMetric:
+def text_metric(name: str) -> TextMetric:
+    """Return the metric of this name.
+
+    Raises:
+        InputError: there is none, or it is not computed from text.
+    """
     if name not in TEXT_METRICS:
         raise InputError(f"metric must be one of {', '.join(TEXT_METRICS)}, got {name!r}")
     return TEXT_METRICS[name]

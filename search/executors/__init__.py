@@ -1,1 +1,1 @@
-"""Where workers run: in this process, or on Ray."""
+"""Executors, which hold the workers: in this process or on Ray."""

@@ -1,4 +1,4 @@
-"""Which workers have not answered, and for how long: Ray itself would wait in silence."""
+"""Detect workers that do not answer; Ray itself would wait without a message."""
 
 import time
 
@@ -10,8 +10,8 @@ _REPEAT_SECONDS = 60.0
 class AnswerClock:
     """Keeps the times of questions and answers.
 
-    A worker answers from the moment that Ray has given it a place, also while it loads its base. So one that
-    never answered waits for resources, and one that has stopped answering hangs.
+    A worker answers as soon as Ray has placed it, even while it loads its base. So a worker that has never
+    answered waits for resources, and a worker that has stopped answering hangs.
     """
 
     def __init__(self) -> None:
@@ -21,24 +21,24 @@ class AnswerClock:
         self._told = 0.0
 
     def born(self, worker: int) -> None:
-        """An actor was asked for, or given what it needs to begin."""
+        """Record that an actor was requested, or received what it needs to begin."""
         self._born[worker] = self._asked[worker] = time.monotonic()
         self._answered.discard(worker)
 
     def asked(self, worker: int) -> None:
-        """An exchange was sent."""
+        """Record that an exchange was sent."""
         self._asked[worker] = time.monotonic()
 
     def answered(self, worker: int) -> None:
-        """An exchange came back."""
+        """Record that an exchange came back."""
         self._answered.add(worker)
 
     def overdue(self, worker: int) -> bool:
-        """Whether a worker that had a place has not answered for too long."""
+        """Return whether a worker that has answered before is silent for too long."""
         return worker in self._answered and time.monotonic() - self._asked[worker] > HUNG_SECONDS
 
     def never_answered(self) -> int:
-        """Workers without a place after some patience; 0 also where that was told a moment ago."""
+        """Return the number of workers that have waited too long for a place; 0 if it was reported lately."""
         now = time.monotonic()
         silent = [
             w for w, born in self._born.items() if w not in self._answered and now - born > _PATIENCE_SECONDS

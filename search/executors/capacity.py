@@ -1,16 +1,16 @@
-"""How many workers of which shape a cluster holds; an error where Ray would wait for ever."""
+"""Number and shape of the workers that a cluster can hold; an error where Ray would wait for ever."""
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loratory.spaces.errors import InputError
-from loratory.spaces.search import ResourceSpec
+from loratory.spaces.resources import ResourceSpec
 
 
 @dataclass(frozen=True)
 class WorkerShape:
-    """What one worker reserves.
+    """The resources that one worker reserves.
 
     Attributes:
         gpus: GPUs, may be a fraction.
@@ -22,10 +22,10 @@ class WorkerShape:
 
 
 def count_workers(wanted: ResourceSpec, nodes: Sequence[Mapping[str, float]]) -> tuple[WorkerShape, int]:
-    """Shape and number of workers.
+    """Compute shape and number of the workers.
 
     Args:
-        wanted: what the study file asks for.
+        wanted: section `resources` of the study file.
         nodes: resources of each living node, as Ray names them (`GPU`, `CPU`).
 
     Raises:
@@ -51,7 +51,7 @@ def _fitting(shape: WorkerShape, node: Mapping[str, float]) -> int:
     limits = [node.get("CPU", 0) / shape.cpus]
     if shape.gpus > 0:
         limits.append(node.get("GPU", 0) / shape.gpus)
-    # A third of a GPU fits three times, whatever floating point says.
+    # A third of a GPU must fit three times in spite of rounding.
     return int(min(limits) + 1e-6)
 
 

@@ -10,7 +10,7 @@ from loratory.objectives.objective import Prepared
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What a worker sent since last time.
+    """Events that a worker sent since the last message.
 
     Attributes:
         worker: which worker.
@@ -28,10 +28,10 @@ class Message:
 
 
 class Executor(Protocol):
-    """Holds the workers of one study. Called by the driver's one thread."""
+    """Holds the workers of one study. Only the driver's thread calls it."""
 
     def open(self) -> None:
-        """Make sure that workers have a place, and let them import libraries. A second call does nothing.
+        """Check that the workers fit, and let them import libraries. A second call does nothing.
 
         Raises:
             InputError: what was asked for exists on no node.
@@ -39,23 +39,23 @@ class Executor(Protocol):
         ...
 
     def start(self, prepared: Prepared) -> Sequence[int]:
-        """Begin on every worker; returns their ids at once, each sends `Ready` when it holds its base."""
+        """Start every worker and return their ids at once; each sends `Ready` when it holds its base."""
         ...
 
     def waiting(self) -> str | None:
-        """A line, now and then, while workers wait for a place that others hold."""
+        """Return a line from time to time while workers wait for resources that others hold; else None."""
         ...
 
     def send(self, worker: int, decisions: Sequence[Decision]) -> None:
-        """Hand decisions to a worker with its next exchange."""
+        """Send decisions to a worker with its next exchange."""
         ...
 
     def poll(self, timeout_seconds: float) -> list[Message]:
-        """Wait until a worker has something to say, and return what all have said."""
+        """Wait until a worker has sent something, and return the messages of all workers."""
         ...
 
     def replace(self, worker: int) -> None:
-        """Start a new worker in the place of a broken one; what it was sent is gone."""
+        """Replace a broken worker by a new one; decisions sent to the old one are lost."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A worker: one objective on a thread of its own, and two queues."""
+"""A worker: one objective on a separate thread, and two queues."""
 
 import os
 import threading
@@ -16,7 +16,7 @@ from loratory.spaces.study import StudySpec
 
 @dataclass(frozen=True)
 class Reply:
-    """What an exchange returns, in plain values: an exception may not arrive as what it was.
+    """The result of an exchange, in plain values, since an exception may not survive pickling.
 
     Attributes:
         events: what has happened.
@@ -40,7 +40,7 @@ class Reply:
 
 
 class WorkerHost:
-    """Runs an objective for the life of a study. `exchange` may be called from any thread."""
+    """Runs an objective for the duration of a study. Any thread may call `exchange`."""
 
     def __init__(self, study: StudySpec, prepared: Prepared | None = None) -> None:
         """Start the thread, which imports libraries.
@@ -61,14 +61,14 @@ class WorkerHost:
         self._thread.start()
 
     def begin(self, prepared: Prepared) -> Reply:
-        """Hand over what was prepared; the base is loaded in the thread."""
+        """Pass the prepared study to the thread, which loads the base."""
         with self._changed:
             self._prepared = prepared
             self._changed.notify_all()
             return self._reply(())
 
     def exchange(self, decisions: Sequence[Decision], wait_seconds: float) -> Reply:
-        """Hand in decisions and take what has happened, waiting a moment if nothing has."""
+        """Pass decisions to the objective and return its events; wait a moment if there are none."""
         with self._changed:
             self._inbox += decisions
             self._changed.notify_all()
@@ -80,7 +80,7 @@ class WorkerHost:
         return Reply(events, self._broken, self._refused)
 
     def close(self) -> None:
-        """End the thread after the piece of work it is at."""
+        """End the thread after its current piece of work."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -133,7 +133,7 @@ class WorkerHost:
 
 
 def _limit_threads(cpus: float) -> None:
-    """Keep a worker's arithmetic to its share of the cores; each library reads its own switch on import."""
+    """Limit a worker's threads to its share of the cores; each library reads its variable on import."""
     threads = str(max(1, int(cpus)))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = threads

@@ -18,7 +18,7 @@ class LocalExecutor:
         self._outbox: list[Decision] = []
 
     def open(self) -> None:
-        """There is always a place in this process."""
+        """Do nothing: there is always a place in this process."""
 
     def start(self, prepared: Prepared) -> Sequence[int]:
         """Start the worker."""
@@ -27,11 +27,11 @@ class LocalExecutor:
         return (0,)
 
     def waiting(self) -> str | None:
-        """Nobody else holds this process."""
+        """Return None: nobody else holds this process."""
         return None
 
     def send(self, worker: int, decisions: Sequence[Decision]) -> None:  # noqa: ARG002 (there is one)
-        """Hand decisions to the worker."""
+        """Send decisions to the worker."""
         self._outbox += decisions
 
     def poll(self, timeout_seconds: float) -> list[Message]:
@@ -41,7 +41,7 @@ class LocalExecutor:
         return [self._host.exchange(decisions, timeout_seconds).message(0)]
 
     def replace(self, worker: int) -> None:  # noqa: ARG002 (there is one)
-        """Start the worker anew."""
+        """Replace the worker by a new one."""
         self._outbox = []
         self._host = WorkerHost(self._study, self._prepared)
 

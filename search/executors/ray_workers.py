@@ -1,4 +1,4 @@
-"""Workers as Ray actors: one a GPU, or one a share of the CPUs, on one machine or on a cluster."""
+"""Workers as Ray actors: one per GPU or per share of the CPUs, on one machine or a cluster."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ _DRIVER_ONLY = ("WANDB_API_KEY",)
 
 
 class RayExecutor:
-    """Actors that are never restarted behind the driver's back: retries are the owner's, and counted."""
+    """Holds workers as Ray actors. Ray never restarts them, because the owner counts retries."""
 
     def __init__(self, study: StudySpec, *, address: str | None = None) -> None:
         self._study = study.without_secrets()
@@ -55,7 +55,7 @@ class RayExecutor:
             self.replace(worker)
 
     def start(self, prepared: Prepared) -> Sequence[int]:
-        """Give every worker what the driver prepared."""
+        """Send the prepared study to every worker."""
         self.open()
         self._inputs["prepared"] = ray.put(prepared)
         for worker, actor in self._actors.items():
@@ -65,7 +65,7 @@ class RayExecutor:
         return tuple(range(self._count))
 
     def waiting(self) -> str | None:
-        """A line, once a minute, while actors wait for resources that others hold."""
+        """Return a line, once per minute, while actors wait for resources that others hold; else None."""
         silent = self._answers.never_answered()
         if not silent:
             return None
@@ -76,11 +76,11 @@ class RayExecutor:
         )
 
     def send(self, worker: int, decisions: Sequence[Decision]) -> None:
-        """Hand decisions to a worker with its next exchange."""
+        """Send decisions to a worker with its next exchange."""
         self._outboxes[worker] += decisions
 
     def poll(self, timeout_seconds: float) -> list[Message]:
-        """Keep one exchange in flight with every worker, and collect those that are done."""
+        """Keep one exchange with every worker under way, and return those that are done."""
         busy = set(self._exchanges.values())
         for worker in self._actors:
             if worker not in busy:
@@ -97,7 +97,7 @@ class RayExecutor:
         return [self._collect(reference) for reference in done] + [self._give_up(worker) for worker in hung]
 
     def replace(self, worker: int) -> None:
-        """Start an actor in a worker's place."""
+        """Replace a worker by a new actor."""
         self._drop(worker)
         actor = ray.remote(WorkerHost).options(
             num_gpus=self._shape.gpus, num_cpus=self._shape.cpus, max_restarts=0, max_task_retries=0
@@ -159,7 +159,7 @@ def _connect(address: str | None) -> None:
 
 @contextmanager
 def _keeping_sigterm() -> Iterator[None]:
-    """`ray.init` puts its own handler in the place of ours, and ends the driver with a dump."""
+    """Keep our SIGTERM handler: `ray.init` replaces it by one that ends the driver with a dump."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -171,7 +171,7 @@ def _keeping_sigterm() -> Iterator[None]:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself would try for minutes."""
+    """Raise InputError at once if nothing answers at the address; Ray would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
         return
@@ -183,7 +183,7 @@ def _check_reachable(address: str) -> None:
 
 @contextmanager
 def _without(names: Sequence[str]) -> Iterator[None]:
-    """Workers inherit the environment of the process that starts Ray; these stay with the driver."""
+    """Remove variables from the environment while Ray starts, since workers inherit it."""
     hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
@@ -192,7 +192,7 @@ def _without(names: Sequence[str]) -> Iterator[None]:
 
 
 def _one_line(error: Exception) -> str:
-    """What went wrong in a line; where Ray wraps a traceback, its last line says it."""
+    """Return the error in one line; where Ray wraps a traceback, its last line."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:

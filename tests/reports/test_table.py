@@ -20,10 +20,10 @@ def printed(study: StudyFolder, width: int = 100, limit: int | None = 20) -> str
 
 def test_rows_are_ranked_trials_then_the_others(study: StudyFolder) -> None:
     rows = ranking_rows(compare(study))
-    assert [row.number for row in rows] == ["7", "10", "1", "3", "5", "9", "0", "2", "4", "6", "8", "11"]
-    assert rows[0].value == "0.7747"
-    assert rows[7].place == "pruned"
-    assert rows[7].value == "–"
+    assert [row["number"] for row in rows] == ["7", "10", "1", "3", "5", "9", "0", "2", "4", "6", "8", "11"]
+    assert rows[0]["value"] == "0.7747"
+    assert rows[7]["rank"] == "pruned"
+    assert rows[7]["value"] == "–"
 
 
 def tied_study(make_study: Callable[..., StudyFolder], count: int) -> StudyFolder:

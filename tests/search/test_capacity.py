@@ -2,7 +2,7 @@ import pytest
 
 from loratory.search.executors.capacity import WorkerShape, count_workers
 from loratory.spaces import InputError
-from loratory.spaces.search import ResourceSpec
+from loratory.spaces.resources import ResourceSpec
 
 
 @pytest.mark.parametrize(

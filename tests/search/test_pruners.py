@@ -1,7 +1,7 @@
 import pytest
 
 from loratory.search.pruners import build_pruner
-from loratory.spaces.search import PrunerName
+from loratory.spaces.pruners import PrunerName
 
 
 @pytest.mark.parametrize("name", list(PrunerName))

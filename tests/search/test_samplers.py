@@ -2,7 +2,7 @@ import optuna
 import pytest
 
 from loratory.search.samplers import build_sampler, grid, trial_limit
-from loratory.spaces.search import SamplerName
+from loratory.spaces.samplers import SamplerName
 
 GRID_SPACE = {
     "learning_rate": {"type": "float", "low": 0.1, "high": 0.5, "step": 0.1},

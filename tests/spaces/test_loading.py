@@ -3,7 +3,8 @@ import time
 import pytest
 
 from loratory.spaces import InputError, load_study
-from loratory.spaces.search import PrunerName, SamplerName
+from loratory.spaces.pruners import PrunerName
+from loratory.spaces.samplers import SamplerName
 
 METRICS = "loss, bleu, chrf, rouge1, rouge2, rougeL, token_f1, exact_match, accuracy, macro_f1"
 SAMPLERS = "tpe, random, grid, cmaes, gp, nsga2"
@@ -122,8 +123,8 @@ APPENDED = {
     "evaluation: {metrics: [macro_f1]}": (
         "study.yaml:9: evaluation.metrics.0: macro_f1 needs labels: set data.task: classification"
     ),
-    "direction: minimize": "study.yaml:9: direction: must be maximize for metric rougeL, got 'minimize'",
-    "direction: up": "study.yaml:9: direction: must be one of maximize, minimize, got 'up'",
+    "direction: minimize": ("study.yaml:9: direction: follows from metric rougeL (maximize); remove the key"),
+    "direction: maximize": ("study.yaml:9: direction: follows from metric rougeL (maximize); remove the key"),
     "toy: {}": "study.yaml:9: toy: must not be there for objective qlora: remove it",
     "trials: 0": "study.yaml:9: trials: must be >= 1, got 0",
     "trials: yes": "study.yaml:9: trials: must be a whole number, got 'yes'",
@@ -150,7 +151,7 @@ APPENDED = {
         "study.yaml:9: evaluation.dev_examples: must be a whole number, got 'x'"
     ),
     '"a\\nb": 1': (
-        "study.yaml:9: a\\nb: unknown key; known are attempts, data, direction, early_stopping_patience, "
+        "study.yaml:9: a\\nb: unknown key; known are attempts, data, early_stopping_patience, "
         "evaluation, metric, model, name, objective, packing, pruner, resources, sampler, seed, space, "
         "storage, time_limit_minutes, toy, tracking, training, trials"
     ),

@@ -1,7 +1,7 @@
 import pytest
 
 from loratory.spaces.model import ComputeDtype
-from loratory.spaces.search import SamplerName
+from loratory.spaces.samplers import SamplerName
 
 
 def test_overrides_are_yaml_and_the_last_wins(load, study_text):

@@ -82,16 +82,6 @@ def test_a_list_among_choices_comes_back_as_a_list():
     assert searched.decode({"target_modules": value}) == {"target_modules": ["q_proj", "v_proj"]}
 
 
-def test_the_fingerprint_is_that_of_names_and_values():
-    one = space(rank=[4, 8], batch_size=[4])
-    assert (
-        one.fingerprint()
-        == space(batch_size=[4], rank={"type": "categorical", "choices": [4, 8]}).fingerprint()
-    )
-    assert one.fingerprint() != space(rank=[4, 16], batch_size=[4]).fingerprint()
-    assert one.fingerprint() != space(rank=[8, 4], batch_size=[4]).fingerprint()
-
-
 @given(st.integers(1, 1024), st.integers(1, 1024), st.booleans(), st.none() | st.integers(1, 64))
 def test_every_int_range_that_is_accepted_makes_a_distribution_with_its_bounds(low, high, log, step):
     try:

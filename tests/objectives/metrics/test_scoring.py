@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from loratory.objectives.metrics import aggregate_from_statistics, score_texts
 from loratory.objectives.metrics.scoring import TEXT_METRICS
 from loratory.spaces import InputError
-from loratory.spaces.metric_names import DEFAULT_METRICS, METRIC_DIRECTIONS
+from loratory.spaces.metric_names import METRICS, Task, default_metrics
 
 NAMES = list(TEXT_METRICS)
 
 
 def test_the_study_file_knows_exactly_these_metrics():
-    assert {*TEXT_METRICS, "loss"} == set(METRIC_DIRECTIONS)
-    assert all(set(names) <= set(TEXT_METRICS) for names in DEFAULT_METRICS.values())
+    assert {*TEXT_METRICS, "loss"} == set(METRICS)
+    assert all(set(names) <= set(TEXT_METRICS) for names in map(default_metrics, Task))
 
 
 def test_shapes_and_signatures(pairs):

@@ -1,4 +1,4 @@
-"""A trial's life under whatever may happen to it: no illegal state, no event out of place, nothing left behind."""
+"""A trial under whatever may happen to it: no illegal state, no event out of place, nothing left behind."""
 
 import os
 import random

@@ -1,27 +1,44 @@
-"""`loratory publish`: stage, show, upload, verify."""
+"""`loratory publish`: stage, show, upload and verify an adapter."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 
-from loratory.objectives.events import Split
-from loratory.objectives.objective import objective_kind
-from loratory.objectives.records import TrialRecord
-from loratory.objectives.study_folder import StudyFolder
-from loratory.reports.publishing import CARD, PUBLISHED, push, stage
-from loratory.reports.verification import (
-    compare_scores,
-    environment_differences,
-    read_card_metrics,
-    tolerance_of,
-)
+from loratory.search.commands.options import FolderArgument
 from loratory.spaces.errors import InputError, LoratoryError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from loratory.objectives.records import TrialRecord
+    from loratory.objectives.study_folder import StudyFolder
+
+
+def publish(
+    folder: FolderArgument,
+    repo: Annotated[str, typer.Option(help="Hub repository: me/name.")],
+    trial: Annotated[int | None, typer.Option(help="Trial number; the best by default.")] = None,
+    base_id: Annotated[
+        str | None, typer.Option(help="The base's Hub id, where the study names none.")
+    ] = None,
+    push: Annotated[bool, typer.Option(help="Upload what is staged, in one commit.")] = False,
+    verify: Annotated[bool, typer.Option(help="Score the adapter again and compare with its card.")] = False,
+) -> None:
+    """Stage the best adapter for the Hugging Face Hub; upload it with --push."""
+    from rich.console import Console
+
+    from loratory.objectives.study_folder import StudyFolder
+
+    publish_adapter(
+        StudyFolder(folder), Console(), repo=repo, trial=trial, base_id=base_id, upload=push, verify=verify
+    )
 
 
 def publish_adapter(
-    folder: StudyFolder,
-    console: Console,
+    folder: "StudyFolder",
+    console: "Console",
     *,
     repo: str,
     trial: int | None = None,
@@ -44,6 +61,8 @@ def publish_adapter(
         InputError: nothing to publish, or something that must not be published.
         LoratoryError: the Hub failed, or the scores are not those of the card.
     """
+    from loratory.reports.publishing import push, stage
+
     staged = stage(folder, trial=trial, repo_id=repo, base_id=base_id)
     for line in staged.lines():
         _say(console, line)
@@ -60,7 +79,7 @@ def publish_adapter(
         verify_scores(folder, staged.path, console, trial=staged.trial)
 
 
-def verify_scores(folder: StudyFolder, adapter: Path, console: Console, *, trial: int) -> None:
+def verify_scores(folder: "StudyFolder", adapter: Path, console: "Console", *, trial: int) -> None:
     """Score an adapter on eval.select by plain PEFT, and compare with the card beside it.
 
     Args:
@@ -72,7 +91,11 @@ def verify_scores(folder: StudyFolder, adapter: Path, console: Console, *, trial
     Raises:
         LoratoryError: a score differs from the card's.
     """
+    from loratory.objectives.events import Split
+    from loratory.objectives.objective import objective_kind
     from loratory.objectives.qlora.verification.adapter_scores import score_adapter
+    from loratory.reports.publishing import CARD
+    from loratory.reports.verification import compare_scores, read_card_metrics, tolerance_of
 
     manifest = folder.read_manifest()
     stated = read_card_metrics(adapter / CARD)
@@ -95,11 +118,12 @@ def verify_scores(folder: StudyFolder, adapter: Path, console: Console, *, trial
     _say(console, f"verified on eval.select to within {tolerance:g}: {scores}")
 
 
-def _other_environment(record: TrialRecord) -> list[str]:
-    """What differs between then and now: another device may choose another of two nearly equal tokens."""
+def _other_environment(record: "TrialRecord") -> list[str]:
+    """Describe how the environment differs: another device may choose another of two nearly equal tokens."""
     import torch
 
     from loratory.objectives.qlora.memory.device import device_name, versions
+    from loratory.reports.verification import environment_differences
 
     differences = environment_differences(
         recorded_versions=record.provenance.versions,
@@ -113,10 +137,12 @@ def _other_environment(record: TrialRecord) -> list[str]:
 def _download(repo: str, folder: Path) -> Path:
     from huggingface_hub import hf_hub_download
 
+    from loratory.reports.publishing import PUBLISHED
+
     for name in PUBLISHED:
         hf_hub_download(repo, name, local_dir=folder)
     return folder
 
 
-def _say(console: Console, line: str) -> None:
+def _say(console: "Console", line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)

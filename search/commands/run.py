@@ -1,0 +1,83 @@
+"""`loratory run`, and the end of a run as the terminal shows it."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loratory.search.commands.options import Overrides, Runs
+from loratory.search.interruption import INTERRUPTED
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from loratory.search.session import StudyResult
+    from loratory.spaces.study import StudySpec
+
+Address = Annotated[str | None, typer.Option(help="A running Ray cluster, such as auto or HOST:6379.")]
+
+
+def run(
+    study_file: Annotated[Path, typer.Argument(help="Study file, .yaml or .py.")],
+    overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    runs: Runs = Path("runs"),
+    address: Address = None,
+    local: Annotated[bool, typer.Option(help="One worker in this process, without Ray.")] = False,
+) -> None:
+    """Run a study, or go on with it: the same command resumes."""
+    from loratory.spaces.loading import load_study
+
+    run_to_end(load_study(study_file, overrides), runs=runs, address=address, local=local)
+
+
+def run_to_end(study: "StudySpec", *, runs: Path, address: str | None = None, local: bool = False) -> None:
+    """Run a study with progress in the terminal, and print its outcome.
+
+    Args:
+        study: what to run.
+        runs: where study folders lie.
+        address: a running Ray cluster; None starts Ray on this machine.
+        local: one worker in this process, without Ray.
+
+    Raises:
+        Exit: the run was interrupted; the exit status is 130.
+    """
+    from rich.console import Console
+
+    from loratory.search.study_run import run_study
+
+    console = Console()
+    result = run_study(study, runs=runs, address=address, local=local, console=console)
+    _print_outcome(console, result)
+    if result.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _print_outcome(console: "Console", result: "StudyResult") -> None:
+    from loratory.reports.table import ranking_table
+
+    if result.interrupted:
+        again = shlex.join(["loratory", *sys.argv[1:]])
+        console.print(f"stopped; go on with: {again}", highlight=False, soft_wrap=True)
+    elif result.comparison is not None:
+        console.print(ranking_table(result.comparison))
+        _print_stale_test(console, result)
+    for name, path in (("report", result.report), ("best adapter", result.adapter)):
+        if path is not None:
+            console.print(f"{name}: {path}", highlight=False, markup=False, soft_wrap=True)
+    for note in result.notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_stale_test(console: "Console", result: "StudyResult") -> None:
+    """Say so where the test score is that of an earlier winner."""
+    from loratory.search.scoring import TEST_WINNER
+
+    scored = result.folder.read_score(result.folder.path / TEST_WINNER)
+    if scored is not None and result.best is not None and scored.number != result.best.number:
+        console.print(
+            f"note: the test split was scored for trial {scored.number}, then the best; that is done once",
+            highlight=False,
+        )

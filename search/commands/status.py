@@ -1,0 +1,19 @@
+"""`loratory status`."""
+
+import typer
+
+from loratory.search.commands.options import AsJson, FolderArgument
+
+
+def status(folder: FolderArgument, as_json: AsJson = False) -> None:
+    """Tell how far a study is, while it runs or after."""
+    from rich.console import Console
+
+    from loratory.objectives.study_folder import StudyFolder
+    from loratory.search.status import render_status, study_status
+
+    found = study_status(StudyFolder(folder))
+    if as_json:
+        typer.echo(found.model_dump_json(indent=1))
+    else:
+        Console().print(render_status(found))
