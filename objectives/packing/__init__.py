@@ -1,1 +1,1 @@
-"""Many trials at once on one frozen base: adapters stacked, sequences concatenated, few launches."""
+"""Train and evaluate many LoRA adapters at once on one frozen base: adapters stacked, sequences concatenated."""

@@ -1,8 +1,8 @@
-"""What "out of memory" looks like."""
+"""Recognition of errors that mean "out of memory"."""
 
 import torch
 
-# What the CPU's allocator and CUDA's libraries, for a handle or workspace, say in a plain RuntimeError.
+# Messages of plain RuntimeErrors from the CPU's allocator, and from CUDA's libraries for a handle or workspace.
 _SIGNS = (
     "DefaultCPUAllocator: can't allocate memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -11,7 +11,7 @@ _SIGNS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that the device or the host has no memory left."""
+    """Return whether an exception means that the device or the host is out of memory."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)

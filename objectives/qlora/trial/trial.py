@@ -11,7 +11,7 @@ import torch
 
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.events import AdapterFiles, Start
-from loratory.objectives.packing.batch import Batch
+from loratory.objectives.packing.batch import OptimizerBatch as Batch
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import AdapterState
 from loratory.objectives.qlora.adapters.adapter import Adapter, new_adapter
