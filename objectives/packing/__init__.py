@@ -1,1 +1,1 @@
-"""Train and evaluate many LoRA adapters at once on one frozen base: adapters stacked, sequences concatenated."""
+"""Training and decoding with many LoRA adapters at once on one frozen base."""

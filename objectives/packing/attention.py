@@ -44,8 +44,8 @@ class FlashLayout:
     """Flash attention over sequences of any length (Dao, 2023): on a GPU, in bf16 or fp16.
 
     Attributes:
-        ends: int32 [S + 1], cumulative lengths of the sequences from 0 to T, padding included; trailing entries
-            may repeat.
+        ends: int32 [S + 1], cumulative lengths of the sequences from 0 to T, padding included; trailing
+            entries may repeat.
         longest: upper bound on the length of a sequence.
     """
 
@@ -88,8 +88,8 @@ class PaddedLayout:
     """Attention over sequences that are unpacked into padded rows: any device, any dtype.
 
     Attributes:
-        rows: int64 [S, L], indices of each sequence's tokens in the pass. Past a sequence's end the index is that
-            of its first token; causal attention hides these columns from the sequence's own tokens.
+        rows: int64 [S, L], indices of each sequence's tokens in the pass. Past a sequence's end the index is
+            that of its first token; causal attention hides these columns from the sequence's own tokens.
         back: int64 [T], index of each token of the pass in the flattened rows.
     """
 
@@ -98,7 +98,7 @@ class PaddedLayout:
 
     @classmethod
     def of(cls, ends: Sequence[int], device: torch.device) -> Self:
-        """Build the layout from cumulative lengths, as in `FlashLayout.ends`; empty sequences are left out."""
+        """Build the layout from cumulative lengths, see `FlashLayout.ends`; empty sequences are left out."""
         starts, lengths = np.array(ends[:-1]), np.diff(ends)
         starts, lengths = starts[lengths > 0], lengths[lengths > 0]
         place = np.arange(lengths.max())

@@ -1,4 +1,4 @@
-"""The attention that transformers' models call: it hands their queries, keys and values to the current pass."""
+"""The attention function that transformers models call; it attends in the layout of the current pass."""
 
 from typing import Any
 

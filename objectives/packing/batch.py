@@ -36,7 +36,7 @@ class OptimizerBatch:
 
     @property
     def done(self) -> bool:
-        """Whether no example remains."""
+        """True if no example remains."""
         return not self._remaining
 
     @property

@@ -17,7 +17,7 @@ _ROPES_BY_LENGTH = {"dynamic", "longrope"}
 
 
 class PackingProbe:
-    """Compares the logits of packed sequences with those of each sequence alone under the model's attention."""
+    """Compares the logits of packed sequences with those of each alone under the model's attention."""
 
     def __init__(self, model: Any, device: torch.device) -> None:
         """Compute the expected logits.

@@ -51,8 +51,8 @@ def _norm(module: Any) -> Any:
 def _decoder_layer(module: Any) -> Any:
     """Return a forward method for a decoder layer, with two fusions.
 
-    The sum after attention and the norm that follows it are one kernel; so are the sum of the two gradients of
-    the layer's input and the backward pass of the first norm.
+    The sum after attention and the norm that follows it are one kernel; so are the sum of the two gradients
+    of the layer's input and the backward pass of the first norm.
     """
     from loratory.objectives.packing.kernels.norm_triton import add_rms_norm, rms_norm_beside
 

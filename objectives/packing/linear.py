@@ -1,9 +1,9 @@
 """A frozen linear layer with the adapters of all slots: y = W x + b + s B A dropout(x).
 
 The forward pass of an adapted layer computes `shrunk` = s x A (once for all layers that read x), then
-y = shrunk B + b + x W. Its backward pass computes, from dy, the gradients of B, of A and of x; those of A and B
-go to the pass's `GradientSink`, that of x to autograd. "A" and "B" are those of the slot that each token belongs
-to; B is stored transposed.
+y = shrunk B + b + x W. Its backward pass computes, from dy, the gradients of B, of A and of x; those of A and
+B go to the pass's `GradientSink`, that of x to autograd. "A" and "B" are those of the slot that each token
+belongs to; B is stored transposed.
 """
 
 from collections.abc import Callable

@@ -30,8 +30,8 @@ class PackedModel:
         context: the context of all layers; `enter_pass` enters passes into it.
         layers: full name to (inputs, outputs) of each linear layer that can have adapters.
         holds_base: whether the dequantised matrices are kept in memory.
-        concatenates: whether the sequences of a pass are concatenated in one row. Otherwise each is a row of its
-            own, and the model's own attention runs.
+        concatenates: whether the sequences of a pass are concatenated in one row. Otherwise each is a row of
+            its own, and the model's own attention runs.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class PackedModel:
 
     @property
     def fused_attention(self) -> bool:
-        """Whether attention is one kernel whatever the lengths, so that CUDA graphs can be captured by shape."""
+        """True if one kernel attends to sequences of any lengths, so that passes of one shape can be captured."""
         half = self.compute_dtype in (torch.bfloat16, torch.float16)
         return self.concatenates and self.device.type == "cuda" and half
 

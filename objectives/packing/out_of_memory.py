@@ -2,7 +2,8 @@
 
 import torch
 
-# Messages of plain RuntimeErrors from the CPU's allocator, and from CUDA's libraries for a handle or workspace.
+# Messages of plain RuntimeErrors from the CPU's allocator, and from CUDA's libraries for a handle or
+# workspace.
 _SIGNS = (
     "DefaultCPUAllocator: can't allocate memory",
     "CUBLAS_STATUS_ALLOC_FAILED",

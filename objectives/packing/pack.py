@@ -42,8 +42,9 @@ class Settings:
 class Pack:
     """K slots over one base. A pass has sequences of any slots; an update changes one slot.
 
-    `train` runs a pass: forward, then backward, in which every adapted layer adds its gradients to `gradients`.
-    `update` applies the gradients of one slot, summed over the passes of its batch, and zeroes them.
+    `train` runs a pass: forward, then backward, in which every adapted layer adds its gradients to
+    `gradients`. `update` applies the gradients of one slot, summed over the passes of its batch, and zeroes
+    them.
 
     Attributes:
         model: the base.

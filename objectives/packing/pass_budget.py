@@ -15,8 +15,8 @@ class PassBudget:
         Args:
             tokens: the most that a pass may have.
             granule: the tokens of each slot are padded to a multiple of it.
-            apart: whether each sequence is a row of its own, padded to the longest row, and rows to a multiple
-                of `granule`.
+            apart: whether each sequence is a row of its own, padded to the longest row, and rows to a
+                multiple of `granule`.
         """
         self._tokens, self._granule, self._apart = tokens, granule, apart
         self._by_slot: dict[int, int] = {}
@@ -43,8 +43,8 @@ class PassBudget:
 def share_out(waiting: Mapping[int, Sequence[int]], budget: PassBudget) -> dict[int, list[int]]:
     """Choose sequences for a pass from those that wait in each slot.
 
-    The slot with the fewest tokens so far adds its longest sequence that still fits, until nothing fits. So all
-    slots progress at the same rate, and short sequences fill the rest of a pass.
+    The slot with the fewest tokens so far adds its longest sequence that still fits, until nothing fits. So
+    all slots progress at the same rate, and short sequences fill the rest of a pass.
 
     Args:
         waiting: lengths of the waiting sequences by slot. The longest sequence of the first slot is chosen in

@@ -37,8 +37,8 @@ class _Captured:
 class PassRunner:
     """Launches passes without waiting for them.
 
-    A pass in fine-tuning is hundreds of short kernels, and launching them one by one takes longer than running
-    them. A graph is one launch.
+    A pass in fine-tuning is hundreds of short kernels, and launching them one by one takes longer than
+    running them. A graph is one launch.
     """
 
     def __init__(self, device: torch.device, *, graphs: bool, most_graphs: int = 64) -> None:
@@ -64,8 +64,8 @@ class PassRunner:
         Args:
             name: of the work; passes of one name and shape share a graph.
             host: the pass.
-            work: the function that runs it. It reads its inputs and tensors that never move, so that a graph of
-                it can be replayed on other inputs, and it changes nothing on a pass of padding.
+            work: the function that runs it. It reads its inputs and tensors that never move, so that a graph
+                of it can be replayed on other inputs, and it changes nothing on a pass of padding.
 
         Returns:
             The output of `work`; the next pass of the same name and shape overwrites it.
@@ -138,8 +138,8 @@ class PassRunner:
         """Capture a graph, after a first eager run of its work."""
         name, shape = key
         if name not in self._warm:
-            # The eager run compiles kernels and lets libraries allocate workspaces. A small pass will do; one of
-            # this shape would need its memory twice, here and in its graph.
+            # The eager run compiles kernels and lets libraries allocate workspaces. A small pass will do; one
+            # of this shape would need its memory twice, here and in its graph.
             work(padding_pass(shape.smallest, self.device))
             self._warm.add(name)
         inputs = padding_pass(shape, self.device)
@@ -178,8 +178,8 @@ def capture(work: Callable[[], _T], *, pool: Any) -> tuple[torch.cuda.CUDAGraph,
     # A graph cannot use the memory that the allocator caches for eager work.
     torch.cuda.empty_cache()
     graph = torch.cuda.CUDAGraph()
-    # `thread_local`: other threads may use the device meanwhile. The outer stream context restores the current
-    # stream, which a failed capture would leave on its own.
+    # `thread_local`: other threads may use the device meanwhile. The outer stream context restores the
+    # current stream, which a failed capture would leave on its own.
     with (
         torch.cuda.stream(torch.cuda.current_stream()),
         torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"),

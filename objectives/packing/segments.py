@@ -17,7 +17,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Segments:
-    """The slot of each token of a pass. The tokens of one slot are contiguous, and slots are in ascending order.
+    """The slot of each token of a pass. Each slot's tokens are contiguous, slots are in ascending order.
 
     Attributes:
         granule: tokens per block; every span is a multiple of it. 0 where only `spans` is filled in.
@@ -33,6 +33,6 @@ class Segments:
 
     @classmethod
     def whole(cls, slot: int) -> Self:
-        """Return segments for passes of any length whose tokens all belong to one slot; only `spans` is set."""
+        """Return segments that assign all tokens of a pass of any length to one slot; only `spans` is set."""
         nothing = torch.empty(0, dtype=torch.int32)
         return cls(granule=0, spans=(Span(slot, 0, sys.maxsize),), block_slots=nothing, bounds=nothing)

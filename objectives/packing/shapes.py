@@ -1,4 +1,4 @@
-"""The sequences of a pass, and the sizes of its tensors: few, since passes of one shape share a CUDA graph."""
+"""The sequences of a pass, and the sizes of its tensors; passes of one shape share a CUDA graph."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Piece:
 
 
 class PassShape(NamedTuple):
-    """The sizes of a pass's tensors: passes of one shape share a CUDA graph.
+    """The sizes of a pass's tensors.
 
     Attributes:
         tokens: T.
@@ -89,7 +89,7 @@ def round_up(number: int, step: int) -> int:
 
 
 def bucket(number: int, smallest: int) -> int:
-    """Return the next of the sizes smallest x {1, 1.25, 1.5, 1.75} x 2^n: at most a quarter above `number`."""
+    """Return the next of smallest x {1, 1.25, 1.5, 1.75} x 2^n, so that at most a quarter is padding."""
     return next(size for size in _buckets(number, smallest) if size >= number)
 
 

@@ -84,7 +84,7 @@ class SharedInput:
 
     @property
     def complete(self) -> bool:
-        """Whether the backward pass of every layer that read x has run."""
+        """True if the backward pass of every layer that read x has run."""
         return not any(family.awaited for family in self._families)
 
     def is_of(self, x: torch.Tensor) -> bool:
@@ -100,7 +100,7 @@ class SharedInput:
         return self._families[-1]
 
     def take_gradient(self) -> torch.Tensor | None:
-        """Return the gradient of x to the last layer, which hands it to autograd; None to the layers before."""
+        """Return the gradient of x, to be handed to autograd; None while it is not complete."""
         if not self.complete:
             return None
         d_x, self.d_x = self.d_x, None

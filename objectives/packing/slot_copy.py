@@ -17,7 +17,8 @@ class SlotState:
 
     Attributes:
         matrices: the adapter.
-        moments: AdamW's `exp_avg` and `exp_avg_sq` (like the matrices) and `step`; empty before the first step.
+        moments: AdamW's `exp_avg` and `exp_avg_sq` (like the matrices) and `step`; empty before the first
+            step.
         scaler: state of the loss scale (fp16).
     """
 

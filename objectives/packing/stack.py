@@ -65,9 +65,9 @@ class AdapterStack:
     """K adapters of rank at most R over the same layers, each one row of flat tensors [K, P].
 
     A layer's A is stored as [R, inputs] and its B, transposed, as [R, outputs]. The A of layers that read the
-    same input are adjacent, so that one product computes x A for all of them. The rows of an adapter of smaller
-    rank, or without some layers, are padded with zeros. Where A and B are both zero, so are their gradients:
-    AdamW leaves the padding exactly zero without a mask.
+    same input are adjacent, so that one product computes x A for all of them. The rows of an adapter of
+    smaller rank, or without some layers, are padded with zeros. Where A and B are both zero, so are their
+    gradients: AdamW leaves the padding exactly zero without a mask.
 
     Attributes:
         slots: K.

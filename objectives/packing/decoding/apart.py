@@ -43,7 +43,7 @@ class ApartDecoder:
 
     @property
     def busy(self) -> bool:
-        """Whether any prompt has no answer yet."""
+        """True while any prompt has no answer."""
         return bool(self._waiting)
 
     def add(self, prompts: Iterable[Prompt]) -> None:

@@ -70,7 +70,7 @@ class Decoder:
 
     @property
     def busy(self) -> bool:
-        """Whether any prompt has no answer, or one that `advance` has not returned."""
+        """True while any prompt has no answer, or one that `advance` has not returned."""
         return bool(self._answers or self._rows.waiting or self._rows.running)
 
     def add(self, prompts: Iterable[Prompt]) -> None:
@@ -127,7 +127,7 @@ class Decoder:
         return True
 
     def clear(self) -> None:
-        """Drop the graphs of decoding steps, which read the base's matrices: needed where these have moved."""
+        """Drop the graphs of decoding steps; needed after the base's matrices have moved in memory."""
         self._steps.clear()
 
     def _refill(self) -> list[Answer]:

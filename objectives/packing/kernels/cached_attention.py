@@ -1,6 +1,6 @@
 """Attention of one new token per row over cached keys and values, in plain PyTorch.
 
-For row m with L = lengths[m] and query head h, whose keys are those of head g = h // (heads / key heads):
+For row m with L = lengths[m], query head h and its key head g = h // (heads / key heads):
 output[m, h] = sum over p of softmax_p(scale query[m, h] . keys[m, p, g]) values[m, p, g], where p runs over
 the positions max(0, L - window + 1) to L. Position L holds the new token. See also `cached_attention_triton`.
 """

@@ -1,9 +1,9 @@
-"""Attention of one new token per row over cached keys and values, as Triton kernels; plain: `cached_attention`.
+"""Attention of one new token per row over cached keys and values; the plain twin is `cached_attention`.
 
 attend  Program (m, g) computes output[m, h] for the query heads h of key head g, by the formula in
-        `cached_attention`. It reads query[m, h], the row's keys[m, p, g] and values[m, p, g], and writes the new
-        key and value to position L = lengths[m]. It visits PLACES positions at a time and keeps a running maximum,
-        sum and mean per query head (the online softmax of Milakov and Gimelshein, 2018).
+        `cached_attention`. It reads query[m, h], the row's keys[m, p, g] and values[m, p, g], and writes the
+        new key and value to position L = lengths[m]. It visits PLACES positions at a time and keeps a running
+        maximum, sum and mean per query head (the online softmax of Milakov and Gimelshein, 2018).
 store   Program t copies key[t] and value[t] to places[t].
 """
 

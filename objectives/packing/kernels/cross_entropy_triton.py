@@ -15,7 +15,7 @@ import triton.language as tl
 def cross_entropy(
     logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute losses, fp32 [N], and the gradient in the memory of `logits`; see `cross_entropy.cross_entropy`."""
+    """Compute losses, fp32 [N], and the gradient, which overwrites `logits`; see the plain twin."""
     losses = torch.empty(logits.shape[0], dtype=torch.float32, device=logits.device)
     columns = min(8192, triton.next_power_of_2(logits.shape[1]))
     _cross_entropy[(logits.shape[0],)](

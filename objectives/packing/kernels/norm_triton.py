@@ -5,8 +5,8 @@ forward   scale[n] = 1 / sqrt(sum over i of total[n, i]^2 / W + epsilon),
           y[n, i] = weight[i] total[n, i] scale[n];
 backward  pull[i] = dy[n, i] weight[i], normed[i] = total[n, i] scale[n],
           dx[n, i] = scale[n] (pull[i] - normed[i] sum over j of pull[j] normed[j] / W) (+ d_total[n, i]).
-The plain twin is the norm of the transformers model itself, which `fused.fuse` replaces. A kernel that also sums
-the weight's gradient runs one program per multiprocessor; without it there is one program per row.
+The plain twin is the norm of the transformers model itself, which `fused.fuse` replaces. A kernel that also
+sums the weight's gradient runs one program per multiprocessor; without it there is one program per row.
 """
 
 from typing import Any

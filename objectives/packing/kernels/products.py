@@ -29,7 +29,8 @@ def shrink(
         segments: the slot of each token.
         scaling: s, [K, 1, 1].
         dropout: D; None for no dropout.
-        into: [T, R], where the result is written, possibly columns of a wider tensor; by default a new tensor.
+        into: [T, R], where the result is written, possibly columns of a wider tensor; by default a new
+            tensor.
 
     Returns:
         [T, R]; zero for padding.

@@ -1,16 +1,16 @@
-"""The three products of stacked adapters as Triton kernels; the plain twin and the formulas are in `products`.
+"""The three products of stacked adapters; the plain twin, with the formulas, is `products`.
 
-Each product is one launch, whatever the number of slots (the gathered products of Chen et al., "Punica", 2023,
-for training). Output elements per program:
+Each product is one launch, whatever the number of slots (the gathered products of Chen et al., "Punica",
+2023, for training). Output elements per program:
 shrink      program (i, j): shrunk[t, r] for t in the i-th ROWS tokens and r in the j-th RANKS ranks. It reads
             x[t, :] and M[k, r, :] of the slot k of its block, COLUMNS features at a time.
 expand      program (i, j): y[t, f] for t in the i-th ROWS tokens and f in the j-th COLUMNS features. It reads
             shrunk[t, :] and M[k, :, f] of the slot k of its block, RANKS ranks at a time.
-accumulate  program (k, i, j): total[k, r, f] for f in the i-th COLUMNS features and r in the j-th RANKS ranks.
-            It reads shrunk[t, r] and wide[t, f] of all tokens t of slot k, ROWS tokens at a time.
-The tokens of a program of `shrink` or `expand` lie in one block of `granule` tokens and so have one slot k, which
-is looked up once. Dropout masks are hashed where they are needed and never stored. Sums are fp32; each is computed
-by one program in a fixed order, so that results repeat exactly.
+accumulate  program (k, i, j): total[k, r, f] for f in the i-th COLUMNS features and r in the j-th RANKS
+            ranks. It reads shrunk[t, r] and wide[t, f] of all tokens t of slot k, ROWS tokens at a time.
+The tokens of a program of `shrink` or `expand` lie in one block of `granule` tokens and so have one slot k,
+which is looked up once. Dropout masks are hashed where they are needed and never stored. Sums are fp32; each
+is computed by one program in a fixed order, so that results repeat exactly.
 """
 
 from typing import Any
@@ -168,8 +168,8 @@ def _keep(keys, columns, threshold, salt):  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["salt"])
 def _shrink(  # type: ignore[no-untyped-def]
-    x, matrix, shrunk, block_slots, scaling, keys, thresholds, salt, features, rank, shrunk_stride, slot_stride,
-    granule,
+    x, matrix, shrunk, block_slots, scaling, keys, thresholds, salt, features, rank, shrunk_stride,
+    slot_stride, granule,
     ROWS: tl.constexpr, RANKS: tl.constexpr, COLUMNS: tl.constexpr, DROPOUT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip

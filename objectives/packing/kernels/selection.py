@@ -1,4 +1,4 @@
-"""The choice between Triton kernels and their plain twins, which have the same names, arguments and results."""
+"""The choice between a Triton kernel and its plain twin."""
 
 import importlib.util
 from functools import cache
