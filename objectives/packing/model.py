@@ -97,7 +97,7 @@ class PackedModel:
 
     @property
     def fused_attention(self) -> bool:
-        """True if one kernel attends to sequences of any lengths, so that passes of one shape can be captured."""
+        """True if one kernel attends to sequences of any lengths, so that passes can be captured."""
         half = self.compute_dtype in (torch.bfloat16, torch.float16)
         return self.concatenates and self.device.type == "cuda" and half
 

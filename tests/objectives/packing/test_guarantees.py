@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loratory.objectives.data.prepared import Example
-from loratory.objectives.packing.batch import Batch, train_pass
+from loratory.objectives.packing.batch import OptimizerBatch, train_pass
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack, Settings
 from loratory.objectives.packing.runner import PassRunner
@@ -73,7 +73,7 @@ class Trial:
             Example(example_id="", group="", prompt="", reference="", prompt_ids=ids(2), answer_ids=ids(1))
             for _ in range(self.batch_size)
         ]
-        return Batch(examples, seed=self.seed, step=step, dropout=self.dropout > 0)
+        return OptimizerBatch(examples, seed=self.seed, step=step, dropout=self.dropout > 0)
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Run:
     state: SlotState
     step: int = 0
     passes: int = 0
-    batch: Batch | None = None
+    batch: OptimizerBatch | None = None
 
     @property
     def over(self):
