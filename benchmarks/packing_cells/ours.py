@@ -8,10 +8,10 @@ from dataclasses import replace
 import torch
 
 from loratory.objectives.data.prepared import Example
-from loratory.objectives.packing.batch import Batch, train_pass
+from loratory.objectives.packing.batch import OptimizerBatch, train_pass
 from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.packing.pack import Pack, Settings, activation_bytes_a_token
+from loratory.objectives.packing.pack import Pack, Settings, activation_bytes_per_token
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
@@ -83,8 +83,8 @@ def tokens_per_pass(pack: Pack) -> int:
     if device.type == "cpu":
         return CPU_TOKENS
     # The moments of AdamW come with the first update.
-    free = torch.cuda.mem_get_info(device)[0] - 2 * pack.gradients.nbytes
-    return tokens_that_fit(free, activation_bytes_a_token(pack))
+    free = torch.cuda.mem_get_info(device)[0] - 2 * pack.gradients.flat.nbytes
+    return tokens_that_fit(free, activation_bytes_per_token(pack))
 
 
 def _timed(run: "PackRun", *, steps: int, options: Options, memory: DeviceMemory) -> Measured:
@@ -226,7 +226,7 @@ class PackRun:
             raise RuntimeError("a loss or a gradient is not finite")
         self._unread = None
 
-    def _batch(self, slot: int) -> Batch:
+    def _batch(self, slot: int) -> OptimizerBatch:
         step = self._steps[slot] % (len(self._examples[slot]) // self._size)
         chosen: list[Example] = self._examples[slot][step * self._size : (step + 1) * self._size]
-        return Batch(chosen, seed=slot, step=step, dropout=False)
+        return OptimizerBatch(chosen, seed=slot, step=step, dropout=False)

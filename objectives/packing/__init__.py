@@ -1,1 +1,1 @@
-"""Many trials at once on one frozen base: adapters stacked, sequences concatenated, few launches."""
+"""Training and decoding with many LoRA adapters at once on one frozen base."""

@@ -1,58 +1,64 @@
-"""One optimiser batch of one trial, on its way through as many passes as it takes."""
+"""One optimiser batch of one trial, cut into as many passes as it needs."""
 
 from collections.abc import Mapping, Sequence
 
 from loratory.objectives.data.prepared import Example
-from loratory.objectives.packing.arrangement import share_out
 from loratory.objectives.packing.pack import Pack
+from loratory.objectives.packing.pass_budget import share_out
 from loratory.objectives.packing.passes import HostPass
 from loratory.objectives.packing.shapes import DropoutSeed, Piece
 
 
-class Batch:
-    """The examples of one update; the loss is the mean over all their answer tokens, however it is cut.
+class OptimizerBatch:
+    """The examples of one update. Its loss is the mean over all their answer tokens, however they are cut.
 
     Attributes:
-        examples: all of them.
+        examples: all examples of the update.
     """
 
     def __init__(self, examples: Sequence[Example], *, seed: int, step: int, dropout: bool) -> None:
-        """Nothing has passed yet.
+        """Start with every example remaining.
 
         Args:
             examples: in the order of the trial's plan.
-            seed: the trial's.
+            seed: of the trial.
             step: optimiser step, from 0.
-            dropout: whether the trial drops anything.
+            dropout: whether the trial uses dropout.
         """
         self.examples = examples
         self._seed, self._step, self._dropout = seed, step, dropout
-        self._left = list(range(len(examples)))
+        self._remaining = list(range(len(examples)))
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens that a pass needs for each example that is left: its last one is only ever a target."""
-        return [len(self.examples[position]) - 1 for position in self._left]
+        """Tokens that a pass needs for each remaining example; the last token is only ever a target."""
+        return [len(self.examples[position]) - 1 for position in self._remaining]
 
     @property
     def done(self) -> bool:
-        """Whether all examples have passed."""
-        return not self._left
+        """True if no example remains."""
+        return not self._remaining
 
     @property
     def answer_tokens(self) -> int:
-        """Tokens that the loss is the mean of."""
+        """Number of tokens that the loss is the mean of."""
         return sum(len(example.answer_ids) for example in self.examples)
 
     @property
     def tokens(self) -> int:
-        """Tokens in all, prompts included."""
+        """Number of tokens, prompts included."""
         return sum(map(len, self.examples))
 
     def take(self, chosen: Sequence[int], *, slot: int, loss_scale: float) -> list[Piece]:
-        """Sequences of the examples at some places of `lengths`, which are left no more."""
-        positions = [self._left[index] for index in chosen]
-        self._left = [position for position in self._left if position not in set(positions)]
+        """Return the sequences of some remaining examples, which then remain no more.
+
+        Args:
+            chosen: indices into `lengths`.
+            slot: the trial's.
+            loss_scale: factor of the loss (fp16); 1 elsewhere.
+        """
+        positions = [self._remaining[index] for index in chosen]
+        self._remaining = [position for position in self._remaining if position not in set(positions)]
         weight = loss_scale / self.answer_tokens
         return [
             example_piece(
@@ -65,14 +71,14 @@ class Batch:
         ]
 
     def rewind(self) -> None:
-        """Begin again, where what has passed was lost."""
-        self._left = list(range(len(self.examples)))
+        """Let every example remain again, after the gradients of earlier passes were lost."""
+        self._remaining = list(range(len(self.examples)))
 
 
 def example_piece(
     example: Example, *, slot: int, weight: float = 0.0, dropout: DropoutSeed | None = None
 ) -> Piece:
-    """The sequence of an example: its answer tokens are the targets."""
+    """Return the sequence of an example, with its answer tokens as targets."""
     return Piece(
         slot=slot,
         input_ids=(*example.prompt_ids, *example.answer_ids[:-1]),
@@ -83,16 +89,16 @@ def example_piece(
     )
 
 
-def train_pass(pack: Pack, batches: Mapping[int, Batch], *, tokens: int) -> HostPass:
-    """Take one pass further in the batches of some slots; those that are done then want their update.
+def train_pass(pack: Pack, batches: Mapping[int, OptimizerBatch], *, tokens: int) -> HostPass:
+    """Train one pass over sequences of some slots' batches. A batch that is done then needs its update.
 
     Args:
-        pack: where the slots are.
-        batches: by slot, none of them done; the first slot gets something in any case.
-        tokens: of the pass, padding of slots or rows counted too.
+        pack: the pack of these slots.
+        batches: by slot, none of them done; the first slot contributes in any case.
+        tokens: the most that the pass may have, padding of slots or rows included.
     """
     lengths = {slot: batch.lengths for slot, batch in batches.items()}
-    shares = share_out(lengths, pack.room(tokens))
+    shares = share_out(lengths, pack.pass_budget(tokens))
     pieces = [
         piece
         for slot in sorted(shares)

@@ -1,4 +1,4 @@
-"""Whether a model computes the same when sequences stand in one row: tried, not guessed."""
+"""A probe that runs a model packed and unpacked, to tell whether its sequences may be concatenated."""
 
 from typing import Any
 
@@ -10,21 +10,21 @@ from loratory.objectives.packing.shapes import Piece, exact_shape
 from loratory.objectives.packing.stack import AdapterStack
 
 _LENGTHS = (11, 5, 8)
-# Rounding alone; sequences that see each other differ by far more.
+# Differences by rounding; where sequences attend to each other, logits differ by far more.
 _TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.1}
-# Their rotation of a token depends on the longest sequence of its pass.
+# Rotary embeddings in which the rotation of a token depends on the longest sequence of its pass.
 _ROPES_BY_LENGTH = {"dynamic", "longrope"}
 
 
 class PackingProbe:
-    """Logits of a few sequences by the model's own attention, to compare the packed ones with."""
+    """Compares the logits of packed sequences with those of each alone under the model's attention."""
 
     def __init__(self, model: Any, device: torch.device) -> None:
-        """Compute them; the model is as transformers loaded it.
+        """Compute the expected logits.
 
         Args:
-            model: a causal language model.
-            device: where it is.
+            model: a causal language model as transformers loaded it.
+            device: of the model.
         """
         draw = torch.Generator().manual_seed(0)
         most = model.get_input_embeddings().weight.shape[0]
@@ -37,7 +37,7 @@ class PackingProbe:
 
     @torch.no_grad()
     def why_not(self, packed: PackedModel) -> str | None:
-        """Why sequences must stand apart, in a few words; None where they may stand in one row."""
+        """Return the reason why sequences must not be concatenated; None where they may be."""
         config = packed.model.config.get_text_config()
         rope = getattr(config, "rope_parameters", None) or {}
         if rope.get("rope_type") in _ROPES_BY_LENGTH:
@@ -62,5 +62,5 @@ class PackingProbe:
         )
         buffer = torch.from_numpy(host.buffer).to(packed.device)
         inputs = type(host.inputs).over(buffer, host.shape, host.spans)
-        with packed.reading(inputs, stack):
+        with packed.enter_pass(inputs, stack):
             return packed.logits(inputs).float()

@@ -1,197 +1,99 @@
-"""What the layers of a base share in one pass: whose tokens stand where, and which adapters read them."""
+"""The pass that goes through the layers of a base: its adapters, segments, attention and gradient sink."""
 
-from __future__ import annotations
-
-import sys
-import weakref
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Self
+from functools import cached_property
+from types import ModuleType
 
 import torch
 
-if TYPE_CHECKING:
-    from loratory.objectives.packing.attention import SequenceLayout
-    from loratory.objectives.packing.stack import AdapterStack, Family
-
-
-class Span(NamedTuple):
-    """The tokens `start` to `end` of a pass, all of one slot."""
-
-    slot: int
-    start: int
-    end: int
+from loratory.objectives.packing.attention import SequenceLayout
+from loratory.objectives.packing.dropout import DropoutKeys
+from loratory.objectives.packing.gradients import GradientSink
+from loratory.objectives.packing.kernels.selection import products_for
+from loratory.objectives.packing.segments import Segments
+from loratory.objectives.packing.shared_input import SharedInputs
+from loratory.objectives.packing.stack import AdapterStack
 
 
 @dataclass(frozen=True, kw_only=True)
-class Segments:
-    """Which tokens of a pass are whose: each slot's stand together, from the lowest slot up.
+class CurrentPass:
+    """All that layers need to know about the pass that goes through them.
 
     Attributes:
-        granule: every span is a multiple of so many tokens.
-        spans: the spans themselves, for products that go from slot to slot; not read under a CUDA graph.
-        block_slots: int32 [T / granule], the slot of each block; -1 where it is padding.
-        bounds: int32 [K, 2], start and end of each slot's tokens; equal where it has none.
+        stack: the adapters.
+        segments: the slot of each token.
+        gradients: where the backward pass adds the gradients of A and B; None where nothing trains.
+        dropout: keys of the dropout masks; None where nothing is dropped.
+        attention: which tokens see which; None where the model's own attention runs.
     """
 
-    granule: int
-    spans: tuple[Span, ...]
-    block_slots: torch.Tensor
-    bounds: torch.Tensor
-
-    @classmethod
-    def whole(cls, slot: int) -> Self:
-        """All tokens of any pass are one slot's; its granule is 0, and only the spans are filled in."""
-        nothing = torch.empty(0, dtype=torch.int32)
-        return cls(granule=0, spans=(Span(slot, 0, sys.maxsize),), block_slots=nothing, bounds=nothing)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DropoutKeys:
-    """What decides about dropped numbers, see `dropout.py`.
-
-    Attributes:
-        tokens: int32 [T], a key for each token.
-        thresholds: int32 [K], `levels` of each slot's probability.
-    """
-
-    tokens: torch.Tensor
-    thresholds: torch.Tensor
-
-
-class FamilyPass:
-    """What layers that read one input do together: x A in one product, and its gradient in one more.
-
-    Attributes:
-        family: the layers.
-        low: [T, n R], x A of all of them; kept until all have taken theirs.
-        gradient: [T, n R], of `low`, as far as the layers have given theirs.
-        takers: layers that have read.
-        awaited: those of them whose gradient is still to come.
-    """
-
-    def __init__(self, family: Family) -> None:
-        """Nobody has read yet."""
-        self.family = family
-        self.low: torch.Tensor | None = None
-        self.gradient: torch.Tensor | None = None
-        self.takers: set[str] = set()
-        self.awaited: set[str] = set()
-
-    def part(self, wide: torch.Tensor, layer: str) -> torch.Tensor:
-        """A layer's columns [T, R] of the family's [T, n R]."""
-        return wide.chunk(len(self.family.layers), dim=1)[self.family.layers.index(layer)]
-
-    def take(self, layer: str, *, goes_back: bool) -> torch.Tensor:
-        """A layer's x A, noting whether a gradient will come."""
-        assert self.low is not None
-        part = self.part(self.low, layer)
-        if goes_back:
-            self.awaited.add(layer)
-        self.takers.add(layer)
-        if len(self.takers) == len(self.family.layers):
-            self.low = None
-        return part
-
-    def gradient_for(self, dy: torch.Tensor, *, rank: int) -> torch.Tensor:
-        """Where the gradient goes; zeros for a layer that gives none."""
-        if self.gradient is None:  # all are still awaited
-            layers = len(self.family.layers)
-            make = dy.new_empty if len(self.awaited) == layers else dy.new_zeros
-            self.gradient = make(len(dy), layers * rank)
-        return self.gradient
-
-
-class SharedInput:
-    """An input that several layers read: their backward passes add up its gradient in one buffer.
-
-    Autograd would make a tensor for each layer and add them in kernels of their own.
-
-    Attributes:
-        wanted: whether there is to be one.
-        gradient: the sum so far.
-    """
-
-    def __init__(self, x: torch.Tensor) -> None:
-        """Nobody has read it yet.
-
-        Args:
-            x: the input; it is not kept alive.
-        """
-        self._x = weakref.ref(x)
-        self._families: list[FamilyPass] = []
-        self.wanted = False
-        self.gradient: torch.Tensor | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether every layer that read it has given its part."""
-        return not any(family.awaited for family in self._families)
-
-    def is_of(self, x: torch.Tensor) -> bool:
-        """Whether this is about `x`."""
-        return self._x() is x
-
-    def of(self, family: Family, *, layer: str) -> FamilyPass:
-        """What a family does with it, begun anew where a layer comes a second time."""
-        for known in self._families:
-            if known.family == family and layer not in known.takers:
-                return known
-        self._families.append(FamilyPass(family))
-        return self._families[-1]
-
-    def take_sum(self) -> torch.Tensor | None:
-        """The whole gradient, for the last layer to give to autograd, which owns it then; None before."""
-        if not self.complete:
-            return None
-        whole, self.gradient = self.gradient, None
-        return whole
-
-
-@dataclass
-class PassContext:
-    """The pass at hand; one object, shared by all layers of a base.
-
-    Attributes:
-        stack: the adapters; None for the bare base.
-        segments: whose tokens are where; needed with a stack.
-        gradients: [K, P], what backward passes add to; None where nothing trains.
-        dropout: None where nothing is dropped.
-        attention: which tokens see which.
-        shared: the input that was read last.
-        inputs: all that were read in the forward pass at hand; None where nobody asks.
-    """
-
-    stack: AdapterStack | None = None
-    segments: Segments | None = None
-    gradients: torch.Tensor | None = None
+    stack: AdapterStack
+    segments: Segments
+    gradients: GradientSink | None = None
     dropout: DropoutKeys | None = None
     attention: SequenceLayout | None = None
-    shared: SharedInput | None = None
-    inputs: list[SharedInput] | None = None
 
-    def share(self, x: torch.Tensor) -> SharedInput:
-        """What the layers that read `x` one after the other have in common."""
-        if self.shared is None or not self.shared.is_of(x):
-            self.shared = SharedInput(x)
-            if self.inputs is not None:
-                self.inputs.append(self.shared)
-        return self.shared
+    @cached_property
+    def products(self) -> ModuleType:
+        """The module with the adapters' products: `kernels.products`, or its Triton twin."""
+        compute = self.stack.compute
+        return products_for(self.segments, compute.device, compute.dtype)
 
+    @cached_property
     def anchor(self) -> torch.Tensor:
-        """An input beside x: the first layers' x needs no gradient, their adapters do, and this says so."""
-        assert self.stack is not None
-        trains = torch.is_grad_enabled() and self.gradients is not None
-        return self.stack.master.new_empty(0, requires_grad=trains)
+        """An empty tensor that requires grad where the pass trains; an input of every adapted layer beside x.
+
+        Autograd calls a layer's backward only if one of its inputs requires grad, and the x of the first
+        layers does not: A and B are no inputs, since their gradients go to `gradients`.
+        """
+        return self.stack.master.new_empty(0, requires_grad=self.gradients is not None)
+
+    @cached_property
+    def inputs(self) -> SharedInputs:
+        """The inputs that layers have read in this pass."""
+        return SharedInputs(record=self.gradients is not None)
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Go back through the forward pass at hand.
+        """Run the backward pass from a scalar loss: every adapted layer adds to `gradients`.
 
         Raises:
-            RuntimeError: a layer's output does not reach the loss, and its neighbours' gradient is lost.
+            RuntimeError: the output of some layer does not reach the loss; layers that read the same input
+                then lack the gradients that are computed once the last of them has run.
         """
-        inputs, self.inputs = self.inputs or [], None  # what is computed again on the way back does not count
+        # Checkpointed layers run their forward pass again meanwhile: what they read then is not waited for.
+        inputs = self.inputs.stop_recording()
         loss.backward()  # type: ignore[no-untyped-call]
         if not all(shared.complete for shared in inputs):
             raise RuntimeError(
                 "layers that read one input must all reach the loss, the output of one does not"
             )
+
+
+class PassContext:
+    """Tells the layers of a base which pass goes through them; all of them hold one context."""
+
+    def __init__(self) -> None:
+        """Start outside any pass, where the layers compute the base without adapters."""
+        self._current: CurrentPass | None = None
+
+    @property
+    def current(self) -> CurrentPass | None:
+        """The pass that was entered last; None outside any pass."""
+        return self._current
+
+    @contextlib.contextmanager
+    def enter(self, current: CurrentPass) -> Iterator[CurrentPass]:
+        """Let the layers work on a pass, forward and backward, until the block ends.
+
+        Raises:
+            RuntimeError: the block of another pass has not ended.
+        """
+        if self._current is not None:
+            raise RuntimeError("a pass must be over before the next is entered, one is not")
+        self._current = current
+        try:
+            yield current
+        finally:
+            self._current = None

@@ -1,6 +1,6 @@
-"""Fused layers for one model on a GPU: rotary embedding and gated unit from liger-kernel (Hsu et al., 2024).
+"""Fused layers for a model on a GPU: rotary embedding and gated unit from liger-kernel (Hsu et al., 2024).
 
-The norms are our own, since the weights are frozen (`kernels/norm_triton.py`).
+The norms are those of `kernels/norm_triton.py`, which compute no gradient for the frozen weights.
 """
 
 import importlib.util
@@ -15,7 +15,10 @@ _CLASS_PREFIXES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qw
 
 
 def fuse(model: Any) -> None:
-    """Put fused kernels into one model on a GPU; other models of its class stay as they are."""
+    """Replace forward methods of one model's layers by fused ones; other models of its class keep theirs.
+
+    Does nothing for other model types, on a CPU, and without liger-kernel.
+    """
     prefix = _CLASS_PREFIXES.get(model.config.model_type)
     if prefix is None or model.device.type != "cuda" or importlib.util.find_spec("liger_kernel") is None:
         return
@@ -24,7 +27,7 @@ def fuse(model: Any) -> None:
         f"{prefix}Attention": _attention,
         **({f"{prefix}MLP": _gated_unit} if model.config.hidden_act == "silu" else {}),
     }
-    if not _checkpoints(model):  # which wraps the layer's own forward pass
+    if not _checkpoints(model):  # checkpointing wraps the layer's own forward method
         parts[f"{prefix}DecoderLayer"] = _decoder_layer
     for module in model.modules():
         if (forward := parts.get(type(module).__name__)) is not None:
@@ -32,19 +35,25 @@ def fuse(model: Any) -> None:
 
 
 def _checkpoints(model: Any) -> bool:
-    # The second is its name before transformers 5.20.
+    """Return whether the model checkpoints activations."""
+    # The second name is that before transformers 5.20.
     name = "is_activation_checkpointing"
     return bool(getattr(model, name) if hasattr(model, name) else model.is_gradient_checkpointing)
 
 
 def _norm(module: Any) -> Any:
+    """Return a forward method for an RMSNorm."""
     from loratory.objectives.packing.kernels.norm_triton import rms_norm
 
     return lambda hidden_states: rms_norm(hidden_states, module.weight, module.variance_epsilon)
 
 
 def _decoder_layer(module: Any) -> Any:
-    """The layer with its middle sum and norm in one kernel, and with both gradients of its input in one."""
+    """Return a forward method for a decoder layer, with two fusions.
+
+    The sum after attention and the norm that follows it are one kernel; so are the sum of the two gradients
+    of the layer's input and the backward pass of the first norm.
+    """
     from loratory.objectives.packing.kernels.norm_triton import add_rms_norm, rms_norm_beside
 
     def forward(hidden_states: torch.Tensor, **given: Any) -> torch.Tensor:
@@ -59,6 +68,7 @@ def _decoder_layer(module: Any) -> Any:
 
 
 def _gated_unit(module: Any) -> Any:
+    """Return a forward method for a gated unit (SwiGLU)."""
     from liger_kernel.ops import LigerSiLUMulFunction
 
     def forward(x: torch.Tensor) -> torch.Tensor:
@@ -69,7 +79,7 @@ def _gated_unit(module: Any) -> Any:
 
 
 def _attention(module: Any) -> Any:
-    """The module's own forward pass, with another rotary embedding among the names that it looks up."""
+    """Return the module's own forward method with liger-kernel's rotary embedding among its globals."""
     from liger_kernel.transformers.rope import liger_rotary_pos_emb
 
     own = inspect.unwrap(type(module).forward)

@@ -1,40 +1,37 @@
-"""A base whose linear layers carry the adapters of a pack, and whose attention knows sequences apart."""
+"""A base with packed linear layers and packed attention: runs passes over sequences of several slots."""
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
-from loratory.objectives.packing.attention import (
-    IMPLEMENTATION,
-    FlashLayout,
-    PaddedLayout,
-    SequenceLayout,
-    install_attention,
-)
-from loratory.objectives.packing.context import DropoutKeys, PassContext
+from loratory.objectives.packing.attention import FlashLayout, PaddedLayout, SequenceLayout
+from loratory.objectives.packing.attention_interface import IMPLEMENTATION, install_attention
+from loratory.objectives.packing.context import CurrentPass, PassContext
+from loratory.objectives.packing.dropout import DropoutKeys
+from loratory.objectives.packing.gradients import GradientSink
 from loratory.objectives.packing.linear import FrozenWeight, PackedLinear
-from loratory.objectives.packing.loss import linear_cross_entropy, losses_of
+from loratory.objectives.packing.loss import linear_cross_entropy, negative_log_likelihoods
 from loratory.objectives.packing.passes import PassInputs
 from loratory.objectives.packing.stack import AdapterStack
 
-# Their logits are the output head's product and nothing else, so that head and loss can be one.
+# Models that do nothing to the product of the output head, so that head and loss can be one function.
 _PLAIN_HEADS = {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}
 
 
 class PackedModel:
-    """A transformers causal model made ready for packs; it is changed in place, its numbers are not.
+    """A transformers causal language model whose layers are replaced in place; its weights stay as they are.
 
     Attributes:
         model: the model.
-        device: where it is.
-        compute_dtype: of activations and of the matrices that passes read.
-        context: the pass at hand.
-        layers: full name to (inputs, outputs) of each linear layer that can carry adapters.
-        holds_base: whether the dequantised matrices are kept.
-        concatenates: whether sequences follow each other in one row; else each has a row of its own, and
-            the model's own attention.
+        device: of the model.
+        compute_dtype: of activations and dequantised matrices.
+        context: the context of all layers; `enter_pass` enters passes into it.
+        layers: full name to (inputs, outputs) of each linear layer that can have adapters.
+        holds_base: whether the dequantised matrices are kept in memory.
+        concatenates: whether the sequences of a pass are concatenated in one row. Otherwise each is a row of
+            its own, and the model's own attention runs.
     """
 
     def __init__(
@@ -43,10 +40,10 @@ class PackedModel:
         """Replace linear layers and attention.
 
         Args:
-            model: frozen; its linear layers in bitsandbytes' nf4 or dense.
+            model: frozen, its linear layers in bitsandbytes' nf4 or dense.
             layers: full names of the linear layers.
-            device: where the model is.
-            compute_dtype: number format to compute in.
+            device: of the model.
+            compute_dtype: of activations and dequantised matrices.
         """
         self.model, self.device, self.compute_dtype = model, device, compute_dtype
         self.context = PassContext()
@@ -60,6 +57,7 @@ class PackedModel:
         self._plain_head = type(model).__name__ in _PLAIN_HEADS
 
     def _replace(self, name: str) -> PackedLinear:
+        """Put a `PackedLinear` in the place of a linear layer."""
         parent, _, leaf = name.rpartition(".")
         linear = self.model.get_submodule(name)
         weight = FrozenWeight(_reader(linear, self.compute_dtype), linear.in_features, linear.out_features)
@@ -69,96 +67,98 @@ class PackedModel:
         return packed
 
     def keep_rows_apart(self) -> None:
-        """Go back to the model's own attention, which sees each sequence in a row of its own."""
+        """Return to the model's own attention, with each sequence in a row of its own."""
         self.concatenates = False
         self.model.set_attn_implementation(self._own_attention)
 
     def hold_base(self) -> None:
-        """Keep every matrix dequantised from now on: the same numbers, more memory, less time."""
+        """Keep every matrix dequantised from now on: same results, more memory, less time."""
         for packed in self._packed.values():
             packed.frozen.hold()
         self.holds_base = True
 
     def release_base(self) -> None:
-        """Dequantise in each pass from now on."""
+        """Dequantise every matrix in each pass from now on."""
         for packed in self._packed.values():
             packed.frozen.release()
         self.holds_base = False
 
     @property
     def held_bytes(self) -> int:
-        """Memory that the dequantised matrices take where they are kept."""
+        """Bytes of the dequantised matrices, if they are kept."""
         numbers = sum(inputs * outputs for inputs, outputs in self.layers.values())
         return numbers * torch.finfo(self.compute_dtype).bits // 8
 
     @property
     def head(self) -> torch.Tensor:
-        """The output head [V, width]."""
+        """The matrix of the output head, [V, width]."""
         weight: torch.Tensor = self.model.get_output_embeddings().weight
         return weight
 
     @property
     def fused_attention(self) -> bool:
-        """Whether sequences of any length are one kernel here, and shapes can repeat in CUDA graphs."""
+        """True if one kernel attends to sequences of any lengths, so that passes can be captured."""
         half = self.compute_dtype in (torch.bfloat16, torch.float16)
         return self.concatenates and self.device.type == "cuda" and half
 
-    @contextlib.contextmanager
-    def reading(
+    def enter_pass(
         self,
         inputs: PassInputs,
         stack: AdapterStack,
         *,
-        gradients: torch.Tensor | None = None,
+        gradients: GradientSink | None = None,
         thresholds: torch.Tensor | None = None,
         attention: SequenceLayout | None = None,
-    ) -> Iterator[None]:
-        """Set the pass at hand, for forward and backward.
+    ) -> AbstractContextManager[CurrentPass]:
+        """Let the layers work on a pass, forward and backward, inside a `with` block.
 
         Args:
             inputs: the pass.
-            stack: whose adapters it reads.
-            gradients: what backward adds to.
-            thresholds: int32 [K], of dropout; None where nothing is dropped.
-            attention: which tokens see which; the sequences of the pass unless given.
+            stack: the adapters.
+            gradients: where the backward pass adds the adapters' gradients; None where nothing trains.
+            thresholds: int32 [K], each slot's dropout; None where nothing is dropped.
+            attention: which tokens see which; by default the pass's own sequences.
         """
-        context = self.context
-        context.stack, context.segments, context.gradients = stack, inputs.segments, gradients
+        dropout = None
         if thresholds is not None:
-            context.dropout = DropoutKeys(tokens=inputs.dropout_keys, thresholds=thresholds)
-        if self.concatenates:
-            context.attention = attention or self.layout(inputs)
-        try:
-            yield
-        finally:
-            context.stack = context.segments = context.gradients = None
-            context.dropout = context.attention = context.shared = context.inputs = None
+            dropout = DropoutKeys(tokens=inputs.dropout_keys, thresholds=thresholds)
+        current = CurrentPass(
+            stack=stack,
+            segments=inputs.segments,
+            gradients=gradients,
+            dropout=dropout,
+            attention=(attention or self.layout(inputs)) if self.concatenates else None,
+        )
+        return self.context.enter(current)
 
     def layout(self, inputs: PassInputs) -> SequenceLayout:
-        """The attention of a pass's own sequences."""
+        """Return the attention over a pass's own sequences."""
         if self.fused_attention:
             return FlashLayout(inputs.ends, inputs.shape.longest)
         return PaddedLayout.of(inputs.ends.tolist(), self.device)
 
     def losses(self, inputs: PassInputs) -> tuple[torch.Tensor, torch.Tensor]:
-        """The weighted loss of the pass at hand, and the negative log likelihood of each target, fp32 [N]."""
+        """Compute the weighted loss of the current pass, a scalar, and the loss of each target, fp32 [N].
+
+        The losses of the targets have no gradient.
+        """
         if self._plain_head:
             return linear_cross_entropy(
                 self._hidden(inputs), self.head, inputs.places, inputs.targets, inputs.weights
             )
         logits = self.logits(inputs)
-        losses = losses_of(logits, inputs.targets)
+        losses = negative_log_likelihoods(logits, inputs.targets)
         return torch.where(inputs.weights > 0, losses * inputs.weights, 0.0).sum(), losses.detach()
 
     def logits(self, inputs: PassInputs) -> torch.Tensor:
-        """Logits [N, V] at the places of the targets."""
+        """Compute the logits [N, V] of the targets of the current pass."""
         if self._plain_head:
             return self._hidden(inputs)[inputs.places.long()] @ self.head.t()
 
         def pick(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
             return (arguments[0].flatten(0, 1)[inputs.places.long()].unsqueeze(0), *arguments[1:])
 
-        # The head sees the wanted places alone; what a base does to its logits afterwards stays.
+        # The head computes the targets' rows only; the model may change its logits afterwards.
         hook = self.model.get_output_embeddings().register_forward_pre_hook(pick)
         try:
             return self._call(self.model, inputs).logits[0]  # type: ignore[no-any-return]
@@ -166,11 +166,13 @@ class PackedModel:
             hook.remove()
 
     def _hidden(self, inputs: PassInputs) -> torch.Tensor:
+        """Compute the input of the output head, [T, width]."""
         output: torch.Tensor = self._call(self.model.base_model, inputs).last_hidden_state
         return output.flatten(0, 1)
 
     def _call(self, module: Any, inputs: PassInputs) -> Any:
-        if inputs.shape.row:  # padding stands after every real token: causal attention never sees it
+        """Call the model or a part of it on the tokens of a pass."""
+        if inputs.shape.row:  # causal attention never sees padding, which follows all tokens of its row
             return module(input_ids=inputs.input_ids.view(-1, inputs.shape.row), use_cache=False)
         return module(input_ids=inputs.input_ids, position_ids=inputs.position_ids, use_cache=False)
 

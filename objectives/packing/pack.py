@@ -1,4 +1,4 @@
-"""A pack: trials that train together on one base, each in a slot of its own."""
+"""A pack: up to K trials that train together on one base, each in its own slot."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,17 +6,18 @@ from typing import Any
 
 import torch
 
-from loratory.objectives.packing.arrangement import Room
 from loratory.objectives.packing.dropout import levels
+from loratory.objectives.packing.gradients import GradientSink
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.optimizer import SlotOptimizer
-from loratory.objectives.packing.passes import HostPass, PassInputs, lay_out, nobodys_pass
+from loratory.objectives.packing.pass_budget import PassBudget
+from loratory.objectives.packing.passes import HostPass, PassInputs, lay_out, padding_pass
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.shapes import PassShape, Piece, bucket_shape, exact_shape, rows_shape
 from loratory.objectives.packing.slot_copy import SlotCopy, SlotState
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
 
-# A block of tokens has one adapter. Kernels work best on more rows than the CPU, which pays for padding.
+# Tokens per block, which has one adapter. GPU kernels want more rows than the CPU, which pays for padding.
 _GRANULE_GPU, _GRANULE_CPU = 32, 8
 _MATRICES = "matrices"
 
@@ -39,27 +40,31 @@ class Settings:
 
 
 class Pack:
-    """K slots over one base. A pass takes sequences of any of them; an update is one slot's own.
+    """K slots over one base. A pass has sequences of any slots; an update changes one slot.
+
+    `train` runs a pass: forward, then backward, in which every adapted layer adds its gradients to
+    `gradients`. `update` applies the gradients of one slot, summed over the passes of its batch, and zeroes
+    them.
 
     Attributes:
         model: the base.
         stack: the adapters.
-        gradients: [K, P], of the batches that are under way.
+        gradients: the gradients of all slots' unfinished batches.
         runner: runs the passes.
-        granule: each slot's tokens are padded to a multiple of it.
+        granule: tokens per block; each slot's tokens are padded to a multiple of it.
     """
 
     def __init__(self, model: PackedModel, stack: AdapterStack, runner: PassRunner, *, dropout: bool) -> None:
-        """An empty pack.
+        """Start with empty slots.
 
         Args:
             model: the base.
             stack: K empty adapters.
             runner: runs the passes.
-            dropout: whether any trial may drop anything; where none does, masks are not computed.
+            dropout: whether any trial may use dropout; masks are computed only then.
         """
         self.model, self.stack, self.runner = model, stack, runner
-        self.gradients = torch.zeros_like(stack.master)
+        self.gradients = GradientSink(stack)
         self.granule = _GRANULE_GPU if model.device.type == "cuda" else _GRANULE_CPU
         self._losses = stack.master.new_zeros(stack.slots)
         self._numbers = torch.arange(stack.slots, device=model.device).unsqueeze(1)
@@ -76,7 +81,7 @@ class Pack:
         self._losses[slot].zero_()
         optimizer = SlotOptimizer(
             self.stack.master[slot],
-            self.gradients[slot],
+            self.gradients.flat[slot],
             weight_decay=settings.weight_decay,
             max_grad_norm=settings.max_grad_norm,
             loss_scaling=self.model.compute_dtype is torch.float16,
@@ -87,23 +92,23 @@ class Pack:
         self._optimizers[slot] = optimizer
 
     def take(self, slot: int, like: AdapterState, *, moments: bool) -> SlotState:
-        """A copy of what a slot holds, on the CPU.
+        """Copy a slot's state to the CPU.
 
         Args:
-            slot: which.
+            slot: the slot.
             like: an adapter of the same names and shapes.
-            moments: whether AdamW's are wanted too.
+            moments: whether to copy AdamW's moments too.
         """
         return self.copy(slot, like, moments=moments, on_cpu=True).fetch()
 
     def copy(self, slot: int, like: AdapterState, *, moments: bool, on_cpu: bool = False) -> SlotCopy:
-        """The same copy, which another thread can fetch while the slot goes on.
+        """Copy a slot's state on its device, for another thread to fetch while the slot trains on.
 
         Args:
-            slot: which.
+            slot: the slot.
             like: an adapter of the same names and shapes.
-            moments: whether AdamW's are wanted too.
-            on_cpu: copy there at once, where the device has no memory for it.
+            moments: whether to copy AdamW's moments too.
+            on_cpu: copy to the CPU at once instead, where the device lacks the memory.
         """
         optimizer = self._optimizers[slot]
         rows = {_MATRICES: self.stack.master[slot]} | (optimizer.moments() if moments else {})
@@ -116,6 +121,7 @@ class Pack:
         return SlotCopy(matrices=parts.pop(_MATRICES), moments=parts, scaler=scaler, like=like)
 
     def _flat(self, value: Any) -> torch.Tensor:
+        """Return a moment as a row [P]; the step count as it is."""
         return self.stack.flatten(value) if isinstance(value, dict) else value
 
     def clear(self, slot: int) -> None:
@@ -125,29 +131,31 @@ class Pack:
         self.forget_batch(slot)
 
     def optimizer(self, slot: int) -> SlotOptimizer:
-        """AdamW of a slot."""
+        """Return the optimiser of a slot."""
         return self._optimizers[slot]
 
     def forget_batch(self, slot: int) -> None:
-        """Drop what passes have added up for the slot since its last update."""
-        self.gradients[slot].zero_()
+        """Zero the losses and gradients that passes have summed for a slot since its last update."""
+        self.gradients.flat[slot].zero_()
         self._losses[slot].zero_()
 
     def train(self, pieces: Sequence[Piece]) -> HostPass:
-        """Add gradients and losses of some sequences to those of their slots, without waiting for it.
+        """Run a training pass, which adds losses and gradients to those of the sequences' slots.
+
+        Nothing waits for the device.
 
         Args:
-            pieces: ordered by slot; their weights include the slot's loss scale.
+            pieces: the sequences, ordered by slot; their weights include the slot's loss scale.
         """
         host = self.lay_out(pieces)
         self._losses += self.runner.run("train", host, self.train_work)
         return host
 
     def reserve(self, tokens: int, *, longest: int) -> None:
-        """Make ready for passes of so many tokens, where they run in CUDA graphs: larger ones come first.
+        """Capture the CUDA graph of the largest pass, before those of smaller passes.
 
         Args:
-            tokens: of the largest pass that is to come.
+            tokens: of the largest pass.
             longest: tokens of the longest sequence in it.
         """
         piece = Piece(slot=0, input_ids=range(longest), first=0, targets=range(longest))
@@ -156,11 +164,11 @@ class Pack:
         self.runner.reserve("train", shape, self.train_work)
 
     def update(self, slot: int, learning_rate: float) -> torch.Tensor:
-        """Make the slot's update from what its passes have added up, and begin its next batch.
+        """Update a slot's adapter from the gradients summed in its row of `gradients`, and zero that row.
 
         Returns:
-            fp32 or wider [2], loss of the batch and norm of its gradient before clipping; the loss is
-            multiplied with the slot's loss scale.
+            fp32 or wider [2]: the loss of the batch, multiplied by the slot's loss scale, and the norm of its
+            gradient before clipping.
         """
         norm = self._optimizers[slot].step(learning_rate)
         self.stack.refresh(slot)
@@ -168,12 +176,17 @@ class Pack:
         self._losses[slot].zero_()
         return result
 
-    def room(self, tokens: int) -> Room:
-        """An empty pass of so many tokens."""
-        return Room(tokens, granule=self.granule, apart=not self.model.concatenates)
+    def pass_budget(self, tokens: int) -> PassBudget:
+        """Return the budget of an empty pass of at most `tokens` tokens."""
+        return PassBudget(tokens, granule=self.granule, apart=not self.model.concatenates)
 
     def lay_out(self, pieces: Sequence[Piece], *, slots: int | None = None) -> HostPass:
-        """A pass of some sequences, ordered by slot, in a shape that suits the device."""
+        """Lay out some sequences, ordered by slot, as a pass in a shape that suits the device.
+
+        Args:
+            pieces: the sequences.
+            slots: K of the stack that the pass reads; by default this pack's.
+        """
         shape = bucket_shape if self.runner.graphs else exact_shape
         if not self.model.concatenates:
             shape = rows_shape
@@ -181,25 +194,26 @@ class Pack:
         return lay_out(pieces, shape(pieces, **size))
 
     def train_work(self, inputs: PassInputs) -> torch.Tensor:
-        """Forward and backward of a pass: gives the losses by slot [K].
+        """Run a pass forward and backward, and return the losses by slot [K].
 
-        The layers add to `gradients` on the way back (`adapted.py`); `update` uses and clears a slot's row.
+        In `current.backward` the layers (`linear.py`) add their gradients to `gradients`.
         """
         thresholds = self._thresholds if self._dropout else None
-        with self.model.reading(inputs, self.stack, gradients=self.gradients, thresholds=thresholds):
-            self.model.context.inputs = []
+        with self.model.enter_pass(
+            inputs, self.stack, gradients=self.gradients, thresholds=thresholds
+        ) as current:
             loss, losses = self.model.losses(inputs)
-            self.model.context.backward(loss)
-        # A choice, not a product: what is not finite in one slot must not reach another.
+            current.backward(loss)
+        # `where` instead of a product with 0 and 1: a NaN in one slot must not reach another.
         own = torch.where(inputs.target_slots == self._numbers, losses * inputs.weights, 0.0)
         return own.sum(1)
 
 
-def activation_bytes_a_token(pack: Pack) -> int:
-    """What a training pass takes for each of its tokens, measured on passes that are nobody's."""
+def activation_bytes_per_token(pack: Pack) -> int:
+    """Measure how many bytes of GPU memory a training pass takes per token, on passes of padding."""
     device, peaks = pack.model.device, []
     for tokens in (256, 512):
-        inputs = nobodys_pass(
+        inputs = padding_pass(
             PassShape(
                 tokens=tokens,
                 sequences=4,

@@ -1,4 +1,4 @@
-"""A pass: sequences of several slots, one after the other, as tensors of a few fixed sizes."""
+"""A pass: concatenated sequences of several slots, as tensors of a few fixed sizes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,27 +10,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loratory.objectives.packing.context import Segments, Span
 from loratory.objectives.packing.dropout import token_keys
+from loratory.objectives.packing.segments import Segments, Span
 from loratory.objectives.packing.shapes import PassShape, Piece, round_up
 
 
 @dataclass(frozen=True, kw_only=True)
 class PassInputs:
-    """A pass on its device. All parts are views of one int32 buffer, so that one copy brings a whole pass.
+    """A pass on its device. All tensors are views of one int32 buffer, so that one copy uploads the pass.
 
     Attributes:
-        shape: the sizes.
-        buffer: int32, all parts.
+        shape: the sizes of the tensors.
+        buffer: int32, all tensors end to end.
         input_ids: int32 [1, T].
         position_ids: int32 [1, T], from 0 in each sequence.
-        dropout_keys: int32 [T].
-        segments: whose tokens are where.
-        ends: int32 [S + 1], where sequences begin and end.
-        places: int32 [N], the token that predicts each target.
+        dropout_keys: int32 [T], see `dropout.token_keys`.
+        segments: the slot of each token.
+        ends: int32 [S + 1], cumulative lengths of the sequences.
+        places: int32 [N], index of the token that predicts each target.
         targets: int32 [N].
-        target_slots: int32 [N]; -1 where there is no target.
-        weights: fp32 [N], of each target in the loss; zero where there is none.
+        target_slots: int32 [N]; -1 for padding.
+        weights: fp32 [N], weight of each target in the loss; 0 for padding.
     """
 
     shape: PassShape
@@ -47,7 +47,7 @@ class PassInputs:
 
     @classmethod
     def over(cls, buffer: torch.Tensor, shape: PassShape, spans: tuple[Span, ...]) -> Self:
-        """The parts of a buffer."""
+        """Build the views of a buffer."""
         sizes = shape.sizes
         part = dict(zip(sizes, torch.split(buffer, list(sizes.values())), strict=True))
         segments = Segments(
@@ -73,15 +73,15 @@ class PassInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class HostPass:
-    """A pass before it goes to its device.
+    """A pass on the host, before its upload.
 
     Attributes:
-        shape: the sizes.
+        shape: the sizes of the tensors.
         buffer: int32, as in `PassInputs`.
         spans: the slots' tokens.
-        useful_tokens: tokens that are no padding.
-        starts: where each piece begins among the tokens, in the pieces' order.
-        target_starts: where its targets begin among the targets.
+        useful_tokens: number of tokens without padding.
+        starts: index of each piece's first token, in the order of the pieces.
+        target_starts: index of each piece's first target.
     """
 
     shape: PassShape
@@ -93,16 +93,16 @@ class HostPass:
 
     @property
     def inputs(self) -> PassInputs:
-        """The pass on the CPU."""
+        """The same pass as tensors on the CPU."""
         return PassInputs.over(torch.from_numpy(self.buffer), self.shape, self.spans)
 
 
 def lay_out(pieces: Sequence[Piece], shape: PassShape) -> HostPass:
-    """Put the pieces into a pass, each slot's together.
+    """Concatenate sequences into a pass, those of each slot together.
 
     Args:
-        pieces: ordered by slot.
-        shape: large enough for them.
+        pieces: the sequences, ordered by slot.
+        shape: sizes that hold them.
     """
     buffer = np.zeros(sum(shape.sizes.values()), dtype=np.int32)
     limits = np.cumsum(list(shape.sizes.values()))[:-1]
@@ -142,8 +142,8 @@ def lay_out(pieces: Sequence[Piece], shape: PassShape) -> HostPass:
     )
 
 
-def nobodys_pass(shape: PassShape, device: torch.device) -> PassInputs:
-    """A pass of padding: work on it changes nothing."""
+def padding_pass(shape: PassShape, device: torch.device) -> PassInputs:
+    """Return a pass of padding only; training on it changes no gradient."""
     buffer = torch.zeros(sum(shape.sizes.values()), dtype=torch.int32, device=device)
     inputs = PassInputs.over(buffer, shape, ())
     inputs.segments.block_slots.fill_(-1)
@@ -154,6 +154,7 @@ def nobodys_pass(shape: PassShape, device: torch.device) -> PassInputs:
 
 
 def _write(part: dict[str, NDArray[np.int32]], piece: Piece, place: int, target: int) -> None:
+    """Write a sequence into the tensors of a pass, from a token's and a target's index on."""
     tokens, count = len(piece.input_ids), len(piece.targets)
     here, there = slice(place, place + tokens), slice(target, target + count)
     part["input_ids"][here] = piece.input_ids

@@ -1,4 +1,4 @@
-"""Runs passes: eagerly, or on a GPU as CUDA graphs, one for each shape, captured when it first comes."""
+"""Runs passes: eagerly, or on a GPU as CUDA graphs, one per shape, captured when the shape first comes."""
 
 import logging
 from collections import OrderedDict
@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import torch
 
 from loratory.objectives.packing.out_of_memory import is_out_of_memory
-from loratory.objectives.packing.passes import HostPass, PassInputs, nobodys_pass
+from loratory.objectives.packing.passes import HostPass, PassInputs, padding_pass
 from loratory.objectives.packing.shapes import PassShape
 
-# Codes of CUDA's errors that come from capturing: the device is well.
+# CUDA's error codes for failed captures, after which the device still works.
 _CAPTURE_ERRORS = range(900, 909)
 
 _log = logging.getLogger(__name__)
@@ -22,11 +22,13 @@ _T = TypeVar("_T")
 _Key = tuple[str, PassShape]
 
 Work = Callable[[PassInputs], torch.Tensor]
-"""What is done with a pass; forward and maybe backward, no waiting for the device."""
+"""A function that runs a pass, forward and maybe backward, without waiting for the device."""
 
 
 @dataclass
 class _Captured:
+    """A graph with the inputs that it reads and the output that it writes."""
+
     inputs: PassInputs
     output: torch.Tensor
     graph: torch.cuda.CUDAGraph
@@ -35,17 +37,17 @@ class _Captured:
 class PassRunner:
     """Launches passes without waiting for them.
 
-    In fine-tuning a pass is hundreds of short kernels, and launching them one by one takes longer than
+    A pass in fine-tuning is hundreds of short kernels, and launching them one by one takes longer than
     running them. A graph is one launch.
     """
 
     def __init__(self, device: torch.device, *, graphs: bool, most_graphs: int = 64) -> None:
-        """Nothing is captured yet.
+        """Start without graphs.
 
         Args:
             device: where passes run.
-            graphs: whether to capture; only on a GPU.
-            most_graphs: the one not used for longest goes when there are more, but none that was reserved.
+            graphs: whether to capture graphs; on a CPU none are captured.
+            most_graphs: the least recently used graph is dropped where there are more; reserved ones stay.
         """
         self.device, self.graphs = device, graphs and device.type == "cuda"
         self._most = most_graphs
@@ -57,16 +59,16 @@ class PassRunner:
         self._pool: Any = None
 
     def run(self, name: str, host: HostPass, work: Work) -> torch.Tensor:
-        """Do some work with a pass.
+        """Run a pass.
 
         Args:
             name: of the work; passes of one name and shape share a graph.
             host: the pass.
-            work: reads the inputs it is given and tensors that stay where they are, so that it can be
-                repeated on other inputs; with nobody's tokens in a pass it must change nothing.
+            work: the function that runs it. It reads its inputs and tensors that never move, so that a graph
+                of it can be replayed on other inputs, and it changes nothing on a pass of padding.
 
         Returns:
-            What the work gave; it is overwritten by the next pass of the same name and shape.
+            The output of `work`; the next pass of the same name and shape overwrites it.
         """
         key = (name, host.shape)
         if not self.graphs or key in self._eager:
@@ -80,16 +82,17 @@ class PassRunner:
         return captured.output
 
     def reserve(self, name: str, shape: PassShape, work: Work) -> None:
-        """Capture a large shape before smaller ones, whose graphs then live in its memory.
+        """Capture the graph of a large shape, to be called before smaller shapes come.
 
-        Graphs share one pool, and a pool that grows shape by shape comes to hold much more than its largest.
+        Graphs share one memory pool. The graphs of smaller shapes fit into the memory of a large one, while a
+        pool that grows shape by shape becomes much larger than the largest graph needs.
         """
         self._reserved.add((name, shape))
         if self.graphs and (name, shape) not in self._captured:
             self._capture((name, shape), work)
 
     def clear(self) -> None:
-        """Forget all graphs and give their memory back; what could not be captured is tried again."""
+        """Drop all graphs and free their memory; shapes that could not be captured will be tried again."""
         self._captured.clear()
         self._eager.clear()
         self._refused.clear()
@@ -98,9 +101,10 @@ class PassRunner:
             torch.cuda.empty_cache()
 
     def _upload(self, host: HostPass, into: PassInputs | None) -> PassInputs:
+        """Copy a pass to the device, into existing inputs where given."""
         if self.device.type == "cpu":
             return host.inputs
-        # Pinned, or the copy would wait for the passes before it.
+        # A copy from memory that is not pinned would wait for earlier passes.
         pinned = torch.from_numpy(host.buffer).pin_memory()
         if into is not None:
             into.buffer.copy_(pinned, non_blocking=True)
@@ -108,7 +112,10 @@ class PassRunner:
         return PassInputs.over(pinned.to(self.device, non_blocking=True), host.shape, host.spans)
 
     def _capture(self, key: _Key, work: Work) -> bool:
-        """Make a graph; false where none can be made now."""
+        """Capture a graph; return False where that is refused now.
+
+        Where memory ends, all graphs are dropped and the capture is tried once more.
+        """
         captured: _Captured | None = None
         for again in (False, True):
             try:
@@ -120,7 +127,7 @@ class PassRunner:
                     return False
                 if again or not (is_out_of_memory(error) and self._captured):
                     raise
-            # The graphs of smaller passes fit into the memory of this one, not the other way round.
+            # Graphs of smaller passes will fit into the memory of this one, but not the reverse.
             self.clear()
         assert captured is not None
         self._drop_oldest()
@@ -128,46 +135,51 @@ class PassRunner:
         return True
 
     def _captured_once(self, key: _Key, work: Work) -> _Captured:
+        """Capture a graph, after a first eager run of its work."""
         name, shape = key
         if name not in self._warm:
-            # Kernels are compiled, and libraries allocate what they need. A small pass does that as well
-            # as one of this shape, which would need its memory twice: here, and in its graph.
-            work(nobodys_pass(shape.smallest, self.device))
+            # The eager run compiles kernels and lets libraries allocate workspaces. A small pass will do; one
+            # of this shape would need its memory twice, here and in its graph.
+            work(padding_pass(shape.smallest, self.device))
             self._warm.add(name)
-        inputs = nobodys_pass(shape, self.device)
+        inputs = padding_pass(shape, self.device)
         self._pool = self._pool or torch.cuda.graph_pool_handle()
         graph, output = capture(lambda: work(inputs), pool=self._pool)
         return _Captured(inputs, output, graph)
 
     def _note_refusal(self, key: _Key, error: RuntimeError) -> None:
-        """What was refused runs eagerly, and is tried once more when it comes again: all is loaded then."""
+        """Note that a capture was refused; after the second time the shape runs eagerly for good.
+
+        The first time something may have been loaded lazily, which the second capture finds loaded.
+        """
         if key in self._refused:
             self._eager.add(key)
-            _log.warning("passes of %s run without a CUDA graph: %s", key, in_short(error))
+            _log.warning("passes of %s run without a CUDA graph: %s", key, short_message(error))
         self._refused.add(key)
-        self._pool = None  # it may be left in the middle of a capture
+        self._pool = None  # the failed capture may have left it unusable
 
     def _drop_oldest(self) -> None:
-        """Make room for one graph more; those that were reserved stay."""
+        """Drop the least recently used graphs until one more may be added; reserved graphs stay."""
         others = [key for key in self._captured if key not in self._reserved]
         for key in others[: max(0, len(self._captured) + 1 - self._most)]:
             del self._captured[key]
 
 
 def capture(work: Callable[[], _T], *, pool: Any) -> tuple[torch.cuda.CUDAGraph, _T]:
-    """Make a CUDA graph.
+    """Capture a CUDA graph.
 
     Args:
-        work: what is captured; its kernels have run before, on inputs of any size.
-        pool: where its memory comes from.
+        work: the function to capture; its kernels have run before, on inputs of any size.
+        pool: the memory pool of the graph.
 
     Returns:
-        The graph and what the work gave.
+        The graph and the output of `work`.
     """
-    # What eager work took before lies in a reserve that a graph cannot use.
+    # A graph cannot use the memory that the allocator caches for eager work.
     torch.cuda.empty_cache()
     graph = torch.cuda.CUDAGraph()
-    # Other threads may use the device meanwhile. A capture that fails would stay on its own stream.
+    # `thread_local`: other threads may use the device meanwhile. The outer stream context restores the
+    # current stream, which a failed capture would leave on its own.
     with (
         torch.cuda.stream(torch.cuda.current_stream()),
         torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"),
@@ -177,12 +189,15 @@ def capture(work: Callable[[], _T], *, pool: Any) -> tuple[torch.cuda.CUDAGraph,
 
 
 def refuses_capture(error: RuntimeError) -> bool:
-    """Whether work cannot be captured but may run eagerly: neither memory ran out nor is the device lost."""
+    """Return whether an error only means that work cannot be captured, so that it may run eagerly.
+
+    False where memory ran out or the device is lost.
+    """
     if isinstance(error, torch.AcceleratorError):
         return getattr(error, "error_code", None) in _CAPTURE_ERRORS
     return not is_out_of_memory(error)
 
 
-def in_short(error: RuntimeError) -> str:
-    """The beginning of an error's message, in one line."""
+def short_message(error: RuntimeError) -> str:
+    """Return the beginning of an error's message, in one line."""
     return " ".join(str(error).split())[:300]

@@ -1,4 +1,4 @@
-"""Sequences of a pass, and the few sizes that its tensors have: passes of one shape share a CUDA graph."""
+"""The sequences of a pass, and the sizes of its tensors; passes of one shape share a CUDA graph."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from operator import attrgetter
 from typing import NamedTuple
 
 SMALLEST_BUCKET = 256
-"""Tokens of the smallest pass that becomes a graph."""
+"""Tokens of the smallest pass that is captured."""
 
 
 class DropoutSeed(NamedTuple):
-    """Where an example stands in its trial; its dropout masks follow from this alone."""
+    """Identifies an example within its trial; its dropout masks follow from this alone."""
 
     seed: int
     step: int
@@ -23,12 +23,12 @@ class Piece:
     """One sequence of a pass.
 
     Attributes:
-        slot: whose adapter reads it; -1 for the bare base.
+        slot: the slot of its adapter; -1 for the bare base.
         input_ids: its tokens.
-        first: the place whose next token is the first target.
-        targets: what follows that place and those after it.
-        weight: of each target in the loss.
-        dropout: None where nothing is dropped.
+        first: index of the token that predicts the first target.
+        targets: the tokens that this token and those after it predict.
+        weight: weight of each target in the loss.
+        dropout: the seed of its dropout masks; None where nothing is dropped.
     """
 
     slot: int
@@ -40,17 +40,16 @@ class Piece:
 
 
 class PassShape(NamedTuple):
-    """The sizes of a pass's tensors: passes of one shape share a CUDA graph.
+    """The sizes of a pass's tensors.
 
     Attributes:
         tokens: T.
-        sequences: S, padding counted too.
-        longest: no sequence is longer.
+        sequences: S, padding included.
+        longest: upper bound on the tokens of a sequence.
         targets: N.
         slots: K.
-        granule: tokens of a block.
-        row: places that each sequence takes where all have equally many; 0 where they follow each other
-            without a gap.
+        granule: tokens per block.
+        row: tokens per row where each sequence is a padded row of its own; 0 where they are concatenated.
     """
 
     tokens: int
@@ -63,7 +62,7 @@ class PassShape(NamedTuple):
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Numbers of each part, in the order in which they stand in one buffer."""
+        """Number of elements of each tensor, in their order in the buffer."""
         return {
             "input_ids": self.tokens,
             "position_ids": self.tokens,
@@ -79,28 +78,28 @@ class PassShape(NamedTuple):
 
     @property
     def smallest(self) -> "PassShape":
-        """A small shape in which the same kernels run; of passes without gaps."""
+        """A small shape that runs the same kernels; only for concatenated sequences."""
         tokens = 8 * self.granule
         return self._replace(tokens=tokens, sequences=8, longest=tokens, targets=tokens)
 
 
 def round_up(number: int, step: int) -> int:
-    """The next multiple of a step."""
+    """Return the smallest multiple of `step` that is at least `number`."""
     return -(-number // step) * step
 
 
 def bucket(number: int, smallest: int) -> int:
-    """The next of smallest x {1, 1.25, 1.5, 1.75} x 2^n: at most a quarter is padding, and sizes are few."""
+    """Return the next of smallest x {1, 1.25, 1.5, 1.75} x 2^n, so that at most a quarter is padding."""
     return next(size for size in _buckets(number, smallest) if size >= number)
 
 
 def bucket_within(number: int, smallest: int) -> int:
-    """The last of the sizes of `bucket` that a number holds; the smallest where it holds none."""
+    """Return the largest size of `bucket` that is at most `number`, or else `smallest`."""
     return max(size for size in _buckets(number, smallest) if size <= max(number, smallest))
 
 
 def _buckets(number: int, smallest: int) -> list[int]:
-    """Sizes around a number."""
+    """Return the sizes of `bucket` around a number."""
     size = smallest
     while size * 2 <= number:
         size *= 2
@@ -108,7 +107,7 @@ def _buckets(number: int, smallest: int) -> list[int]:
 
 
 def _power(number: int, *, base: int, smallest: int) -> int:
-    """The next of smallest x base^n."""
+    """Return the next of smallest x base^n."""
     size = smallest
     while size < number:
         size *= base
@@ -116,12 +115,12 @@ def _power(number: int, *, base: int, smallest: int) -> int:
 
 
 def exact_shape(pieces: Sequence[Piece], *, slots: int, granule: int) -> PassShape:
-    """The smallest shape that holds some pieces, for eager passes."""
-    tokens, sequences = _room(pieces, granule)
+    """Return the smallest shape that holds some sequences, for eager passes."""
+    tokens, sequences = _padded_sizes(pieces, granule)
     return PassShape(
         tokens=tokens,
         sequences=sequences,
-        # What fills up a granule is a sequence too.
+        # The padding that completes a block is a sequence too.
         longest=max(granule, *(len(piece.input_ids) for piece in pieces)),
         targets=sum(len(piece.targets) for piece in pieces),
         slots=slots,
@@ -130,7 +129,7 @@ def exact_shape(pieces: Sequence[Piece], *, slots: int, granule: int) -> PassSha
 
 
 def rows_shape(pieces: Sequence[Piece], *, slots: int, granule: int) -> PassShape:
-    """The smallest shape in which every sequence is a row of its own, padded on the right to the longest."""
+    """Return the smallest shape in which every sequence is a row of its own, padded on the right."""
     longest = max(len(piece.input_ids) for piece in pieces)
     row = round_up(longest, granule)
     return PassShape(
@@ -145,12 +144,12 @@ def rows_shape(pieces: Sequence[Piece], *, slots: int, granule: int) -> PassShap
 
 
 def bucket_shape(pieces: Sequence[Piece], *, slots: int, granule: int) -> PassShape:
-    """The smallest of a few shapes that holds some pieces, for passes in CUDA graphs."""
+    """Return the smallest of a few shapes that holds some sequences, for passes in CUDA graphs."""
     exact = exact_shape(pieces, slots=slots, granule=granule)
     tokens = bucket(exact.tokens, SMALLEST_BUCKET)
-    # Attention takes longer the longer its longest sequence is declared to be.
+    # Attention is slower the larger the declared upper bound on lengths is.
     longest = _power(exact.longest, base=2, smallest=128)
-    # What is left over is padding, in sequences of the longest length.
+    # The remaining tokens are padding, in sequences of the longest length.
     sequences = exact.sequences + -(-(tokens - exact.tokens) // longest)
     return PassShape(
         tokens=tokens,
@@ -162,8 +161,8 @@ def bucket_shape(pieces: Sequence[Piece], *, slots: int, granule: int) -> PassSh
     )
 
 
-def _room(pieces: Sequence[Piece], granule: int) -> tuple[int, int]:
-    """Tokens with each slot's padding, and sequences with one of padding for each slot."""
+def _padded_sizes(pieces: Sequence[Piece], granule: int) -> tuple[int, int]:
+    """Return the numbers of tokens and sequences, with the padding of each slot counted as one sequence."""
     tokens, sequences = 0, 0
     for _, group in groupby(pieces, key=attrgetter("slot")):
         lengths = [len(piece.input_ids) for piece in group]

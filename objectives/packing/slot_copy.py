@@ -1,4 +1,4 @@
-"""What a slot holds of a trial, and a copy of it on its way from the device."""
+"""The state of a trial in its slot, and a copy of it that is fetched from the device later."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -13,11 +13,12 @@ from loratory.objectives.packing.stack import AdapterState, named
 
 @dataclass(frozen=True, kw_only=True)
 class SlotState:
-    """What a slot holds of a trial, on the CPU and by the adapter's own names.
+    """The state of a trial in its slot, on the CPU and under the adapter's own names.
 
     Attributes:
-        matrices: of the adapter.
-        moments: AdamW's `exp_avg`, `exp_avg_sq` (like the matrices) and `step`; empty before the first step.
+        matrices: the adapter.
+        moments: AdamW's `exp_avg` and `exp_avg_sq` (like the matrices) and `step`; empty before the first
+            step.
         scaler: state of the loss scale (fp16).
     """
 
@@ -27,7 +28,7 @@ class SlotState:
 
 
 class SlotCopy:
-    """A copy of a slot's state that nobody changes any more."""
+    """A copy of a slot's state on its device, which later updates do not change."""
 
     def __init__(
         self,
@@ -37,13 +38,13 @@ class SlotCopy:
         scaler: dict[str, Any],
         like: AdapterState,
     ) -> None:
-        """Note from when on the copy is there.
+        """Record an event after which the copy is complete.
 
         Args:
             matrices: [n], end to end, on any device.
-            moments: each [n] like the matrices, or a number [].
+            moments: each [n] like the matrices, or a scalar [].
             scaler: state of the loss scale.
-            like: names and shapes.
+            like: an adapter of the same names and shapes.
         """
         self._matrices, self._moments, self._scaler, self._like = matrices, moments, scaler, like
         self._made: Any = None
@@ -53,22 +54,23 @@ class SlotCopy:
 
     @property
     def nbytes(self) -> int:
-        """What it takes on its device."""
+        """Bytes of the copy on its device."""
         return sum(value.nbytes for value in (self._matrices, *self._moments.values()))
 
     def fetch(self) -> SlotState:
-        """The state on the CPU. In a thread of its own it waits for the copy and for nothing after it."""
+        """Return the state on the CPU. This waits for the copy, but not for later work of the device."""
         with self._beside():
             moments = {name: self._on_cpu(value) for name, value in self._moments.items()}
             return SlotState(matrices=self._on_cpu(self._matrices), moments=moments, scaler=self._scaler)
 
     def _on_cpu(self, value: torch.Tensor) -> Any:
+        """Return matrices on the CPU by name, or a scalar."""
         value = value.to("cpu")
         return named(value, self._like) if value.ndim else value
 
     @contextlib.contextmanager
     def _beside(self) -> Iterator[None]:
-        """Let other work of the device go on meanwhile."""
+        """Run the block's work on a stream of its own, after the copy is complete."""
         if self._made is None:
             yield
             return
@@ -80,9 +82,9 @@ class SlotCopy:
 
 @cache
 def _stream(device: torch.device) -> torch.cuda.Stream:
-    """The stream of all copies.
+    """Return the stream of all copies.
 
-    PyTorch deals out 32 streams of each priority again and again. Graphs are captured on one of priority 0,
-    which a copy must not come upon.
+    PyTorch hands out 32 streams per priority in turn. Graphs are captured on a stream of priority 0, which
+    must not be that of a copy.
     """
     return torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]

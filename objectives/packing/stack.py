@@ -5,27 +5,27 @@ from dataclasses import dataclass
 
 import torch
 
-# Layers that read one input, by the names that transformers' models give them.
+# Names that transformers' models give to layers that read the same input.
 _SIBLINGS = ({"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"})
 
 AdapterState = dict[str, torch.Tensor]
 """LoRA matrices by the names that PEFT's file gives them: A [rank, inputs], B [outputs, rank]."""
 
 FILE_PREFIX = "base_model.model."
-"""What PeftModel puts before the base's own module names."""
+"""The prefix that PeftModel puts before the base's own module names."""
 
 RANK_STEP = 8
-"""Stacks have room for ranks in multiples of it: kernels want their sizes so."""
+"""The rank of a stack is a multiple of it, as kernels need."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """Layers that read one input: in a slot's flat row their matrices A stand together.
+    """Layers that read the same input; their matrices A are adjacent in a slot's row.
 
     Attributes:
         layers: their names.
-        inputs: features that they read.
-        start: where the first A begins.
+        inputs: number of input features.
+        start: offset of the first A in a slot's row.
     """
 
     layers: tuple[str, ...]
@@ -35,7 +35,7 @@ class Family:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a layer's A and its B, transposed, begin in a slot's flat row."""
+    """Offsets of a layer's A and transposed B in a slot's row, with the layer's sizes and family."""
 
     a: int
     b: int
@@ -45,7 +45,14 @@ class _Place:
 
 
 def siblings(layers: Mapping[str, tuple[int, int]]) -> list[tuple[str, ...]]:
-    """Names of layers, those together that stand in one module and by their names read one input."""
+    """Group layers that belong to one module and, by their names, read the same input.
+
+    Args:
+        layers: full module name to (inputs, outputs).
+
+    Returns:
+        The names of each group.
+    """
     together: dict[tuple[str, str, int], list[str]] = {}
     for name, (inputs, _) in layers.items():
         parent, _, leaf = name.rpartition(".")
@@ -57,18 +64,20 @@ def siblings(layers: Mapping[str, tuple[int, int]]) -> list[tuple[str, ...]]:
 class AdapterStack:
     """K adapters of rank at most R over the same layers, each one row of flat tensors [K, P].
 
-    Of a layer, A is stored as [R, inputs] and B as [R, outputs]; the A of layers that read one input follow
-    each other, so that one product reads it for all of them. An adapter of a smaller rank, or without
-    some layer, has zeros in the places left over. With A and B both zero there, so are their gradients:
-    AdamW leaves such places exactly zero, and no mask is needed.
+    A layer's A is stored as [R, inputs] and its B, transposed, as [R, outputs]. The A of layers that read the
+    same input are adjacent, so that one product computes x A for all of them. The rows of an adapter of
+    smaller rank, or without some layers, are padded with zeros. Where A and B are both zero, so are their
+    gradients: AdamW leaves the padding exactly zero without a mask.
 
     Attributes:
         slots: K.
-        rank: R, a multiple of eight.
-        master: [K, P], what AdamW updates; fp32 (fp64 where the base computes in it). In a stack that does
-            not train it is `compute`.
-        compute: [K, P] in the compute dtype, what passes read; the same tensor where the dtypes are equal.
-        scaling: [K, 1, 1], LoRA's factor; fp32 (fp64 where the base computes in it).
+        rank: R, a multiple of `RANK_STEP`.
+        layers: names of the layers that have matrices.
+        master: [K, P], the parameters of AdamW; fp32 (fp64 where the base computes in fp64). In a stack that
+            does not train it is `compute`.
+        compute: [K, P] in the compute dtype, read by passes; the same tensor as `master` where the dtypes are
+            equal.
+        scaling: [K, 1, 1], LoRA's factor s; fp32 (fp64 where the base computes in fp64).
     """
 
     def __init__(
@@ -81,28 +90,29 @@ class AdapterStack:
         compute_dtype: torch.dtype,
         trains: bool = True,
     ) -> None:
-        """Allocate a stack of empty adapters.
+        """Allocate empty adapters.
 
         Args:
             layers: full module name to (inputs, outputs).
             slots: K.
             rank: the largest rank that any adapter will have.
-            device: where the base is.
-            compute_dtype: the base's.
-            trains: whether the adapters are updated; copies that are only read need no wider form.
+            device: of the base.
+            compute_dtype: of the base.
+            trains: whether the adapters are updated; copies that are only read need no fp32 master.
         """
         self.slots, self.rank = slots, -(-rank // RANK_STEP) * RANK_STEP
         self._places: dict[str, _Place] = {}
         size = 0
         for names in siblings(layers):
             size = self._place(names, layers, size)
+        self.layers = frozenset(self._places)
         wide = torch.promote_types(compute_dtype, torch.float32)
         self.master = torch.zeros(slots, size, dtype=wide if trains else compute_dtype, device=device)
         self.compute = self.master if self.master.dtype is compute_dtype else self.master.to(compute_dtype)
         self.scaling = torch.ones(slots, 1, 1, dtype=wide, device=device)
 
     def _place(self, names: tuple[str, ...], layers: Mapping[str, tuple[int, int]], start: int) -> int:
-        """Give the layers of a family their places in a row; where the next may begin."""
+        """Assign offsets from `start` on to the layers of a family, and return the offset after them."""
         inputs = layers[names[0]][0]
         family, a, b = Family(names, inputs, start), start, start + len(names) * self.rank * inputs
         for name in names:
@@ -112,17 +122,12 @@ class AdapterStack:
         return b
 
     @property
-    def layers(self) -> frozenset[str]:
-        """Names of the layers that have matrices."""
-        return frozenset(self._places)
-
-    @property
-    def parameters_a_slot(self) -> int:
-        """P: numbers in a slot's row."""
+    def parameters_per_slot(self) -> int:
+        """P, the number of elements of a slot's row."""
         return self.master.shape[1]
 
     def matrices(self, flat: torch.Tensor, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """A [K, R, inputs] and B transposed [K, R, outputs] of a layer: views into [K, P]."""
+        """Return a layer's A [K, R, inputs] and transposed B [K, R, outputs]: views of `flat` [K, P]."""
         place = self._places[layer]
         return (
             _rows(flat, place.a, self.rank, place.inputs),
@@ -130,23 +135,23 @@ class AdapterStack:
         )
 
     def family(self, layer: str) -> Family:
-        """The layers that read what a layer reads."""
+        """Return the layers that read the same input as a layer, itself included."""
         return self._places[layer].family
 
     def alone(self, layer: str) -> Family:
-        """A layer as a family of its own."""
+        """Return a family of one layer only."""
         place = self._places[layer]
         return Family((layer,), place.inputs, place.a)
 
     def shared_matrix(self, flat: torch.Tensor, family: Family) -> torch.Tensor:
-        """A of all layers of a family [K, n R, inputs]: a view into [K, P]."""
+        """Return A of all n layers of a family [K, n R, inputs]: a view of `flat` [K, P]."""
         return _rows(flat, family.start, len(family.layers) * self.rank, family.inputs)
 
     @torch.no_grad()
     def put(self, slot: int, state: Mapping[str, torch.Tensor], *, scaling: float) -> None:
         """Write an adapter into a slot."""
         row = self.master[slot].zero_()
-        # Straight to the device: a row made on the CPU first takes longer than a pack step.
+        # Copied matrix by matrix: assembling a row on the CPU first takes longer than a pack step.
         for name, tensor in state.items():
             self._view(row, name, tensor.shape).copy_(tensor, non_blocking=True)
         self.scaling[slot].fill_(scaling)
@@ -154,55 +159,57 @@ class AdapterStack:
 
     @torch.no_grad()
     def copy(self, slot: int, other: "AdapterStack", other_slot: int) -> None:
-        """Take over an adapter, as passes read it, from another stack over the same layers."""
+        """Copy an adapter, in the compute dtype, from another stack over the same layers."""
         self.master[slot].copy_(other.compute[other_slot])
         self.scaling[slot].copy_(other.scaling[other_slot])
         self.refresh(slot)
 
     @torch.no_grad()
     def clear(self, slot: int) -> None:
-        """Empty a slot."""
+        """Zero the adapter of a slot."""
         self.master[slot].zero_()
         self.refresh(slot)
 
     @torch.no_grad()
     def refresh(self, slot: int) -> None:
-        """Bring the compute copy of a slot up to date."""
+        """Copy a slot's `master` to `compute`."""
         if self.compute is not self.master:
             self.compute[slot].copy_(self.master[slot])
 
     def flatten(self, state: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """A row [P] on the CPU with an adapter in it, zeros around it."""
-        row = torch.zeros(self.parameters_a_slot, dtype=self.master.dtype)
+        """Return a row [P] on the CPU with an adapter's matrices at their offsets, and zeros elsewhere."""
+        row = torch.zeros(self.parameters_per_slot, dtype=self.master.dtype)
         for name, tensor in state.items():
             self._view(row, name, tensor.shape).copy_(tensor)
         return row
 
-    def unflatten(self, row: torch.Tensor, like: Mapping[str, torch.Tensor]) -> AdapterState:
-        """The adapter that stands in a row [P], with names and shapes of another."""
-        return named(self.compact(row, like), like)
-
     def compact(self, row: torch.Tensor, like: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """A copy of an adapter that stands in a row [P], where the row is: its matrices end to end.
+        """Copy the adapter in a row, on the row's device, to a tensor [n] with its matrices end to end.
+
+        `named` splits the result by name.
 
         Args:
-            row: of this stack's form.
-            like: an adapter of the same names, shapes and dtype.
+            row: [P], laid out like a row of this stack.
+            like: an adapter of the same names and shapes, in the dtype of the result.
 
         Raises:
-            ValueError: the row is not [P] without gaps.
+            ValueError: the row is not a contiguous [P].
         """
         if row.shape != self.master.shape[1:] or not row.is_contiguous():
-            raise ValueError(f"row: must have {self.parameters_a_slot} numbers without gaps, got {row.shape}")
+            raise ValueError(
+                f"row: must have {self.parameters_per_slot} numbers without gaps, got {row.shape}"
+            )
         dtype = next(iter(like.values())).dtype
         parts = [self._view(row, name, tensor.shape).reshape(-1) for name, tensor in like.items()]
         return torch.cat(parts).to(dtype)
 
     def _view(self, row: torch.Tensor, name: str, shape: torch.Size) -> torch.Tensor:
-        """A matrix of an adapter in a row [P]; there are hundreds, and a trial's copy asks for all of them.
+        """Return a view of an adapter's matrix in a row [P].
+
+        One `as_strided` per matrix, since an adapter has hundreds and a trial's copy reads all of them.
 
         Raises:
-            ValueError: a slot has no room for a matrix of that shape.
+            ValueError: the rank is too large for the stack, or the number of features is another.
         """
         layer, _, matrix = name.removeprefix(FILE_PREFIX).removesuffix(".weight").rpartition(".")
         place, is_a = self._places[layer], matrix == "lora_A"
@@ -217,11 +224,11 @@ class AdapterStack:
 
 
 def named(compact: torch.Tensor, like: Mapping[str, torch.Tensor]) -> AdapterState:
-    """Matrices that lie end to end, as views with names and shapes of others."""
+    """Split matrices that lie end to end into views with the names and shapes of `like`."""
     parts = torch.split(compact, [tensor.numel() for tensor in like.values()])
     return {name: part.view(like[name].shape) for name, part in zip(like, parts, strict=True)}
 
 
 def _rows(flat: torch.Tensor, start: int, rows: int, columns: int) -> torch.Tensor:
-    """Matrices [K, rows, columns] that begin at one place of every slot's row."""
+    """Return matrices [K, rows, columns] that begin at an offset of every slot's row."""
     return flat[:, start : start + rows * columns].view(flat.shape[0], rows, columns)

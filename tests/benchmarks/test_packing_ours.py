@@ -13,6 +13,7 @@ from packing_cells.warmup import warm_up
 from packing_cells.workload import LOGNORMAL, fixed
 
 from loratory.objectives.packing.slot_copy import SlotState
+from loratory.objectives.packing.stack import named
 
 CPU = torch.device("cpu")
 PASSES = {"tokens_per_pass": 512}
@@ -89,9 +90,8 @@ def test_a_refilled_slot_begins_anew_and_its_neighbour_goes_on():
     fresh = fresh_adapter(pack.model, seed=9)
     run.refill(1, SlotState(matrices=fresh))
     assert torch.equal(pack.stack.master[0], before[0])
-    assert all(
-        torch.equal(a, fresh[name]) for name, a in pack.stack.unflatten(pack.stack.master[1], fresh).items()
-    )
+    refilled = named(pack.stack.compact(pack.stack.master[1], fresh), fresh)
+    assert all(torch.equal(matrix, fresh[name]) for name, matrix in refilled.items())
     run.advance()
     assert run.updates == 4
 

@@ -1,0 +1,1 @@
+"""Greedy decoding with the adapters of several slots at once."""

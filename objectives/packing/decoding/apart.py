@@ -1,18 +1,20 @@
-"""Answers where sequences cannot be packed: transformers' own `generate`, one adapter after another."""
+"""Decoding for bases that cannot be packed: transformers' own `generate`, one adapter after another."""
 
+import contextlib
 from collections import deque
 from collections.abc import Iterable
 
 import torch
 
-from loratory.objectives.packing.context import Segments
+from loratory.objectives.packing.context import CurrentPass
 from loratory.objectives.packing.decoding.rows import BASE, Answer, Prompt, until_end
 from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.packing.segments import Segments
 from loratory.objectives.packing.stack import AdapterStack
 
 
 class ApartDecoder:
-    """Does what `decoding.Decoder` does, with rows of one adapter at a time."""
+    """Answers prompts like `decoder.Decoder`, but in each call those of one slot only."""
 
     def __init__(
         self,
@@ -24,13 +26,13 @@ class ApartDecoder:
         max_new_tokens: int,
         rows: int,
     ) -> None:
-        """Nothing waits yet.
+        """Start without prompts.
 
         Args:
             model: the base, with its own attention.
             stack: the adapters.
             end_ids: every token that ends an answer.
-            padding_id: fills prompts on the left.
+            padding_id: the token that pads prompts on the left.
             max_new_tokens: longest answer.
             rows: prompts decoded at once.
         """
@@ -41,22 +43,22 @@ class ApartDecoder:
 
     @property
     def busy(self) -> bool:
-        """Whether any prompt has no answer yet."""
+        """True while any prompt has no answer."""
         return bool(self._waiting)
 
     def add(self, prompts: Iterable[Prompt]) -> None:
-        """Let prompts wait for their answers, longest first."""
+        """Append prompts to the queue, the longest first."""
         self._waiting += sorted(prompts, key=lambda prompt: -len(prompt.ids))
 
     def drop(self, slot: int) -> None:
-        """Forget a slot's prompts."""
+        """Remove a slot's prompts."""
         self._waiting = deque(prompt for prompt in self._waiting if prompt.slot != slot)
 
     def clear(self) -> None:
-        """Nothing is kept between batches."""
+        """Do nothing: there are no graphs to drop."""
 
     def shrink(self) -> bool:
-        """Answer half as many prompts at once, where memory ran out; False where it is one already."""
+        """Halve the prompts answered at once, after memory ran out; return False where it is one already."""
         if self._rows == 1:
             return False
         self._rows //= 2
@@ -64,7 +66,7 @@ class ApartDecoder:
 
     @torch.no_grad()
     def advance(self) -> list[Answer]:
-        """Answer some prompts of one slot."""
+        """Answer the next prompts, all of one slot; where this raises, they stay in the queue."""
         slot = self._waiting[0].slot
         batch: list[Prompt] = []
         while self._waiting and self._waiting[0].slot == slot and len(batch) < self._rows:
@@ -76,22 +78,24 @@ class ApartDecoder:
             raise
 
     def _answer(self, slot: int, batch: list[Prompt]) -> list[Answer]:
+        """Generate the answers of some prompts of a slot."""
         longest = max(len(prompt.ids) for prompt in batch)
         gaps = [longest - len(prompt.ids) for prompt in batch]
         rows = [[self._padding] * gap + [*p.ids] for gap, p in zip(gaps, batch, strict=True)]
         mask = [[0] * gap + [1] * (longest - gap) for gap in gaps]
-        context, device = self._model.context, self._model.device
-        if slot != BASE:
-            context.stack, context.segments = self._stack, Segments.whole(slot)
-        try:
+        with self._adapter(slot):
             output = self._model.model.generate(
-                input_ids=torch.tensor(rows, device=device),
-                attention_mask=torch.tensor(mask, device=device),
+                input_ids=torch.tensor(rows, device=self._model.device),
+                attention_mask=torch.tensor(mask, device=self._model.device),
                 max_new_tokens=self._max_new_tokens,
             )
-        finally:
-            context.stack = context.segments = context.shared = None
         return [
             Answer(slot=slot, key=prompt.key, ids=until_end(ids, self._ends))
             for prompt, ids in zip(batch, output[:, longest:].tolist(), strict=True)
         ]
+
+    def _adapter(self, slot: int) -> contextlib.AbstractContextManager[object]:
+        """Let the layers apply the adapter of a slot to all tokens inside a `with` block."""
+        if slot == BASE:
+            return contextlib.nullcontext()
+        return self._model.context.enter(CurrentPass(stack=self._stack, segments=Segments.whole(slot)))

@@ -1,4 +1,4 @@
-"""Greedy answers of many adapters at once: each step decodes a token in every row, whoever it belongs to."""
+"""Greedy decoding for many adapters at once: each step decodes one token in every row, whatever its slot."""
 
 from collections.abc import Iterable
 
@@ -15,18 +15,18 @@ from loratory.objectives.packing.stack import AdapterStack
 
 __all__ = ["BASE", "Answer", "Decoder", "Prompt", "cache_positions", "rows_that_fit"]
 
-_REFILL_SHARE = 8  # rows are refilled when one in so many can be
+_REFILL_SHARE = 8  # rows are refilled when at least 1 / 8 of them can be
 
 
 def cache_positions(*, longest_prompt: int, max_new_tokens: int) -> int:
-    """Positions that each row of the cache has."""
+    """Return the positions per row of the cache."""
     return round_up(longest_prompt + max_new_tokens, 64)
 
 
 class Decoder:
-    """Answers prompts of any slots, a few steps in each call (continuous batching; Yu et al., "Orca", 2022).
+    """Answers prompts of any slots, a few steps per call (continuous batching; Yu et al., "Orca", 2022).
 
-    Adapters are read where they are in the stack: they must not change while their slot has prompts here.
+    The adapters are read from the stack: a slot's adapter must not change while the slot has prompts here.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class Decoder:
 
         Args:
             model: the base.
-            runner: of its passes.
+            runner: runs the passes over prompts.
             stack: the adapters.
             end_ids: every token that ends an answer.
-            padding_id: a token for rows without a prompt.
-            max_new_tokens: longest answer, at least one.
-            longest_prompt: no prompt is longer.
+            padding_id: the token of rows without a prompt.
+            max_new_tokens: longest answer, at least one token.
+            longest_prompt: upper bound on the tokens of a prompt.
             rows: prompts decoded at once, a multiple of 16; see `rows_that_fit`.
         """
         ends = tuple(end_ids)
@@ -70,11 +70,11 @@ class Decoder:
 
     @property
     def busy(self) -> bool:
-        """Whether any prompt has no answer yet, or one that was not given back yet."""
+        """True while any prompt has no answer, or one that `advance` has not returned."""
         return bool(self._answers or self._rows.waiting or self._rows.running)
 
     def add(self, prompts: Iterable[Prompt]) -> None:
-        """Let prompts wait for their answers.
+        """Append prompts to the queue.
 
         Raises:
             ValueError: a prompt is empty or too long, or its slot is not in the stack.
@@ -91,18 +91,18 @@ class Decoder:
         self._rows.add(given)
 
     def drop(self, slot: int) -> None:
-        """Forget a slot's prompts, those that wait and those in rows: its trial was stopped."""
+        """Remove a slot's prompts, waiting or in rows, and its answers: its trial was stopped."""
         self._rows.drop(slot)
         self._answers = [answer for answer in self._answers if answer.slot != slot]
 
     @torch.no_grad()
     def advance(self) -> list[Answer]:
-        """Give free rows to waiting prompts, then decode a few steps.
+        """Assign free rows to waiting prompts, then decode a few steps.
 
-        Nothing is lost where this raises: the next call goes on from there.
+        Where this raises nothing is lost, and the next call continues.
 
         Returns:
-            The answers that are over.
+            The finished answers.
         """
         self._answers += self._refill()
         if self._rows.running:
@@ -112,13 +112,13 @@ class Decoder:
         return answers
 
     def shrink(self) -> bool:
-        """Go on with half the rows and half the tokens of a pass over prompts, where memory ran out.
+        """Halve the rows and the tokens of a pass over prompts, after memory ran out.
 
-        The cache keeps its size. Prompts in rows that are used no more wait again. All graphs go, those of
-        the runner too.
+        The cache keeps its size. Prompts in rows that are no longer used wait again. All graphs are dropped,
+        those of the runner too.
 
         Returns:
-            Whether anything could be made smaller.
+            Whether anything could be halved.
         """
         if not any([self._rows.shrink(), self._prefill.shrink()]):
             return False
@@ -127,12 +127,13 @@ class Decoder:
         return True
 
     def clear(self) -> None:
-        """Forget the graphs of decoding: needed where matrices of the base are held or released anew."""
+        """Drop the graphs of decoding steps; needed after the base's matrices have moved in memory."""
         self._steps.clear()
 
     def _refill(self) -> list[Answer]:
+        """Start waiting prompts in free rows, and return answers that end with their first token."""
         chosen = self._rows.plan()
-        # A pass over few prompts takes as long as one over many: wait until it is worth it.
+        # A pass over few prompts takes about as long as one over many, so it waits for enough of them.
         enough = min(self._rows.waiting, self._rows.limit // _REFILL_SHARE)
         if not chosen or (self._rows.running and len(chosen) < enough):
             return []

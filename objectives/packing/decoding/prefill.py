@@ -1,4 +1,4 @@
-"""Reads whole prompts: keys and values go into the cache, and each gives the first token of its answer."""
+"""Prefill: passes over whole prompts, which fill the cache and give the first token of each answer."""
 
 from collections.abc import Iterator, Sequence
 from itertools import count
@@ -16,15 +16,15 @@ from loratory.objectives.packing.stack import AdapterStack
 
 _MOST_TOKENS = 8192  # of a pass
 
-# Graphs write to the cache that they were captured with: each cache has a name of its own.
+# Graphs write to the cache that they were captured with, so each cache needs its own name in the runner.
 _serial = count()
 
 Chosen = tuple[int, Prompt]
-"""A row and its prompt."""
+"""A row of the cache and the prompt that it is assigned."""
 
 
 class Prefill:
-    """Passes over prompts."""
+    """Runs passes over prompts."""
 
     def __init__(
         self,
@@ -35,17 +35,17 @@ class Prefill:
         *,
         longest_prompt: int,
     ) -> None:
-        """Nothing is read yet.
+        """Set the sizes of passes.
 
         Args:
             model: the base.
-            runner: of its passes.
+            runner: runs the passes, where they can be captured.
             stack: the adapters.
-            cache: what is written to.
-            longest_prompt: no prompt is longer.
+            cache: where keys and values are stored.
+            longest_prompt: upper bound on the tokens of a prompt.
         """
         self._model, self._stack, self._cache = model, stack, cache
-        # Where attention is no single kernel, every pass has a shape of its own: nothing to capture.
+        # Without fused attention every pass has another shape, and graphs would not be used again.
         self._runner = runner if model.fused_attention else PassRunner(runner.device, graphs=False)
         self._least_tokens = round_up(longest_prompt, GRANULE)
         self._most_tokens = _MOST_TOKENS
@@ -54,27 +54,27 @@ class Prefill:
         self._places: dict[PassShape, torch.Tensor] = {}
 
     def run(self, chosen: Sequence[Chosen]) -> list[int]:
-        """Read prompts.
+        """Run prompts through the model.
 
         Args:
             chosen: rows and their prompts, each slot's together.
 
         Returns:
-            The first new token of each.
+            The first new token of each prompt.
         """
         firsts = []
         for some in _passes(chosen, tokens=self._most_tokens):
             host = self._lay_out([prompt for _, prompt in some])
             self._write_places(host, some)
-            # The next pass of this shape overwrites the output.
+            # Copied, since the next pass of this shape overwrites the output.
             firsts.append(self._runner.run(self._name, host, self._work)[: len(some)].clone())
         return torch.cat(firsts).tolist()
 
     def shrink(self) -> bool:
-        """Halve the tokens of a pass; the longest prompt still has its turn.
+        """Halve the most tokens of a pass, down to those of the longest prompt.
 
         Returns:
-            False where a pass has no more tokens than that.
+            False where it is at that limit already.
         """
         if self._most_tokens <= self._least_tokens:
             return False
@@ -82,16 +82,18 @@ class Prefill:
         return True
 
     def clear(self) -> None:
-        """Forget the graphs of the runner, and with them what they read."""
+        """Drop the graphs of the runner and the tensors that they read."""
         self._runner.clear()
         self._places.clear()
 
     def _work(self, inputs: PassInputs) -> torch.Tensor:
+        """Run a pass, and return the most likely next token of each target, int64 [N]."""
         layout = PrefillLayout(self._model.layout(inputs), self._cache, self._places_of(inputs.shape))
-        with self._model.reading(inputs, self._stack, attention=layout):
+        with self._model.enter_pass(inputs, self._stack, attention=layout):
             return self._model.logits(inputs).argmax(dim=-1)
 
     def _lay_out(self, prompts: Sequence[Prompt]) -> HostPass:
+        """Lay out prompts as a pass with one target per prompt."""
         pieces = [
             Piece(slot=prompt.slot, input_ids=prompt.ids, first=len(prompt.ids) - 1, targets=(0,))
             for prompt in prompts
@@ -103,38 +105,39 @@ class Prefill:
         if not self._runner.graphs:
             return exact_shape(pieces, slots=slots, granule=GRANULE)
         shape = bucket_shape(pieces, slots=slots, granule=GRANULE)
-        # A prompt has one target; sizes that follow from others make no more shapes.
+        # Each prompt has one target. Sizes that follow from the other sizes keep shapes few.
         return shape._replace(longest=self._longest, targets=min(shape.tokens, shape.sequences))
 
     def _places_of(self, shape: PassShape) -> torch.Tensor:
-        """The tensor that passes of a shape read; until it is written to, their tokens go nowhere."""
+        """Return the tensor of places that passes of a shape read; at first all are the padding's place."""
         if shape not in self._places:
-            self._places[shape] = self._nowhere(shape).to(self._runner.device)
+            self._places[shape] = self._padding_places(shape).to(self._runner.device)
         return self._places[shape]
 
-    def _nowhere(self, shape: PassShape) -> torch.Tensor:
-        return torch.full((shape.tokens,), self._cache.dump)
+    def _padding_places(self, shape: PassShape) -> torch.Tensor:
+        """Return the padding's place for every token of a shape, int64 [T] on the CPU."""
+        return torch.full((shape.tokens,), self._cache.padding_place)
 
     def _write_places(self, host: HostPass, some: Sequence[Chosen]) -> None:
-        """Where the tokens of a pass go in the cache, into the tensor that passes of its shape read."""
-        own = self._nowhere(host.shape)
+        """Write the places of a pass's tokens into the tensor that passes of its shape read."""
+        own = self._padding_places(host.shape)
         places = own.numpy()
         for (row, prompt), start in zip(some, host.starts, strict=True):
             first = row * self._cache.positions
             places[start : start + len(prompt.ids)] = np.arange(first, first + len(prompt.ids))
         if not self._runner.graphs:
-            # Shapes hardly ever repeat: nothing is kept.
+            # Shapes hardly ever repeat, so earlier tensors are not kept.
             self._places = {host.shape: own.to(self._runner.device)}
         else:
             self._places_of(host.shape).copy_(own.pin_memory(), non_blocking=True)
 
 
 def _passes(chosen: Sequence[Chosen], *, tokens: int) -> Iterator[list[Chosen]]:
-    """Prompts in their order, in passes of no more than so many tokens."""
+    """Split prompts, in their order, into passes of at most `tokens` tokens."""
     some: list[Chosen] = []
     taken = 0
     for row, prompt in chosen:
-        # Every prompt counted as if it were the last of its slot.
+        # Each prompt is counted with padding, as if it were the last of its slot.
         needed = round_up(len(prompt.ids), GRANULE)
         if some and taken + needed > tokens:
             yield some

@@ -1,4 +1,4 @@
-"""Which prompt is decoded in which row: rows come in blocks, and a block is one slot's at a time."""
+"""Assignment of prompts to rows of the cache: rows form blocks, and a block has prompts of one slot."""
 
 from collections import Counter, deque
 from collections.abc import Collection, Hashable, Iterable, Sequence
@@ -8,25 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 GRANULE = 16
-"""Rows of a block, and tokens of a block where prompts are read."""
+"""Rows per block in decoding, and tokens per block in prefill."""
 
 BASE = -1
 """The slot of the bare base."""
 
 
 def until_end(ids: Sequence[int], end_ids: Collection[int]) -> tuple[int, ...]:
-    """An answer up to its first end token, which is left out."""
+    """Return an answer up to its first end token, which is left out."""
     end = next((place for place, token in enumerate(ids) if token in end_ids), len(ids))
     return tuple(ids[:end])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """What is to be answered.
+    """A prompt.
 
     Attributes:
-        slot: row of the stack whose adapter answers; -1 for the bare base.
-        key: given back with the answer.
+        slot: the slot whose adapter answers; -1 for the bare base.
+        key: returned with the answer.
         ids: its tokens, at least one.
     """
 
@@ -37,11 +37,11 @@ class Prompt:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was decoded.
+    """The answer to a prompt.
 
     Attributes:
-        slot: the prompt's.
-        key: the prompt's.
+        slot: of the prompt.
+        key: of the prompt.
         ids: the new tokens before the first end token.
     """
 
@@ -52,25 +52,27 @@ class Answer:
 
 @dataclass
 class _Running:
+    """A prompt in a row, with the new tokens so far."""
+
     prompt: Prompt
     ids: list[int] = field(default_factory=list)
 
     @property
     def length(self) -> int:
-        """Position of the last token, which is not in the cache yet."""
+        """Position of the last token, whose key and value are not in the cache yet."""
         return len(self.prompt.ids) + len(self.ids) - 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowState:
-    """The rows as a step of decoding finds them, up to the last block in use.
+    """The rows at the start of a decoding step, up to the last block in use.
 
     Attributes:
-        tokens: int32 [M], the last token of each.
-        lengths: int32 [M], how many came before it.
-        block_slots: int32 [M / GRANULE], whose each block is; -1 for the bare base or nobody.
-        running: bool [M], whether there is a prompt.
-        most: no row needs more tokens than this.
+        tokens: int32 [M], the last token of each row.
+        lengths: int32 [M], number of tokens before it.
+        block_slots: int32 [M / GRANULE], the slot of each block; -1 for the bare base and for unused blocks.
+        running: bool [M], whether the row has a prompt.
+        most: upper bound on the tokens that a row still needs.
     """
 
     tokens: NDArray[np.int32]
@@ -81,18 +83,18 @@ class RowState:
 
 
 class DecodingRows:
-    """Prompts that wait, and rows that decode; longest prompts first within a slot.
+    """The queue of waiting prompts, longest first within a slot, and the rows with prompts.
 
     Attributes:
-        limit: rows that are used at once, a multiple of `GRANULE`.
+        limit: number of rows in use at most, a multiple of `GRANULE`.
     """
 
     def __init__(self, rows: int, *, end_ids: Iterable[int], padding_id: int, max_new_tokens: int) -> None:
-        """Nothing waits and nothing runs.
+        """Start without prompts.
 
         Args:
-            rows: a multiple of `GRANULE`.
-            end_ids: each ends an answer.
+            rows: number of rows, a multiple of `GRANULE`.
+            end_ids: every token that ends an answer.
             padding_id: the token of rows without a prompt.
             max_new_tokens: longest answer.
         """
@@ -105,23 +107,23 @@ class DecodingRows:
 
     @property
     def waiting(self) -> int:
-        """How many prompts have no row yet."""
+        """Number of prompts without a row."""
         return sum(map(len, self._waiting.values()))
 
     @property
     def running(self) -> int:
-        """How many rows have a prompt."""
+        """Number of rows with a prompt."""
         return len(self._running)
 
     def add(self, prompts: Iterable[Prompt]) -> None:
-        """Let prompts wait."""
+        """Append prompts to the queue."""
         for prompt in prompts:
             self._waiting.setdefault(prompt.slot, deque()).append(prompt)
         for slot, queue in self._waiting.items():
             self._waiting[slot] = deque(sorted(queue, key=lambda prompt: -len(prompt.ids)))
 
     def drop(self, slot: int) -> None:
-        """Forget a slot's prompts and rows."""
+        """Remove a slot's prompts, waiting or in rows."""
         self._waiting.pop(slot, None)
         self._running = {row: r for row, r in self._running.items() if r.prompt.slot != slot}
 
@@ -129,7 +131,7 @@ class DecodingRows:
         """Use only the first half of the rows from now on; prompts in the others wait again.
 
         Returns:
-            False where one block is all there is.
+            False where only one block is in use already.
         """
         if self.limit == GRANULE:
             return False
@@ -139,14 +141,14 @@ class DecodingRows:
         return True
 
     def plan(self) -> list[tuple[int, Prompt]]:
-        """Rows for waiting prompts: in blocks that their slot has, then in blocks that nobody has."""
+        """Choose rows for waiting prompts: first in blocks of their slot, then in unused blocks."""
         owners = self._owners()
         left = {slot: deque(queue) for slot, queue in self._waiting.items() if queue}
         chosen: list[tuple[int, Prompt]] = []
         for block in sorted(range(self.limit // GRANULE), key=lambda block: block not in owners):
             if not left:
                 break
-            # A free block goes to the slot for which most prompts wait.
+            # An unused block goes to the slot with the most waiting prompts.
             slot = owners[block] if block in owners else max(left, key=lambda slot: len(left[slot]))
             for row in range(block * GRANULE, (block + 1) * GRANULE):
                 if row not in self._running and slot in left:
@@ -156,14 +158,14 @@ class DecodingRows:
         return chosen
 
     def start(self, chosen: Iterable[tuple[int, Prompt]], first_ids: Iterable[int]) -> list[Answer]:
-        """Put a plan into effect.
+        """Start the prompts of a plan in their rows.
 
         Args:
             chosen: the plan, in any order.
-            first_ids: the first new token of each.
+            first_ids: the first new token of each prompt.
 
         Returns:
-            The answers that are over with it.
+            The answers that end with this token.
         """
         started = {
             row: _Running(prompt, [first]) for (row, prompt), first in zip(chosen, first_ids, strict=True)
@@ -175,15 +177,15 @@ class DecodingRows:
         return self._finished(started)
 
     def record(self, tokens: NDArray[np.int32]) -> list[Answer]:
-        """Add new tokens.
+        """Append new tokens to the rows.
 
         Args:
             tokens: int32 [steps, M], of every row.
 
         Returns:
-            The answers that are over.
+            The finished answers.
         """
-        # The device waits meanwhile: only rows in which something ended are looked at one by one.
+        # The device is idle meanwhile, so only rows with an end token are searched one by one.
         _, with_end = np.nonzero(np.isin(tokens, list(self._ends)))
         ended, columns = set(with_end.tolist()), tokens.T.tolist()
         over: list[int] = []
@@ -194,7 +196,7 @@ class DecodingRows:
         return self._finished(over)
 
     def state(self, *, rows: int) -> RowState:
-        """The first rows as they are now."""
+        """Return the state of the first `rows` rows."""
         tokens = np.full(rows, self._padding, dtype=np.int32)
         lengths, active = np.zeros(rows, dtype=np.int32), np.zeros(rows, dtype=np.bool_)
         block_slots = np.full(rows // GRANULE, -1, dtype=np.int32)
@@ -208,15 +210,15 @@ class DecodingRows:
 
     @property
     def used(self) -> int:
-        """Rows up to the end of the last block in use."""
+        """Number of rows up to the end of the last block in use."""
         return (max(self._owners(), default=-1) + 1) * GRANULE
 
     def _owners(self) -> dict[int, int]:
-        """The slot of each block in use."""
+        """Return the slot of each block in use."""
         return {row // GRANULE: running.prompt.slot for row, running in self._running.items()}
 
     def _finished(self, rows: Iterable[int]) -> list[Answer]:
-        """The answers that are over in some rows, which are free then."""
+        """Return the finished answers among some rows, and free their rows."""
         answers = []
         for row in sorted(rows):
             prompt, ids = self._running[row].prompt, self._running[row].ids[: self._most]

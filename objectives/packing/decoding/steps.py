@@ -1,4 +1,4 @@
-"""Steps of greedy decoding, a few at a time without waiting for the device."""
+"""Steps of greedy decoding, several at a time without waiting for the device."""
 
 import logging
 from collections.abc import Iterable
@@ -9,30 +9,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loratory.objectives.packing.context import Span
-from loratory.objectives.packing.decoding.cache import DecodeLayout, KeyValueCache, has_kernels
+from loratory.objectives.packing.decoding.cache import DecodeLayout, KeyValueCache
 from loratory.objectives.packing.decoding.rows import GRANULE, RowState
+from loratory.objectives.packing.kernels.selection import uses_triton
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.passes import PassInputs
-from loratory.objectives.packing.runner import capture, in_short, refuses_capture
+from loratory.objectives.packing.runner import capture, refuses_capture, short_message
+from loratory.objectives.packing.segments import Span
 from loratory.objectives.packing.shapes import PassShape
 from loratory.objectives.packing.stack import AdapterStack
 
 STEPS = 8
-"""Steps between looks at the results."""
+"""Steps per call of `DecodeSteps.run`."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass
 class _Chunk:
-    """Some steps over the first M rows, in tensors that never move.
+    """The tensors of `STEPS` steps over the first M rows; they never move.
 
     Attributes:
         host: the pass on the CPU, see `PassInputs`.
-        inputs: the same on the device: token, position and slot of each row.
+        inputs: the same pass on the device: token, position and slot of each row.
         output: int32 [STEPS, M], the new tokens.
-        graph: all steps; None where they run eagerly.
+        graph: the graph of all steps; None where they run eagerly.
     """
 
     host: PassInputs
@@ -42,6 +43,7 @@ class _Chunk:
 
     @classmethod
     def over(cls, rows: int, *, slots: int, device: torch.device) -> "_Chunk":
+        """Allocate the tensors for a number of rows."""
         shape = PassShape(tokens=rows, sequences=rows, longest=1, targets=rows, slots=slots, granule=GRANULE)
         buffer = torch.zeros(sum(shape.sizes.values()), dtype=torch.int32)
         host = PassInputs.over(buffer, shape, ())
@@ -51,18 +53,18 @@ class _Chunk:
         return cls(host, inputs, torch.zeros(STEPS, rows, dtype=torch.int32, device=device))
 
     def upload(self, state: RowState) -> None:
-        """Bring the rows as they are to the device."""
+        """Copy the state of the rows to the device."""
         self.host.input_ids[0] = torch.from_numpy(state.tokens)
         self.host.position_ids[0] = torch.from_numpy(state.lengths)
         self.host.segments.block_slots.copy_(torch.from_numpy(state.block_slots))
         if self.inputs.buffer is not self.host.buffer:
             self.inputs.buffer.copy_(self.host.buffer.pin_memory(), non_blocking=True)
-        # Graphs do not read these, products from slot to slot do.
+        # The plain products read the spans; graphs do not.
         self.inputs = replace(self.inputs, segments=replace(self.inputs.segments, spans=_spans(state)))
 
 
 class DecodeSteps:
-    """Decodes rows of a cache, with graphs for a few numbers of rows."""
+    """Decodes rows of a cache, with CUDA graphs for a few numbers of rows."""
 
     def __init__(
         self,
@@ -74,41 +76,41 @@ class DecodeSteps:
         last: int,
         graphs: bool,
     ) -> None:
-        """Nothing is captured yet.
+        """Start without graphs.
 
         Args:
             model: the base.
             stack: the adapters.
-            cache: of the rows.
-            end_ids: each ends an answer.
-            last: no token's position is greater.
-            graphs: whether to capture; only on a GPU.
+            cache: the keys and values of the rows.
+            end_ids: every token that ends an answer.
+            last: upper bound on the position of a token.
+            graphs: whether to capture graphs; on a CPU none are captured.
         """
         self._model, self._stack, self._cache = model, stack, cache
         self._end_ids, self._last = np.array(list(end_ids)), last
-        self._graphs = graphs and has_kernels(model.device, model.compute_dtype)
+        self._graphs = graphs and uses_triton(model.device, model.compute_dtype)
         self._chunks: dict[int, _Chunk] = {}
         self._pool: Any = None
 
     def rows_for(self, used: int) -> int:
-        """How many rows a chunk has for so many: few sizes where each is a graph."""
+        """Return the rows of a chunk for `used` rows in use: one of few sizes where each is a graph."""
         if self._graphs:
             used = GRANULE << (-(-used // GRANULE) - 1).bit_length()
         return min(used, self._cache.rows)
 
     def clear(self) -> None:
-        """Forget all graphs and give their memory back."""
+        """Drop all graphs and free their memory."""
         self._chunks.clear()
         self._pool = None
 
     def run(self, state: RowState) -> NDArray[np.int32]:
-        """Decode a few steps.
+        """Decode several steps.
 
         Args:
             state: the rows.
 
         Returns:
-            int32 [steps, M], the new tokens: `STEPS` of them, or fewer where no row needs more.
+            int32 [steps, M], the new tokens: `STEPS` per row, or fewer where no row needs more.
         """
         rows = len(state.tokens)
         if rows not in self._chunks:
@@ -123,14 +125,17 @@ class DecodeSteps:
         return chunk.output[:steps].cpu().numpy().copy()
 
     def _decode(self, chunk: _Chunk, steps: int, running: NDArray[np.bool_] | None = None) -> int:
-        """Decode at most so many steps, and say how many they were."""
+        """Decode at most `steps` steps, and return their number.
+
+        On a CPU it ends early once every row in `running` has an end token.
+        """
         inputs = chunk.inputs
         lengths = inputs.position_ids[0]
-        with self._model.reading(inputs, self._stack, attention=DecodeLayout(self._cache, lengths)):
+        with self._model.enter_pass(inputs, self._stack, attention=DecodeLayout(self._cache, lengths)):
             for step in range(steps):
                 chunk.output[step].copy_(self._model.logits(inputs).argmax(dim=-1))
                 inputs.input_ids[0].copy_(chunk.output[step])
-                # Rows whose answers are over go on, but not past what a base has positions for.
+                # Rows with finished answers are decoded too, but at no position that the base lacks.
                 lengths.add_(1).clamp_(max=self._last)
                 if running is not None and chunk.output.device.type == "cpu":
                     running = running & ~np.isin(chunk.output[step].numpy(), self._end_ids)
@@ -139,29 +144,31 @@ class DecodeSteps:
         return steps
 
     def _prepare(self, rows: int) -> _Chunk:
+        """Allocate a chunk, and capture its graph where graphs are used."""
         chunk = _Chunk.over(rows, slots=self._stack.slots, device=self._model.device)
         if not self._graphs:
             return chunk
-        # No answer has a token at the last position: nothing that is needed is overwritten.
+        # The capture writes keys and values at the last position, which no answer's token has.
         chunk.inputs.position_ids.fill_(self._last)
         try:
             chunk.graph = self._capture(chunk)
         except RuntimeError as error:
             if not refuses_capture(error):
                 raise
-            _log.warning("decoding runs without a CUDA graph: %s", in_short(error))
+            _log.warning("decoding runs without a CUDA graph: %s", short_message(error))
             self._graphs = False
         return chunk
 
     def _capture(self, chunk: _Chunk) -> torch.cuda.CUDAGraph:
+        """Capture the graph of a chunk's steps, after an eager step that compiles the kernels."""
         self._pool = self._pool or torch.cuda.graph_pool_handle()
-        self._decode(chunk, 1)  # compiles kernels
+        self._decode(chunk, 1)
         graph, _ = capture(lambda: self._decode(chunk, STEPS), pool=self._pool)
         return graph
 
 
 def _spans(state: RowState) -> tuple[Span, ...]:
-    """The blocks of each adapter; neighbours of one slot are one span."""
+    """Return the spans of the blocks; adjacent blocks of one slot form one span."""
     spans: list[Span] = []
     for block, slot in enumerate(state.block_slots.tolist()):
         start, end = block * GRANULE, (block + 1) * GRANULE

@@ -1,4 +1,11 @@
-"""Attention of decoding as one Triton kernel: a program for each row and head of keys."""
+"""Attention of one new token per row over cached keys and values; the plain twin is `cached_attention`.
+
+attend  Program (m, g) computes output[m, h] for the query heads h of key head g, by the formula in
+        `cached_attention`. It reads query[m, h], the row's keys[m, p, g] and values[m, p, g], and writes the
+        new key and value to position L = lengths[m]. It visits PLACES positions at a time and keeps a running
+        maximum, sum and mean per query head (the online softmax of Milakov and Gimelshein, 2018).
+store   Program t copies key[t] and value[t] to places[t].
+"""
 
 import math
 
@@ -8,7 +15,7 @@ import triton.language as tl
 
 from loratory.objectives.packing.attention import AttentionCall
 
-_TILE_BYTES = 1 << 14  # of keys; small GPUs have 64 KiB for all tiles of a program
+_TILE_BYTES = 1 << 14  # bytes of keys per tile; small GPUs have 64 KiB for all tiles of a program
 
 
 def store(
@@ -18,9 +25,9 @@ def store(
     value: torch.Tensor,
     places: torch.Tensor,
 ) -> None:
-    """See `KeyValueCache.write`.
+    """Write keys and values into a cache, see `cached_attention.store`.
 
-    PyTorch's own indexed copy sorts the places first where deterministic algorithms are asked for.
+    PyTorch's `index_copy_` would sort the places first under `torch.use_deterministic_algorithms`.
     """
     size = key.shape[1] * key.shape[2]
     columns = triton.next_power_of_2(size)
@@ -32,17 +39,7 @@ def store(
 def attend(
     call: AttentionCall, keys: torch.Tensor, values: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
-    """Keep each row's new key and value, and attend over the row: see `DecodeLayout`.
-
-    Args:
-        call: with T = M.
-        keys: [at least M, P, key heads, width]; the new keys are written into it.
-        values: as keys.
-        lengths: int32 [M], the position of each row's new token.
-
-    Returns:
-        [M, heads, width].
-    """
+    """Store each row's new key and value, then attend over the row, see `cached_attention.attend`."""
     query, window = call.query.contiguous(), call.window
     rows, heads, width = query.shape
     key_heads = call.key.shape[1]
@@ -116,7 +113,7 @@ def _attend(  # type: ignore[no-untyped-def]
         if WINDOWED:
             seen = seen & (places > length - window)
         far = places.to(tl.int64) * heads * WIDTH
-        # The new token's own were only just written, perhaps by other threads: they come from registers.
+        # The new key and value come from registers: other threads may not see them in memory yet.
         k = tl.load(
             keys + cached[:, None] + far[None, :], mask=fits[:, None] & (places < length)[None, :], other=0.0
         )

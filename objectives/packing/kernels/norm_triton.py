@@ -1,7 +1,12 @@
 """RMSNorm with frozen weights as Triton kernels, alone or with the sum before it (Zhang and Sennrich, 2019).
 
-A kernel that also has the weight's gradient to add up keeps to one program a multiprocessor; without it,
-every row is a program of its own and the pass is bound by memory.
+Program n computes row n of all outputs, with total = x (+ residual), W the width and i, j features:
+forward   scale[n] = 1 / sqrt(sum over i of total[n, i]^2 / W + epsilon),
+          y[n, i] = weight[i] total[n, i] scale[n];
+backward  pull[i] = dy[n, i] weight[i], normed[i] = total[n, i] scale[n],
+          dx[n, i] = scale[n] (pull[i] - normed[i] sum over j of pull[j] normed[j] / W) (+ d_total[n, i]).
+The plain twin is the norm of the transformers model itself, which `fused.fuse` replaces. A kernel that also
+sums the weight's gradient runs one program per multiprocessor; without it there is one program per row.
 """
 
 from typing import Any
@@ -12,7 +17,7 @@ import triton.language as tl
 
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
-    """Give weight * x / rms(x) over the last dimension, as transformers' Llama computes it.
+    """Compute weight * x / rms(x) over the last dimension, as transformers' Llama does.
 
     Args:
         x: [..., width].
@@ -26,7 +31,7 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Ten
 def rms_norm_beside(
     x: torch.Tensor, weight: torch.Tensor, epsilon: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The norm of x, and x itself for what goes past the norm: its two gradients meet in one kernel."""
+    """Return the norm of x, and x itself for the residual path: one kernel sums both gradients of x."""
     y, beside = _Norm.apply(x, None, weight, epsilon)  # type: ignore[no-untyped-call]
     return y, beside
 
@@ -34,12 +39,14 @@ def rms_norm_beside(
 def add_rms_norm(
     x: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor, epsilon: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The norm of x + residual, and the sum itself; shapes as in `rms_norm`."""
+    """Return the norm of x + residual, and the sum itself; shapes as in `rms_norm`."""
     y, total = _Norm.apply(x, residual, weight, epsilon)  # type: ignore[no-untyped-call]
     return y, total
 
 
 class _Norm(torch.autograd.Function):
+    """The norm of x (+ residual), and the sum; see the module."""
+
     @staticmethod
     def forward(
         ctx: Any, x: torch.Tensor, residual: torch.Tensor | None, weight: torch.Tensor, epsilon: float
@@ -92,6 +99,7 @@ class _Norm(torch.autograd.Function):
 
 
 def _warps(width: int) -> int:
+    """Return the warps per program for a row of `width` elements."""
     return 4 if width <= 2048 else 8
 
 
@@ -106,7 +114,7 @@ def _forward(
     value = tl.load(x + own, mask=inside, other=0.0).to(tl.float32)
     if ADD:
         value += tl.load(residual + own, mask=inside, other=0.0).to(tl.float32)
-        # What is normalised is the sum as it is kept, rounded.
+        # The norm is that of the stored sum, which is rounded.
         value = value.to(total.dtype.element_ty)
         tl.store(total + own, value, mask=inside)
         value = value.to(tl.float32)

@@ -1,12 +1,15 @@
-"""The three products of stacked adapters, from slot to slot with PyTorch's own: on CPUs and in fp64.
+"""The three products of stacked adapters in plain PyTorch, slot by slot; see also `products_triton`.
 
-What a GPU runs instead is in `products_triton.py`, with the same names, arguments and results.
+With k the slot of token t, M a matrix per slot and D the dropout of a layer:
+shrink      shrunk[t, r] = s[k] sum over f of D(x)[t, f] M[k, r, f], 0 for padding;
+expand      y[t, f] = D(sum over r of shrunk[t, r] M[k, r, f]) + b[f], the sum 0 for padding;
+accumulate  total[k, r, f] += sum over the tokens t of slot k of shrunk[t, r] D(wide)[t, f].
 """
 
 import torch
 
-from loratory.objectives.packing.context import Segments
 from loratory.objectives.packing.dropout import Dropout
+from loratory.objectives.packing.segments import Segments
 
 
 def shrink(
@@ -18,28 +21,29 @@ def shrink(
     dropout: Dropout | None = None,
     into: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """low[t] = s x[t] M[slot of t]^T.
+    """Multiply each token by its slot's matrix, transposed, and by the slot's scaling.
 
     Args:
-        x: [T, F], of the compute dtype.
+        x: [T, F], in the compute dtype.
         matrix: M, [K, R, F].
-        segments: whose tokens are where.
+        segments: the slot of each token.
         scaling: s, [K, 1, 1].
-        dropout: dropped from x first.
-        into: where the result goes; a new tensor unless given.
+        dropout: D; None for no dropout.
+        into: [T, R], where the result is written, possibly columns of a wider tensor; by default a new
+            tensor.
 
     Returns:
-        [T, R]; zero where a token is nobody's.
+        [T, R]; zero for padding.
     """
-    low = _rows_for(x, segments, columns=matrix.shape[1]) if into is None else into.zero_()
+    shrunk = _rows_for(x, segments, columns=matrix.shape[1]) if into is None else into.zero_()
     for slot, start, end in segments.spans:
         own = x[start:end] if dropout is None else dropout.drop(x[start:end], slot, start)
-        low[start:end] = (own @ matrix[slot].T) * scaling[slot]
-    return low
+        shrunk[start:end] = (own @ matrix[slot].T) * scaling[slot]
+    return shrunk
 
 
 def expand(
-    low: torch.Tensor,
+    shrunk: torch.Tensor,
     matrix: torch.Tensor,
     segments: Segments,
     *,
@@ -47,54 +51,54 @@ def expand(
     dropout: Dropout | None = None,
     into: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """y[t] = low[t] M[slot of t] + b.
+    """Multiply each token by its slot's matrix, and add the bias.
 
     Args:
-        low: [T, R].
+        shrunk: [T, R].
         matrix: M, [K, R, F].
-        segments: whose tokens are where.
-        bias: b, [F], for every token, also where it is nobody's.
-        dropout: drops from the product, not from the bias.
-        into: y so far, [T, F], added to in place; zeros unless given.
+        segments: the slot of each token.
+        bias: b, [F], added for every token, padding included; None for no bias.
+        dropout: D, applied to the product but not to the bias; None for no dropout.
+        into: [T, F], a tensor to which the result is added in place; by default a new tensor.
 
     Returns:
         [T, F].
     """
-    y = _rows_for(low, segments, columns=matrix.shape[2]) if into is None else into
+    y = _rows_for(shrunk, segments, columns=matrix.shape[2]) if into is None else into
     for slot, start, end in segments.spans:
         if dropout is not None:
-            own = dropout.drop(low[start:end] @ matrix[slot], slot, start)
+            own = dropout.drop(shrunk[start:end] @ matrix[slot], slot, start)
             y[start:end] = own if into is None else own + y[start:end]
         elif into is None:
-            torch.mm(low[start:end], matrix[slot], out=y[start:end])
+            torch.mm(shrunk[start:end], matrix[slot], out=y[start:end])
         else:
-            y[start:end].addmm_(low[start:end], matrix[slot])
+            y[start:end].addmm_(shrunk[start:end], matrix[slot])
     return y if bias is None else y.add_(bias)
 
 
 def accumulate(
     total: torch.Tensor,
-    low: torch.Tensor,
+    shrunk: torch.Tensor,
     wide: torch.Tensor,
     segments: Segments,
     *,
     dropout: Dropout | None = None,
 ) -> None:
-    """total[k] += sum over the tokens t of slot k of low[t]^T wide[t].
+    """Add the outer products of each slot's tokens to the slot's matrix of sums.
 
     Args:
         total: [K, R, F], fp32 or wider; added to in place.
-        low: [T, R].
+        shrunk: [T, R].
         wide: [T, F].
-        segments: whose tokens are where.
-        dropout: dropped from `wide` first.
+        segments: the slot of each token.
+        dropout: D; None for no dropout.
     """
     for slot, start, end in segments.spans:
         own = wide[start:end] if dropout is None else dropout.drop(wide[start:end], slot, start)
-        total[slot] += low[start:end].T @ own
+        total[slot] += shrunk[start:end].T @ own
 
 
 def _rows_for(x: torch.Tensor, segments: Segments, *, columns: int) -> torch.Tensor:
-    """A row for each of x; zero where a token is nobody's."""
+    """Allocate a row for each row of x; zero for padding."""
     owned = sum(min(end, len(x)) - start for _, start, end in segments.spans)
     return (x.new_empty if owned == len(x) else x.new_zeros)(len(x), columns)

@@ -1,8 +1,16 @@
-"""The products of `products.py` as Triton kernels: one launch each, whatever the number of slots.
+"""The three products of stacked adapters; the plain twin, with the formulas, is `products`.
 
-A block of tokens has one slot, so a program looks its adapter up once and multiplies as for a single one (the
-gathered products of Chen et al., "Punica", 2023, for training). Masks of dropout are hashed where they are
-needed and never stored. Sums are fp32, in an order that does not depend on the run.
+Each product is one launch, whatever the number of slots (the gathered products of Chen et al., "Punica",
+2023, for training). Output elements per program:
+shrink      program (i, j): shrunk[t, r] for t in the i-th ROWS tokens and r in the j-th RANKS ranks. It reads
+            x[t, :] and M[k, r, :] of the slot k of its block, COLUMNS features at a time.
+expand      program (i, j): y[t, f] for t in the i-th ROWS tokens and f in the j-th COLUMNS features. It reads
+            shrunk[t, :] and M[k, :, f] of the slot k of its block, RANKS ranks at a time.
+accumulate  program (k, i, j): total[k, r, f] for f in the i-th COLUMNS features and r in the j-th RANKS
+            ranks. It reads shrunk[t, r] and wide[t, f] of all tokens t of slot k, ROWS tokens at a time.
+The tokens of a program of `shrink` or `expand` lie in one block of `granule` tokens and so have one slot k,
+which is looked up once. Dropout masks are hashed where they are needed and never stored. Sums are fp32; each
+is computed by one program in a fixed order, so that results repeat exactly.
 """
 
 from typing import Any
@@ -11,8 +19,8 @@ import torch
 import triton
 import triton.language as tl
 
-from loratory.objectives.packing.context import Segments
 from loratory.objectives.packing.dropout import Dropout
+from loratory.objectives.packing.segments import Segments
 
 _MOST_ROWS = 64
 _MOST_RANKS = 64
@@ -28,22 +36,22 @@ def shrink(
     dropout: Dropout | None = None,
     into: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """See `products.shrink`."""
+    """Multiply by M transposed and the scaling, see `products.shrink`."""
     tokens, features = x.shape
     rank = matrix.shape[1]
-    low = x.new_empty(tokens, rank) if into is None else into
-    rows, ranks = min(segments.granule, 32), _ranks_a_program(rank)
+    shrunk = x.new_empty(tokens, rank) if into is None else into
+    rows, ranks = min(segments.granule, 32), _ranks_per_program(rank)
     grid = (tokens // rows, triton.cdiv(rank, ranks))
     _shrink[grid](
         x,
         matrix,
-        low,
+        shrunk,
         segments.block_slots,
         scaling,
         *_dropout_arguments(dropout, x),
         features,
         rank,
-        low.stride(0),
+        shrunk.stride(0),
         matrix.stride(0),
         segments.granule,
         ROWS=rows,
@@ -54,11 +62,11 @@ def shrink(
         num_warps=4,
         num_stages=4,
     )
-    return low
+    return shrunk
 
 
 def expand(
-    low: torch.Tensor,
+    shrunk: torch.Tensor,
     matrix: torch.Tensor,
     segments: Segments,
     *,
@@ -66,22 +74,22 @@ def expand(
     dropout: Dropout | None = None,
     into: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """See `products.expand`."""
-    tokens, rank = low.shape
+    """Multiply by M and add the bias, see `products.expand`."""
+    tokens, rank = shrunk.shape
     features = matrix.shape[2]
-    y = low.new_empty(tokens, features) if into is None else into
-    rows, ranks = min(segments.granule, _MOST_ROWS), _ranks_a_program(rank)
+    y = shrunk.new_empty(tokens, features) if into is None else into
+    rows, ranks = min(segments.granule, _MOST_ROWS), _ranks_per_program(rank)
     grid = (tokens // rows, triton.cdiv(features, _COLUMNS))
     _expand[grid](
-        low,
+        shrunk,
         matrix,
         y,
         y if bias is None else bias,
         segments.block_slots,
-        *_dropout_arguments(dropout, low),
+        *_dropout_arguments(dropout, shrunk),
         features,
         rank,
-        low.stride(0),
+        shrunk.stride(0),
         matrix.stride(0),
         segments.granule,
         ROWS=rows,
@@ -90,7 +98,7 @@ def expand(
         BIAS=bias is not None,
         ADD=into is not None,
         DROPOUT=dropout is not None,
-        PRECISION=_precision(low),
+        PRECISION=_precision(shrunk),
         num_warps=4,
         num_stages=2,
     )
@@ -99,25 +107,25 @@ def expand(
 
 def accumulate(
     total: torch.Tensor,
-    low: torch.Tensor,
+    shrunk: torch.Tensor,
     wide: torch.Tensor,
     segments: Segments,
     *,
     dropout: Dropout | None = None,
 ) -> None:
-    """See `products.accumulate`."""
+    """Add outer products, see `products.accumulate`."""
     slots, rank, features = total.shape
-    ranks, columns = _ranks_a_program(rank), 64
+    ranks, columns = _ranks_per_program(rank), 64
     grid = (slots, triton.cdiv(features, columns), triton.cdiv(rank, ranks))
     _accumulate[grid](
         total,
-        low,
+        shrunk,
         wide,
         segments.bounds,
         *_dropout_arguments(dropout, wide),
         features,
         rank,
-        low.stride(0),
+        shrunk.stride(0),
         total.stride(0),
         ROWS=_MOST_ROWS,
         RANKS=ranks,
@@ -129,16 +137,18 @@ def accumulate(
     )
 
 
-def _ranks_a_program(rank: int) -> int:
+def _ranks_per_program(rank: int) -> int:
+    """Return a power of two: at least 16, as `tl.dot` needs, and at most `_MOST_RANKS`."""
     return min(_MOST_RANKS, max(16, 1 << (rank - 1).bit_length()))
 
 
 def _precision(x: torch.Tensor) -> str:
-    # The default would round fp32 to TF32.
+    """Return the precision of `tl.dot`, whose default would round fp32 to TF32."""
     return "ieee" if x.dtype is torch.float32 else "tf32"
 
 
 def _dropout_arguments(dropout: Dropout | None, otherwise: torch.Tensor) -> tuple[Any, Any, int]:
+    """Return keys, thresholds and salt; without dropout any tensor, which the kernel does not read."""
     if dropout is None:
         return otherwise, otherwise, 0
     return dropout.keys.tokens, dropout.keys.thresholds, dropout.salt
@@ -146,7 +156,7 @@ def _dropout_arguments(dropout: Dropout | None, otherwise: torch.Tensor) -> tupl
 
 @triton.jit
 def _keep(keys, columns, threshold, salt):  # type: ignore[no-untyped-def]
-    """`dropout.keep_mask` for some tokens and features: bool [ROWS, COLUMNS]."""
+    """Compute `dropout.keep_mask` for some tokens and features, bool [ROWS, COLUMNS]."""
     x = (keys ^ salt)[:, None] + ((columns >> 1) * (-1640531535))[None, :]
     x = x ^ ((x >> 16) & 0xFFFF)
     x = x * 0x7FEB352D
@@ -158,20 +168,20 @@ def _keep(keys, columns, threshold, salt):  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["salt"])
 def _shrink(  # type: ignore[no-untyped-def]
-    x, matrix, low, block_slots, scaling, keys, thresholds, salt, features, rank, low_stride, slot_stride,
-    granule,
+    x, matrix, shrunk, block_slots, scaling, keys, thresholds, salt, features, rank, shrunk_stride,
+    slot_stride, granule,
     ROWS: tl.constexpr, RANKS: tl.constexpr, COLUMNS: tl.constexpr, DROPOUT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
     first = tl.program_id(0) * ROWS
     rows = (first + tl.arange(0, ROWS)).to(tl.int64)
     ranks = tl.program_id(1) * RANKS + tl.arange(0, RANKS)
-    places = low + rows[:, None] * low_stride + ranks[None, :]
+    places = shrunk + rows[:, None] * shrunk_stride + ranks[None, :]
     inside = (ranks < rank)[None, :] & (rows >= 0)[:, None]
     slot = tl.load(block_slots + first // granule)
     total = tl.zeros([ROWS, RANKS], dtype=tl.float32)
     if slot < 0:
-        tl.store(places, total.to(low.dtype.element_ty), mask=inside)
+        tl.store(places, total.to(shrunk.dtype.element_ty), mask=inside)
         return
     own = matrix + slot.to(tl.int64) * slot_stride
     for start in range(0, features, COLUMNS):
@@ -190,12 +200,12 @@ def _shrink(  # type: ignore[no-untyped-def]
         )
         total = tl.dot(tile, weights, total, input_precision=PRECISION)
     total *= tl.load(scaling + slot).to(tl.float32)
-    tl.store(places, total.to(low.dtype.element_ty), mask=inside)
+    tl.store(places, total.to(shrunk.dtype.element_ty), mask=inside)
 
 
 @triton.jit(do_not_specialize=["salt"])
 def _expand(  # type: ignore[no-untyped-def]
-    low, matrix, y, bias, block_slots, keys, thresholds, salt, features, rank, low_stride, slot_stride,
+    shrunk, matrix, y, bias, block_slots, keys, thresholds, salt, features, rank, shrunk_stride, slot_stride,
     granule,
     ROWS: tl.constexpr, RANKS: tl.constexpr, COLUMNS: tl.constexpr, BIAS: tl.constexpr,
     ADD: tl.constexpr, DROPOUT: tl.constexpr, PRECISION: tl.constexpr,
@@ -211,7 +221,9 @@ def _expand(  # type: ignore[no-untyped-def]
         for start in range(0, rank, RANKS):
             ranks = start + tl.arange(0, RANKS)
             within = ranks < rank
-            tile = tl.load(low + rows[:, None] * low_stride + ranks[None, :], mask=within[None, :], other=0.0)
+            tile = tl.load(
+                shrunk + rows[:, None] * shrunk_stride + ranks[None, :], mask=within[None, :], other=0.0
+            )
             weights = tl.load(
                 own + ranks[:, None] * features + columns[None, :],
                 mask=within[:, None] & fits[None, :],
@@ -232,7 +244,7 @@ def _expand(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["salt"])
 def _accumulate(  # type: ignore[no-untyped-def]
-    total, low, wide, bounds, keys, thresholds, salt, features, rank, low_stride, slot_stride,
+    total, shrunk, wide, bounds, keys, thresholds, salt, features, rank, shrunk_stride, slot_stride,
     ROWS: tl.constexpr, RANKS: tl.constexpr, COLUMNS: tl.constexpr, DROPOUT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -250,7 +262,7 @@ def _accumulate(  # type: ignore[no-untyped-def]
         rows = (start + tl.arange(0, ROWS)).to(tl.int64)
         there = rows < last
         left = tl.load(
-            low + rows[None, :] * low_stride + ranks[:, None],
+            shrunk + rows[None, :] * shrunk_stride + ranks[:, None],
             mask=there[None, :] & within[:, None],
             other=0.0,
         )

@@ -10,7 +10,7 @@ from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.packing.decoding.cache import rows_that_fit
 from loratory.objectives.packing.decoding.decoder import cache_positions
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.packing.pack import Pack, activation_bytes_a_token
+from loratory.objectives.packing.pack import Pack, activation_bytes_per_token
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.shapes import SMALLEST_BUCKET, bucket_within, round_up
 from loratory.objectives.packing.stack import RANK_STEP, AdapterStack
@@ -213,7 +213,7 @@ def _measured_bytes_a_token(model: PackedModel, size: StackSize) -> int:
         compute_dtype=model.compute_dtype,
     )
     runner = PassRunner(model.device, graphs=False)
-    return activation_bytes_a_token(Pack(model, stack, runner, dropout=size.dropout))
+    return activation_bytes_per_token(Pack(model, stack, runner, dropout=size.dropout))
 
 
 def _decoding_rows(

@@ -184,13 +184,13 @@ class Evaluator:
 
     def _compute_losses(self) -> None:
         chosen: list[tuple[_Request, int]] = []
-        room = self._slots.pack.room(self._slots.tokens_per_pass)
+        budget = self._slots.pack.pass_budget(self._slots.tokens_per_pass)
         while self._losses:
             request, index = self._losses[0]
             length = len(request.examples[index]) - 1  # the last token is only ever a target
-            if not room.fits(request.row, length):
+            if not budget.fits(request.row, length):
                 break
-            room.take(request.row, length)
+            budget.add(request.row, length)
             chosen.append(self._losses.popleft())
         chosen.sort(key=lambda item: item[0].row)
         pieces = [example_piece(request.examples[index], slot=request.row) for request, index in chosen]
@@ -205,7 +205,7 @@ class Evaluator:
             request.losses_left -= 1
 
     def _losses_of(self, inputs: PassInputs) -> torch.Tensor:
-        with torch.no_grad(), self._slots.pack.model.reading(inputs, self._stack):
+        with torch.no_grad(), self._slots.pack.model.enter_pass(inputs, self._stack):
             return self._slots.pack.model.losses(inputs)[1]
 
     def _score_texts(self, request: _Request) -> None:

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from loratory.objectives.events import AdapterFiles
-from loratory.objectives.packing.batch import Batch
+from loratory.objectives.packing.batch import OptimizerBatch
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import AdapterState
 from loratory.objectives.qlora.trial.progress import Progress
@@ -50,7 +50,7 @@ class Training:
     """
 
     slot: int
-    batch: Batch | None = None
+    batch: OptimizerBatch | None = None
 
 
 @dataclass(frozen=True)

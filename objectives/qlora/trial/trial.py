@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.events import AdapterFiles, Start
-from loratory.objectives.packing.batch import Batch
+from loratory.objectives.packing.batch import OptimizerBatch as OptimizerBatch
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import AdapterState
 from loratory.objectives.qlora.adapters.adapter import Adapter, new_adapter
@@ -143,12 +143,12 @@ class Trial:
 
     # Updates
 
-    def next_batch(self, train: Sequence[Example]) -> Batch:
+    def next_batch(self, train: Sequence[Example]) -> OptimizerBatch:
         """Return the optimiser batch under way, or begin the next one. Legal in Training."""
         training = self._expect(Training, "take a batch")
         if training.batch is None:
             step = self.progress.optimizer_steps
-            training.batch = Batch(
+            training.batch = OptimizerBatch(
                 [train[index] for index in self.plan.batch(step)],
                 seed=self.spec.seed,
                 step=step,
@@ -157,7 +157,7 @@ class Trial:
         return training.batch
 
     @property
-    def batch(self) -> Batch | None:
+    def batch(self) -> OptimizerBatch | None:
         """The optimiser batch under way, if there is one."""
         return self.phase.batch if isinstance(self.phase, Training) else None
 

@@ -6,7 +6,7 @@ import os
 import pytest
 import torch
 
-from loratory.objectives.packing.context import Segments
+from loratory.objectives.packing.segments import Segments
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")

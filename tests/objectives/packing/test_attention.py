@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from loratory.objectives.packing.attention import AttentionCall, PaddedLayout, packed_attention
+from loratory.objectives.packing.attention import AttentionCall, PaddedLayout
+from loratory.objectives.packing.attention_interface import packed_attention
 from loratory.objectives.packing.context import PassContext
 
 HEADS, KEY_HEADS, WIDTH = 4, 2, 8

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import pytest
 
 from loratory.objectives.data.prepared import Example
-from loratory.objectives.packing.arrangement import Room
-from loratory.objectives.packing.batch import Batch, example_piece, train_pass
+from loratory.objectives.packing.batch import OptimizerBatch, example_piece, train_pass
+from loratory.objectives.packing.pass_budget import PassBudget
 from loratory.objectives.packing.shapes import DropoutSeed
 
 
@@ -23,7 +23,7 @@ EXAMPLES = [example(3, 2), example(5, 4), example(1, 1)]
 
 
 def make(**options):
-    return Batch(EXAMPLES, **({"seed": 7, "step": 2, "dropout": True} | options))
+    return OptimizerBatch(EXAMPLES, **({"seed": 7, "step": 2, "dropout": True} | options))
 
 
 def test_answers_are_the_targets_of_the_places_before_them():
@@ -60,7 +60,7 @@ def test_a_batch_that_is_rewound_begins_again():
 
 def pack_of(trained, *, concatenates=True):
     return SimpleNamespace(
-        room=lambda tokens: Room(tokens, granule=8, apart=not concatenates),
+        pass_budget=lambda tokens: PassBudget(tokens, granule=8, apart=not concatenates),
         optimizer=lambda slot: SimpleNamespace(loss_scale=2.0**slot),
         train=trained.extend,
     )
@@ -69,7 +69,7 @@ def pack_of(trained, *, concatenates=True):
 def test_rows_of_their_own_count_with_their_padding():
     examples = [example(3990, 11), *[example(40, 11)] * 240]
     for concatenates, passes in ((True, [241]), (False, [4, 237])):
-        batch, counts = Batch(examples, seed=7, step=2, dropout=False), []
+        batch, counts = OptimizerBatch(examples, seed=7, step=2, dropout=False), []
         while not batch.done:
             trained = []
             train_pass(pack_of(trained, concatenates=concatenates), {0: batch}, tokens=16_384)

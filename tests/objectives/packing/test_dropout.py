@@ -1,8 +1,14 @@
 import numpy as np
 import torch
 
-from loratory.objectives.packing.context import DropoutKeys
-from loratory.objectives.packing.dropout import Dropout, keep_mask, levels, stable_hash, token_keys
+from loratory.objectives.packing.dropout import (
+    Dropout,
+    DropoutKeys,
+    keep_mask,
+    levels,
+    stable_hash,
+    token_keys,
+)
 
 
 def keys(**changes):

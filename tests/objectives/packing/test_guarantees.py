@@ -11,12 +11,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loratory.objectives.data.prepared import Example
-from loratory.objectives.packing.batch import Batch, train_pass
+from loratory.objectives.packing.batch import OptimizerBatch, train_pass
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack, Settings
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.slot_copy import SlotState
-from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
+from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack, named
 
 PACKS = int(os.environ.get("LORATORY_PACKS", "25"))
 RANK, VOCABULARY, WHOLE = 16, 160, 10**6
@@ -73,7 +73,7 @@ class Trial:
             Example(example_id="", group="", prompt="", reference="", prompt_ids=ids(2), answer_ids=ids(1))
             for _ in range(self.batch_size)
         ]
-        return Batch(examples, seed=self.seed, step=step, dropout=self.dropout > 0)
+        return OptimizerBatch(examples, seed=self.seed, step=step, dropout=self.dropout > 0)
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Run:
     state: SlotState
     step: int = 0
     passes: int = 0
-    batch: Batch | None = None
+    batch: OptimizerBatch | None = None
 
     @property
     def over(self):
@@ -242,7 +242,7 @@ def gradients(model, trials, *, tokens):
         pack.put(slot, SlotState(matrices=trial.adapter(model.layers, dtype)), trial.settings)
     while waiting := {slot: batch for slot, batch in batches.items() if not batch.done}:
         train_pass(pack, waiting, tokens=tokens)
-    return pack.gradients.clone(), pack._losses.clone()
+    return pack.gradients.flat.clone(), pack._losses.clone()
 
 
 @pytest.mark.parametrize("tokens", [20, WHOLE])
@@ -252,7 +252,7 @@ def test_gradients_in_fp32_are_those_of_the_trial_alone(fp32, tokens):
     for slot, trial in enumerate(MIXED):
         own, loss = gradients(fp32, [trial], tokens=WHOLE)
         like = trial.adapter(fp32.layers, torch.float32)
-        mine, theirs = (stack.unflatten(row, like) for row in (together[slot], own[0]))
+        mine, theirs = (named(stack.compact(row, like), like) for row in (together[slot], own[0]))
         for name, gradient in theirs.items():
             assert_close(mine[name], gradient, 1e-5)
         assert float(losses[slot]) == pytest.approx(float(loss), rel=1e-5)
@@ -314,7 +314,7 @@ class Pair:
         made = []
         for _ in range(count):
             self.passes()
-            gradient = self.pack.gradients[-1].clone()
+            gradient = self.pack.gradients.flat[-1].clone()
             # The last slot first, while the others' gradients are still there.
             result = self.update(*reversed(range(len(self.trials))))[0]
             made += [gradient, result, self.pack.stack.master[-1].clone()]
@@ -351,7 +351,7 @@ def test_an_update_divides_by_the_norm_that_it_reports(fp32):
     seen = []
     for pair in (free, held):
         pair.passes()
-        gradient, optimizer = pair.pack.gradients[0].clone(), pair.pack.optimizer(0)
+        gradient, optimizer = pair.pack.gradients.flat[0].clone(), pair.pack.optimizer(0)
         (result,) = pair.update(0)
         seen.append((gradient.norm(), result[1], optimizer.moments()["exp_avg"].norm() * 10))
     (norm, reported, moved), (same, unclipped, clipped) = seen
@@ -371,7 +371,7 @@ def test_a_refilled_slot_is_as_a_fresh_one(fp32):
     used.pack.clear(0)
     state = SlotState(matrices=new.adapter(fp32.layers, torch.float32))
     used.pack.put(0, state, new.settings)
-    assert not used.pack.gradients[0].any() and not used.pack._losses[0].any()
+    assert not used.pack.gradients.flat[0].any() and not used.pack._losses[0].any()
     assert used.pack.optimizer(0).moments() == {}
     used.trials, used.step = (new, beside), [0, 3]
     used.batches.clear()
@@ -410,8 +410,8 @@ def test_padding_of_ranks_and_layers_that_are_no_targets_stay_exactly_zero(fp32)
     own = torch.stack([stack.flatten(state) for state in ones]).bool()
     pair.train(20)
     pair.passes()
-    assert stack.master[own].all() and pair.pack.gradients[own].all()
-    assert not stack.master[~own].any() and not pair.pack.gradients[~own].any()
+    assert stack.master[own].all() and pair.pack.gradients.flat[own].all()
+    assert not stack.master[~own].any() and not pair.pack.gradients.flat[~own].any()
     for layer in fp32.layers:
         a, b = (m[1] for m in stack.matrices(stack.master, layer))
         if layer.endswith(("v_proj", "up_proj")):

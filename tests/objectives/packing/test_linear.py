@@ -1,13 +1,17 @@
 from collections import Counter
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from loratory.objectives.packing.context import DropoutKeys, PassContext, Segments, Span
-from loratory.objectives.packing.dropout import keep_mask, levels, token_keys
+from loratory.objectives.packing.context import CurrentPass, PassContext
+from loratory.objectives.packing.dropout import DropoutKeys, keep_mask, levels, token_keys
+from loratory.objectives.packing.gradients import GradientSink
 from loratory.objectives.packing.kernels import products
 from loratory.objectives.packing.linear import FrozenWeight, PackedLinear
+from loratory.objectives.packing.segments import Segments, Span
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
 
 INPUTS, OUTPUTS, TOKENS = 12, 20, 36
@@ -20,6 +24,20 @@ def state(rank, seed):
     a = torch.randn(rank, INPUTS, dtype=torch.float64, generator=draw)
     b = torch.randn(OUTPUTS, rank, dtype=torch.float64, generator=draw)
     return {f"{FILE_PREFIX}layer.lora_A.weight": a, f"{FILE_PREFIX}layer.lora_B.weight": b}
+
+
+class Packed:
+    """A layer with its adapters, and the pass that is entered for it."""
+
+    def __init__(self, layer, states, current):
+        self.layer, self.states, self.current = layer, states, current
+        self.gradients = current.gradients.flat
+
+    @contextmanager
+    def entered(self, **changes):
+        """A new pass, with some parts changed."""
+        with self.layer.context.enter(replace(self.current, **changes)) as current:
+            yield current
 
 
 @pytest.fixture(params=[0.0, 0.4], ids=["no dropout", "dropout"])
@@ -40,25 +58,26 @@ def packed(request):
     for slot, start, end in SPANS:
         blocks[start // 4 : end // 4], bounds[slot] = slot, torch.tensor([start, end])
     segments = Segments(granule=4, spans=SPANS, block_slots=blocks.int(), bounds=bounds.int())
-    context = PassContext(stack=stack, segments=segments, gradients=torch.zeros_like(stack.master))
+    dropout = None
     if request.param:
         keys = torch.from_numpy(token_keys(seed=1, step=0, position=0, tokens=TOKENS))
         limits = torch.full((4,), levels(request.param), dtype=torch.int32)
-        context.dropout = DropoutKeys(tokens=keys, thresholds=limits)
+        dropout = DropoutKeys(tokens=keys, thresholds=limits)
+    current = CurrentPass(stack=stack, segments=segments, gradients=GradientSink(stack), dropout=dropout)
     weight = torch.randn(OUTPUTS, INPUTS, dtype=torch.float64)
     bias = torch.randn(OUTPUTS, dtype=torch.float64)
-    layer = PackedLinear("layer", FrozenWeight(lambda: weight, INPUTS, OUTPUTS), bias, context)
-    return layer, states
+    layer = PackedLinear("layer", FrozenWeight(lambda: weight, INPUTS, OUTPUTS), bias, PassContext())
+    return Packed(layer, states, current)
 
 
 def drawn(**options):
     return torch.randn(TOKENS, INPUTS, dtype=torch.float64, **options)
 
 
-def expected(layer, x, span, state, scaling):
+def expected(layer, x, span, state, scaling, dropout):
     """The tokens of one slot by plain operations, its matrices as leaves of autograd."""
     a, b = (tensor.clone().requires_grad_() for tensor in state.values())
-    dropped, dropout = x, layer.context.dropout
+    dropped = x
     if dropout is not None:
         keys = dropout.tokens[span.start : span.end].unsqueeze(0)
         limit = dropout.thresholds[:1]
@@ -68,16 +87,17 @@ def expected(layer, x, span, state, scaling):
 
 
 def test_the_tokens_of_each_slot_see_its_own_lora_layer(packed):
-    layer, states = packed
+    layer, current = packed.layer, packed.current
     x = drawn(requires_grad=True)
-    y = layer(x.view(1, TOKENS, INPUTS))[0]
+    with packed.entered():
+        y = layer(x.view(1, TOKENS, INPUTS))[0]
     dy = torch.randn_like(y)
     y.backward(dy)
-    grad_a, grad_b = layer.context.stack.matrices(layer.context.gradients, "layer")
-    for span, given, scaling in zip(SPANS, states, SCALINGS, strict=True):
+    grad_a, grad_b = current.stack.matrices(packed.gradients, "layer")
+    for span, given, scaling in zip(SPANS, packed.states, SCALINGS, strict=True):
         here, slot = slice(span.start, span.end), span.slot
         own = x[here].detach().requires_grad_()
-        out, a, b = expected(layer, own, span, given, scaling)
+        out, a, b = expected(layer, own, span, given, scaling, current.dropout)
         out.backward(dy[here])
         rank = a.shape[0]
         torch.testing.assert_close(y[here], out, rtol=1e-12, atol=1e-12)
@@ -85,13 +105,13 @@ def test_the_tokens_of_each_slot_see_its_own_lora_layer(packed):
         torch.testing.assert_close(grad_a[slot, :rank], a.grad, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(grad_b[slot, :rank].T, b.grad, rtol=1e-12, atol=1e-12)
         assert not grad_a[slot, rank:].any() and not grad_b[slot, rank:].any()
-    assert not layer.context.gradients[2].any()
+    assert not packed.gradients[2].any()
 
 
 def test_tokens_that_are_nobodys_see_the_base(packed):
-    layer, _ = packed
-    x = drawn(requires_grad=True)
-    y = layer(x)
+    layer, x = packed.layer, drawn(requires_grad=True)
+    with packed.entered():
+        y = layer(x)
     y.sum().backward()
     for here in (slice(0, 4), slice(32, 36)):
         plain = nn.functional.linear(x[here], layer.frozen(), layer.bias)
@@ -100,41 +120,42 @@ def test_tokens_that_are_nobodys_see_the_base(packed):
 
 
 def test_gradients_are_added_to_those_of_earlier_passes(packed):
-    layer, _ = packed
     x = drawn()
-    layer(x).sum().backward()
-    once = layer.context.gradients.clone()
+    with packed.entered():
+        packed.layer(x).sum().backward()
+    once = packed.gradients.clone()
     assert once[0].any()  # though the input of a first layer needs no gradient
-    layer(x).sum().backward()
-    torch.testing.assert_close(layer.context.gradients, 2 * once)
+    with packed.entered():
+        packed.layer(x).sum().backward()
+    torch.testing.assert_close(packed.gradients, 2 * once)
 
 
 def test_nothing_trains_without_a_place_for_gradients(packed):
-    layer, _ = packed
-    layer.context.gradients = None
-    assert not layer(drawn()).requires_grad
+    with packed.entered(gradients=None):
+        assert not packed.layer(drawn()).requires_grad
 
 
 def test_nan_in_one_slot_reaches_no_other(packed):
-    layer, states = packed
     x = drawn(requires_grad=True)
-    layer.context.stack.put(0, {n: t * float("nan") for n, t in states[0].items()}, scaling=1.0)
-    y = layer(x)
+    packed.current.stack.put(0, {n: t * float("nan") for n, t in packed.states[0].items()}, scaling=1.0)
+    with packed.entered():
+        y = packed.layer(x)
     y.sum().backward()
-    assert y[4:12].isnan().any() and layer.context.gradients[0].isnan().any()
-    for healthy in (y[:4], y[12:], x.grad[:4], x.grad[12:], layer.context.gradients[1:]):
+    assert y[4:12].isnan().any() and packed.gradients[0].isnan().any()
+    for healthy in (y[:4], y[12:], x.grad[:4], x.grad[12:], packed.gradients[1:]):
         assert healthy.isfinite().all()
 
 
-@pytest.mark.parametrize("lacks", ["stack", "layer"])
+@pytest.mark.parametrize("lacks", ["pass", "layer"])
 def test_without_an_adapter_the_layer_is_the_frozen_one(packed, lacks):
-    layer, _ = packed
-    if lacks == "stack":
-        layer.context.stack = None
+    layer = packed.layer
+    x = torch.randn(2, 5, INPUTS, dtype=torch.float64, requires_grad=True)
+    if lacks == "pass":
+        y = layer(x)
     else:
         layer.name = "another"
-    x = torch.randn(2, 5, INPUTS, dtype=torch.float64, requires_grad=True)
-    y = layer(x)
+        with packed.entered():
+            y = layer(x)
     assert torch.equal(y, nn.functional.linear(x, layer.frozen(), layer.bias))
     y.sum().backward()
     torch.testing.assert_close(x.grad, layer.frozen().sum(0).expand_as(x))
@@ -152,17 +173,17 @@ def test_a_held_weight_is_read_once_until_it_is_released():
 
 
 def test_layers_that_read_one_input_give_its_whole_gradient(packed):
-    layer, _ = packed
+    layer = packed.layer
     other = PackedLinear("layer", layer.frozen, None, layer.context)
     x = drawn(requires_grad=True)
-    layer.context.inputs = []
-    first, second = layer(x), other(x)
-    layer.context.backward((first.sin() + second.cos()).sum())
+    with packed.entered() as current:
+        first, second = layer(x), other(x)
+        current.backward((first.sin() + second.cos()).sum())
     together, x.grad = x.grad, None
     alone = []
     for own, wave in ((layer, torch.sin), (other, torch.cos)):
-        layer.context.shared = None
-        wave(own(x)).sum().backward()
+        with packed.entered():
+            wave(own(x)).sum().backward()
         alone.append(x.grad)
         x.grad = None
     torch.testing.assert_close(together, sum(alone), rtol=1e-12, atol=1e-12)
@@ -173,8 +194,7 @@ NAMES = ("m.q_proj", "m.k_proj", "m.v_proj")
 
 @pytest.fixture
 def siblings(packed):
-    """Three layers that read one input, of different weights, in a stack of their own."""
-    layer, _ = packed
+    """Three layers that read one input, of different weights, in a stack of their own; and their pass."""
     stack = AdapterStack(
         dict.fromkeys(NAMES, (INPUTS, OUTPUTS)),
         slots=4,
@@ -183,9 +203,9 @@ def siblings(packed):
         compute_dtype=torch.float64,
     )
     stack.master.normal_(generator=torch.Generator().manual_seed(1))
-    context = layer.context
-    context.stack, context.gradients = stack, torch.zeros_like(stack.master)
-    return [PackedLinear(name, layer.frozen, None, context) for name in NAMES]
+    layer = packed.layer
+    layers = [PackedLinear(name, layer.frozen, None, layer.context) for name in NAMES]
+    return layers, replace(packed.current, stack=stack, gradients=GradientSink(stack))
 
 
 def joined(outputs):
@@ -193,21 +213,21 @@ def joined(outputs):
     return sum((y * (number + 2)).sin().sum() for number, y in enumerate(outputs))
 
 
-def by_hand(layers, x):
+def by_hand(layers, x, current):
     """What `expected` gives for each slot of each layer: outputs, and gradients of x and the stack."""
-    context, stack, x = layers[0].context, layers[0].context.stack, x.clone().requires_grad_()
+    stack, x = current.stack, x.clone().requires_grad_()
     leaves, outputs = {}, []
     for layer in layers:
         y = nn.functional.linear(x, layer.frozen(), layer.bias)
         for span in SPANS:
             a, b = (m[span.slot] for m in stack.matrices(stack.master, layer.name))
             given = {"a": a, "b": b.T}
-            out, *own = expected(layer, x[span.start : span.end], span, given, 1.0)
+            out, *own = expected(layer, x[span.start : span.end], span, given, 1.0, current.dropout)
             leaves.setdefault((layer.name, span.slot), []).append(own)
             y = torch.cat([y[: span.start], out, y[span.end :]])
         outputs.append(y)
     joined(outputs).backward()
-    gradients = torch.zeros_like(context.gradients)
+    gradients = torch.zeros_like(current.gradients.flat)
     for (name, slot), pairs in leaves.items():
         grad_a, grad_b = stack.matrices(gradients, name)
         grad_a[slot] += sum(a.grad for a, _ in pairs)
@@ -217,13 +237,15 @@ def by_hand(layers, x):
 
 @pytest.mark.parametrize("order", ["qkv", "vqk", "qv", "k", "qkvq", "qqk"])
 def test_layers_that_read_one_input_are_those_that_plain_operations_make(siblings, order):
-    by_letter = dict(zip("qkv", siblings, strict=True))
+    every, current = siblings
+    by_letter = dict(zip("qkv", every, strict=True))
     layers, x = [by_letter[letter] for letter in order], drawn()
-    context, own = siblings[0].context, x.clone().requires_grad_()
-    context.inputs = []
-    outputs = [layer(own) for layer in layers]
-    context.backward(joined(outputs))
-    for mine, theirs in zip([*outputs, own.grad, context.gradients], by_hand(layers, x), strict=True):
+    own = x.clone().requires_grad_()
+    with every[0].context.enter(current):
+        outputs = [layer(own) for layer in layers]
+        current.backward(joined(outputs))
+    made = [*outputs, own.grad, current.gradients.flat]
+    for mine, theirs in zip(made, by_hand(layers, x, current), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
 
 
@@ -239,26 +261,26 @@ def counted(name, place, calls):
 
 
 def test_one_product_serves_the_layers_that_read_one_input(siblings, monkeypatch):
-    context, calls = siblings[0].context, []
+    ((q, k, v), current), calls = siblings, []
     for name, place in {"shrink": 1, "expand": 1, "accumulate": 0}.items():
         monkeypatch.setattr(products, name, counted(name, place, calls))
-    x, (q, k, v) = drawn(requires_grad=True), siblings
-    context.inputs = []
-    outputs = [k(x), v(x), q(x)]
-    wanted = 24 if context.dropout is None else 8
-    assert [rank for name, rank in calls if name == "shrink"] == [wanted] * (24 // wanted)
-    assert context.shared.of(context.stack.family("m.q_proj"), layer="another").low is None  # all have taken
-    del calls[:]
-    context.backward(joined(outputs))
+    x = drawn(requires_grad=True)
+    with q.context.enter(current):
+        outputs = [k(x), v(x), q(x)]
+        wanted = 24 if current.dropout is None else 8
+        assert [rank for name, rank in calls if name == "shrink"] == [wanted] * (24 // wanted)
+        family = current.inputs.latest.family_pass(current.stack.family("m.q_proj"), layer="another")
+        assert family.shrunk is None  # all have taken
+        del calls[:]
+        current.backward(joined(outputs))
     shared = {("accumulate", 24): 1, ("expand", 24): 1, ("accumulate", 8): 3, ("shrink", 8): 3}
     apart = {("accumulate", 8): 6, ("expand", 8): 3, ("shrink", 8): 3}
-    assert Counter(calls) == (shared if context.dropout is None else apart)
+    assert Counter(calls) == (shared if current.dropout is None else apart)
 
 
 def test_a_layer_whose_output_is_left_out_is_noticed(packed):
-    layer, _ = packed
     x = drawn(requires_grad=True)
-    layer.context.inputs = []
-    used, _ = layer(x), layer(x)
-    with pytest.raises(RuntimeError, match="reach the loss"):
-        layer.context.backward(used.sum())
+    with packed.entered() as current:
+        used, _ = packed.layer(x), packed.layer(x)
+        with pytest.raises(RuntimeError, match="reach the loss"):
+            current.backward(used.sum())

@@ -4,6 +4,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from torch import nn
 
 from loratory.objectives.packing.attention import PaddedLayout
+from loratory.objectives.packing.gradients import GradientSink
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.passes import lay_out
 from loratory.objectives.packing.shapes import Piece, exact_shape
@@ -42,7 +43,8 @@ class Both:
         self.stack = AdapterStack(
             packed.layers, slots=3, rank=8, device=packed.device, compute_dtype=packed.compute_dtype
         )
-        self.gradients = torch.zeros_like(self.stack.master)
+        self.sink = GradientSink(self.stack)
+        self.gradients = self.sink.flat
         for slot, rank in ((0, 3), (2, 8)):
             options = {"target_modules": "all-linear", "init_lora_weights": False, "task_type": "CAUSAL_LM"}
             config = LoraConfig(r=rank, lora_alpha=6, **options)
@@ -55,7 +57,7 @@ class Both:
         self.reference = reference.eval()
 
     def reading(self, inputs):
-        return self.packed.reading(inputs, self.stack, gradients=self.gradients)
+        return self.packed.enter_pass(inputs, self.stack, gradients=self.sink)
 
     def expected(self, piece):
         """Logits of the piece's targets."""
@@ -158,10 +160,11 @@ def test_nothing_of_a_pass_is_left_behind_even_where_it_fails(make_both):
     limits = torch.zeros(3, dtype=torch.int32)
     with (
         pytest.raises(ZeroDivisionError),
-        both.packed.reading(inputs, both.stack, gradients=both.gradients, thresholds=limits),
+        both.packed.enter_pass(inputs, both.stack, gradients=both.sink, thresholds=limits) as current,
     ):
-        assert isinstance(both.packed.context.attention, PaddedLayout)
-        assert both.packed.context.dropout is not None
+        assert both.packed.context.current is current
+        assert isinstance(current.attention, PaddedLayout)
+        assert current.dropout is not None
         _ = 1 / 0
     assert set(vars(both.packed.context).values()) == {None}
 

@@ -107,16 +107,16 @@ def test_losses_and_gradients_add_up_until_the_update(model, make_pack):
     for slot in (0, 2):
         pack.put(slot, state(model, slot), Settings(scaling=1.0))
     pack.train([piece(0), piece(2, 1)])
-    once = pack.gradients.clone()
+    once = pack.gradients.flat.clone()
     pack.train([piece(2, 1)])
-    torch.testing.assert_close(pack.gradients, once * torch.tensor([[1.0], [1.0], [2.0]]))
+    torch.testing.assert_close(pack.gradients.flat, once * torch.tensor([[1.0], [1.0], [2.0]]))
     loss, norm = pack.update(2, 1e-2).tolist()
     single = make_pack()
     single.put(2, state(model, 2), Settings(scaling=1.0))
     assert [loss / 2, norm / 2] == pytest.approx(step(single, 2, 1).tolist(), rel=1e-5)
-    assert not pack.gradients[2].any() and torch.equal(pack.gradients[0], once[0])
+    assert not pack.gradients.flat[2].any() and torch.equal(pack.gradients.flat[0], once[0])
     pack.forget_batch(0)
-    assert not pack.gradients.any()
+    assert not pack.gradients.flat.any()
 
 
 def test_an_empty_slot_is_empty(model, make_pack):
@@ -124,7 +124,7 @@ def test_an_empty_slot_is_empty(model, make_pack):
     pack.put(1, state(model), Settings(scaling=1.0, dropout=0.5))
     pack.train([piece(1)])
     pack.clear(1)
-    assert not pack.stack.master.any() and not pack.gradients.any()
+    assert not pack.stack.master.any() and not pack.gradients.flat.any()
     with pytest.raises(KeyError):
         pack.optimizer(1)
 
@@ -148,7 +148,7 @@ def gradients_and_saved(model):
     stack.master.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
     with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
         pack.train([piece(0), piece(1, seed=1)])
-    return pack.gradients, sum(sizes)
+    return pack.gradients.flat, sum(sizes)
 
 
 def test_checkpointed_activations_give_the_same_gradients(model, make_packed):

@@ -9,7 +9,7 @@ import torch
 from on_gpu import DEVICE, ON_GPU, SIZES, relative
 
 from loratory.objectives.data.prepared import Example
-from loratory.objectives.packing.batch import Batch, train_pass
+from loratory.objectives.packing.batch import OptimizerBatch, train_pass
 from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.pack import Pack, Settings
 from loratory.objectives.packing.runner import PassRunner
@@ -52,7 +52,7 @@ def batch(seed, *, dropout):
         Example(example_id="", group="", prompt="", reference="", prompt_ids=ids(150), answer_ids=ids(350))
         for _ in range(4)
     ]
-    return Batch(examples, seed=seed, step=0, dropout=dropout)
+    return OptimizerBatch(examples, seed=seed, step=0, dropout=dropout)
 
 
 def full_pack(model, *, dropout=0.0, graphs=False):
@@ -73,7 +73,7 @@ def gradients(model, slots, *, tokens=TOKENS, dropout=0.0, graphs=False):
     while waiting := {slot: batch for slot, batch in batches.items() if not batch.done}:
         train_pass(pack, waiting, tokens=tokens)
     assert bool(pack.runner._captured) == graphs and not pack.runner._refused
-    return pack.gradients, pack._losses
+    return pack.gradients.flat, pack._losses
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.2])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loratory.objectives.packing.dropout import token_keys
-from loratory.objectives.packing.passes import PassInputs, lay_out, nobodys_pass
+from loratory.objectives.packing.passes import PassInputs, lay_out, padding_pass
 from loratory.objectives.packing.shapes import (
     DropoutSeed,
     Piece,
@@ -94,7 +94,7 @@ def test_sequences_are_the_pieces_and_padding_between_them(shape_of, chosen):
 
 def test_pass_of_padding_is_nobodys():
     shape = bucket_shape(make_pieces([(0, 70), (2, 5)]), slots=SLOTS, granule=GRANULE)
-    inputs = nobodys_pass(shape, torch.device("cpu"))
+    inputs = padding_pass(shape, torch.device("cpu"))
     assert (inputs.segments.block_slots == -1).all() and (inputs.target_slots == -1).all()
     assert not inputs.weights.any() and not inputs.segments.bounds.any()
     sizes = inputs.ends.diff()

@@ -3,7 +3,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loratory.objectives.packing.arrangement import Room, share_out
+from loratory.objectives.packing.pass_budget import PassBudget, share_out
 from loratory.objectives.packing.shapes import Piece, bucket, bucket_shape, bucket_within
 
 GRANULE = 8
@@ -28,7 +28,7 @@ def test_buckets_are_few_and_at_most_a_quarter_too_large(number):
     tokens=st.sampled_from([1024, 1280, 4096]),
 )
 def test_a_full_pass_has_a_shape_of_its_own_tokens(waiting, tokens):
-    shares = share_out(waiting, Room(tokens, granule=GRANULE))
+    shares = share_out(waiting, PassBudget(tokens, granule=GRANULE))
     pieces = [piece(s, waiting[s][place]) for s in sorted(shares) for place in shares[s]]
     assert bucket_shape(pieces, slots=8, granule=GRANULE).tokens <= tokens
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
+from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack, named
 
 LAYERS = {"a.first": (12, 20), "b.second": (20, 7)}
 
@@ -25,7 +25,7 @@ def state(rank, seed=0, layers=tuple(LAYERS)):
 def test_adapter_comes_back_as_it_went_in(dtype, given):
     stack = make(dtype)
     stack.put(1, given, scaling=0.5)
-    taken = stack.unflatten(stack.master[1], given)
+    taken = named(stack.compact(stack.master[1], given), given)
     assert taken.keys() == given.keys()
     assert all(torch.equal(taken[name], given[name]) for name in given)
     assert all(tensor.is_contiguous() for tensor in taken.values())
@@ -58,7 +58,7 @@ def test_a_matrix_for_which_there_is_no_room_is_refused(matrix, shape):
 
 def test_a_row_of_another_length_or_with_gaps_is_refused():
     stack, given = make(), state(3)
-    wide = torch.zeros(stack.parameters_a_slot, 2)
+    wide = torch.zeros(stack.parameters_per_slot, 2)
     for row in (stack.master[0][:100], wide[:, 0]):
         with pytest.raises(ValueError, match="without gaps"):
             stack.compact(row, given)
@@ -114,5 +114,5 @@ def test_copy_is_what_passes_of_the_other_stack_read():
 
 def test_moments_in_another_format_are_kept_as_the_adapter_has_it():
     stack, like = make(torch.float64), state(5)
-    row = torch.randn(stack.parameters_a_slot, dtype=torch.float64)
-    assert {tensor.dtype for tensor in stack.unflatten(row, like).values()} == {torch.float32}
+    row = torch.randn(stack.parameters_per_slot, dtype=torch.float64)
+    assert {tensor.dtype for tensor in named(stack.compact(row, like), like).values()} == {torch.float32}

@@ -97,7 +97,7 @@ def test_layers_are_kept_apart(cache):
 
 def test_padding_is_written_where_nobody_reads(cache):
     parts = drawn(4)
-    places = torch.tensor([cache.dump, POSITIONS + 2, cache.dump, cache.dump])
+    places = torch.tensor([cache.padding_place, POSITIONS + 2, cache.padding_place, cache.padding_place])
     inner = PaddedLayout.of([0, 4], torch.device("cpu"))
     PrefillLayout(inner, cache, places).attend(asked(parts))
     kept = cache.keys[0]

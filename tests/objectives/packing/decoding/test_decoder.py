@@ -5,6 +5,7 @@ from peft_pair import ENDS, LONGEST, NEW_TOKENS, RANKS, Pair, draw_prompts, fini
 from loratory.objectives.packing.decoding.apart import ApartDecoder
 from loratory.objectives.packing.decoding.decoder import BASE, Prompt
 from loratory.objectives.packing.decoding.steps import STEPS, DecodeSteps
+from loratory.objectives.packing.gradients import GradientSink
 from loratory.objectives.packing.passes import lay_out
 from loratory.objectives.packing.shapes import Piece, exact_shape
 
@@ -282,11 +283,11 @@ def test_gradients_after_decoding_are_those_without(pair):
             if len(p.ids) > 1
         ]
         host = lay_out(pieces, exact_shape(pieces, slots=pair.stack.slots, granule=16))
-        total = torch.zeros_like(pair.stack.master)
-        with pair.packed.reading(host.inputs, pair.stack, gradients=total):
+        sink = GradientSink(pair.stack)
+        with pair.packed.enter_pass(host.inputs, pair.stack, gradients=sink):
             loss, _ = pair.packed.losses(host.inputs)
             loss.backward()
-        return total
+        return sink.flat
 
     before = gradients()
     decoder = pair.decoder()

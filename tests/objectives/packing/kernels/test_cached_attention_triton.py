@@ -5,7 +5,7 @@ import torch
 from on_gpu import DEVICE, HALVES, KERNELS
 
 from loratory.objectives.packing.attention import AttentionCall
-from loratory.objectives.packing.decoding.cache import attend_cached
+from loratory.objectives.packing.kernels.cached_attention import attend_cached
 
 pytestmark = KERNELS
 ROWS, POSITIONS, HEADS = 13, 320, 2

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from loratory.objectives.packing.context import DropoutKeys, Segments, Span
-from loratory.objectives.packing.dropout import Dropout, levels, token_keys
+from loratory.objectives.packing.dropout import Dropout, DropoutKeys, levels, token_keys
 from loratory.objectives.packing.kernels.products import accumulate, expand, shrink
+from loratory.objectives.packing.segments import Segments, Span
 
 T, R, F, K = 24, 8, 10, 3
 SPANS = (Span(0, 0, 8), Span(2, 8, 16))

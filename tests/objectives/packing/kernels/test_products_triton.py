@@ -2,9 +2,9 @@ import pytest
 import torch
 from on_gpu import DEVICE, HALVES, KERNELS, relative, segments_of
 
-from loratory.objectives.packing.context import DropoutKeys, Span
-from loratory.objectives.packing.dropout import Dropout, levels, token_keys
+from loratory.objectives.packing.dropout import Dropout, DropoutKeys, levels, token_keys
 from loratory.objectives.packing.kernels import products
+from loratory.objectives.packing.segments import Span
 
 pytestmark = KERNELS
 SLOTS, TOKENS, RANK, FEATURES = 5, 448, 40, 1001

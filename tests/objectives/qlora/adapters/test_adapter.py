@@ -59,7 +59,7 @@ def packed_logits(base, layers, adapter, state):
     stack.put(1, state, scaling=adapter.scaling)
     pieces = [Piece(slot=1, input_ids=IDS, first=0, targets=IDS)]
     inputs = lay_out(pieces, exact_shape(pieces, slots=2, granule=8)).inputs
-    with torch.no_grad(), model.reading(inputs, stack):
+    with torch.no_grad(), model.enter_pass(inputs, stack):
         return model.logits(inputs)
 
 

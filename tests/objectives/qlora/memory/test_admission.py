@@ -39,7 +39,7 @@ def test_numbers_of_a_slot_are_those_of_its_row(make_study, architecture):
     size = stack_size(make_study(training={"rank": 5}), architecture)
     device = torch.device("cpu")
     stack = AdapterStack(size.layers, slots=2, rank=size.rank, device=device, compute_dtype=torch.float32)
-    assert size.numbers_a_slot == stack.parameters_a_slot
+    assert size.numbers_a_slot == stack.parameters_per_slot
 
 
 def test_slots_are_as_many_as_keep_a_gpu_busy(make_study, data):
