@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from loratory.objectives.qlora.base.loading import keep_weights_in_place
+from loratory.objectives.qlora.base.formats.nf4 import keep_weights_in_place
 from packing_cells.shapes import ModelShape
 
 _STANDARD_DEVIATION = 0.02  # what Llama's weights are drawn with

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 
 from loratory.objectives.packing.out_of_memory import is_out_of_memory
+from loratory.objectives.qlora.base.formats.nf4 import NF4
 from loratory.objectives.qlora.memory.device import device_name, release_memory, versions
 from packing_cells.ceiling import measure_ceiling
 from packing_cells.cells import (
@@ -80,7 +81,7 @@ class Runner:
         self._results, self._repeats, self._steps, self._pool_size = results, repeats, steps, pool_size
         self._options = Options(device=device, context_bytes=context_bytes(device))
         self._device = device_name(device)
-        self._machine = {"device": self._device, "cores": cores(), **versions()}
+        self._machine = {"device": self._device, "cores": cores(), **versions(NF4.packages)}
         self._pool: ProcessPool | None = None
 
     def run(self, plans: Sequence[Plan], *, budget_seconds: float) -> int:

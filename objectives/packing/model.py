@@ -1,7 +1,7 @@
 """A base whose linear layers carry the adapters of a pack, and whose attention knows sequences apart."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -38,17 +38,25 @@ class PackedModel:
     """
 
     def __init__(
-        self, model: Any, layers: Iterable[str], *, device: torch.device, compute_dtype: torch.dtype
+        self,
+        model: Any,
+        layers: Iterable[str],
+        *,
+        device: torch.device,
+        compute_dtype: torch.dtype,
+        frozen_weight: Callable[[Any, torch.dtype], FrozenWeight],
     ) -> None:
         """Replace linear layers and attention.
 
         Args:
-            model: frozen; its linear layers in bitsandbytes' nf4 or dense.
+            model: frozen.
             layers: full names of the linear layers.
             device: where the model is.
             compute_dtype: number format to compute in.
+            frozen_weight: reads a linear layer in the compute dtype; the base's format has it.
         """
         self.model, self.device, self.compute_dtype = model, device, compute_dtype
+        self._frozen_weight = frozen_weight
         self.context = PassContext()
         self.holds_base = False
         self._packed = {name: self._replace(name) for name in layers}
@@ -62,7 +70,7 @@ class PackedModel:
     def _replace(self, name: str) -> PackedLinear:
         parent, _, leaf = name.rpartition(".")
         linear = self.model.get_submodule(name)
-        weight = FrozenWeight(_reader(linear, self.compute_dtype), linear.in_features, linear.out_features)
+        weight = self._frozen_weight(linear, self.compute_dtype)
         bias = None if linear.bias is None else linear.bias.detach().to(self.compute_dtype)
         packed = PackedLinear(name, weight, bias, self.context)
         setattr(self.model.get_submodule(parent), leaf, packed)
@@ -87,8 +95,9 @@ class PackedModel:
 
     @property
     def held_bytes(self) -> int:
-        """Memory that the dequantised matrices take where they are kept."""
-        numbers = sum(inputs * outputs for inputs, outputs in self.layers.values())
+        """Memory that the dequantised matrices take where they are kept; 0 for an unquantised base."""
+        weights = [packed.frozen for packed in self._packed.values() if not packed.frozen.stored]
+        numbers = sum(weight.inputs * weight.outputs for weight in weights)
         return numbers * torch.finfo(self.compute_dtype).bits // 8
 
     @property
@@ -173,14 +182,3 @@ class PackedModel:
         if inputs.shape.row:  # padding stands after every real token: causal attention never sees it
             return module(input_ids=inputs.input_ids.view(-1, inputs.shape.row), use_cache=False)
         return module(input_ids=inputs.input_ids, position_ids=inputs.position_ids, use_cache=False)
-
-
-def _reader(linear: Any, dtype: torch.dtype) -> Any:
-    """What gives a layer's matrix in the compute dtype."""
-    weight = linear.weight
-    state = getattr(weight, "quant_state", None)
-    if state is None:
-        return lambda: weight.detach().to(dtype)
-    from bitsandbytes.functional import dequantize_4bit
-
-    return lambda: dequantize_4bit(weight.data, state).to(dtype)

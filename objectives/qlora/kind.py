@@ -102,14 +102,18 @@ def import_for_build() -> None:
     from loratory.objectives.qlora.base.loading import quieten
 
     quieten()
-    import bitsandbytes  # noqa: F401
+    import bitsandbytes  # noqa: F401  # PEFT imports it too, whatever the base's format
     import peft  # noqa: F401
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig  # noqa: F401
 
 
 def _architecture(study: StudySpec, reference: BaseReference) -> Architecture:
-    allowed = model_spec(study).allow_unquantized_experts
-    return read_architecture(reference, allow_unquantized_experts=allowed)
+    model = model_spec(study)
+    return read_architecture(
+        reference,
+        quantization=model.quantization,
+        allow_unquantized_experts=model.allow_unquantized_experts,
+    )
 
 
 def check_same_base(prepared: Prepared) -> None:

@@ -74,7 +74,7 @@ class QloraObjective:
                 device=device_name(base.device),
                 compute_dtype=str(base.compute_dtype).removeprefix("torch."),
                 slots=self.slots,
-                versions=versions(),
+                versions=versions(base.format.packages),
                 hashes=hashes,
                 notes=engine.notes,
             )

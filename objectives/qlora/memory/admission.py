@@ -13,7 +13,8 @@ from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack, activation_bytes_a_token
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.shapes import SMALLEST_BUCKET, bucket_within, round_up
-from loratory.objectives.packing.stack import RANK_STEP, AdapterStack
+from loratory.objectives.packing.stack import AdapterStack
+from loratory.objectives.packing.update_rules import state_bytes_per_number
 from loratory.objectives.qlora.base.architecture import Architecture
 from loratory.objectives.qlora.memory.host import host_memory_free
 from loratory.spaces.errors import InputError
@@ -45,8 +46,15 @@ class StackSize:
 
     @property
     def numbers_a_slot(self) -> int:
-        """Numbers in a slot's row."""
-        return round_up(self.rank, RANK_STEP) * sum(map(sum, self.layers.values()))
+        """Numbers in a slot's row: the stack knows what an adapter holds."""
+        stack = AdapterStack(
+            self.layers,
+            slots=1,
+            rank=self.rank,
+            device=torch.device("meta"),
+            compute_dtype=torch.float32,
+        )
+        return stack.parameters_a_slot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +111,7 @@ class Memory:
         free: for slots, passes and the cache of decoding.
         slot: of one trial.
         token: of a token in a pass.
-        held: of the dequantised base.
+        held: of the dequantised base; 0 where there is nothing to dequantise.
     """
 
     free: int
@@ -121,7 +129,7 @@ def measure_room(study: StudySpec, data: PreparedData, model: PackedModel, size:
     on_gpu = model.device.type == "cuda"
     memory = Memory(
         free=int(_USABLE * (_free_on_gpu(model.device, study) if on_gpu else host_memory_free())),
-        slot=size.numbers_a_slot * _bytes_a_number(model),
+        slot=size.numbers_a_slot * _bytes_a_number(study, model),
         token=_measured_bytes_a_token(model, size) if on_gpu else 0,
         held=0 if model.holds_base else model.held_bytes,
     )
@@ -144,7 +152,7 @@ def _room_on_gpu(study: StudySpec, data: PreparedData, model: PackedModel, memor
     hold = study.packing.cache_base
     rest = memory.free - slots * memory.slot
     if hold is None:
-        hold = memory.held + memory.token * _SATURATING_TOKENS <= rest
+        hold = 0 < memory.held <= rest - memory.token * _SATURATING_TOKENS
     rest -= memory.held if hold else 0
     return Room(
         slots=slots,
@@ -169,7 +177,7 @@ def _room_on_cpu(study: StudySpec, model: PackedModel, memory: Memory) -> Room:
         slots=slots,
         tokens_per_pass=study.packing.tokens_per_pass or CPU_TOKENS,
         decoding_rows=_CPU_ROWS,
-        hold_base=4 * memory.held < memory.free if hold is None else hold,
+        hold_base=0 < 4 * memory.held < memory.free if hold is None else hold,
     )
 
 
@@ -197,11 +205,12 @@ def _free_on_gpu(device: torch.device, study: StudySpec) -> float:
     return min(free + torch.cuda.memory_reserved(device) - held, total * share - held)
 
 
-def _bytes_a_number(model: PackedModel) -> int:
-    """Of a slot: master, gradient and two moments, the copy that passes read, and the copy that is scored."""
+def _bytes_a_number(study: StudySpec, model: PackedModel) -> int:
+    """Of a slot: master, gradient, optimiser, the copy that passes read, and the copy that is scored."""
     compute = torch.finfo(model.compute_dtype).bits // 8
     wide = max(4, compute)
-    return 4 * wide + (compute if compute < wide else 0) + compute
+    state = state_bytes_per_number(study.extremes_of("optimizer"), wide=wide)
+    return 2 * wide + state + (compute if compute < wide else 0) + compute
 
 
 def _measured_bytes_a_token(model: PackedModel, size: StackSize) -> int:

@@ -17,6 +17,7 @@ from loratory.objectives.packing.pack import Pack, Settings
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
+from loratory.objectives.qlora.base.formats.nf4 import NF4
 
 PACKS = int(os.environ.get("LORATORY_PACKS", "25"))
 RANK, VOCABULARY, WHOLE = 16, 160, 10**6
@@ -163,7 +164,13 @@ def packed(model, dtype):
                 module.forward = exact_norm.__get__(module)
     elif dtype is torch.bfloat16:
         model.bfloat16()
-    return PackedModel(model, names, device=torch.device("cpu"), compute_dtype=dtype)
+    return PackedModel(
+        model,
+        names,
+        device=torch.device("cpu"),
+        compute_dtype=dtype,
+        frozen_weight=NF4.frozen_weight,  # reads dense layers too
+    )
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +215,7 @@ def careful_adamw():
     that it comes from (queries whose attention is saturated), its usual 1e-8 makes a step of that error.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("loratory.objectives.packing.optimizer.EPSILON", 1e-4)
+        patch.setattr("loratory.objectives.packing.update_rules.EPSILON", 1e-4)
         yield
 
 
