@@ -12,9 +12,9 @@ from packing_cells.cells import (
     PACKED_DECODING,
     PROCESSES,
     TRAINER,
-    UNCACHED,
     Cell,
     count_of,
+    is_another_format,
 )
 from packing_cells.results import Reading, by_device
 
@@ -82,7 +82,7 @@ def _in_order(variants: Iterable[str]) -> list[str]:
         if kind is None:
             return len(_KINDS), False, 0
         count = count_of(variant, kind) if kind in (PROCESSES, OURS) else None
-        return _KINDS.index(kind), variant.endswith(UNCACHED), count or 0
+        return _KINDS.index(kind), is_another_format(variant), count or 0
 
     return sorted(variants, key=place)
 
@@ -115,7 +115,7 @@ def pace(variants: Mapping[str, Summary], name: str) -> float | None:
 def best(variants: Mapping[str, Summary], prefix: str) -> Summary | None:
     """The fastest of the variants whose name begins so and ends with a number; None where none fits."""
     candidates = [summary for name, summary in variants.items() if name.startswith(prefix) and summary.fits]
-    candidates = [summary for summary in candidates if not summary.variant.endswith(UNCACHED)]
+    candidates = [summary for summary in candidates if not is_another_format(summary.variant)]
     return max(candidates, key=lambda summary: summary.tokens_per_second, default=None)
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from loratory.spaces.model import Quantization
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
@@ -39,6 +41,7 @@ class Options:
         warmup_steps: steps before the clock starts.
         seed: of data and adapters; the repeat's number.
         cache_base: whether our engine keeps the base in bf16 as well; None for its own choice.
+        quantization: the base's format, for our engine.
     """
 
     device: torch.device
@@ -46,6 +49,7 @@ class Options:
     warmup_steps: int = 3
     seed: int = 0
     cache_base: bool | None = None
+    quantization: Quantization = Quantization.NF4
 
 
 class DidNotFitError(Exception):

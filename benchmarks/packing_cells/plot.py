@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from html import escape
 
-from packing_cells.cells import CEILING, OURS, PROCESSES, TRAINER, UNCACHED
+from packing_cells.cells import CEILING, OURS, PROCESSES, TRAINER, is_another_format
 from packing_cells.comparison import Cells, best, pace, summarize
 from packing_cells.results import Reading, by_device
 
@@ -39,7 +39,7 @@ def _lines(cells: Cells, shape: str) -> list[Line]:
     here = sorted(
         (int(cell.load), of) for cell, of in cells.items() if cell.shape == shape and cell.load.isdigit()
     )
-    ours = {name for _, of in here for name in of if name.startswith(OURS) and not name.endswith(UNCACHED)}
+    ours = {name for _, of in here for name in of if name.startswith(OURS) and not is_another_format(name)}
     by_slots = sorted(ours, key=lambda name: int(name.removeprefix(OURS)))
     lines: list[Line] = []
     for name in (CEILING, TRAINER, PROCESSES, *by_slots):

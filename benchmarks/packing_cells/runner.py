@@ -15,6 +15,7 @@ import torch
 from loratory.objectives.packing.out_of_memory import is_out_of_memory
 from loratory.objectives.qlora.base.formats.nf4 import NF4
 from loratory.objectives.qlora.memory.device import device_name, release_memory, versions
+from loratory.spaces.model import Quantization
 from packing_cells.ceiling import measure_ceiling
 from packing_cells.cells import (
     CEILING,
@@ -24,6 +25,7 @@ from packing_cells.cells import (
     PROCESSES,
     TRAINER,
     UNCACHED,
+    UNQUANTIZED,
     Cell,
     count_of,
 )
@@ -175,9 +177,9 @@ class Runner:
         if slots is None:
             raise ValueError(f"there is no variant {variant}")
         cached = False if variant.endswith(UNCACHED) else None
-        return measure_ours(
-            shape, workload, slots=slots, steps=steps, options=replace(options, cache_base=cached)
-        )
+        quantization = Quantization.NONE if variant.endswith(UNQUANTIZED) else Quantization.NF4
+        options = replace(options, cache_base=cached, quantization=quantization)
+        return measure_ours(shape, workload, slots=slots, steps=steps, options=options)
 
     def _keep(
         self, cell: Cell, variant: str, repeat: int, measured: Measured | None, *, wall_seconds: float

@@ -114,7 +114,8 @@ APPENDED = {
     "  lora_alpha: [8]": "study.yaml:9: space.lora_alpha: is not a hyperparameter: did you mean alpha?",
     "  zzz: [8]": (
         "study.yaml:9: space.zzz: is not a hyperparameter; known are alpha, batch_size, dropout, epochs, "
-        "learning_rate, lora_plus_ratio, max_grad_norm, optimizer, rank, rank_stabilized, schedule, target_modules, warmup, weight_decay"
+        "learning_rate, lora_plus_ratio, max_grad_norm, optimizer, rank, rank_stabilized, schedule, "
+        "target_modules, warmup, weight_decay"
     ),
     "  schedule: [cosine, lineer]": (
         "study.yaml:9: space.schedule: must be one of cosine, linear, constant, got 'lineer'"
@@ -230,8 +231,8 @@ REPLACED = {
         f"study.yaml:5: model.quantization_config: unknown key: {QUANTIZED_BY}"
     ),
     ("base: some/model", "base: some/model\n  quantization: none\n  double_quantization: true"): (
-        "study.yaml:6: model.double_quantization: must be left out with model.quantization none, which has no "
-        "constants to quantise, got true"
+        "study.yaml:6: model.double_quantization: must be left out with model.quantization none, which has "
+        "no constants to quantise, got true"
     ),
     ("base: some/model", "base: some/model\n  quantization: none\npacking: {cache_base: true}"): (
         "study.yaml:6: packing.cache_base: must not be true with model.quantization none, which has nothing "
