@@ -7,9 +7,9 @@
 
 The first makes the comparison on a CPU, in under three minutes on two cores that nobody else uses (on shared
 ones OMP_WAIT_POLICY=passive keeps threads from spinning). The second measures cell after cell on a GPU and
-stops before its time is up; the same command goes on where it ended. The third compares the formats of a base: nf4
-held in bf16 too, nf4 read in each pass, and not quantised. The last measures nothing and prints a table for each
-device in some results files. Weights are random; no model is downloaded.
+stops before its time is up; the same command goes on where it ended. The third compares formats of the base:
+nf4 held in bf16 too, nf4 read in each pass, and not quantised. The last measures nothing and prints a table
+for each device in some results files. Weights are random; no model is downloaded.
 """
 
 import argparse

@@ -78,6 +78,7 @@ def test_a_cpu_trains_one_trial_at_a_time_unless_it_is_told_otherwise(make_study
     room = measure_room(make_study(), data, on_cpu(), size)
     assert (room.slots, room.tokens_per_pass, room.decoding_rows, room.hold_base) == (1, 1024, 32, True)
     assert not measure_room(make_study(), data, on_cpu(held_bytes=2**50), size).hold_base
+    assert not measure_room(make_study(), data, on_cpu(held_bytes=0), size).hold_base
     packing = {"slots": 5, "tokens_per_pass": 99, "cache_base": False}
     room = measure_room(make_study(packing=packing), data, on_cpu(), size)
     assert (room.slots, room.tokens_per_pass, room.hold_base) == (5, 99, False)
@@ -137,6 +138,7 @@ def test_what_a_gpu_has_room_for_fits_into_it(on_gpu):
         assert 1 <= room.slots <= 16 and 1024 <= room.tokens_per_pass <= 32_768
     assert not on_gpu(4)[0].hold_base and on_gpu(80)[0].hold_base
     assert on_gpu(80)[0].tokens_per_pass == 32_768
+    assert not on_gpu(80, model={"held_bytes": 0})[0].hold_base
 
 
 def test_a_gpu_does_what_the_study_asks_for(on_gpu):
