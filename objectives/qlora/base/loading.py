@@ -61,8 +61,7 @@ def load_base(model: ModelSpec, reference: BaseReference) -> Base:
         model: quantisation and precision.
         reference: which base.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = choose_dtype(model.compute_dtype, device)
+    device, dtype = choose_device(model)
     base_format = format_of(model.quantization)
     loaded = _load_model(model, reference, base_format, device=device, dtype=dtype)
     tokenizer = read_tokenizer(reference)
@@ -80,6 +79,12 @@ def load_base(model: ModelSpec, reference: BaseReference) -> Base:
         published_name=reference.published_name,
         revision=reference.revision if reference.published_name == reference.location else None,
     )
+
+
+def choose_device(model: ModelSpec) -> tuple[torch.device, torch.dtype]:
+    """Return where a base is loaded, and the number format to compute in there."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return device, choose_dtype(model.compute_dtype, device)
 
 
 def choose_dtype(compute_dtype: ComputeDtype, device: torch.device) -> torch.dtype:

@@ -16,8 +16,10 @@ from loratory.objectives.packing.shapes import SMALLEST_BUCKET, bucket_within, r
 from loratory.objectives.packing.stack import AdapterStack
 from loratory.objectives.packing.update_rules import state_bytes_per_number
 from loratory.objectives.qlora.base.architecture import Architecture
+from loratory.objectives.qlora.base.formats import format_of
 from loratory.objectives.qlora.memory.host import host_memory_free
 from loratory.spaces.errors import InputError
+from loratory.spaces.model import Quantization
 from loratory.spaces.study import StudySpec
 
 # Where more tokens hardly help: on one H200, 8,192 a pass have over 80% of the pace of 32,768.
@@ -134,6 +136,33 @@ def measure_room(study: StudySpec, data: PreparedData, model: PackedModel, size:
         held=0 if model.holds_base else model.held_bytes,
     )
     return _room_on_gpu(study, data, model, memory) if on_gpu else _room_on_cpu(study, model, memory)
+
+
+def check_base_fits(
+    study: StudySpec, architecture: Architecture, *, device: torch.device, compute_dtype: torch.dtype
+) -> None:
+    """Refuse a base whose linear layers alone take more memory than is free, before it is loaded.
+
+    Raises:
+        InputError: it does not fit.
+    """
+    assert study.model is not None
+    free = _free_on_gpu(device, study) if device.type == "cuda" else host_memory_free()
+    weights = sum(inputs * outputs for inputs, outputs in architecture.linear_layers.values())
+    taken = {
+        name: weights * format_of(name).bytes_per_weight(study.model, compute_dtype.itemsize)
+        for name in Quantization
+    }
+    own = study.model.quantization
+    if taken[own] > free:
+        smaller = min(taken, key=lambda name: taken[name])
+        remedy = "take a smaller base"
+        if taken[smaller] < taken[own]:
+            remedy += f", or set model.quantization to {smaller} ({taken[smaller] / 2**30:.2f} GiB)"
+        raise InputError(
+            f"model.base: linear layers must fit into {free / 2**30:.2f} GiB, which are free on this device, "
+            f"take {taken[own] / 2**30:.2f} GiB with model.quantization {own}; {remedy}"
+        )
 
 
 def _asked_slots(study: StudySpec, model: PackedModel) -> int | None:

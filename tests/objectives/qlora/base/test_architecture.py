@@ -129,7 +129,7 @@ def test_experts_outside_linear_layers_are_refused_unless_allowed(experts_folder
 
 def test_experts_are_refused_on_an_unquantised_base_too(experts_folder):
     reference = resolve_base(ModelSpec(base=str(experts_folder("mixtral"))))
-    with pytest.raises(InputError, match="where LoRA reaches them; .* are not adapted: ") as caught:
+    with pytest.raises(InputError, match=r"where LoRA reaches them; .* are not adapted: ") as caught:
         read_architecture(reference, quantization=Quantization.NONE)
     assert "nf4" not in str(caught.value)
 

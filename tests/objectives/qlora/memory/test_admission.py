@@ -8,7 +8,13 @@ from loratory.objectives.packing.stack import AdapterStack
 from loratory.objectives.qlora.base.architecture import read_architecture
 from loratory.objectives.qlora.base.reference import resolve_base
 from loratory.objectives.qlora.memory import admission as module
-from loratory.objectives.qlora.memory.admission import longest_prompt, measure_room, stack_size, wanted_slots
+from loratory.objectives.qlora.memory.admission import (
+    check_base_fits,
+    longest_prompt,
+    measure_room,
+    stack_size,
+    wanted_slots,
+)
 from loratory.spaces.errors import InputError
 
 GIB = 2**30
@@ -154,3 +160,37 @@ def test_more_slots_than_fit_are_refused_with_how_many_do(on_gpu):
     assert on_gpu(1.2, slots=fits)[0].slots == fits
     with pytest.raises(InputError, match=r"packing\.slots"):
         on_gpu(1.2, slots=fits + 1)
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+def test_a_base_that_cannot_fit_is_refused_before_it_is_loaded(
+    make_study, architecture, monkeypatch, quantization
+):
+    study = make_study(model={"quantization": quantization})
+    weights = sum(inputs * outputs for inputs, outputs in architecture.linear_layers.values())
+    given = {"device": torch.device("cpu"), "compute_dtype": torch.bfloat16}
+    needed = 2 * weights if quantization == "none" else int(weights * (0.5 + (1 + 4 / 256) / 64)) + 1
+    monkeypatch.setattr(module, "host_memory_free", lambda: needed)
+    check_base_fits(study, architecture, **given)
+    monkeypatch.setattr(module, "host_memory_free", lambda: needed - 2)
+    with pytest.raises(InputError, match=r"model\.base: linear layers must fit into 0\.00 GiB") as refused:
+        check_base_fits(study, architecture, **given)
+    said = str(refused.value)
+    assert f"GiB with model.quantization {quantization}; take a smaller base" in said
+    assert ("or set model.quantization to nf4" in said) == (quantization == "none")
+
+
+@pytest.mark.parametrize("optimizer", [["adamw"], ["adamw", "lora_plus"]])
+def test_the_optimisers_of_a_study_are_asked_for_their_bytes(
+    make_study, data, architecture, monkeypatch, optimizer
+):
+    asked = []
+    monkeypatch.setattr(
+        module, "state_bytes_per_number", lambda names, *, wide: asked.append((list(names), wide)) or 96
+    )
+    study = make_study(space={"optimizer": optimizer}, packing={"slots": 2}, trials=9)
+    size = stack_size(study, architecture)
+    monkeypatch.setattr(module, "host_memory_free", lambda: 2 * (96 + 12) * size.numbers_a_slot)
+    with pytest.raises(InputError, match="at most 1 on this device"):
+        measure_room(study, data, on_cpu(), size)
+    assert asked == [(optimizer, 4)]
