@@ -2,13 +2,15 @@
 
     python benchmarks/packing.py --device cpu --shape tiny --json
     python benchmarks/packing.py --results packing.jsonl --budget-seconds 540 [--cells 1b:512,7b:512]
+    python benchmarks/packing.py --cells 1b:512,7b:512 --variants ours-8,ours-8-uncached,ours-8-unquantized
     python benchmarks/packing.py --table packing.jsonl [--plot docs/packing.svg]
 
 The first makes the comparison on a CPU, in under three minutes on two otherwise idle cores (on shared
 ones OMP_WAIT_POLICY=passive keeps threads from spinning). The second measures cell after cell on a GPU and
-stops before its time is up; the same command goes on where it ended. The third measures nothing and prints a
-table for each device in some results files; a plot ends in .svg, which needs Chromium, or in .html. Weights
-are random; no model is downloaded.
+stops before its time is up; the same command goes on where it ended. The third compares formats of the base:
+nf4 held in bf16 too, nf4 read in each pass, and not quantised. The last measures nothing and prints a table
+for each device in some results files; a plot ends in .svg, which needs Chromium, or in .html. Weights are
+random; no model is downloaded.
 """
 
 import argparse

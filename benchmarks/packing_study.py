@@ -25,6 +25,7 @@ from packing_cells.study_files import write_base, write_data
 from packing_cells.study_plan import plan_of, reference_trials, size_of, study_file, trial_list
 from packing_cells.study_table import as_data, as_markdown
 
+from loratory.objectives.qlora.base.formats.nf4 import NF4
 from loratory.objectives.qlora.memory.device import device_name, release_memory, versions
 
 
@@ -66,7 +67,7 @@ class Bench:
         self.size = size_of(shape.name)
         self.trials = trial_list(arguments.trials, self.size)
         self.plan = plan_of(shape.name, self.trials, self.size)
-        self._machine = {"device": device_name(self._device), "cores": cores(), **versions()}
+        self._machine = {"device": device_name(self._device), "cores": cores(), **versions(NF4.packages)}
         self.lines = self._read()
         self._base, self._data = self._folder / f"base-{shape.name}", self._folder / f"data-{shape.name}"
         began = time.perf_counter()

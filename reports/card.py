@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from loratory.objectives.qlora.base.formats import format_of
+from loratory.objectives.qlora.base.formats.base_format import FormatWords
 from loratory.reports import formatting
 from loratory.reports.card_usage import Usage, usage_section
 from loratory.reports.comparison_report import ComparisonReport, RankedTrial
@@ -89,7 +91,13 @@ def card_metadata(report: ComparisonReport, trial: RankedTrial, facts: CardFacts
         "library_name": "peft",
         "pipeline_tag": "text-generation",
         **{name: value for name, value in optional.items() if value},
-        "tags": [f"base_model:adapter:{facts.base_id}", "lora", "qlora", "transformers", "loratory"],
+        "tags": [
+            f"base_model:adapter:{facts.base_id}",
+            "lora",
+            *_words(facts).tags,
+            "transformers",
+            "loratory",
+        ],
         "model-index": [{"name": facts.repo_id.partition("/")[2], "results": _results(report, trial, facts)}],
     }
 
@@ -120,10 +128,15 @@ def _opening(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> 
     place = "the best" if trial.rank == 1 else f"number {trial.rank}"
     gain = "" if trial.gain is None else f", {formatting.signed(trial.gain)} against the untuned base"
     return (
-        f"A LoRA adapter for [{facts.base_id}](https://huggingface.co/{facts.base_id}), trained with QLoRA: "
+        f"A LoRA adapter for [{facts.base_id}](https://huggingface.co/{facts.base_id}), trained with "
+        f"{_words(facts).method}: "
         f"{place} of {len(report.ranking)} complete trials of a hyperparameter search. "
         f"{metric} on held-out examples: **{formatting.score(trial.value)}**{gain}."
     )
+
+
+def _words(facts: CardFacts) -> FormatWords:
+    return format_of(facts.usage.model.quantization).words
 
 
 def _method(report: ComparisonReport, trial: RankedTrial) -> str:

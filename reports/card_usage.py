@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 
 from loratory.objectives.data.rendering import PromptStyle
-from loratory.spaces.model import ComputeDtype
+from loratory.objectives.qlora.base.formats import format_of
+from loratory.spaces.model import ComputeDtype, ModelSpec
 
 _DTYPES = {
     ComputeDtype.AUTO: "bfloat16",
@@ -40,17 +41,13 @@ class Usage:
         style: how prompts were made; None where it is not known.
         prompt_template: the study's own, where it has one.
         max_new_tokens: longest answer that was decoded.
-        compute_dtype: number format of activations, as the study names it.
-        double_quantization: whether the quantisation constants are quantised too.
-        trust_remote_code: whether the base runs code of its own.
+        model: the base's format and precision.
     """
 
     style: PromptStyle | None
     prompt_template: str | None
     max_new_tokens: int
-    compute_dtype: ComputeDtype
-    double_quantization: bool
-    trust_remote_code: bool
+    model: ModelSpec
 
 
 def usage_section(usage: Usage, *, repo_id: str, base_id: str, base_revision: str | None) -> str:
@@ -63,25 +60,21 @@ def usage_section(usage: Usage, *, repo_id: str, base_id: str, base_revision: st
         base_revision: its commit, where it is known.
     """
     options = f", revision={base_revision!r}" if base_revision else ""
-    options += ", trust_remote_code=True" if usage.trust_remote_code else ""
-    dtype = f"torch.{_DTYPES[usage.compute_dtype]}"
-    auto = "  # float16 on a GPU without it, float32 on a CPU" if usage.compute_dtype == "auto" else ""
+    options += ", trust_remote_code=True" if usage.model.trust_remote_code else ""
+    dtype = f"torch.{_DTYPES[usage.model.compute_dtype]}"
+    auto = "  # float16 on a GPU without it, float32 on a CPU" if usage.model.compute_dtype == "auto" else ""
+    base_format = format_of(usage.model.quantization)
+    code = base_format.loading_code(usage.model)
     return f"""{_prompts(usage)}
 
 ```python
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import {", ".join(("AutoModelForCausalLM", "AutoTokenizer", *code.imports))}
 
 dtype = {dtype}{auto}
-nf4 = BitsAndBytesConfig(
-    load_in_4bit=True,
-    bnb_4bit_quant_type="nf4",
-    bnb_4bit_use_double_quant={usage.double_quantization},
-    bnb_4bit_compute_dtype=dtype,
-)
-base = AutoModelForCausalLM.from_pretrained(
-    {base_id!r}{options}, quantization_config=nf4, dtype=dtype, device_map="auto"
+{code.setup}base = AutoModelForCausalLM.from_pretrained(
+    {base_id!r}{options}, {code.argument}dtype=dtype, device_map="auto"
 )
 tokenizer = AutoTokenizer.from_pretrained({base_id!r}{options})
 model = PeftModel.from_pretrained(base, {repo_id!r})
@@ -93,8 +86,9 @@ output = model.generate(
 answer = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
 ```
 
-It was trained and scored on the base in 4 bits (nf4), as above; on the base in full precision its answers
-differ a little. Answers were decoded greedily, up to the end-of-sequence token or {usage.max_new_tokens} new
+{base_format.words.scored_on} Answers were decoded greedily, up to the end-of-sequence token or {
+        usage.max_new_tokens
+    } new
 tokens."""
 
 

@@ -191,7 +191,7 @@ def _facts(folder: StudyFolder, trial: RankedTrial, *, repo_id: str, config: dic
         base_revision=config["revision"],
         usage=_usage(folder, spec),
         signatures=table.signatures if table else {},
-        training=training.model_dump(mode="json") | {"alpha": training.lora_alpha},
+        training=training.described(),
         dataset_id=dataset_hub_id(spec),
         language=spec.evaluation.language,
         versions=record.provenance.versions,
@@ -205,9 +205,7 @@ def _usage(folder: StudyFolder, spec: StudySpec) -> Usage:
         style=_prompt_style(folder),
         prompt_template=spec.data.prompt_template if spec.data else None,
         max_new_tokens=spec.evaluation.max_new_tokens,
-        compute_dtype=model.compute_dtype,
-        double_quantization=model.double_quantization,
-        trust_remote_code=model.trust_remote_code,
+        model=model,
     )
 
 

@@ -105,7 +105,7 @@ _QUANTIZATION = {"bits", "bnb_4bit_quant_type", "load_in_4bit", "load_in_8bit", 
 def _remedy(key: str, parent: Path) -> str:
     known = _known_keys(parent)
     if parent in ((), ("model",), ("training",)) and (key in _QUANTIZATION or key.startswith("quantization")):
-        return ": the base is always quantised to nf4, by bitsandbytes; leave the key out"
+        return ": model.quantization says how the base is quantised: nf4 (by bitsandbytes) or none"
     if hint := did_you_mean(key, known):
         return hint
     name = usual_name(key)

@@ -1,10 +1,12 @@
 """The base model and the precision it trains in."""
 
 from enum import StrEnum
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from loratory.spaces.frozen import Frozen
+from loratory.spaces.rules import broken_rule, shown
 
 QUICKSTART_BASE = "builtin:quickstart"
 
@@ -18,8 +20,15 @@ class ComputeDtype(StrEnum):
     FP32 = "fp32"
 
 
+class Quantization(StrEnum):
+    """Number format of the frozen linear layers."""
+
+    NF4 = "nf4"
+    NONE = "none"
+
+
 class ModelSpec(Frozen):
-    """A causal language model that stays frozen in nf4 while adapters train on it."""
+    """A causal language model that stays frozen while adapters train on it."""
 
     base: str = Field(min_length=1)
     """Hub id, local folder, or `builtin:quickstart` for the small model that comes with loratory."""
@@ -29,8 +38,10 @@ class ModelSpec(Frozen):
     """What a published adapter names as its base where `base` is a folder."""
     compute_dtype: ComputeDtype = ComputeDtype.AUTO
     """auto is bf16 on a GPU that has it, fp16 on one that has not, fp32 on a CPU."""
+    quantization: Quantization = Quantization.NF4
+    """nf4 keeps the base's linear layers in 4 bits (QLoRA); none keeps them in the compute dtype (LoRA)."""
     double_quantization: bool = True
-    """Quantise the quantisation constants too (QLoRA, section 3)."""
+    """Quantise the quantisation constants of nf4 too (QLoRA, section 3)."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     trust_remote_code: bool = False
@@ -38,3 +49,21 @@ class ModelSpec(Frozen):
     allow_unquantized_experts: bool = False
     """Take a mixture-of-experts base all the same where nf4 and LoRA pass over its experts: they stay as they
     are, in the compute dtype, and adapters learn on the other layers alone."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.quantization is Quantization.NONE and "double_quantization" in self.model_fields_set:
+            rule = (
+                "must be left out with model.quantization none, which has no constants to quantise, "
+                f"got {shown(self.double_quantization)}"
+            )
+            raise broken_rule(rule, at=("double_quantization",))
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_contradictions(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A file written from this spec must read back.
+        written: dict[str, Any] = handler(self)
+        if self.quantization is Quantization.NONE:
+            written.pop("double_quantization", None)
+        return written

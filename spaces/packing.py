@@ -25,5 +25,5 @@ class PackingSpec(Frozen):
     """Tokens of all trials together in one pass: their sequences are concatenated up to it, and one that is
     longer raises it for that pass; null chooses by memory and device."""
     cache_base: bool | None = None
-    """Keep the base dequantised in the compute dtype beside its nf4 form: the same numbers, no dequantisation
-    in every pass, more memory; null does so where it fits."""
+    """Keep a quantised base in the compute dtype too: the same numbers, no dequantisation in every pass, more
+    memory; null does so where it fits."""

@@ -23,7 +23,8 @@ early_stopping_patience: 2       # stop a trial after this many evaluations with
 seed: 0                          # seeds the sampler and every trial
 
 model:
-  base: Qwen/Qwen2.5-1.5B        # Hub id or local folder; frozen, loaded in 4 bits (nf4)
+  base: Qwen/Qwen2.5-1.5B        # Hub id or local folder; it stays frozen
+  quantization: nf4              # 4 bits; or none: in bf16, fp16 or fp32, as compute_dtype says
   revision: null                 # of a Hub id: branch, tag or commit; pin one to keep the same model
 
 data:
@@ -49,6 +50,7 @@ training:                        # what is fixed
   schedule: cosine               # of the learning rate, after the warm-up: cosine, linear, constant
   warmup: 0.05                   # share of the steps in which the learning rate rises
   weight_decay: 0.0              # on the adapter's weights
+  optimizer: adamw               # or lora_plus: a larger learning rate for the matrices B
 
 sampler: tpe                     # tpe, random, grid, cmaes, gp, nsga2
 pruner: median                   # median, percentile, hyperband, successive_halving, patient, none

@@ -10,7 +10,7 @@ from pydantic import Field, field_serializer, model_validator
 from loratory.spaces.data import DataSpec, EvaluationSpec
 from loratory.spaces.frozen import Float, Frozen, Int
 from loratory.spaces.metric_names import METRICS, Direction, Task, default_metrics
-from loratory.spaces.model import ModelSpec
+from loratory.spaces.model import ModelSpec, Quantization
 from loratory.spaces.packing import PackingSpec
 from loratory.spaces.pruners import PrunerName, PrunerSpec
 from loratory.spaces.resources import ResourceSpec
@@ -20,7 +20,7 @@ from loratory.spaces.search_space import SearchSpace
 from loratory.spaces.stopping import StoppingSpec
 from loratory.spaces.toy import ToySpec
 from loratory.spaces.tracking import TrackingSpec
-from loratory.spaces.training import TrainingParameters
+from loratory.spaces.training import OptimizerName, TrainingParameters
 
 
 class ObjectiveName(StrEnum):
@@ -102,6 +102,18 @@ class StudySpec(Frozen):
             fixed = shown(getattr(self.training, name))
             rule = f"must not stand in both space and training, got {fixed}: keep one"
             raise broken_rule(rule, at=("training", name))
+        self._check_optimizer()
+
+    def _check_optimizer(self) -> None:
+        section = "space" if "lora_plus_ratio" in self.space.root else "training"
+        if section == "training" and "lora_plus_ratio" not in self.training.model_fields_set:
+            return
+        if not self._uses_lora_plus():
+            rule = "must be left out where no trial has optimizer lora_plus: set training.optimizer to it"
+            raise broken_rule(rule, at=(section, "lora_plus_ratio"))
+
+    def _uses_lora_plus(self) -> bool:
+        return OptimizerName.LORA_PLUS in self.extremes_of("optimizer")
 
     def _check_stopping(self) -> None:
         if self.early_stopping is not None and self.early_stopping_patience is not None:
@@ -119,6 +131,10 @@ class StudySpec(Frozen):
                 raise broken_rule(
                     f"must not be there for objective {self.objective}: remove it", at=(section,)
                 )
+
+        if self.model and self.model.quantization is Quantization.NONE and self.packing.cache_base:
+            rule = "must not be true with model.quantization none, which has nothing to dequantise: remove it"
+            raise broken_rule(rule, at=("packing", "cache_base"))
 
     def _check_metric(self) -> None:
         self._check_metric_name(self.metric, ("metric",))
@@ -147,7 +163,8 @@ class StudySpec(Frozen):
     @field_serializer("training")
     def _fixed_only(self, training: TrainingParameters) -> dict[str, Any]:
         # What is searched has no fixed value: a file written from this spec must read back.
-        return training.model_dump(mode="json", exclude=set(self.space.root))
+        unused = set() if self._uses_lora_plus() else {"lora_plus_ratio"}
+        return training.model_dump(mode="json", exclude={*self.space.root, *unused})
 
     @property
     def stopping(self) -> StoppingSpec | None:

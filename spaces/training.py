@@ -1,7 +1,7 @@
 """The hyperparameters of one trial: every one can be fixed or searched."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -16,15 +16,26 @@ class Schedule(StrEnum):
     CONSTANT = "constant"
 
 
+class OptimizerName(StrEnum):
+    """How an adapter's matrices are updated."""
+
+    ADAMW = "adamw"
+    LORA_PLUS = "lora_plus"
+
+
 class TrainingParameters(Frozen):
     """What one trial trains with, sampled and fixed values merged.
 
     The optimiser is AdamW (Loshchilov and Hutter, 2019) with betas 0.9 and 0.999 and epsilon 1e-8, the
-    adapters are LoRA (Hu et al., 2021) over an nf4 base (Dettmers et al., 2023).
+    adapters are LoRA (Hu et al., 2021).
     """
 
     learning_rate: Float = Field(default=2e-4, gt=0, le=1)
-    """Peak learning rate of AdamW."""
+    """Peak learning rate of AdamW; with lora_plus that of the matrices A."""
+    optimizer: OptimizerName = OptimizerName.ADAMW
+    """adamw has one learning rate; lora_plus has a larger one for the matrices B (Hayou et al., 2024)."""
+    lora_plus_ratio: Float = Field(default=16.0, gt=0, le=65_536)
+    """Learning rate of the matrices B over that of the matrices A (optimizer lora_plus)."""
     batch_size: Int = Field(default=16, ge=1, le=65_536)
     """Examples per optimiser step; reached by accumulating passes."""
     epochs: Float = Field(default=1.0, gt=0, le=1000)
@@ -52,3 +63,10 @@ class TrainingParameters(Frozen):
     def lora_alpha(self) -> float:
         """The scaling numerator with its default filled in."""
         return 2.0 * self.rank if self.alpha is None else self.alpha
+
+    def described(self) -> dict[str, Any]:
+        """Return what a reader is told, as JSON: defaults filled in, what is not used left out."""
+        values = self.model_dump(mode="json") | {"alpha": self.lora_alpha}
+        if self.optimizer is not OptimizerName.LORA_PLUS:
+            del values["lora_plus_ratio"]
+        return values

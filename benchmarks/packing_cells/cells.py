@@ -9,9 +9,9 @@ from packing_cells.workload import LOGNORMAL, Workload, fixed
 
 DECODE = "decode"
 CEILING, TRAINER, GENERATE, PACKED_DECODING = "ceiling", "trainer", "generate", "packed-decoding"
-PROCESSES, OURS, UNCACHED = "processes-", "ours-", "-uncached"
+PROCESSES, OURS, UNCACHED, UNQUANTIZED = "processes-", "ours-", "-uncached", "-unquantized"
 _TOKENS = ("256", "512", "1024", "2048", "4096", "8192")
-_MEMORY_TOKENS = "512"  # where the goal for memory without a cached base is set
+_FORMAT_TOKENS = "512"  # where formats of the base are compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,8 @@ class Cell:
             return (CEILING, TRAINER, f"{PROCESSES}2", f"{OURS}1", f"{OURS}4")
         processes = tuple(f"{PROCESSES}{count}" for count in (2, 4, 8, 16))
         ours = tuple(f"{OURS}{slots}" for slots in (1, 4, 8, 16))
-        memory = (f"{OURS}8{UNCACHED}",) if self.load == _MEMORY_TOKENS else ()
-        return (CEILING, TRAINER, *processes, *ours, *memory)
+        formats = (f"{OURS}8{UNCACHED}", f"{OURS}8{UNQUANTIZED}") if self.load == _FORMAT_TOKENS else ()
+        return (CEILING, TRAINER, *processes, *ours, *formats)
 
 
 def default_cells(shapes: tuple[str, ...]) -> tuple[Cell, ...]:
@@ -95,4 +95,9 @@ def count_of(variant: str, prefix: str) -> int | None:
     """Return the number in a variant's name; None if the name does not begin with the prefix."""
     if not variant.startswith(prefix):
         return None
-    return int(variant.removeprefix(prefix).removesuffix(UNCACHED))
+    return int(variant.removeprefix(prefix).removesuffix(UNCACHED).removesuffix(UNQUANTIZED))
+
+
+def is_another_format(variant: str) -> bool:
+    """Whether a variant stores its base otherwise than the variants that are compared."""
+    return variant.endswith((UNCACHED, UNQUANTIZED))

@@ -8,7 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from packing_cells.cells import CEILING, GENERATE, OURS, PACKED_DECODING, PROCESSES, TRAINER, UNCACHED, Cell
+from packing_cells.cells import (
+    CEILING,
+    GENERATE,
+    OURS,
+    PACKED_DECODING,
+    PROCESSES,
+    TRAINER,
+    Cell,
+    is_another_format,
+)
 from packing_cells.results import Reading, by_device
 
 TRIAL_STEPS = 500  # optimiser steps of a trial where its seconds are given
@@ -22,7 +31,7 @@ def summarize(readings: Iterable[Reading]) -> pd.DataFrame:
 
     Columns:
         cell, shape, load, tokens: `SHAPE:LOAD`, its parts, the load as a number of tokens.
-        variant, kind, count, uncached: for example `ours-8-uncached`, `ours-`, 8, True.
+        variant, kind, count, other_format: for example `ours-8-uncached`, `ours-`, 8, True.
         repeats, fits: number of readings; whether memory sufficed in all of them.
         tokens_per_second, lowest, highest: median and range.
         peak_memory_bytes, device_memory_bytes, refill_pack_steps: medians.
@@ -50,7 +59,7 @@ def summarize(readings: Iterable[Reading]) -> pd.DataFrame:
 
 def _place(row: dict[str, Any]) -> tuple[object, ...]:
     """Sort cells by tokens, and variants by kind, then from few to many."""
-    return Cell.parse(row["cell"]).place, _KINDS.index(row["kind"]), row["uncached"], row["count"]
+    return Cell.parse(row["cell"]).place, _KINDS.index(row["kind"]), row["other_format"], row["count"]
 
 
 def _summary(cell: Cell, variant: str, readings: list[Reading]) -> dict[str, Any]:
@@ -67,7 +76,7 @@ def _summary(cell: Cell, variant: str, readings: list[Reading]) -> dict[str, Any
         "variant": variant,
         "kind": next(kind for kind in _KINDS if variant.startswith(kind)),
         "count": int(re.sub(r"\D", "", variant) or 0),
-        "uncached": variant.endswith(UNCACHED),
+        "other_format": is_another_format(variant),
         "repeats": len(readings),
         "fits": all(reading.fits for reading in readings),
         **figures.median(skipna=False),

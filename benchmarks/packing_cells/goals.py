@@ -50,7 +50,7 @@ def _both(target: float) -> dict[str, float]:
 _PACE, _MEMORY, _TRAINER = "tokens_per_second", "device_memory_bytes", "against_trainer"
 _PACK, _CEILING = _at("512", "ours-8"), {"1b": 0.55, "7b": 0.65}
 _UNCACHED, _PROCESSES = _at("512", "ours-8-uncached"), _at("512", "processes-8")
-_ANY_AT_8192 = "load == '8192' and kind == 'ours-' and not uncached"
+_ANY_AT_8192 = "load == '8192' and kind == 'ours-' and not other_format"
 _LARGE_PACK = "kind == 'ours-' and `count` * tokens >= 16384"
 _DECODING, _GENERATE = _at("decode", "packed-decoding"), _at("decode", "generate")
 _UNEVEN, _EVEN = _at("lognormal", "ours-8"), _at("1024", "ours-8")  # 1,091 tokens per step, and 1,024

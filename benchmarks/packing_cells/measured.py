@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from loratory.spaces.model import Quantization
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
@@ -37,7 +39,8 @@ class Options:
         context_bytes: memory of a process without tensors (`device_memory.context_bytes`).
         warmup_steps: optimiser steps before timing starts.
         seed: of data and adapters; the repeat's number.
-        cache_base: False: the packed engine does not keep the base in bf16 beside nf4; None: it may.
+        cache_base: whether our engine keeps the base in bf16 as well; None for its own choice.
+        quantization: the base's format, for our engine.
     """
 
     device: torch.device
@@ -45,6 +48,7 @@ class Options:
     warmup_steps: int = 3
     seed: int = 0
     cache_base: bool | None = None
+    quantization: Quantization = Quantization.NF4
 
 
 class DidNotFitError(Exception):

@@ -1,10 +1,11 @@
-"""A frozen nf4 model with random weights, made on the device one layer at a time."""
+"""A frozen model with random weights, in nf4 or not quantised, made on the device one layer at a time."""
 
 from typing import Any
 
 import torch
 
-from loratory.objectives.qlora.base.loading import keep_weights_in_place
+from loratory.objectives.qlora.base.formats.nf4 import keep_weights_in_place
+from loratory.spaces.model import Quantization
 from packing_cells.shapes import ModelShape
 
 _STANDARD_DEVIATION = 0.02  # what Llama's weights are drawn with
@@ -15,19 +16,27 @@ def compute_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
-def build_model(shape: ModelShape, *, device: torch.device, seed: int = 0) -> Any:
-    """Build a random model in nf4 with double quantisation (QLoRA; Dettmers et al., 2023).
+def build_model(
+    shape: ModelShape,
+    *,
+    device: torch.device,
+    seed: int = 0,
+    quantization: Quantization = Quantization.NF4,
+) -> Any:
+    """Build a random model, in nf4 with double quantisation (QLoRA; Dettmers et al., 2023) or not quantised.
 
-    No more than one layer's weights are ever there unquantised, so that a model fits where its nf4 form does.
+    In nf4 no more than one layer's weights are ever there unquantised, so that a model fits where its nf4
+    form does.
 
     Args:
         shape: the sizes.
         device: where it is made.
         seed: of the weights.
+        quantization: format of the linear layers.
 
     Returns:
-        A `LlamaForCausalLM`, frozen, for evaluation; linear layers are bitsandbytes' `Linear4bit`, while
-        embeddings, norms and head are in `compute_dtype`.
+        A `LlamaForCausalLM`, frozen, for evaluation; in nf4 its linear layers are bitsandbytes' `Linear4bit`.
+        All else is in `compute_dtype`.
     """
     from accelerate import init_empty_weights
     from transformers import AutoModelForCausalLM
@@ -38,21 +47,28 @@ def build_model(shape: ModelShape, *, device: torch.device, seed: int = 0) -> An
             shape.configuration(), dtype=dtype, attn_implementation="sdpa"
         )
     generator = torch.Generator(device).manual_seed(seed)
-    _fill_linear_layers(model, generator, dtype)
+    if quantization is Quantization.NF4:
+        _fill_linear_layers(model, generator, dtype)
     _fill_the_rest(model, generator, dtype)
-    keep_weights_in_place(model)
-    model.is_loaded_in_4bit = True  # by this PEFT knows that its 4-bit adapter layers are wanted
+    if quantization is Quantization.NF4:
+        keep_weights_in_place(model)
+        model.is_loaded_in_4bit = True  # by this PEFT knows that its 4-bit adapter layers are wanted
     return model.to(device).requires_grad_(False).eval()
 
 
-def _fill_linear_layers(model: Any, generator: torch.Generator, dtype: torch.dtype) -> None:
+def linear_layers(model: Any) -> list[str]:
+    """Full names of the linear layers, quantised or not; the output head is not among them."""
     head = model.get_output_embeddings()
-    layers = [
-        (name, module)
+    return [
+        name
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and module is not head
     ]
-    for name, linear in layers:
+
+
+def _fill_linear_layers(model: Any, generator: torch.Generator, dtype: torch.dtype) -> None:
+    for name in linear_layers(model):
+        linear = model.get_submodule(name)
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, _quantized_linear(linear, generator, dtype))
 

@@ -15,11 +15,13 @@ from loratory.objectives.packing.pack import Pack, Settings, activation_bytes_pe
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
+from loratory.objectives.qlora.base.formats import format_of
 from loratory.objectives.qlora.memory.admission import CPU_TOKENS, tokens_that_fit
 from loratory.objectives.qlora.updates import AsyncRead
+from loratory.spaces.model import Quantization
 from packing_cells.device_memory import DeviceMemory, peak_bytes, start_peak, synchronize
 from packing_cells.measured import Measured, Options
-from packing_cells.models import build_model, compute_dtype
+from packing_cells.models import build_model, compute_dtype, linear_layers
 from packing_cells.refill import refill_cost
 from packing_cells.shapes import ModelShape
 from packing_cells.trainer import ALPHA, LEARNING_RATE, RANK
@@ -67,7 +69,7 @@ def measure_ours(
     measured = _timed(run, steps=steps, options=options, memory=memory)
     details = {"warmup_passes": float(warmup), "base_held": float(pack.model.holds_base), **measured.details}
     refilled = slots == _REFILL_SLOTS[options.device.type] and workload.name == _REFILL_LOAD
-    if refilled and options.cache_base is not False:
+    if refilled and options.cache_base is not False and options.quantization is Quantization.NF4:
         fresh = fresh_adapter(pack.model, seed=slots)
         # The engine has the next trial's adapter on the host.
         state = SlotState(matrices={name: matrix.cpu() for name, matrix in fresh.items()})
@@ -131,13 +133,17 @@ def build_pack(shape: ModelShape, *, slots: int, options: Options) -> Pack:
 
 def packed_model(shape: ModelShape, *, options: Options) -> PackedModel:
     """Build a random base for packs; its matrices are held in bf16 unless `cache_base` is False."""
-    import bitsandbytes
-
-    model = build_model(shape, device=options.device, seed=0)
-    layers = [n for n, m in model.named_modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
+    model = build_model(shape, device=options.device, seed=0, quantization=options.quantization)
+    layers = linear_layers(model)
     fuse(model)
-    packed = PackedModel(model, layers, device=options.device, compute_dtype=compute_dtype(options.device))
-    if options.cache_base is not False:
+    packed = PackedModel(
+        model,
+        layers,
+        device=options.device,
+        compute_dtype=compute_dtype(options.device),
+        frozen_weight=format_of(options.quantization).frozen_weight,
+    )
+    if options.cache_base is not False and packed.held_bytes:
         packed.hold_base()
     return packed
 

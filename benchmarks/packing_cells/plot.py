@@ -29,7 +29,7 @@ def figure(readings: Iterable[Reading]) -> go.Figure:
     """Return a panel per device and model, with a line per variant and one for the best of processes."""
     devices = by_device(readings).items()
     rows = pd.concat([summarize(taken).assign(device=device) for device, taken in devices])
-    rows = rows[rows["fits"] & ~rows["uncached"]].dropna(subset="tokens")
+    rows = rows[rows["fits"] & ~rows["other_format"]].dropna(subset="tokens")
     line = rows["variant"].mask(rows["kind"] == PROCESSES, "processes, best number")
     rows = rows.assign(panel=rows["shape"] + ", " + rows["device"], line=line)
     points = rows.groupby(["panel", "line", "tokens"], sort=False)["tokens_per_second"].max().reset_index()

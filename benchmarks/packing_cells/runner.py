@@ -13,7 +13,9 @@ from typing import NamedTuple
 import torch
 
 from loratory.objectives.packing.out_of_memory import is_out_of_memory
+from loratory.objectives.qlora.base.formats.nf4 import NF4
 from loratory.objectives.qlora.memory.device import device_name, release_memory, versions
+from loratory.spaces.model import Quantization
 from packing_cells.ceiling import measure_ceiling
 from packing_cells.cells import (
     CEILING,
@@ -23,6 +25,7 @@ from packing_cells.cells import (
     PROCESSES,
     TRAINER,
     UNCACHED,
+    UNQUANTIZED,
     Cell,
     count_of,
 )
@@ -80,7 +83,7 @@ class Runner:
         self._results, self._repeats, self._steps, self._pool_size = results, repeats, steps, pool_size
         self._options = Options(device=device, context_bytes=context_bytes(device))
         self._device = device_name(device)
-        self._machine = {"device": self._device, "cores": cores(), **versions()}
+        self._machine = {"device": self._device, "cores": cores(), **versions(NF4.packages)}
         self._pool: ProcessPool | None = None
 
     def run(self, plans: Sequence[Plan], *, budget_seconds: float) -> int:
@@ -174,9 +177,9 @@ class Runner:
         if slots is None:
             raise ValueError(f"there is no variant {variant}")
         cached = False if variant.endswith(UNCACHED) else None
-        return measure_ours(
-            shape, workload, slots=slots, steps=steps, options=replace(options, cache_base=cached)
-        )
+        quantization = Quantization.NONE if variant.endswith(UNQUANTIZED) else Quantization.NF4
+        options = replace(options, cache_base=cached, quantization=quantization)
+        return measure_ours(shape, workload, slots=slots, steps=steps, options=options)
 
     def _keep(
         self, cell: Cell, variant: str, repeat: int, measured: Measured | None, *, wall_seconds: float

@@ -15,7 +15,7 @@ import torch
 from transformers import PrinterCallback, TrainerCallback
 
 from loratory.objectives.data.prepared import Example, PreparedData
-from loratory.objectives.qlora.base.loading import keep_weights_in_place
+from loratory.objectives.qlora.base.formats.nf4 import keep_weights_in_place
 from loratory.objectives.qlora.trial.plan import Plan
 from loratory.spaces.training import TrainingParameters
 from packing_cells.decoding import decode

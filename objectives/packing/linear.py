@@ -8,7 +8,7 @@ belongs to; B is stored transposed.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -20,23 +20,34 @@ from loratory.objectives.packing.shared_input import FamilyPass, SharedInput
 
 @dataclass
 class FrozenWeight:
-    """A frozen matrix [outputs, inputs]: kept in nf4 and read anew for each pass, or held ready.
+    """A frozen matrix [outputs, inputs]: read anew for each pass, or held ready.
 
     Attributes:
         read: gives the matrix in the compute dtype.
         inputs: columns.
         outputs: rows.
+        stored: whether `read` gives a matrix that is in memory anyway: then there is nothing to hold.
         held: the matrix, where it is kept ready.
     """
 
     read: Callable[[], torch.Tensor]
     inputs: int
     outputs: int
+    stored: bool = False
     held: torch.Tensor | None = None
+
+    @classmethod
+    def dense(cls, linear: Any, dtype: torch.dtype) -> Self:
+        """Take the matrix of an unquantised linear layer; another dtype is converted in each pass."""
+        weight = linear.weight.detach()
+        return cls(
+            lambda: weight.to(dtype), linear.in_features, linear.out_features, stored=weight.dtype is dtype
+        )
 
     def hold(self) -> None:
         """Keep the matrix ready from now on: the same numbers, more memory, less time."""
-        self.held = self.read()
+        if not self.stored:
+            self.held = self.read()
 
     def release(self) -> None:
         """Read anew for each pass from now on."""

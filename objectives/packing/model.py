@@ -1,6 +1,6 @@
 """A base with packed linear layers and packed attention: runs passes over sequences of several slots."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -35,17 +35,25 @@ class PackedModel:
     """
 
     def __init__(
-        self, model: Any, layers: Iterable[str], *, device: torch.device, compute_dtype: torch.dtype
+        self,
+        model: Any,
+        layers: Iterable[str],
+        *,
+        device: torch.device,
+        compute_dtype: torch.dtype,
+        frozen_weight: Callable[[Any, torch.dtype], FrozenWeight],
     ) -> None:
         """Replace linear layers and attention.
 
         Args:
-            model: frozen, its linear layers in bitsandbytes' nf4 or dense.
+            model: frozen.
             layers: full names of the linear layers.
             device: of the model.
-            compute_dtype: of activations and dequantised matrices.
+            compute_dtype: of activations and of the matrices that passes read.
+            frozen_weight: reads a linear layer in the compute dtype; the base's format has it.
         """
         self.model, self.device, self.compute_dtype = model, device, compute_dtype
+        self._frozen_weight = frozen_weight
         self.context = PassContext()
         self.holds_base = False
         self._packed = {name: self._replace(name) for name in layers}
@@ -60,7 +68,7 @@ class PackedModel:
         """Put a `PackedLinear` in the place of a linear layer."""
         parent, _, leaf = name.rpartition(".")
         linear = self.model.get_submodule(name)
-        weight = FrozenWeight(_reader(linear, self.compute_dtype), linear.in_features, linear.out_features)
+        weight = self._frozen_weight(linear, self.compute_dtype)
         bias = None if linear.bias is None else linear.bias.detach().to(self.compute_dtype)
         packed = PackedLinear(name, weight, bias, self.context)
         setattr(self.model.get_submodule(parent), leaf, packed)
@@ -85,8 +93,9 @@ class PackedModel:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of the dequantised matrices, if they are kept."""
-        numbers = sum(inputs * outputs for inputs, outputs in self.layers.values())
+        """Bytes of the dequantised matrices, if they are kept; 0 for an unquantised base."""
+        weights = [packed.frozen for packed in self._packed.values() if not packed.frozen.stored]
+        numbers = sum(weight.inputs * weight.outputs for weight in weights)
         return numbers * torch.finfo(self.compute_dtype).bits // 8
 
     @property
@@ -175,14 +184,3 @@ class PackedModel:
         if inputs.shape.row:  # causal attention never sees padding, which follows all tokens of its row
             return module(input_ids=inputs.input_ids.view(-1, inputs.shape.row), use_cache=False)
         return module(input_ids=inputs.input_ids, position_ids=inputs.position_ids, use_cache=False)
-
-
-def _reader(linear: Any, dtype: torch.dtype) -> Any:
-    """What gives a layer's matrix in the compute dtype."""
-    weight = linear.weight
-    state = getattr(weight, "quant_state", None)
-    if state is None:
-        return lambda: weight.detach().to(dtype)
-    from bitsandbytes.functional import dequantize_4bit
-
-    return lambda: dequantize_4bit(weight.data, state).to(dtype)

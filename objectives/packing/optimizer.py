@@ -1,4 +1,4 @@
-"""AdamW, clipping and loss scale of one slot, over its own row of the pack's flat tensors."""
+"""Optimiser, clipping and loss scale of one slot, over its own row of the pack's flat tensors."""
 
 import math
 from collections.abc import Mapping
@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-BETAS, EPSILON = (0.9, 0.999), 1e-8
+from loratory.objectives.packing.update_rules import SlotRows, UpdateRule
 
 
 class SlotOptimizer:
-    """AdamW with zero moments (Loshchilov and Hutter, 2019); nothing of it is shared with other slots.
+    """An optimiser with zero moments; nothing of it is shared with other slots.
 
     Attributes:
         scaler: loss scale for fp16; does nothing in other formats.
@@ -18,40 +18,29 @@ class SlotOptimizer:
 
     def __init__(
         self,
-        master: torch.Tensor,
-        gradient: torch.Tensor,
+        rows: SlotRows,
+        rule: UpdateRule,
         *,
         weight_decay: float,
         max_grad_norm: float | None,
         loss_scaling: bool,
     ) -> None:
-        """Take over a row.
+        """Take over the rows of a slot.
 
         Args:
-            master: [P], the slot's matrices; updated in place.
-            gradient: [P], what passes add to; zeroed by each step.
+            rows: the matrices are updated in place, the gradient is zeroed by each step.
+            rule: how they are updated.
             weight_decay: decoupled, as AdamW has it.
             max_grad_norm: gradients are clipped to this norm; None turns it off.
             loss_scaling: whether the losses are scaled (fp16).
         """
-        parameter = torch.nn.Parameter(master)
-        parameter.grad = gradient
-        self._gradient, self._limit = gradient, math.inf if max_grad_norm is None else max_grad_norm
+        self._gradient, self._limit = rows.gradient, math.inf if max_grad_norm is None else max_grad_norm
         self._begun = False
-        self._adamw = torch.optim.AdamW(
-            [parameter], lr=0.0, betas=BETAS, eps=EPSILON, weight_decay=weight_decay, fused=True
-        )
-        # AdamW would make these in its first step, and stay half made where memory ends there.
-        self._moments = {
-            "step": torch.zeros((), dtype=torch.float32, device=master.device),
-            "exp_avg": torch.zeros_like(parameter),
-            "exp_avg_sq": torch.zeros_like(parameter),
-        }
-        self._adamw.state[parameter] = self._moments
-        self.scaler = torch.amp.GradScaler(master.device.type, enabled=loss_scaling)
+        self._optimizer, self._moments, self._steps = rule.build(rows, weight_decay=weight_decay)
+        self.scaler = torch.amp.GradScaler(rows.master.device.type, enabled=loss_scaling)
         # It makes its scale when it first scales something, which it never does here: the weights include it.
-        self.scaler.scale(gradient.new_zeros(()))
-        gradient.zero_()
+        self.scaler.scale(rows.gradient.new_zeros(()))
+        rows.gradient.zero_()
 
     @property
     def loss_scale(self) -> float:
@@ -69,8 +58,9 @@ class SlotOptimizer:
         """
         try:
             norm = self._clip()
-            self._adamw.param_groups[0]["lr"] = learning_rate
-            self.scaler.step(self._adamw)
+            for group in self._optimizer.param_groups:
+                group["lr"] = learning_rate * group["ratio"]
+            self.scaler.step(self._optimizer)
         except Exception:
             # The same scale again: that makes the scaler forget that it is in the middle of a step.
             self.scaler.update(self.scaler.get_scale())
@@ -85,18 +75,18 @@ class SlotOptimizer:
 
         They have their memory from the beginning, but as long as they are zero nobody needs to keep them.
         """
-        return dict(self._moments) if self._begun else {}
+        return {"step": self._steps[0], **self._moments} if self._begun else {}
 
     def restore(self, moments: Mapping[str, torch.Tensor], scaler: Mapping[str, Any]) -> None:
         """Go on from moments, step count and loss scale."""
         for name, value in moments.items():
-            self._moments[name].copy_(value)
+            (self._steps if name == "step" else self._moments[name]).copy_(value)
         self._begun = self._begun or bool(moments)
         self.scaler.load_state_dict(dict(scaler))
 
     def _clip(self) -> torch.Tensor:
         """Take the loss scale out of the gradient and clip it; gives its norm before clipping."""
-        self.scaler.unscale_(self._adamw)
+        self.scaler.unscale_(self._optimizer)
         norm: torch.Tensor = torch.linalg.vector_norm(self._gradient)
         if math.isfinite(self._limit):
             self._gradient.mul_((self._limit / (norm + 1e-6)).clamp(max=1.0))

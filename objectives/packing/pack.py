@@ -16,6 +16,7 @@ from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.shapes import PassShape, Piece, bucket_shape, exact_shape, rows_shape
 from loratory.objectives.packing.slot_copy import SlotCopy, SlotState
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
+from loratory.objectives.packing.update_rules import ADAMW, SlotRows, UpdateRule
 
 # Tokens per block, which has one adapter. GPU kernels want more rows than the CPU, which pays for padding.
 _GRANULE_GPU, _GRANULE_CPU = 32, 8
@@ -31,12 +32,14 @@ class Settings:
         dropout: probability that an adapter's input is dropped.
         weight_decay: decoupled.
         max_grad_norm: None turns clipping off.
+        rule: the optimiser.
     """
 
     scaling: float
     dropout: float = 0.0
     weight_decay: float = 0.0
     max_grad_norm: float | None = None
+    rule: UpdateRule = ADAMW
 
 
 class Pack:
@@ -80,8 +83,8 @@ class Pack:
         self._thresholds[slot].fill_(levels(settings.dropout))
         self._losses[slot].zero_()
         optimizer = SlotOptimizer(
-            self.stack.master[slot],
-            self.gradients.flat[slot],
+            self._rows(slot),
+            settings.rule,
             weight_decay=settings.weight_decay,
             max_grad_norm=settings.max_grad_norm,
             loss_scaling=self.model.compute_dtype is torch.float16,
@@ -90,6 +93,15 @@ class Pack:
             flat = {name: self._flat(value) for name, value in state.moments.items()}
             optimizer.restore(flat, state.scaler)
         self._optimizers[slot] = optimizer
+
+    def _rows(self, slot: int) -> SlotRows:
+        layers, matrices = sorted(self.stack.layers), self.stack.matrices
+        return SlotRows(
+            self.stack.master[slot],
+            self.gradients.flat[slot],
+            matrices_a=lambda row: [matrices(row.unsqueeze(0), layer)[0][0] for layer in layers],
+            matrices_b=lambda row: [matrices(row.unsqueeze(0), layer)[1][0] for layer in layers],
+        )
 
     def take(self, slot: int, like: AdapterState, *, moments: bool) -> SlotState:
         """Copy a slot's state to the CPU.

@@ -232,7 +232,11 @@ def build_engine(study: StudySpec, *, base: Base, architecture: Architecture, da
     probe = PackingProbe(base.model, base.device)
     fuse(base.model)
     model = PackedModel(
-        base.model, architecture.linear_layers, device=base.device, compute_dtype=base.compute_dtype
+        base.model,
+        architecture.linear_layers,
+        device=base.device,
+        compute_dtype=base.compute_dtype,
+        frozen_weight=base.format.frozen_weight,
     )
     notes: tuple[str, ...] = ()
     if (reason := probe.why_not(model)) is not None:
@@ -255,14 +259,22 @@ def build_engine(study: StudySpec, *, base: Base, architecture: Architecture, da
 def _chosen(study: StudySpec, model: PackedModel, room: Room) -> str:
     """What a worker has room for, in a line."""
     dtype = str(model.compute_dtype).removeprefix("torch.")
-    held = f"base held dequantised in {dtype} ({_size(model.held_bytes)})"
     parts = [
         f"{room.slots} trial{'s' * (room.slots > 1)} on one base",
         f"up to {room.tokens_per_pass:,} tokens a pass",
-        held if room.hold_base else "base dequantised in each pass",
+        _base_in(dtype, model, held=room.hold_base),
         *([f"{room.decoding_rows} prompts decoded at once"] if study.metrics else []),
     ]
     return f"pack: {', '.join(parts)}"
+
+
+def _base_in(dtype: str, model: PackedModel, *, held: bool) -> str:
+    """How passes read the base."""
+    if not model.held_bytes:
+        return f"base not quantised, in {dtype}"
+    if held:
+        return f"base held dequantised in {dtype} ({_size(model.held_bytes)})"
+    return "base dequantised in each pass"
 
 
 def _size(number: int) -> str:

@@ -75,15 +75,19 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
 
     Raises:
         LoratoryError: the base on this machine is not the one that the driver checked.
+        InputError: it does not fit into the memory that is free.
     """
-    from loratory.objectives.qlora.base.loading import load_base
+    from loratory.objectives.qlora.base.loading import choose_device, load_base
     from loratory.objectives.qlora.engine import build_engine
+    from loratory.objectives.qlora.memory.admission import check_base_fits
     from loratory.objectives.qlora.objective import QloraObjective
 
     given: QloraInput = prepared.payload
     check_same_base(prepared)
-    base = load_base(model_spec(study), given.reference)
     architecture = _architecture(study, given.reference)
+    device, dtype = choose_device(model_spec(study))
+    check_base_fits(study, architecture, device=device, compute_dtype=dtype)
+    base = load_base(model_spec(study), given.reference)
     engine = build_engine(study, base=base, architecture=architecture, data=given.data)
     hashes = {"base": prepared.hashes["base"]}
     return QloraObjective(study, base=base, engine=engine, data=given.data, hashes=hashes)
@@ -102,14 +106,18 @@ def import_for_build() -> None:
     from loratory.objectives.qlora.base.loading import quieten
 
     quieten()
-    import bitsandbytes  # noqa: F401
+    import bitsandbytes  # noqa: F401  # PEFT imports it too, whatever the base's format
     import peft  # noqa: F401
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig  # noqa: F401
 
 
 def _architecture(study: StudySpec, reference: BaseReference) -> Architecture:
-    allowed = model_spec(study).allow_unquantized_experts
-    return read_architecture(reference, allow_unquantized_experts=allowed)
+    model = model_spec(study)
+    return read_architecture(
+        reference,
+        quantization=model.quantization,
+        allow_unquantized_experts=model.allow_unquantized_experts,
+    )
 
 
 def check_same_base(prepared: Prepared) -> None:

@@ -71,7 +71,7 @@ class QloraObjective:
                 device=device_name(base.device),
                 compute_dtype=str(base.compute_dtype).removeprefix("torch."),
                 slots=self.capacity,
-                versions=versions(),
+                versions=versions(base.format.packages),
                 hashes=hashes,
                 notes=engine.notes,
             )

@@ -13,6 +13,7 @@ from loratory.objectives.packing.batch import train_pass
 from loratory.objectives.packing.out_of_memory import is_out_of_memory
 from loratory.objectives.packing.pack import Pack, Settings
 from loratory.objectives.packing.slot_copy import SlotCopy
+from loratory.objectives.packing.update_rules import update_rule
 from loratory.objectives.qlora.memory.device import peak_memory_bytes
 from loratory.objectives.qlora.trial.phases import PhaseError, Training, Waiting
 from loratory.objectives.qlora.trial.trial import Trial
@@ -80,6 +81,7 @@ class Slots:
             dropout=training.dropout,
             weight_decay=training.weight_decay,
             max_grad_norm=training.max_grad_norm,
+            rule=update_rule(training),
         )
         self.pack.put(slot, trial.phase.state, settings)
         trial.enter(slot)

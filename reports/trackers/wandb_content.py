@@ -25,8 +25,7 @@ def run_config(study: StudySpec, record: TrialRecord) -> dict[str, Any]:
     training = study.resolve(record.params)
     return {
         **record.params,
-        **training.model_dump(mode="json"),
-        "alpha": training.lora_alpha,
+        **training.described(),
         **settings,
         **_without_folders(settings),
         "direction": study.metric_direction.value,

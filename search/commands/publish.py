@@ -8,6 +8,7 @@ import typer
 
 from loratory.search.commands.options import FolderArgument
 from loratory.spaces.errors import InputError, LoratoryError
+from loratory.spaces.study import StudySpec
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,7 +111,7 @@ def verify_scores(folder: "StudyFolder", adapter: Path, console: "Console", *, t
     tolerance = tolerance_of(record.provenance.compute_dtype)
     differences = compare_scores(stated, measured, tolerance=tolerance)
     if differences:
-        hint = _other_environment(record)
+        hint = _other_environment(record, manifest.spec)
         raise LoratoryError(
             "the adapter must score what its card says, but " + "; ".join([*differences, *hint])
         )
@@ -118,16 +119,19 @@ def verify_scores(folder: "StudyFolder", adapter: Path, console: "Console", *, t
     _say(console, f"verified on eval.select to within {tolerance:g}: {scores}")
 
 
-def _other_environment(record: "TrialRecord") -> list[str]:
+def _other_environment(record: "TrialRecord", study: StudySpec) -> list[str]:
     """Describe how the environment differs: another device may choose another of two nearly equal tokens."""
     import torch
 
+    from loratory.objectives.qlora.base.formats import format_of
+    from loratory.objectives.qlora.kind import model_spec
     from loratory.objectives.qlora.memory.device import device_name, versions
     from loratory.reports.verification import environment_differences
 
+    packages = format_of(model_spec(study).quantization).packages
     differences = environment_differences(
         recorded_versions=record.provenance.versions,
-        present_versions=versions(),
+        present_versions=versions(packages),
         recorded_device=record.resources.device,
         present_device=device_name(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
     )

@@ -7,10 +7,12 @@ import pytest
 import torch
 from packing_cells.decoding import DecodeLoad, measure_decode_reference
 from packing_cells.measured import Options
-from packing_cells.models import build_model
+from packing_cells.models import build_model, linear_layers
 from packing_cells.shapes import SHAPES, ModelShape
 from packing_cells.trainer import Collator, measure_trainer
 from packing_cells.workload import LOGNORMAL, fixed, trial_examples
+
+from loratory.spaces.model import Quantization
 
 CPU = torch.device("cpu")
 SMALL = ModelShape(
@@ -44,6 +46,15 @@ def test_a_random_model_computes_what_its_dequantised_weights_compute(tied):
     torch.testing.assert_close(logits, model(input_ids=ids).logits, rtol=1e-4, atol=1e-5)
     assert logits.std() > 0.01
     assert (model.lm_head.weight is model.model.embed_tokens.weight) == tied
+
+
+def test_a_random_model_that_is_not_quantised_is_dense_and_frozen():
+    model = build_model(SMALL, device=CPU, seed=1, quantization=Quantization.NONE)
+    layers = [model.get_submodule(name) for name in linear_layers(model)]
+    assert len(layers) == 7 * SMALL.layers
+    assert all(type(layer) is torch.nn.Linear and layer.weight.dtype is torch.float32 for layer in layers)
+    assert not any(parameter.requires_grad or parameter.is_meta for parameter in model.parameters())
+    assert model(input_ids=torch.arange(2, 26).view(2, 12)).logits.std() > 0.01
 
 
 def test_a_random_model_is_frozen_nf4_and_made_of_its_seed():

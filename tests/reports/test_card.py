@@ -99,6 +99,26 @@ def test_code_that_loads_it_is_python_and_loads_nf4(make_study: MakeStudy) -> No
         assert part in code
 
 
+def test_code_that_loads_it_loads_an_unquantised_base(make_study: MakeStudy) -> None:
+    model = {"base": "acme/tiny-llama", "compute_dtype": "fp16", "quantization": "none"}
+    path, found = card(make_study(model=model))
+    text = path.read_text()
+    code = text.partition("```python\n")[2].partition("```")[0]
+    compile(code, "card", "exec")
+    assert "dtype = torch.float16" in code and ", dtype=dtype, device_map" in code
+    assert "trained with LoRA on the unquantised base" in text
+    assert "scored on the unquantised base in the number format above" in text
+    assert not any(word in text.lower() for word in ("nf4", "bitsandbytes", "4 bits", "qlora"))
+    assert "lora" in found.data.tags and "qlora" not in found.data.tags
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "lora_plus"])
+def test_a_ratio_of_rates_is_told_where_it_was_used(make_study: MakeStudy, optimizer: str) -> None:
+    text = card(make_study(training={"optimizer": optimizer}))[0].read_text()
+    assert f"| optimizer | {optimizer} |" in text
+    assert ("| lora_plus_ratio | 16 |" in text) == (optimizer == "lora_plus")
+
+
 def test_names_what_each_metric_is(study: StudyFolder) -> None:
     table = read_table(study.trial("0007"))
     assert table is not None

@@ -10,12 +10,32 @@ METRICS = "loss, bleu, chrf, rouge1, rouge2, rougeL, token_f1, exact_match, accu
 SAMPLERS = "tpe, random, grid, cmaes, gp, nsga2"
 TYPES = "must have a type: float, int or categorical (or be a plain list of choices)"
 
+QUANTIZED_BY = "model.quantization says how the base is quantised: nf4 (by bitsandbytes) or none"
+NO_LORA_PLUS = "must be left out where no trial has optimizer lora_plus: set training.optimizer to it"
+
 # What is appended to the valid study, and the one line that refuses it.
 APPENDED = {
-    "quantization: gptq": "study.yaml:9: quantization: unknown key: the base is always quantised to nf4, by "
-    "bitsandbytes; leave the key out",
-    "training: {load_in_8bit: true}": "study.yaml:9: training.load_in_8bit: unknown key: the base is always "
-    "quantised to nf4, by bitsandbytes; leave the key out",
+    "quantization: gptq": f"study.yaml:9: quantization: unknown key: {QUANTIZED_BY}",
+    "training: {load_in_8bit: true}": f"study.yaml:9: training.load_in_8bit: unknown key: {QUANTIZED_BY}",
+    "training:\n  optimizer: sgd": (
+        "study.yaml:10: training.optimizer: must be one of adamw, lora_plus, got 'sgd'"
+    ),
+    "training:\n  optimizer: LoRA-Plus": (
+        "study.yaml:10: training.optimizer: must be one of adamw, lora_plus, got 'LoRA-Plus'"
+        ": did you mean lora_plus?"
+    ),
+    "training:\n  optim: adamw": "study.yaml:10: training.optim: unknown key: did you mean optimizer?",
+    "  optimizer: [adamw, sgd]": (
+        "study.yaml:9: space.optimizer: must be one of adamw, lora_plus, got 'sgd'"
+    ),
+    "training:\n  optimizer: lora_plus\n  lora_plus_ratio: 0": (
+        "study.yaml:11: training.lora_plus_ratio: must be > 0, got 0"
+    ),
+    "training:\n  lora_plus_ratio: 16": f"study.yaml:10: training.lora_plus_ratio: {NO_LORA_PLUS}",
+    "  lora_plus_ratio: [2, 8]": f"study.yaml:9: space.lora_plus_ratio: {NO_LORA_PLUS}",
+    "  lora_plus_ratio: [2, 8]\n  optimizer: [adamw]": (
+        f"study.yaml:9: space.lora_plus_ratio: {NO_LORA_PLUS}"
+    ),
     "metirc: bleu": "study.yaml:9: metirc: unknown key: did you mean metric?",
     "lr: 1": "study.yaml:9: lr: unknown key: it belongs in training as learning_rate",
     "rank: 8": "study.yaml:9: rank: unknown key: it belongs in training",
@@ -95,7 +115,8 @@ APPENDED = {
     "  lora_alpha: [8]": "study.yaml:9: space.lora_alpha: is not a hyperparameter: did you mean alpha?",
     "  zzz: [8]": (
         "study.yaml:9: space.zzz: is not a hyperparameter; known are alpha, batch_size, dropout, epochs, "
-        "learning_rate, max_grad_norm, rank, rank_stabilized, schedule, target_modules, warmup, weight_decay"
+        "learning_rate, lora_plus_ratio, max_grad_norm, optimizer, rank, rank_stabilized, schedule, "
+        "target_modules, warmup, weight_decay"
     ),
     "  schedule: [cosine, lineer]": (
         "study.yaml:9: space.schedule: must be one of cosine, linear, constant, got 'lineer'"
@@ -201,6 +222,23 @@ REPLACED = {
         "study.yaml:1: model: is required for objective qlora and missing"
     ),
     ("base: some/model", "base: ''"): "study.yaml:4: model.base: must not be empty, got ''",
+    ("base: some/model", "base: some/model\n  quantization: int3"): (
+        "study.yaml:5: model.quantization: must be one of nf4, none, got 'int3'"
+    ),
+    ("base: some/model", "base: some/model\n  quantization: null"): (
+        "study.yaml:5: model.quantization: must be one of nf4, none, got null: did you mean none?"
+    ),
+    ("base: some/model", "base: some/model\n  quantization_config: {bits: 4}"): (
+        f"study.yaml:5: model.quantization_config: unknown key: {QUANTIZED_BY}"
+    ),
+    ("base: some/model", "base: some/model\n  quantization: none\n  double_quantization: true"): (
+        "study.yaml:6: model.double_quantization: must be left out with model.quantization none, which has "
+        "no constants to quantise, got true"
+    ),
+    ("base: some/model", "base: some/model\n  quantization: none\npacking: {cache_base: true}"): (
+        "study.yaml:6: packing.cache_base: must not be true with model.quantization none, which has nothing "
+        "to dequantise: remove it"
+    ),
     ("base: some/model", "revision: main"): "study.yaml:3: model.base: is required and missing",
     ("low: 1e-5", "low: abc"): "study.yaml:8: space.learning_rate.low: must be a number, got 'abc'",
     ("low: 1e-5", "low: -1"): (
@@ -298,6 +336,32 @@ def test_a_folder(tmp_path):
 def test_name_alone_stands_for_sampler_and_pruner(load, study_text):
     study = load(study_text + "sampler: gp\npruner: none\n")
     assert (study.sampler.name, study.pruner.name) == (SamplerName.GP, PrunerName.NONE)
+
+
+@pytest.mark.parametrize(
+    ("model", "rest"),
+    [
+        ("  quantization: none\n", ""),
+        ("  quantization: none\n", "packing: {cache_base: false}\n"),
+        ("  quantization: nf4\n  double_quantization: false\n", "packing: {cache_base: true}\n"),
+        ("", "training: {optimizer: lora_plus}\n"),
+        ("", "training: {optimizer: lora_plus, lora_plus_ratio: 4}\n"),
+        ("", "  optimizer: [adamw, lora_plus]\ntraining: {lora_plus_ratio: 4}\n"),
+        ("", "  optimizer: [adamw, lora_plus]\n  lora_plus_ratio: {type: float, low: 1, high: 32}\n"),
+    ],
+)
+def test_what_is_written_of_a_study_reads_back(load, study_text, model, rest):
+    study = load(study_text.replace("base: some/model\n", f"base: some/model\n{model}") + rest)
+    again = load(study.model_dump_json(), name="again.yaml")
+    assert again == study
+    assert again.model_dump(mode="json") == study.model_dump(mode="json")
+
+
+def test_quantization_given_on_the_command_line_must_fit_the_file(refusal, study_text):
+    text = study_text.replace("base: some/model", "base: some/model\n  double_quantization: true")
+    assert refusal(text, "model.quantization=none").startswith(
+        "study.yaml:5: model.double_quantization: must be left out with model.quantization none"
+    )
 
 
 def test_anchors_and_merge_keys_work_and_errors_below_them_have_a_line(load, refusal, study_text):

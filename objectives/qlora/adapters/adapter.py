@@ -13,8 +13,8 @@ import torch
 
 from loratory.objectives.events import AdapterFiles
 from loratory.objectives.packing.stack import AdapterState
-from loratory.objectives.qlora.adapters.initial_values import initial_matrices
 from loratory.objectives.qlora.adapters.injection import inject
+from loratory.objectives.qlora.adapters.methods import AdapterMethod, method_of
 from loratory.objectives.qlora.base.architecture import Layers, matching
 from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from loratory.spaces.errors import LoratoryError
@@ -71,11 +71,12 @@ def new_adapter(
         targets: names of the layers that get matrices.
         seed: decides the initial values, drawn on the CPU and so the same on every device.
     """
-    config, adapted = _configuration(training, targets), matching(layers, targets)
+    method, adapted = method_of(training), matching(layers, targets)
+    config = _configuration(training, method, targets)
     first = dict(islice(adapted.items(), 2))
     theirs = inject(first, config, seed=seed)
-    if _equal(initial_matrices(first, rank=training.rank, seed=seed), theirs.state):
-        state = initial_matrices(adapted, rank=training.rank, seed=seed)
+    if _equal(method.initial_values(first, training.rank, seed), theirs.state):
+        state = method.initial_values(adapted, training.rank, seed)
     else:
         warnings.warn("PEFT draws initial values in a new way: it makes each adapter, slower", stacklevel=2)
         theirs = inject(layers, config, seed=seed)
@@ -83,7 +84,7 @@ def new_adapter(
     return Adapter(config=config, scaling=theirs.scaling, state=state)
 
 
-def _configuration(training: TrainingParameters, targets: tuple[str, ...]) -> Any:
+def _configuration(training: TrainingParameters, method: AdapterMethod, targets: tuple[str, ...]) -> Any:
     from peft import LoraConfig
 
     alpha = training.lora_alpha
@@ -91,10 +92,10 @@ def _configuration(training: TrainingParameters, targets: tuple[str, ...]) -> An
         task_type="CAUSAL_LM",
         r=training.rank,
         lora_alpha=int(alpha) if alpha == int(alpha) else alpha,
-        use_rslora=training.rank_stabilized,
         lora_dropout=training.dropout,
         target_modules=list(targets),
         bias="none",
+        **method.peft_options,
     )
 
 

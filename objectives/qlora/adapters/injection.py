@@ -10,7 +10,7 @@ from torch import nn
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterState
 from loratory.objectives.qlora.base.architecture import Layers
 
-_NAME = "adapter"
+_NAME = "loratory"
 
 # PEFT draws initial values from the one generator of the process, and adapters are made in threads.
 _drawing = threading.Lock()
@@ -44,11 +44,11 @@ def inject(layers: Layers, config: Any, *, seed: int) -> Injected:
         torch.default_generator.manual_seed(seed)
         inject_adapter_in_model(copy.copy(config), skeleton, _NAME)
     layers_of_peft: list[Any] = [module for module in skeleton.modules() if hasattr(module, "lora_A")]
-    marks = (f".lora_A.{_NAME}.", f".lora_B.{_NAME}.")
+    end = f".{_NAME}.weight"  # of all that PEFT adds, whatever the method
     state = {
-        FILE_PREFIX + path.replace(f".{_NAME}.", "."): parameter.detach()
+        f"{FILE_PREFIX}{path.removesuffix(end)}.weight": parameter.detach()
         for path, parameter in skeleton.named_parameters()
-        if any(mark in path for mark in marks)
+        if path.endswith(end)
     }
     return Injected(float(layers_of_peft[0].scaling[_NAME]), state)  # one configuration: all alike
 

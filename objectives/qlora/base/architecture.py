@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from loratory.objectives.qlora.base.formats import format_of
+from loratory.objectives.qlora.base.formats.base_format import FormatWords
 from loratory.objectives.qlora.base.reference import BaseReference
 from loratory.spaces.errors import InputError
+from loratory.spaces.model import Quantization
 from loratory.spaces.study import StudySpec
 
 ALL_LINEAR = "all-linear"
@@ -24,7 +27,7 @@ class Architecture:
         name: the base, for messages.
         linear_layers: full module name to (inputs, outputs); the output head is not among them.
         max_positions: longest sequence that the base was made for; None where it has no limit.
-        unquantized_experts: which weights of experts nf4 and LoRA pass over, in a line; None where none are.
+        unquantized_experts: which weights of experts the format and LoRA pass over, in a line; None if none.
     """
 
     name: str
@@ -106,23 +109,30 @@ def _read(kind: Any, reference: BaseReference, *, what: str) -> Any:
         ) from error
 
 
-def read_architecture(reference: BaseReference, *, allow_unquantized_experts: bool = False) -> Architecture:
+def read_architecture(
+    reference: BaseReference,
+    *,
+    quantization: Quantization = Quantization.NF4,
+    allow_unquantized_experts: bool = False,
+) -> Architecture:
     """The layers of a base, from a model built on the meta device, which takes no memory.
 
     Args:
         reference: which base.
-        allow_unquantized_experts: take a base whose experts nf4 and LoRA pass over.
+        quantization: the format that it will be loaded in.
+        allow_unquantized_experts: take a base whose experts the format and LoRA pass over.
 
     Raises:
         InputError: it is no causal language model, is quantised already, or holds experts in 3-D parameters,
-            which nf4 and LoRA pass over, and that is not allowed.
+            which the format and LoRA pass over, and that is not allowed.
     """
     configuration = read_configuration(reference)
     model = _model_without_weights(configuration, reference)
-    layers, experts = _layers_and_experts(model, reference.location)
+    words = format_of(quantization).words
+    layers, experts = _layers_and_experts(model, reference.location, words)
     if experts is not None and not allow_unquantized_experts:
         raise InputError(
-            f"model.base: must hold its weights in linear layers, where nf4 and LoRA reach them; {experts}; "
+            f"model.base: must hold its weights in linear layers, where {words.reach} them; {experts}; "
             "take a dense base, or set model.allow_unquantized_experts to true"
         )
     positions = getattr(configuration.get_text_config(), "max_position_embeddings", None)
@@ -169,9 +179,11 @@ def _model_without_weights(configuration: Any, reference: BaseReference) -> Any:
         ) from error
 
 
-def _layers_and_experts(model: Any, location: str) -> tuple[dict[str, tuple[int, int]], str | None]:
+def _layers_and_experts(
+    model: Any, location: str, words: FormatWords
+) -> tuple[dict[str, tuple[int, int]], str | None]:
     layers = _linear_layers(model, location)
-    experts = _unquantized_experts(model, location)
+    experts = _unquantized_experts(model, location, words)
     if experts is None:
         return layers, None
     kept = _kept_by_peft(model, layers)
@@ -200,7 +212,7 @@ def _is_linear(module: Any) -> bool:
     return isinstance(module, torch.nn.Linear) and not type(module).__name__.endswith("Router")
 
 
-def _unquantized_experts(model: Any, location: str) -> str | None:
+def _unquantized_experts(model: Any, location: str, words: FormatWords) -> str | None:
     parameters = _outside_layers(model)
     if all(parameter.ndim < 3 for parameter in parameters.values()):
         return None
@@ -208,7 +220,7 @@ def _unquantized_experts(model: Any, location: str) -> str | None:
     count = sum(parameter.numel() for parameter in parameters.values())
     share = count / sum(parameter.numel() for parameter in model.parameters())
     return (
-        f"{', '.join(names)} of {location} are neither quantised nor adapted: "
+        f"{', '.join(names)} of {location} are {words.passed_over}: "
         f"{share:.1%} of all parameters, {2 * count / 2**30:,.1f} GiB in bf16"
     )
 

@@ -1,4 +1,4 @@
-"""The frozen base in nf4, loaded once a worker (QLoRA; Dettmers et al., 2023)."""
+"""The frozen base, loaded once per worker in the format that the study names."""
 
 import contextlib
 import logging
@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from loratory.objectives.qlora.base.architecture import read_configuration, read_tokenizer
+from loratory.objectives.qlora.base.formats import format_of
+from loratory.objectives.qlora.base.formats.base_format import BaseFormat
 from loratory.objectives.qlora.base.reference import BaseReference
 from loratory.spaces.model import ComputeDtype, ModelSpec
 
@@ -24,7 +26,8 @@ class Base:
     """A loaded base with what is needed to train and decode on it.
 
     Attributes:
-        model: transformers causal language model; linear layers in nf4, the rest in `compute_dtype`, frozen.
+        model: transformers causal language model, frozen; all but its linear layers in `compute_dtype`.
+        format: how its linear layers are stored.
         tokenizer: its tokenizer.
         device: where it is.
         compute_dtype: number format of activations; adapters are fp32 throughout.
@@ -35,6 +38,7 @@ class Base:
     """
 
     model: Any
+    format: BaseFormat
     tokenizer: Any
     device: torch.device
     compute_dtype: torch.dtype
@@ -51,21 +55,22 @@ class Base:
 
 
 def load_base(model: ModelSpec, reference: BaseReference) -> Base:
-    """Load a base in nf4, on the GPU where there is one.
+    """Load a base, on the GPU where there is one.
 
     Args:
-        model: precision settings.
+        model: quantisation and precision.
         reference: which base.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = choose_dtype(model.compute_dtype, device)
-    quantized = _load_quantized(model, reference, device=device, dtype=dtype)
+    device, dtype = choose_device(model)
+    base_format = format_of(model.quantization)
+    loaded = _load_model(model, reference, base_format, device=device, dtype=dtype)
     tokenizer = read_tokenizer(reference)
-    ends = tuple(sorted(_end_ids(quantized, tokenizer)))
+    ends = tuple(sorted(_end_ids(loaded, tokenizer)))
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (*ends, 0)[0]
-    _set_greedy_decoding(quantized, end_ids=ends, padding_id=padding)
+    _set_greedy_decoding(loaded, end_ids=ends, padding_id=padding)
     return Base(
-        model=quantized,
+        model=loaded,
+        format=base_format,
         tokenizer=tokenizer,
         device=device,
         compute_dtype=dtype,
@@ -74,6 +79,12 @@ def load_base(model: ModelSpec, reference: BaseReference) -> Base:
         published_name=reference.published_name,
         revision=reference.revision if reference.published_name == reference.location else None,
     )
+
+
+def choose_device(model: ModelSpec) -> tuple[torch.device, torch.dtype]:
+    """Return where a base is loaded, and the number format to compute in there."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return device, choose_dtype(model.compute_dtype, device)
 
 
 def choose_dtype(compute_dtype: ComputeDtype, device: torch.device) -> torch.dtype:
@@ -85,47 +96,33 @@ def choose_dtype(compute_dtype: ComputeDtype, device: torch.device) -> torch.dty
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
-def _load_quantized(
-    model: ModelSpec, reference: BaseReference, *, device: torch.device, dtype: torch.dtype
+def _load_model(
+    model: ModelSpec,
+    reference: BaseReference,
+    base_format: BaseFormat,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> Any:
     quieten()
     if device.type == "cuda":
         _make_deterministic()
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import AutoModelForCausalLM
 
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=model.double_quantization,
-        bnb_4bit_compute_dtype=dtype,
-    )
-    quantized = AutoModelForCausalLM.from_pretrained(
+    loaded = AutoModelForCausalLM.from_pretrained(
         reference.source,
         revision=reference.revision,
         config=read_configuration(reference),
         trust_remote_code=reference.trust_remote_code,
-        quantization_config=quantization,
         dtype=dtype,
         device_map={"": device},
+        **base_format.loading_options(model, dtype),
     )
-    quantized.requires_grad_(False)
-    keep_weights_in_place(quantized)
+    loaded.requires_grad_(False)
+    base_format.prepare(loaded)
     if model.gradient_checkpointing:
-        checkpoint_activations(quantized)
-    return quantized
-
-
-def keep_weights_in_place(model: Any) -> None:
-    """Forbid bitsandbytes to repack 4-bit weights for the CPU's bf16 instructions.
-
-    It does so in the first evaluation pass, in place, and the packed weights have no right backward pass:
-    every gradient after it would be wrong.
-    """
-    import bitsandbytes
-
-    for module in model.modules():
-        if isinstance(module, bitsandbytes.nn.Linear4bit):
-            module.support_avx512bf16_for_cpu = False
+        checkpoint_activations(loaded)
+    return loaded
 
 
 def checkpoint_activations(model: Any) -> None:

@@ -13,10 +13,13 @@ from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack, activation_bytes_per_token
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.shapes import SMALLEST_BUCKET, bucket_within, round_up
-from loratory.objectives.packing.stack import RANK_STEP, AdapterStack
+from loratory.objectives.packing.stack import AdapterStack
+from loratory.objectives.packing.update_rules import state_bytes_per_number
 from loratory.objectives.qlora.base.architecture import Architecture
+from loratory.objectives.qlora.base.formats import format_of
 from loratory.objectives.qlora.memory.host import host_memory_free
 from loratory.spaces.errors import InputError
+from loratory.spaces.model import Quantization
 from loratory.spaces.study import StudySpec
 
 # Where more tokens hardly help: on one H200, 8,192 a pass have over 80% of the pace of 32,768.
@@ -45,8 +48,15 @@ class StackSize:
 
     @property
     def numbers_a_slot(self) -> int:
-        """Numbers in a slot's row."""
-        return round_up(self.rank, RANK_STEP) * sum(map(sum, self.layers.values()))
+        """Numbers in a slot's row: the stack knows what an adapter holds."""
+        stack = AdapterStack(
+            self.layers,
+            slots=1,
+            rank=self.rank,
+            device=torch.device("meta"),
+            compute_dtype=torch.float32,
+        )
+        return stack.parameters_per_slot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +113,7 @@ class Memory:
         free: for slots, passes and the cache of decoding.
         slot: of one trial.
         token: of a token in a pass.
-        held: of the dequantised base.
+        held: of the dequantised base; 0 where there is nothing to dequantise.
     """
 
     free: int
@@ -121,11 +131,38 @@ def measure_room(study: StudySpec, data: PreparedData, model: PackedModel, size:
     on_gpu = model.device.type == "cuda"
     memory = Memory(
         free=int(_USABLE * (_free_on_gpu(model.device, study) if on_gpu else host_memory_free())),
-        slot=size.numbers_a_slot * _bytes_a_number(model),
+        slot=size.numbers_a_slot * _bytes_a_number(study, model),
         token=_measured_bytes_a_token(model, size) if on_gpu else 0,
         held=0 if model.holds_base else model.held_bytes,
     )
     return _room_on_gpu(study, data, model, memory) if on_gpu else _room_on_cpu(study, model, memory)
+
+
+def check_base_fits(
+    study: StudySpec, architecture: Architecture, *, device: torch.device, compute_dtype: torch.dtype
+) -> None:
+    """Refuse a base whose linear layers alone take more memory than is free, before it is loaded.
+
+    Raises:
+        InputError: it does not fit.
+    """
+    assert study.model is not None
+    free = _free_on_gpu(device, study) if device.type == "cuda" else host_memory_free()
+    weights = sum(inputs * outputs for inputs, outputs in architecture.linear_layers.values())
+    taken = {
+        name: weights * format_of(name).bytes_per_weight(study.model, compute_dtype.itemsize)
+        for name in Quantization
+    }
+    own = study.model.quantization
+    if taken[own] > free:
+        smaller = min(taken, key=lambda name: taken[name])
+        remedy = "take a smaller base"
+        if taken[smaller] < taken[own]:
+            remedy += f", or set model.quantization to {smaller} ({taken[smaller] / 2**30:.2f} GiB)"
+        raise InputError(
+            f"model.base: linear layers must fit into {free / 2**30:.2f} GiB, which are free on this device, "
+            f"take {taken[own] / 2**30:.2f} GiB with model.quantization {own}; {remedy}"
+        )
 
 
 def _asked_slots(study: StudySpec, model: PackedModel) -> int | None:
@@ -144,7 +181,7 @@ def _room_on_gpu(study: StudySpec, data: PreparedData, model: PackedModel, memor
     hold = study.packing.cache_base
     rest = memory.free - slots * memory.slot
     if hold is None:
-        hold = memory.held + memory.token * _SATURATING_TOKENS <= rest
+        hold = 0 < memory.held <= rest - memory.token * _SATURATING_TOKENS
     rest -= memory.held if hold else 0
     return Room(
         slots=slots,
@@ -169,7 +206,7 @@ def _room_on_cpu(study: StudySpec, model: PackedModel, memory: Memory) -> Room:
         slots=slots,
         tokens_per_pass=study.packing.tokens_per_pass or CPU_TOKENS,
         decoding_rows=_CPU_ROWS,
-        hold_base=4 * memory.held < memory.free if hold is None else hold,
+        hold_base=0 < 4 * memory.held < memory.free if hold is None else hold,
     )
 
 
@@ -197,11 +234,12 @@ def _free_on_gpu(device: torch.device, study: StudySpec) -> float:
     return min(free + torch.cuda.memory_reserved(device) - held, total * share - held)
 
 
-def _bytes_a_number(model: PackedModel) -> int:
-    """Of a slot: master, gradient and two moments, the copy that passes read, and the copy that is scored."""
+def _bytes_a_number(study: StudySpec, model: PackedModel) -> int:
+    """Of a slot: master, gradient, optimiser, the copy that passes read, and the copy that is scored."""
     compute = torch.finfo(model.compute_dtype).bits // 8
     wide = max(4, compute)
-    return 4 * wide + (compute if compute < wide else 0) + compute
+    state = state_bytes_per_number(study.extremes_of("optimizer"), wide=wide)
+    return 2 * wide + state + (compute if compute < wide else 0) + compute
 
 
 def _measured_bytes_a_token(model: PackedModel, size: StackSize) -> int:

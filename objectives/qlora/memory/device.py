@@ -3,12 +3,13 @@
 import gc
 import platform
 import resource
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
-_PACKAGES = ("loratory", "torch", "transformers", "peft", "bitsandbytes", "numpy", "tokenizers")
+_PACKAGES = ("loratory", "torch", "transformers", "peft", "numpy", "tokenizers")
 
 
 def device_name(device: torch.device) -> str:
@@ -23,10 +24,14 @@ def device_name(device: torch.device) -> str:
     return next(named, platform.processor() or "CPU")
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a trial's numbers."""
+def versions(packages: Iterable[str] = ()) -> dict[str, str]:
+    """Return versions of Python and of the packages that decide a trial's numbers.
+
+    Args:
+        packages: those that the base's format adds.
+    """
     found = {"python": platform.python_version()}
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, *packages):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

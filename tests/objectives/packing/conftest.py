@@ -6,7 +6,8 @@ import torch
 
 from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.qlora.base.loading import keep_weights_in_place
+from loratory.objectives.qlora.base.formats import format_of
+from loratory.spaces.model import ModelSpec, Quantization
 
 # What several modules of tests share stands in modules beside them.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -76,23 +77,18 @@ def make_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def load_reference(make_folder):
-    """A function: kind and changes to the model in nf4, frozen, as transformers has it."""
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    """A function: kind and changes to the model in a format, frozen, as transformers has it."""
+    from transformers import AutoModelForCausalLM
 
-    def load(kind="llama", *, device="cpu", dtype=torch.float32, **changes):
-        quantization = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-        )
+    def load(kind="llama", *, device="cpu", dtype=torch.float32, quantization="nf4", **changes):
+        base_format = format_of(Quantization(quantization))
         model = AutoModelForCausalLM.from_pretrained(
             make_folder(kind, **changes),
-            quantization_config=quantization,
             dtype=dtype,
             device_map={"": device},
+            **base_format.loading_options(ModelSpec(base="x", quantization=quantization), dtype),
         )
-        keep_weights_in_place(model)
+        base_format.prepare(model)
         return model.requires_grad_(False).eval()
 
     return load
@@ -102,11 +98,18 @@ def load_reference(make_folder):
 def make_packed(load_reference):
     """A function: kind and changes to a `PackedModel` and a reference model, loaded apart."""
 
-    def make(kind="llama", *, device="cpu", dtype=torch.float32, fused=False, **changes):
-        model, reference = (load_reference(kind, device=device, dtype=dtype, **changes) for _ in range(2))
+    def make(kind="llama", *, device="cpu", dtype=torch.float32, fused=False, quantization="nf4", **changes):
+        options = {"device": device, "dtype": dtype, "quantization": quantization}
+        model, reference = (load_reference(kind, **options, **changes) for _ in range(2))
         if fused:
             fuse(model)
-        packed = PackedModel(model, linear_names(model), device=torch.device(device), compute_dtype=dtype)
+        packed = PackedModel(
+            model,
+            linear_names(model),
+            device=torch.device(device),
+            compute_dtype=dtype,
+            frozen_weight=format_of(Quantization(quantization)).frozen_weight,
+        )
         return packed, reference
 
     return make

@@ -3,6 +3,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from loratory.objectives.packing.compatibility import PackingProbe
+from loratory.objectives.packing.linear import FrozenWeight
 from loratory.objectives.packing.model import PackedModel
 
 CPU = torch.device("cpu")
@@ -29,7 +30,10 @@ def why_not(kind, **changes):
             torch.nn.init.normal_(parameter, 0.0, 0.2)
     trial, head = PackingProbe(model, CPU), model.get_output_embeddings()
     layers = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head]
-    return trial.why_not(PackedModel(model, layers, device=CPU, compute_dtype=torch.float32))
+    packed = PackedModel(
+        model, layers, device=CPU, compute_dtype=torch.float32, frozen_weight=FrozenWeight.dense
+    )
+    return trial.why_not(packed)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from loratory.objectives.packing.pack import Pack, Settings
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack, named
+from loratory.objectives.packing.update_rules import ADAMW, LoraPlus, UpdateRule
+from loratory.objectives.qlora.base.formats.nf4 import NF4
 
 PACKS = int(os.environ.get("LORATORY_PACKS", "25"))
 RANK, VOCABULARY, WHOLE = 16, 160, 10**6
@@ -35,6 +37,7 @@ class Trial:
     dropout: float = 0.0
     weight_decay: float = 0.0
     max_grad_norm: float | None = None
+    rule: UpdateRule = ADAMW
     learning_rate: float = 5e-3
     batch_size: int = 2
     updates: int = 3
@@ -50,6 +53,7 @@ class Trial:
             dropout=self.dropout,
             weight_decay=self.weight_decay,
             max_grad_norm=self.max_grad_norm,
+            rule=self.rule,
         )
 
     def adapter(self, layers, dtype=torch.float64):
@@ -163,7 +167,13 @@ def packed(model, dtype):
                 module.forward = exact_norm.__get__(module)
     elif dtype is torch.bfloat16:
         model.bfloat16()
-    return PackedModel(model, names, device=torch.device("cpu"), compute_dtype=dtype)
+    return PackedModel(
+        model,
+        names,
+        device=torch.device("cpu"),
+        compute_dtype=dtype,
+        frozen_weight=NF4.frozen_weight,  # reads dense layers too
+    )
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +197,7 @@ trials_of_a_pack = st.lists(
         dropout=st.sampled_from([0.0, 0.1, 0.5]),
         weight_decay=st.sampled_from([0.0, 0.1, 3.0]),
         max_grad_norm=st.sampled_from([None, 0.01, 1.0]),
+        rule=st.sampled_from([ADAMW, ADAMW, LoraPlus(4.0)]),
         learning_rate=st.sampled_from([1e-4, 1e-3, 1e-2]),
         batch_size=st.integers(1, 4),
         updates=st.integers(1, 4),
@@ -208,7 +219,7 @@ def careful_adamw():
     that it comes from (queries whose attention is saturated), its usual 1e-8 makes a step of that error.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("loratory.objectives.packing.optimizer.EPSILON", 1e-4)
+        patch.setattr("loratory.objectives.packing.update_rules.EPSILON", 1e-4)
         yield
 
 
@@ -256,6 +267,29 @@ def test_gradients_in_fp32_are_those_of_the_trial_alone(fp32, tokens):
         for name, gradient in theirs.items():
             assert_close(mine[name], gradient, 1e-5)
         assert float(losses[slot]) == pytest.approx(float(loss), rel=1e-5)
+
+
+@pytest.mark.usefixtures("careful_adamw")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_on_an_unquantised_base_every_trial_is_as_if_alone(load_reference, dtype):
+    model = packed(load_reference(quantization="none", **TINY), dtype)
+    assert model.held_bytes == 0
+    trials = [
+        replace(MIXED[0], rule=LoraPlus(4.0), max_grad_norm=1.0),
+        replace(MIXED[1], weight_decay=0.1, arrives=2),
+        replace(MIXED[2], interrupted_after=2),
+        MIXED[3],
+    ]
+    exact = dtype is torch.float64
+    for trial, updates in zip(trials, train(model, trials, slots=3, tokens=24), strict=True):
+        for mine, theirs in zip(updates, alone(model, trial), strict=True):
+            for name, matrix in theirs[0].items():
+                assert_close(mine[0][name], matrix, 1e-10 if exact else 1e-4)
+            assert mine[1:] == pytest.approx(theirs[1:], rel=1e-10 if exact else 1e-4)
+    together, _ = gradients(model, MIXED, tokens=20)
+    for slot, trial in enumerate(MIXED):
+        own, _ = gradients(model, [trial], tokens=WHOLE)
+        assert_close(together[slot], own[0], 1e-13 if exact else 1e-5)
 
 
 def test_in_bf16_neighbours_change_no_more_than_another_cut_does(load_reference, fp32):

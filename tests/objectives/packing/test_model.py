@@ -75,11 +75,12 @@ class Both:
 def make_both(make_packed):
     made = {}
 
-    def make(kind, *, plain_head=True):
-        if kind not in made:
-            made[kind] = Both(*make_packed(kind))
-        made[kind].packed._plain_head = plain_head
-        return made[kind]
+    def make(kind, *, plain_head=True, quantization="nf4"):
+        key = (kind, quantization)
+        if key not in made:
+            made[key] = Both(*make_packed(kind, quantization=quantization))
+        made[key].packed._plain_head = plain_head
+        return made[key]
 
     return make
 
@@ -97,8 +98,9 @@ def test_logits_are_those_of_each_sequence_alone_with_its_adapter(make_both, kin
 
 
 @HEADS
-def test_losses_and_gradients_are_those_of_the_logits(make_both, plain_head):
-    both, pieces = make_both("llama", plain_head=plain_head), make_pieces()
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+def test_losses_and_gradients_are_those_of_the_logits(make_both, plain_head, quantization):
+    both, pieces = make_both("llama", plain_head=plain_head, quantization=quantization), make_pieces()
     inputs = lay(pieces).inputs
     both.gradients.zero_()
     with both.reading(inputs):

@@ -3,9 +3,15 @@ import math
 import pytest
 import torch
 
-from loratory.objectives.packing.optimizer import BETAS, EPSILON, SlotOptimizer
+from loratory.objectives.packing.optimizer import SlotOptimizer
+from loratory.objectives.packing.update_rules import BETAS, EPSILON, AdamW, SlotRows
 
 SIZE, SETTINGS = 24, {"weight_decay": 0.3, "max_grad_norm": 1.0, "loss_scaling": False}
+
+
+def slot_optimizer(master, gradient, rule=AdamW(), **settings):  # noqa: B008
+    rows = SlotRows(master, gradient, matrices_a=lambda row: [row[::2]], matrices_b=lambda row: [row[1::2]])
+    return SlotOptimizer(rows, rule, **settings)
 
 
 def row(seed, size=SIZE):
@@ -15,7 +21,7 @@ def row(seed, size=SIZE):
 @pytest.mark.parametrize("limit", [None, 1.0, 100.0])
 def test_steps_are_those_of_adamw_after_clipping(limit):
     master, gradient = row(0), torch.ones(SIZE, dtype=torch.float64)
-    mine = SlotOptimizer(master, gradient, **(SETTINGS | {"max_grad_norm": limit}))
+    mine = slot_optimizer(master, gradient, **(SETTINGS | {"max_grad_norm": limit}))
     assert not gradient.any()
     theirs = torch.nn.Parameter(row(0))
     adamw = torch.optim.AdamW([theirs], betas=BETAS, eps=EPSILON, weight_decay=0.3)
@@ -33,7 +39,7 @@ def test_steps_are_those_of_adamw_after_clipping(limit):
 @pytest.mark.parametrize("steps", [0, 3])
 def test_restored_moments_go_on_exactly_and_leave_what_was_given_alone(steps):
     master, gradient = row(0), torch.zeros(SIZE, dtype=torch.float64)
-    mine = SlotOptimizer(master, gradient, **SETTINGS)
+    mine = slot_optimizer(master, gradient, **SETTINGS)
     for step in range(steps):
         gradient += row(step + 1)
         mine.step(0.1)
@@ -41,7 +47,7 @@ def test_restored_moments_go_on_exactly_and_leave_what_was_given_alone(steps):
     moments = {name: value.clone() for name, value in mine.moments().items()}
     given = {name: value.clone() for name, value in moments.items()}
     assert set(moments) == ({"exp_avg", "exp_avg_sq", "step"} if steps else set())
-    restored = SlotOptimizer(again, other, **SETTINGS)
+    restored = slot_optimizer(again, other, **SETTINGS)
     restored.restore(given, mine.scaler.state_dict())
     for step in (8, 9):
         gradient += row(step)
@@ -53,8 +59,8 @@ def test_restored_moments_go_on_exactly_and_leave_what_was_given_alone(steps):
 
 def test_a_step_makes_no_state_and_leaves_that_of_adamw():
     master, gradient = row(0), torch.zeros(SIZE, dtype=torch.float64)
-    mine = SlotOptimizer(master, gradient, **SETTINGS)
-    before = {name: value.data_ptr() for name, value in mine._adamw.state_dict()["state"][0].items()}
+    mine = slot_optimizer(master, gradient, **SETTINGS)
+    before = {name: value.data_ptr() for name, value in mine._optimizer.state_dict()["state"][0].items()}
     assert mine.moments() == {}
     gradient += row(1)
     mine.step(0.1)
@@ -78,7 +84,7 @@ def test_a_step_that_failed_is_made_again(monkeypatch, loss_scaling, place):
     results = []
     for fails in (False, True):
         master, gradient = row(0).float(), torch.zeros(SIZE)
-        mine = SlotOptimizer(master, gradient, **settings)
+        mine = slot_optimizer(master, gradient, **settings)
         given = mine.loss_scale * row(1).float()
         if fails:
             gradient += given
@@ -99,7 +105,7 @@ def fail(*_, **__):
 
 def test_rows_of_one_tensor_have_nothing_in_common():
     masters, gradients = torch.stack([row(0), row(1)]), torch.zeros(2, SIZE, dtype=torch.float64)
-    first, second = (SlotOptimizer(masters[i], gradients[i], **SETTINGS) for i in range(2))
+    first, second = (slot_optimizer(masters[i], gradients[i], **SETTINGS) for i in range(2))
     before = masters.clone()
     gradients += 1e6
     first.step(0.1)
@@ -109,7 +115,7 @@ def test_rows_of_one_tensor_have_nothing_in_common():
 
 def test_an_overflow_under_a_loss_scale_leaves_the_step_out_and_halves_the_scale():
     master, gradient = row(0).float(), torch.zeros(SIZE)
-    mine = SlotOptimizer(master, gradient, **(SETTINGS | {"loss_scaling": True}))
+    mine = slot_optimizer(master, gradient, **(SETTINGS | {"loss_scaling": True}))
     scale = mine.loss_scale
     gradient += scale * row(1).float()
     assert float(mine.step(0.1)) == pytest.approx(float(row(1).norm()), rel=1e-5)
@@ -120,4 +126,4 @@ def test_an_overflow_under_a_loss_scale_leaves_the_step_out_and_halves_the_scale
     assert torch.equal(master, before) and not gradient.any()
     assert all(torch.equal(mine.moments()[name], value) for name, value in moments.items())
     assert mine.loss_scale == scale / 2
-    assert SlotOptimizer(master, gradient, **SETTINGS).loss_scale == 1.0
+    assert slot_optimizer(master, gradient, **SETTINGS).loss_scale == 1.0

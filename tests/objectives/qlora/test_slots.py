@@ -38,6 +38,7 @@ class Bench:
             self.architecture.linear_layers,
             device=self.base.device,
             compute_dtype=self.base.compute_dtype,
+            frozen_weight=self.base.format.frozen_weight,
         )
         if alone.why_not(self.model) is not None:
             self.model.keep_rows_apart()

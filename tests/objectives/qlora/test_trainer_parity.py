@@ -72,7 +72,11 @@ def trainer_losses(model, examples, folder, training):
 def packed_points(base, architecture, train, trials):
     """The curve of the first trial, with others beside it, and its adapter's files before its first step."""
     model = PackedModel(
-        base.model, architecture.linear_layers, device=base.device, compute_dtype=base.compute_dtype
+        base.model,
+        architecture.linear_layers,
+        device=base.device,
+        compute_dtype=base.compute_dtype,
+        frozen_weight=base.format.frozen_weight,
     )
     stack = AdapterStack(
         model.layers, slots=len(trials), rank=16, device=model.device, compute_dtype=model.compute_dtype
@@ -94,10 +98,13 @@ def packed_points(base, architecture, train, trials):
     return runs[0], start
 
 
-def test_same_curve_as_trainer_with_peft(make_study, make_trial, make_examples, adapter_folder, tmp_path):
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+def test_same_curve_as_trainer_with_peft(
+    make_study, make_trial, make_examples, adapter_folder, tmp_path, quantization
+):
     from peft import PeftModel
 
-    study, train = make_study(), make_examples(104, 3)
+    study, train = make_study(model={"quantization": quantization}), make_examples(104, 3)
     common = {"warmup": 0.0, "weight_decay": 0.1, "epochs": 4.0}
     trials = (
         make_trial(study, dropout=0.0, batch_size=BATCH, learning_rate=5e-3, **common),

@@ -54,7 +54,13 @@ def files_of(adapter, state=None, name=None):
 
 def packed_logits(base, layers, adapter, state):
     """Logits of `IDS` as a pack computes them, in the second of two slots."""
-    model = PackedModel(base.model, layers, device=base.device, compute_dtype=base.compute_dtype)
+    model = PackedModel(
+        base.model,
+        layers,
+        device=base.device,
+        compute_dtype=base.compute_dtype,
+        frozen_weight=base.format.frozen_weight,
+    )
     stack = AdapterStack(layers, slots=2, rank=8, device=base.device, compute_dtype=base.compute_dtype)
     stack.put(1, state, scaling=adapter.scaling)
     pieces = [Piece(slot=1, input_ids=IDS, first=0, targets=IDS)]

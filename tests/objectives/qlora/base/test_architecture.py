@@ -17,7 +17,7 @@ from loratory.objectives.qlora.base.architecture import (
 from loratory.objectives.qlora.base.loading import load_base
 from loratory.objectives.qlora.base.reference import resolve_base
 from loratory.spaces.errors import InputError
-from loratory.spaces.model import ModelSpec
+from loratory.spaces.model import ModelSpec, Quantization
 
 LLAMA = ("down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj")
 
@@ -125,6 +125,13 @@ def test_experts_outside_linear_layers_are_refused_unless_allowed(experts_folder
         read_architecture(reference)
     assert found.unquantized_experts in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_experts_are_refused_on_an_unquantised_base_too(experts_folder):
+    reference = resolve_base(ModelSpec(base=str(experts_folder("mixtral"))))
+    with pytest.raises(InputError, match=r"where LoRA reaches them; .* are not adapted: ") as caught:
+        read_architecture(reference, quantization=Quantization.NONE)
+    assert "nf4" not in str(caught.value)
 
 
 def test_size_of_experts_is_told_as_it_is(tmp_path, base_folder):

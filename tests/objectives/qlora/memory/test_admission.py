@@ -8,7 +8,13 @@ from loratory.objectives.packing.stack import AdapterStack
 from loratory.objectives.qlora.base.architecture import read_architecture
 from loratory.objectives.qlora.base.reference import resolve_base
 from loratory.objectives.qlora.memory import admission as module
-from loratory.objectives.qlora.memory.admission import longest_prompt, measure_room, stack_size, wanted_slots
+from loratory.objectives.qlora.memory.admission import (
+    check_base_fits,
+    longest_prompt,
+    measure_room,
+    stack_size,
+    wanted_slots,
+)
 from loratory.spaces.errors import InputError
 
 GIB = 2**30
@@ -78,6 +84,7 @@ def test_a_cpu_trains_one_trial_at_a_time_unless_it_is_told_otherwise(make_study
     room = measure_room(make_study(), data, on_cpu(), size)
     assert (room.slots, room.tokens_per_pass, room.decoding_rows, room.hold_base) == (1, 1024, 32, True)
     assert not measure_room(make_study(), data, on_cpu(held_bytes=2**50), size).hold_base
+    assert not measure_room(make_study(), data, on_cpu(held_bytes=0), size).hold_base
     packing = {"slots": 5, "tokens_per_pass": 99, "cache_base": False}
     room = measure_room(make_study(packing=packing), data, on_cpu(), size)
     assert (room.slots, room.tokens_per_pass, room.hold_base) == (5, 99, False)
@@ -137,6 +144,7 @@ def test_what_a_gpu_has_room_for_fits_into_it(on_gpu):
         assert 1 <= room.slots <= 16 and 1024 <= room.tokens_per_pass <= 32_768
     assert not on_gpu(4)[0].hold_base and on_gpu(80)[0].hold_base
     assert on_gpu(80)[0].tokens_per_pass == 32_768
+    assert not on_gpu(80, model={"held_bytes": 0})[0].hold_base
 
 
 def test_a_gpu_does_what_the_study_asks_for(on_gpu):
@@ -152,3 +160,37 @@ def test_more_slots_than_fit_are_refused_with_how_many_do(on_gpu):
     assert on_gpu(1.2, slots=fits)[0].slots == fits
     with pytest.raises(InputError, match=r"packing\.slots"):
         on_gpu(1.2, slots=fits + 1)
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+def test_a_base_that_cannot_fit_is_refused_before_it_is_loaded(
+    make_study, architecture, monkeypatch, quantization
+):
+    study = make_study(model={"quantization": quantization})
+    weights = sum(inputs * outputs for inputs, outputs in architecture.linear_layers.values())
+    given = {"device": torch.device("cpu"), "compute_dtype": torch.bfloat16}
+    needed = 2 * weights if quantization == "none" else int(weights * (0.5 + (1 + 4 / 256) / 64)) + 1
+    monkeypatch.setattr(module, "host_memory_free", lambda: needed)
+    check_base_fits(study, architecture, **given)
+    monkeypatch.setattr(module, "host_memory_free", lambda: needed - 2)
+    with pytest.raises(InputError, match=r"model\.base: linear layers must fit into 0\.00 GiB") as refused:
+        check_base_fits(study, architecture, **given)
+    said = str(refused.value)
+    assert f"GiB with model.quantization {quantization}; take a smaller base" in said
+    assert ("or set model.quantization to nf4" in said) == (quantization == "none")
+
+
+@pytest.mark.parametrize("optimizer", [["adamw"], ["adamw", "lora_plus"]])
+def test_the_optimisers_of_a_study_are_asked_for_their_bytes(
+    make_study, data, architecture, monkeypatch, optimizer
+):
+    asked = []
+    monkeypatch.setattr(
+        module, "state_bytes_per_number", lambda names, *, wide: asked.append((list(names), wide)) or 96
+    )
+    study = make_study(space={"optimizer": optimizer}, packing={"slots": 2}, trials=9)
+    size = stack_size(study, architecture)
+    monkeypatch.setattr(module, "host_memory_free", lambda: 2 * (96 + 12) * size.numbers_a_slot)
+    with pytest.raises(InputError, match="at most 1 on this device"):
+        measure_room(study, data, on_cpu(), size)
+    assert asked == [(optimizer, 4)]

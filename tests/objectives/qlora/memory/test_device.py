@@ -14,6 +14,7 @@ def test_peak_memory_is_the_kernels_high_water_mark():
 
 def test_device_and_versions_have_names():
     assert device_name(torch.device("cpu"))
+    assert set(versions(["bitsandbytes"])) - set(versions()) == {"bitsandbytes"}
     assert (
         versions()["torch"] == torch.__version__.partition("+")[0] or versions()["torch"] == torch.__version__
     )

@@ -5,10 +5,15 @@ from loratory.objectives.events import Finished, Split
 from loratory.objectives.qlora.verification.adapter_scores import score_adapter
 
 
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
 def test_scores_of_a_finished_trial_are_reproduced(
-    make_study, make_prepared, make_objective, make_trial, drive, adapter_folder
+    make_study, make_prepared, make_objective, make_trial, drive, adapter_folder, quantization
 ):
-    study = make_study(metric="rougeL", evaluation={"metrics": ["rougeL", "bleu"]})
+    study = make_study(
+        metric="rougeL",
+        evaluation={"metrics": ["rougeL", "bleu"]},
+        model={"quantization": quantization},
+    )
     events = drive(make_objective(study), make_trial(study))
     finished = next(event for event in events if isinstance(event, Finished))
     again = score_adapter(study, make_prepared(study), adapter_folder(finished.adapter), Split.SELECT)

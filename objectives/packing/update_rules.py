@@ -1,0 +1,145 @@
+"""Optimisers of a slot: the one place that builds them and knows the memory of their state."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, Self
+
+import torch
+
+from loratory.spaces.training import OptimizerName, TrainingParameters
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+Views = Callable[[torch.Tensor], Sequence[torch.Tensor]]
+"""Contiguous parts of a row [P], as views."""
+
+
+class SlotRows(NamedTuple):
+    """What an optimiser updates.
+
+    Attributes:
+        master: [P], the slot's matrices, updated in place.
+        gradient: [P], what passes add to.
+        matrices_a: the parts of a row that hold the matrices A.
+        matrices_b: the parts of a row that hold the matrices B.
+    """
+
+    master: torch.Tensor
+    gradient: torch.Tensor
+    matrices_a: Views
+    matrices_b: Views
+
+
+class Built(NamedTuple):
+    """An optimiser with zero state.
+
+    Attributes:
+        optimizer: the learning rate of each of its groups is the trial's times the group's `ratio`.
+        moments: rows [P] of its state by name, which it updates in place.
+        steps: fp32 [n], the step count of each of its parameters; all are equal.
+    """
+
+    optimizer: torch.optim.Optimizer
+    moments: dict[str, torch.Tensor]
+    steps: torch.Tensor
+
+
+class UpdateRule(Protocol):
+    """An optimiser of the study file, with its own settings."""
+
+    def build(self, rows: SlotRows, *, weight_decay: float) -> Built:
+        """Return the optimiser over a slot's rows."""
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """AdamW at one learning rate (Loshchilov and Hutter, 2019): one parameter, the whole row."""
+
+    @classmethod
+    def of(cls, _: TrainingParameters) -> Self:
+        """Return the rule."""
+        return cls()
+
+    @staticmethod
+    def bytes_per_number(wide: int) -> int:
+        """Return the memory of the moments."""
+        return len(_MOMENTS) * wide
+
+    def build(self, rows: SlotRows, *, weight_decay: float) -> Built:
+        """Return AdamW over the row."""
+        return _adamw(rows, [(1.0, lambda row: [row])], weight_decay=weight_decay)
+
+
+ADAMW = AdamW()
+
+
+@dataclass(frozen=True)
+class LoraPlus:
+    """LoRA+ (Hayou et al., 2024): AdamW with a learning rate for the matrices B that is `ratio` times A's.
+
+    Attributes:
+        ratio: learning rate of B over that of A.
+    """
+
+    ratio: float
+
+    @classmethod
+    def of(cls, training: TrainingParameters) -> Self:
+        """Return the rule with a trial's ratio."""
+        return cls(training.lora_plus_ratio)
+
+    @staticmethod
+    def bytes_per_number(wide: int) -> int:
+        """Return the memory of the moments."""
+        return len(_MOMENTS) * wide
+
+    def build(self, rows: SlotRows, *, weight_decay: float) -> Built:
+        """Return AdamW with two groups of parameters, the matrices of each layer."""
+        groups = [(1.0, rows.matrices_a), (self.ratio, rows.matrices_b)]
+        return _adamw(rows, groups, weight_decay=weight_decay)
+
+
+_RULES: dict[OptimizerName, type[AdamW | LoraPlus]] = {
+    OptimizerName.ADAMW: AdamW,
+    OptimizerName.LORA_PLUS: LoraPlus,
+}
+
+
+def update_rule(training: TrainingParameters) -> UpdateRule:
+    """Return the optimiser that a trial trains with."""
+    return _RULES[training.optimizer].of(training)
+
+
+def state_bytes_per_number(names: Sequence[str], *, wide: int) -> int:
+    """Return the most memory of an optimiser's state per number of a slot's row.
+
+    Args:
+        names: the optimisers that trials may have.
+        wide: bytes of a master weight.
+    """
+    return max(_RULES[OptimizerName(name)].bytes_per_number(wide) for name in names)
+
+
+def _adamw(rows: SlotRows, groups: Sequence[tuple[float, Views]], *, weight_decay: float) -> Built:
+    """Build PyTorch's fused AdamW over parts of a row, with ratios to the trial's learning rate.
+
+    AdamW would make its state in its first step, and stay half made where memory ends there.
+    """
+    moments = {name: torch.zeros_like(rows.master) for name in _MOMENTS}
+    made: list[dict[str, object]] = []
+    states: list[tuple[torch.nn.Parameter, dict[str, torch.Tensor]]] = []
+    for ratio, views in groups:
+        parameters = [torch.nn.Parameter(part) for part in views(rows.master)]
+        for parameter, gradient in zip(parameters, views(rows.gradient), strict=True):
+            parameter.grad = gradient
+        parts = zip(*(views(row) for row in moments.values()), strict=True)
+        states += zip(parameters, (dict(zip(_MOMENTS, part, strict=True)) for part in parts), strict=True)
+        made.append({"params": parameters, "ratio": ratio})
+    optimizer = torch.optim.AdamW(
+        made, lr=0.0, betas=BETAS, eps=EPSILON, weight_decay=weight_decay, fused=True
+    )
+    steps = torch.zeros(len(states), dtype=torch.float32, device=rows.master.device)
+    for step, (parameter, state) in zip(steps.unbind(), states, strict=True):
+        optimizer.state[parameter] = {"step": step, **state}
+    return Built(optimizer, moments, steps)
