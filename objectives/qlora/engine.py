@@ -17,11 +17,11 @@ from loratory.objectives.packing.stack import AdapterStack
 from loratory.objectives.qlora.base.architecture import Architecture
 from loratory.objectives.qlora.base.loading import Base
 from loratory.objectives.qlora.memory.admission import (
-    Room,
+    EngineSize,
     StackSize,
     largest_pass,
     longest_prompt,
-    measure_room,
+    measure_engine_size,
     stack_size,
 )
 from loratory.objectives.qlora.memory.device import release_memory
@@ -51,8 +51,8 @@ class Engine:
         model: PackedModel,
         architecture: Architecture,
         data: PreparedData,
-        size: StackSize,
-        room: Room,
+        stack_size: StackSize,
+        engine_size: EngineSize,
         notes: tuple[str, ...] = (),
     ) -> None:
         """Allocate everything.
@@ -63,12 +63,13 @@ class Engine:
             model: its model, made ready for packs.
             architecture: its layers.
             data: the splits.
-            size: of the stacks.
-            room: how many slots, tokens and rows.
+            stack_size: sizes of the stacks.
+            engine_size: slots, tokens per pass and rows.
             notes: what was chosen, in lines.
         """
         self._study, self._base, self._model, self._data = study, base, model, data
-        self._size, self._room, self._largest_pass = size, room, room.tokens_per_pass
+        self._stack_size, self._engine_size = stack_size, engine_size
+        self._largest_pass = engine_size.tokens_per_pass
         self._runner = PassRunner(model.device, graphs=model.fused_attention)
         self.architecture, self.notes = architecture, notes
         self._build()
@@ -76,7 +77,7 @@ class Engine:
     @property
     def capacity(self) -> int:
         """Trials accepted at once: in slots, waiting for one, or being scored."""
-        return min(trials_taken(self._room.slots), self._study.trials)
+        return min(trials_taken(self._engine_size.slots), self._study.trials)
 
     def make_room(self, *, scoring: bool = False) -> bool:
         """Go on with less memory, where it ran out.
@@ -95,12 +96,12 @@ class Engine:
         self.forget_graphs()
         if scoring and self._decoder is not None and self._decoder.shrink():
             pass
-        elif self._room.tokens_per_pass > self._smallest_pass:
-            self._take_passes_of(max(self._smallest_pass, self._room.tokens_per_pass // 2))
+        elif self._engine_size.tokens_per_pass > self._smallest_pass:
+            self._take_passes_of(max(self._smallest_pass, self._engine_size.tokens_per_pass // 2))
         elif self._model.holds_base:
             self._model.release_base()
             self._take_passes_of(self._largest_pass)
-        elif self._room.slots > 1:
+        elif self._engine_size.slots > 1:
             self.slots.replace_pack(self._smaller_pack)
         else:
             return False
@@ -121,7 +122,7 @@ class Engine:
             self._runner.clear()
 
     def _reserve_largest(self, pack: Pack) -> None:
-        tokens = largest_pass(self._study, self._data, self._room)
+        tokens = largest_pass(self._study, self._data, self._engine_size)
         pack.reserve(tokens, longest=self._longest_example)
 
     @property
@@ -134,7 +135,7 @@ class Engine:
         return max(map(len, self._data.train))
 
     def _take_passes_of(self, tokens: int) -> None:
-        self._room = replace(self._room, tokens_per_pass=tokens)
+        self._engine_size = replace(self._engine_size, tokens_per_pass=tokens)
         self.slots.limit_passes(tokens)
 
     def forget_graphs(self) -> None:
@@ -145,12 +146,12 @@ class Engine:
 
     def _build(self) -> None:
         self._stack = self._new_stack(trains=False)
-        if self._room.hold_base:
+        if self._engine_size.hold_base:
             self._model.hold_base()
         pack = self._new_pack()
         self._reserve(pack)
         self._decoder = self._new_decoder()
-        self.slots = Slots(pack, self._data.train, tokens_per_pass=self._room.tokens_per_pass)
+        self.slots = Slots(pack, self._data.train, tokens_per_pass=self._engine_size.tokens_per_pass)
         self.evaluator = Evaluator(
             self.slots,
             self._base,
@@ -169,35 +170,37 @@ class Engine:
                 self._reserve_largest(pack)
                 return
             except torch.OutOfMemoryError:
-                if self._room.tokens_per_pass <= self._longest_example:
+                if self._engine_size.tokens_per_pass <= self._longest_example:
                     raise
             self._runner.clear()
             release_memory(self._base.device)
-            self._room = replace(self._room, tokens_per_pass=self._room.tokens_per_pass // 2)
+            self._engine_size = replace(
+                self._engine_size, tokens_per_pass=self._engine_size.tokens_per_pass // 2
+            )
 
     def _smaller_pack(self) -> Pack:
         """Return a pack of half the slots, or fewer where that does not fit either."""
         while True:
-            self._room = replace(self._room, slots=max(1, self._room.slots // 2))
+            self._engine_size = replace(self._engine_size, slots=max(1, self._engine_size.slots // 2))
             release_memory(self._base.device)
             try:
                 return self._new_pack()
             except torch.OutOfMemoryError:
-                if self._room.slots == 1:
+                if self._engine_size.slots == 1:
                     raise
 
     def _new_stack(self, *, trains: bool) -> AdapterStack:
         return AdapterStack(
-            self._size.layers,
-            slots=self._room.slots,
-            rank=self._size.rank,
+            self._stack_size.layers,
+            slots=self._engine_size.slots,
+            rank=self._stack_size.rank,
             device=self._model.device,
             compute_dtype=self._model.compute_dtype,
             trains=trains,
         )
 
     def _new_pack(self) -> Pack:
-        return Pack(self._model, self._new_stack(trains=True), self._runner, dropout=self._size.dropout)
+        return Pack(self._model, self._new_stack(trains=True), self._runner, dropout=self._stack_size.dropout)
 
     def _new_decoder(self) -> Decoder | ApartDecoder | None:
         if not self._study.metrics:
@@ -219,12 +222,12 @@ class Engine:
             padding_id=self._base.padding_id,
             max_new_tokens=self._study.evaluation.max_new_tokens,
             longest_prompt=longest_prompt(self._data),
-            rows=self._room.decoding_rows,
+            rows=self._engine_size.decoding_rows,
         )
 
 
 def build_engine(study: StudySpec, *, base: Base, architecture: Architecture, data: PreparedData) -> Engine:
-    """An engine that fits the device.
+    """Build an engine that fits the device.
 
     Raises:
         InputError: the study file asks for more slots than fit.
@@ -242,28 +245,28 @@ def build_engine(study: StudySpec, *, base: Base, architecture: Architecture, da
     if (reason := probe.why_not(model)) is not None:
         model.keep_rows_apart()
         notes = (f"pack: {architecture.name} trains one trial at a time: {reason}",)
-    size = stack_size(study, architecture)
-    room = measure_room(study, data, model, size)
+    sizes = stack_size(study, architecture)
+    engine_size = measure_engine_size(study, data, model, sizes)
     return Engine(
         study,
         base=base,
         model=model,
         architecture=architecture,
         data=data,
-        size=size,
-        room=room,
-        notes=(*notes, _chosen(study, model, room)),
+        stack_size=sizes,
+        engine_size=engine_size,
+        notes=(*notes, _chosen(study, model, engine_size)),
     )
 
 
-def _chosen(study: StudySpec, model: PackedModel, room: Room) -> str:
-    """What a worker has room for, in a line."""
+def _chosen(study: StudySpec, model: PackedModel, size: EngineSize) -> str:
+    """Return the sizes that a worker chose, in a line."""
     dtype = str(model.compute_dtype).removeprefix("torch.")
     parts = [
-        f"{room.slots} trial{'s' * (room.slots > 1)} on one base",
-        f"up to {room.tokens_per_pass:,} tokens a pass",
-        _base_in(dtype, model, held=room.hold_base),
-        *([f"{room.decoding_rows} prompts decoded at once"] if study.metrics else []),
+        f"{size.slots} trial{'s' * (size.slots > 1)} on one base",
+        f"up to {size.tokens_per_pass:,} tokens per pass",
+        _base_in(dtype, model, held=size.hold_base),
+        *([f"{size.decoding_rows} prompts decoded at once"] if study.metrics else []),
     ]
     return f"pack: {', '.join(parts)}"
 

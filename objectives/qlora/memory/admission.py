@@ -34,11 +34,11 @@ _USABLE = 0.92  # of the free memory; the rest is for fragments and libraries
 
 @dataclass(frozen=True, kw_only=True)
 class StackSize:
-    """What the stacks of a study hold.
+    """Sizes of the adapter stacks of a study.
 
     Attributes:
-        layers: of all target modules that trials may have, name to (inputs, outputs).
-        rank: the largest.
+        layers: all layers that a trial may adapt, name to (inputs, outputs).
+        rank: largest rank of any trial.
         dropout: whether any trial may drop anything.
     """
 
@@ -47,8 +47,8 @@ class StackSize:
     dropout: bool
 
     @property
-    def numbers_a_slot(self) -> int:
-        """Numbers in a slot's row: the stack knows what an adapter holds."""
+    def numbers_per_slot(self) -> int:
+        """Numbers in a slot's row, as a stack of these sizes lays it out."""
         stack = AdapterStack(
             self.layers,
             slots=1,
@@ -60,14 +60,14 @@ class StackSize:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Room:
-    """What a worker has room for.
+class EngineSize:
+    """Sizes of a worker's engine.
 
     Attributes:
         slots: trials that train at once.
-        tokens_per_pass: of all of them together.
+        tokens_per_pass: limit of a pass, over all slots.
         decoding_rows: prompts decoded at once.
-        hold_base: whether the base is kept dequantised.
+        hold_base: whether the dequantised base is kept.
     """
 
     slots: int
@@ -77,7 +77,7 @@ class Room:
 
 
 def stack_size(study: StudySpec, architecture: Architecture) -> StackSize:
-    """The stacks that every trial of a study fits into."""
+    """Return the sizes that every trial of a study fits into."""
     targets: set[str] = set()
     for choice in study.extremes_of("target_modules"):
         targets |= set(architecture.targets(choice if isinstance(choice, str) else tuple(choice)))
@@ -86,15 +86,15 @@ def stack_size(study: StudySpec, architecture: Architecture) -> StackSize:
 
 
 def wanted_slots(study: StudySpec, data: PreparedData) -> int:
-    """So many that their batches together keep a GPU busy."""
+    """Return how many slots keep a GPU busy: their batches together have `_SATURATING_TOKENS`."""
     smallest = min(_batch_sizes(study)) * _mean_tokens(data)
     return max(1, min(_MOST_SLOTS, study.trials, math.ceil(_SATURATING_TOKENS / smallest)))
 
 
-def largest_pass(study: StudySpec, data: PreparedData, room: Room) -> int:
-    """Tokens of the largest pass that is to be expected: all slots with a large batch, or a full pass."""
-    batches = room.slots * max(_batch_sizes(study)) * _mean_tokens(data)
-    return min(room.tokens_per_pass, math.ceil(1.25 * batches))
+def largest_pass(study: StudySpec, data: PreparedData, size: EngineSize) -> int:
+    """Return the tokens of the largest pass to expect: all slots with a large batch, or a full pass."""
+    batches = size.slots * max(_batch_sizes(study)) * _mean_tokens(data)
+    return min(size.tokens_per_pass, math.ceil(1.25 * batches))
 
 
 def _batch_sizes(study: StudySpec) -> tuple[float, ...]:
@@ -106,36 +106,38 @@ def _mean_tokens(data: PreparedData) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
-    """What there is, and what things take, in bytes.
+class MemoryNeeds:
+    """Free memory, and the needs of what shares it.
 
     Attributes:
-        free: for slots, passes and the cache of decoding.
-        slot: of one trial.
-        token: of a token in a pass.
-        held: of the dequantised base; 0 where there is nothing to dequantise.
+        free_bytes: for slots, passes and the cache of decoding.
+        bytes_per_slot: of one trial.
+        bytes_per_token: of activations in a training pass.
+        held_base_bytes: of the dequantised base; 0 where there is nothing to dequantise.
     """
 
-    free: int
-    slot: int
-    token: int
-    held: int
+    free_bytes: int
+    bytes_per_slot: int
+    bytes_per_token: int
+    held_base_bytes: int
 
 
-def measure_room(study: StudySpec, data: PreparedData, model: PackedModel, size: StackSize) -> Room:
-    """What fits, by what the study file asks for and the memory that is free.
+def measure_engine_size(
+    study: StudySpec, data: PreparedData, model: PackedModel, size: StackSize
+) -> EngineSize:
+    """Choose sizes that fit the free memory, as far as the study file leaves them open.
 
     Raises:
         InputError: the study file asks for more than fits.
     """
     on_gpu = model.device.type == "cuda"
-    memory = Memory(
-        free=int(_USABLE * (_free_on_gpu(model.device, study) if on_gpu else host_memory_free())),
-        slot=size.numbers_a_slot * _bytes_a_number(study, model),
-        token=_measured_bytes_a_token(model, size) if on_gpu else 0,
-        held=0 if model.holds_base else model.held_bytes,
+    memory = MemoryNeeds(
+        free_bytes=int(_USABLE * (_free_on_gpu(model.device, study) if on_gpu else host_memory_free())),
+        bytes_per_slot=size.numbers_per_slot * _bytes_per_number(study, model),
+        bytes_per_token=_measured_bytes_per_token(model, size) if on_gpu else 0,
+        held_base_bytes=0 if model.holds_base else model.held_bytes,
     )
-    return _room_on_gpu(study, data, model, memory) if on_gpu else _room_on_cpu(study, model, memory)
+    return _size_on_gpu(study, data, model, memory) if on_gpu else _size_on_cpu(study, model, memory)
 
 
 def check_base_fits(
@@ -166,26 +168,26 @@ def check_base_fits(
 
 
 def _asked_slots(study: StudySpec, model: PackedModel) -> int | None:
-    """What the study file says, no more than there are trials; one where trials cannot be packed."""
+    """Return the slots that the study asks for, at most one per trial; 1 where trials cannot be packed."""
     if not model.concatenates:
         return 1
     return None if study.packing.slots is None else min(study.packing.slots, study.trials)
 
 
-def _room_on_gpu(study: StudySpec, data: PreparedData, model: PackedModel, memory: Memory) -> Room:
-    smallest_pass = memory.token * max(max(map(len, data.train)), _LEAST_TOKENS)
+def _size_on_gpu(study: StudySpec, data: PreparedData, model: PackedModel, memory: MemoryNeeds) -> EngineSize:
+    smallest_pass = memory.bytes_per_token * max(max(map(len, data.train)), _LEAST_TOKENS)
     # Half of the memory is left to passes, which are what keeps the GPU busy.
-    fit = max(1, (memory.free - smallest_pass) // (2 * memory.slot))
+    fit = max(1, (memory.free_bytes - smallest_pass) // (2 * memory.bytes_per_slot))
     slots = _asked_slots(study, model) or min(wanted_slots(study, data), fit)
     _check_slots(slots, memory, beside=smallest_pass)
     hold = study.packing.cache_base
-    rest = memory.free - slots * memory.slot
+    rest = memory.free_bytes - slots * memory.bytes_per_slot
     if hold is None:
-        hold = 0 < memory.held <= rest - memory.token * _SATURATING_TOKENS
-    rest -= memory.held if hold else 0
-    return Room(
+        hold = 0 < memory.held_base_bytes <= rest - memory.bytes_per_token * _SATURATING_TOKENS
+    rest -= memory.held_base_bytes if hold else 0
+    return EngineSize(
         slots=slots,
-        tokens_per_pass=study.packing.tokens_per_pass or tokens_that_fit(rest, memory.token),
+        tokens_per_pass=study.packing.tokens_per_pass or tokens_that_fit(rest, memory.bytes_per_token),
         decoding_rows=_decoding_rows(study, data, model, slots, int(rest * _CACHE_SHARE))
         if study.metrics
         else 0,
@@ -193,32 +195,32 @@ def _room_on_gpu(study: StudySpec, data: PreparedData, model: PackedModel, memor
     )
 
 
-def tokens_that_fit(free: float, token: int) -> int:
-    """Tokens of the largest pass in so many bytes, of which a token takes some; a size that graphs have."""
-    fitting = bucket_within(int(free * _PASSES_SHARE) // token, SMALLEST_BUCKET)
+def tokens_that_fit(free: float, bytes_per_token: int) -> int:
+    """Return the largest bucketed pass, in tokens, that fits into a share of `free` bytes."""
+    fitting = bucket_within(int(free * _PASSES_SHARE) // bytes_per_token, SMALLEST_BUCKET)
     return min(_MOST_TOKENS, max(_LEAST_TOKENS, fitting))
 
 
-def _room_on_cpu(study: StudySpec, model: PackedModel, memory: Memory) -> Room:
+def _size_on_cpu(study: StudySpec, model: PackedModel, memory: MemoryNeeds) -> EngineSize:
     slots, hold = _asked_slots(study, model) or _CPU_SLOTS, study.packing.cache_base
     _check_slots(slots, memory, beside=0)
-    return Room(
+    return EngineSize(
         slots=slots,
         tokens_per_pass=study.packing.tokens_per_pass or CPU_TOKENS,
         decoding_rows=_CPU_ROWS,
-        hold_base=0 < 4 * memory.held < memory.free if hold is None else hold,
+        hold_base=0 < 4 * memory.held_base_bytes < memory.free_bytes if hold is None else hold,
     )
 
 
-def _check_slots(slots: int, memory: Memory, *, beside: int) -> None:
+def _check_slots(slots: int, memory: MemoryNeeds, *, beside: int) -> None:
     """Refuse slots that do not fit.
 
     Raises:
         InputError: there are too many.
     """
-    if slots * memory.slot + beside > memory.free:
-        fits = max(0, (memory.free - beside) // memory.slot)
-        slot, other, free = (size / 2**30 for size in (memory.slot, beside, memory.free))
+    if slots * memory.bytes_per_slot + beside > memory.free_bytes:
+        fits = max(0, (memory.free_bytes - beside) // memory.bytes_per_slot)
+        slot, other, free = (size / 2**30 for size in (memory.bytes_per_slot, beside, memory.free_bytes))
         passes = f" beside {other:.2f} GiB for a pass" if beside else ""
         raise InputError(
             f"packing.slots: must be at most {fits} on this device, where a slot takes {slot:.2f} GiB"
@@ -227,14 +229,14 @@ def _check_slots(slots: int, memory: Memory, *, beside: int) -> None:
 
 
 def _free_on_gpu(device: torch.device, study: StudySpec) -> float:
-    """Of this worker's share of the GPU, what is free or in the allocator's reserve."""
+    """Return the bytes of this worker's share of the GPU that are free or in the allocator's reserve."""
     free, total = torch.cuda.mem_get_info(device)
     held = torch.cuda.memory_allocated(device)
     share = min(1.0, study.resources.gpus_per_worker or 1.0)
     return min(free + torch.cuda.memory_reserved(device) - held, total * share - held)
 
 
-def _bytes_a_number(study: StudySpec, model: PackedModel) -> int:
+def _bytes_per_number(study: StudySpec, model: PackedModel) -> int:
     """Of a slot: master, gradient, optimiser, the copy that passes read, and the copy that is scored."""
     compute = torch.finfo(model.compute_dtype).bits // 8
     wide = max(4, compute)
@@ -242,7 +244,7 @@ def _bytes_a_number(study: StudySpec, model: PackedModel) -> int:
     return 2 * wide + state + (compute if compute < wide else 0) + compute
 
 
-def _measured_bytes_a_token(model: PackedModel, size: StackSize) -> int:
+def _measured_bytes_per_token(model: PackedModel, size: StackSize) -> int:
     stack = AdapterStack(
         size.layers,
         slots=1,
@@ -266,5 +268,5 @@ def _decoding_rows(
 
 
 def longest_prompt(data: PreparedData) -> int:
-    """Tokens of the longest prompt that is ever answered."""
+    """Return the tokens of the longest prompt that is decoded."""
     return max(len(example.prompt_ids) for split in (data.dev, data.select, data.test) for example in split)

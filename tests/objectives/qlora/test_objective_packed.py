@@ -343,7 +343,7 @@ def test_memory_that_runs_out_makes_passes_smaller_and_loses_no_trial(
     objective = make_packed_objective(tokens=1000)
     raised = tight(monkeypatch, lambda inputs: inputs.shape.tokens > 200)
     driver = Driver(objective, map(make_start, range(4))).run()
-    assert raised and objective._engine._room.slots == SLOTS
+    assert raised and objective._engine._engine_size.slots == SLOTS
     assert objective._engine.slots.tokens_per_pass < 200
     for number in range(4):
         assert_same_trial(driver.events(number), alone(number))
@@ -360,7 +360,7 @@ def test_memory_for_one_trial_only_makes_the_others_wait(
         driver.advance()
     raised = tight(monkeypatch, lambda given: torch.is_grad_enabled() and len(given.segments.spans) > 1)
     driver.run()
-    assert raised and objective._engine._room.slots == 1 and not objective._engine._model.holds_base
+    assert raised and objective._engine._engine_size.slots == 1 and not objective._engine._model.holds_base
     for number in range(4):
         assert_same_trial(driver.events(number), alone(number))
         assert len(of(Started, driver.events(number))) == 1
@@ -445,7 +445,7 @@ def test_memory_that_copies_hold_is_waited_for_before_anything_is_made_smaller(
     monkeypatch.setattr(objective_module, "SerialThread", lambda **_: copies)
     objective = make_packed_objective()
     copies.begin(go.wait)
-    room, raised = objective._engine._room, []
+    room, raised = objective._engine._engine_size, []
     real = Pack.train
 
     def tight(self, pieces):
@@ -457,7 +457,7 @@ def test_memory_that_copies_hold_is_waited_for_before_anything_is_made_smaller(
 
     monkeypatch.setattr(Pack, "train", tight)
     driver = Driver(objective, [make_start(0), make_start(1)]).run()
-    assert raised and objective._engine._room == room
+    assert raised and objective._engine._engine_size == room
     for number in (0, 1):
         assert_same_trial(driver.events(number), alone(number))
 

@@ -194,7 +194,7 @@ def make_life(worker, make_trial, data):
     """A function: a life on the worker as it was when it began."""
     study, built = worker
     engine = built._engine
-    room = engine._room
+    room = engine._engine_size
 
     def make_start(number, *, attempt, checkpoint):
         options = {"epochs": 1.0, "rank": 4} | TRIALS[number % len(TRIALS)]
@@ -202,7 +202,7 @@ def make_life(worker, make_trial, data):
 
     def make(monkeypatch):
         monkeypatch.setattr(objective_module, "DevicePolicy", lambda **_: DevicePolicy(gathers=True))
-        engine._room = room
+        engine._engine_size = room
         engine._build()
         objective = QloraObjective(study, base=engine._base, engine=engine, data=data, hashes={})
         return Life(objective, make_start, monkeypatch)

@@ -11,7 +11,7 @@ from loratory.objectives.qlora.memory import admission as module
 from loratory.objectives.qlora.memory.admission import (
     check_base_fits,
     longest_prompt,
-    measure_room,
+    measure_engine_size,
     stack_size,
     wanted_slots,
 )
@@ -45,7 +45,7 @@ def test_numbers_of_a_slot_are_those_of_its_row(make_study, architecture):
     size = stack_size(make_study(training={"rank": 5}), architecture)
     device = torch.device("cpu")
     stack = AdapterStack(size.layers, slots=2, rank=size.rank, device=device, compute_dtype=torch.float32)
-    assert size.numbers_a_slot == stack.parameters_per_slot
+    assert size.numbers_per_slot == stack.parameters_per_slot
 
 
 def test_slots_are_as_many_as_keep_a_gpu_busy(make_study, data):
@@ -81,28 +81,28 @@ def on_cpu(**changes):
 
 def test_a_cpu_trains_one_trial_at_a_time_unless_it_is_told_otherwise(make_study, data, architecture):
     size = stack_size(make_study(), architecture)
-    room = measure_room(make_study(), data, on_cpu(), size)
+    room = measure_engine_size(make_study(), data, on_cpu(), size)
     assert (room.slots, room.tokens_per_pass, room.decoding_rows, room.hold_base) == (1, 1024, 32, True)
-    assert not measure_room(make_study(), data, on_cpu(held_bytes=2**50), size).hold_base
-    assert not measure_room(make_study(), data, on_cpu(held_bytes=0), size).hold_base
+    assert not measure_engine_size(make_study(), data, on_cpu(held_bytes=2**50), size).hold_base
+    assert not measure_engine_size(make_study(), data, on_cpu(held_bytes=0), size).hold_base
     packing = {"slots": 5, "tokens_per_pass": 99, "cache_base": False}
-    room = measure_room(make_study(packing=packing), data, on_cpu(), size)
+    room = measure_engine_size(make_study(packing=packing), data, on_cpu(), size)
     assert (room.slots, room.tokens_per_pass, room.hold_base) == (5, 99, False)
-    assert measure_room(make_study(packing=packing), data, on_cpu(concatenates=False), size).slots == 1
+    assert measure_engine_size(make_study(packing=packing), data, on_cpu(concatenates=False), size).slots == 1
 
 
 def test_no_slot_is_made_that_no_trial_would_take(make_study, data, architecture):
     study = make_study(packing={"slots": 256}, trials=7)
-    assert measure_room(study, data, on_cpu(), stack_size(study, architecture)).slots == 7
+    assert measure_engine_size(study, data, on_cpu(), stack_size(study, architecture)).slots == 7
 
 
 def test_more_slots_than_a_cpu_has_memory_for_are_refused(make_study, data, architecture, monkeypatch):
     size = stack_size(make_study(), architecture)
-    monkeypatch.setattr(module, "host_memory_free", lambda: 100 * 20 * size.numbers_a_slot)
+    monkeypatch.setattr(module, "host_memory_free", lambda: 100 * 20 * size.numbers_per_slot)
 
     def slots(wanted, **model):
         study = make_study(packing={"slots": wanted}, trials=200)
-        return measure_room(study, data, on_cpu(**model), size).slots
+        return measure_engine_size(study, data, on_cpu(**model), size).slots
 
     assert slots(92) == 92
     with pytest.raises(InputError, match="at most 92 on this device"):
@@ -117,7 +117,7 @@ def on_gpu(monkeypatch, make_study, data, architecture):
     def measure(free, *, token_bytes=2**20, rank=64, model=None, **packing):
         study = make_study(training={"rank": rank, "batch_size": 1}, packing=packing, trials=50)
         monkeypatch.setattr(module, "_free_on_gpu", lambda *_: free * GIB)
-        monkeypatch.setattr(module, "_measured_bytes_a_token", lambda *_: token_bytes)
+        monkeypatch.setattr(module, "_measured_bytes_per_token", lambda *_: token_bytes)
         monkeypatch.setattr(module, "_decoding_rows", lambda *_: 64)
         given = {
             "device": SimpleNamespace(type="cuda"),
@@ -127,7 +127,7 @@ def on_gpu(monkeypatch, make_study, data, architecture):
             "concatenates": True,
         }
         size = stack_size(study, architecture)
-        return measure_room(study, data, SimpleNamespace(**(given | (model or {}))), size), size
+        return measure_engine_size(study, data, SimpleNamespace(**(given | (model or {}))), size), size
 
     return measure
 
@@ -136,7 +136,7 @@ def test_what_a_gpu_has_room_for_fits_into_it(on_gpu):
     for free in (2, 4, 8, 16, 80):
         room, size = on_gpu(free)
         used = (
-            room.slots * size.numbers_a_slot * 20
+            room.slots * size.numbers_per_slot * 20
             + (4 * GIB if room.hold_base else 0)
             + room.tokens_per_pass * 2**20
         )
@@ -190,7 +190,7 @@ def test_the_optimisers_of_a_study_are_asked_for_their_bytes(
     )
     study = make_study(space={"optimizer": optimizer}, packing={"slots": 2}, trials=9)
     size = stack_size(study, architecture)
-    monkeypatch.setattr(module, "host_memory_free", lambda: 2 * (96 + 12) * size.numbers_a_slot)
+    monkeypatch.setattr(module, "host_memory_free", lambda: 2 * (96 + 12) * size.numbers_per_slot)
     with pytest.raises(InputError, match="at most 1 on this device"):
-        measure_room(study, data, on_cpu(), size)
+        measure_engine_size(study, data, on_cpu(), size)
     assert asked == [(optimizer, 4)]
