@@ -1,4 +1,4 @@
-"""Learning curves of all trials, thinned so that a report of a large study stays small."""
+"""Learning curves of all trials, thinned to keep reports of large studies small."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,14 +11,14 @@ from loratory.reports.comparison_report import CurvePoint, TrialCurves
 from loratory.reports.ranking import is_finite
 
 POINTS = 120
-"""Points kept of a training-loss curve."""
+"""Largest number of points of a training-loss curve."""
 
 
 def trial_curves(folder: StudyFolder, records: Iterable[TrialRecord], metric: str) -> tuple[TrialCurves, ...]:
-    """The curves of every trial that has any.
+    """Return the curves of every trial that has any.
 
     Args:
-        folder: where the training curves lie.
+        folder: study folder with the training curves.
         records: the trials.
         metric: the study's metric, on eval.dev.
     """
@@ -41,9 +41,9 @@ def _curves(folder: StudyFolder, record: TrialRecord, metric: str) -> TrialCurve
 
 
 def thinned(steps: Sequence[StepRecord], points: int = POINTS) -> tuple[CurvePoint, ...]:
-    """Training loss by tokens seen: means over at most `points` runs of equally many steps.
+    """Compute training loss by tokens seen: means over at most `points` blocks of equally many steps.
 
-    A mean and not every k-th step, because single steps are noisy and picking some shows noise as trend.
+    Means are used instead of every k-th step, because a selection of noisy steps can look like a trend.
     """
     finite = [step for step in steps if is_finite(step.loss)]
     if not finite:
