@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from loratory.objectives.scores import Prediction, ScoreTable, predictions_from_bytes
-from loratory.reports.comparison_report import Answer, Sample
+from loratory.reports.comparison_report import Sample, SampleAnswer
 from loratory.spaces.errors import LoratoryError
 
 LONGEST_TEXT = 2000
@@ -57,8 +57,8 @@ def _sample(
         example_id=best.example_id,
         prompt=_cut(best.prompt),
         reference=_cut(best.reference),
-        best=Answer(text=_cut(best.prediction), score=best_score),
-        base=Answer(text=_cut(base.prediction), score=base_score) if base else None,
+        best=SampleAnswer(text=_cut(best.prediction), score=best_score),
+        base=SampleAnswer(text=_cut(base.prediction), score=base_score) if base else None,
     )
 
 
