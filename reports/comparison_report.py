@@ -127,7 +127,7 @@ class UnrankedTrial(TrialFacts):
     """What sort of failure, where it failed."""
 
 
-class CurvePoint(Frozen):
+class PlotPoint(Frozen):
     """One point of a curve."""
 
     x: float
@@ -143,9 +143,9 @@ class TrialCurves(Frozen):
     """Number of the trial."""
     state: TrialState
     """Where it stands."""
-    dev: tuple[CurvePoint, ...]
+    dev: tuple[PlotPoint, ...]
     """The study's metric on eval.dev, by nominal grid index."""
-    loss: tuple[CurvePoint, ...]
+    loss: tuple[PlotPoint, ...]
     """Training loss by tokens seen, thinned to means of equally many steps."""
 
 
@@ -173,7 +173,7 @@ class Scores(Frozen):
     """Bootstrap interval of the study's metric."""
 
 
-class Answer(Frozen):
+class SampleAnswer(Frozen):
     """What one model said to one example."""
 
     text: str
@@ -191,9 +191,9 @@ class Sample(Frozen):
     """What the model read, cut where it is very long."""
     reference: str
     """The answer wanted, cut where it is very long."""
-    best: Answer
+    best: SampleAnswer
     """The best trial's answer."""
-    base: Answer | None = None
+    base: SampleAnswer | None = None
     """The untuned base's answer, where it was scored."""
 
 

@@ -8,12 +8,12 @@ from typing import Any
 from loratory.reports.columns import View, columns
 from loratory.reports.comparison_report import ComparisonReport
 
-# The full-width ones are formulas to spreadsheets in East Asian locales.
+# Spreadsheets in East Asian locales read the full-width characters as formulas too.
 _STARTS_FORMULA = tuple("=+-@\t\r＝＋－＠")
 
 
 def csv_report(report: ComparisonReport) -> str:
-    """The trials as CSV text: numbers as numbers in full precision, empty cells for what is not known."""
+    """Return the trials as CSV text: numbers in full precision, empty cells for unknown values."""
     shown = columns(report, View.CSV)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -24,7 +24,7 @@ def csv_report(report: ComparisonReport) -> str:
 
 
 def guarded(value: Any) -> Any:
-    """A cell that no spreadsheet runs: text like a formula gets an apostrophe (OWASP, "CSV Injection")."""
+    """Return a cell that no spreadsheet executes: a formula gets an apostrophe (OWASP, "CSV Injection")."""
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return value
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

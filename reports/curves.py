@@ -1,24 +1,23 @@
-"""Learning curves of all trials, thinned so that a report of a large study stays small."""
+"""Learning curves of all trials, thinned to keep reports of large studies small."""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from loratory.objectives.records import CurvePoint as StepRecord
-from loratory.objectives.records import TrialRecord
+from loratory.objectives.records import CurvePoint, TrialRecord
 from loratory.objectives.study_folder import StudyFolder
-from loratory.reports.comparison_report import CurvePoint, TrialCurves
+from loratory.reports.comparison_report import PlotPoint, TrialCurves
 from loratory.reports.ranking import is_finite
 
 POINTS = 120
-"""Points kept of a training-loss curve."""
+"""Largest number of points of a training-loss curve."""
 
 
 def trial_curves(folder: StudyFolder, records: Iterable[TrialRecord], metric: str) -> tuple[TrialCurves, ...]:
-    """The curves of every trial that has any.
+    """Return the curves of every trial that has any.
 
     Args:
-        folder: where the training curves lie.
+        folder: study folder with the training curves.
         records: the trials.
         metric: the study's metric, on eval.dev.
     """
@@ -28,7 +27,7 @@ def trial_curves(folder: StudyFolder, records: Iterable[TrialRecord], metric: st
 
 def _curves(folder: StudyFolder, record: TrialRecord, metric: str) -> TrialCurves:
     dev = (
-        CurvePoint(x=m.step, y=m.metrics[metric])
+        PlotPoint(x=m.step, y=m.metrics[metric])
         for m in record.measurements
         if metric in m.metrics and is_finite(m.metrics[metric])
     )
@@ -40,10 +39,10 @@ def _curves(folder: StudyFolder, record: TrialRecord, metric: str) -> TrialCurve
     )
 
 
-def thinned(steps: Sequence[StepRecord], points: int = POINTS) -> tuple[CurvePoint, ...]:
-    """Training loss by tokens seen: means over at most `points` runs of equally many steps.
+def thinned(steps: Sequence[CurvePoint], points: int = POINTS) -> tuple[PlotPoint, ...]:
+    """Compute training loss by tokens seen: means over at most `points` blocks of equally many steps.
 
-    A mean and not every k-th step, because single steps are noisy and picking some shows noise as trend.
+    Means are used instead of every k-th step, because a selection of noisy steps can look like a trend.
     """
     finite = [step for step in steps if is_finite(step.loss)]
     if not finite:
@@ -51,4 +50,4 @@ def thinned(steps: Sequence[StepRecord], points: int = POINTS) -> tuple[CurvePoi
     tokens = np.array([step.tokens_seen for step in finite], dtype=np.float64)
     losses = np.array([step.loss for step in finite], dtype=np.float64)
     pieces = np.array_split(np.arange(len(finite)), min(points, len(finite)))
-    return tuple(CurvePoint(x=float(tokens[p].mean()), y=float(losses[p].mean())) for p in pieces)
+    return tuple(PlotPoint(x=float(tokens[p].mean()), y=float(losses[p].mean())) for p in pieces)

@@ -1,7 +1,7 @@
 """The report's plots as plotly figures, drawn from a computed comparison.
 
-Colours are names of the page's style variables (`--best`), which the page's script fills in, so that one
-figure serves light and dark.
+Colours are names of style variables (`--best`) that the page's script replaces, so that one figure serves
+the light and the dark theme.
 """
 
 import html
@@ -14,17 +14,17 @@ from loratory.objectives.records import TrialState
 from loratory.reports import formatting
 from loratory.reports.comparison_report import (
     ComparisonReport,
-    CurvePoint,
     ParameterFacts,
+    PlotPoint,
     RankedTrial,
     TrialCurves,
 )
 from loratory.reports.ranking import sign
 
 MOST_CURVES = 120
-"""Trials drawn in a plot of curves: the best ones, then the latest of the others."""
+"""Largest number of trials in a plot of curves: the best ones, then the latest of the others."""
 MOST_SCORES = 15
-"""Ranked trials in the plot of scores; the table beside it has them all."""
+"""Largest number of trials in the plot of scores; the table of the report has all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +32,9 @@ class Figure:
     """One plot.
 
     Attributes:
-        name: unique in the report; the element's id.
-        title: what it shows, in a few words.
-        note: how to read it.
+        name: id of the element, unique in the report.
+        title: content in a few words.
+        note: how to read the plot.
         data: plotly traces.
         layout: plotly layout.
     """
@@ -47,7 +47,7 @@ class Figure:
 
 
 def scores_figure(report: ComparisonReport) -> Figure | None:
-    """Each ranked trial's score with its interval, best on top, and the base's as a line."""
+    """Plot the score and interval of each ranked trial, best on top, and the base as a line."""
     shown = report.ranking[:MOST_SCORES]
     if not shown:
         return None
@@ -76,7 +76,7 @@ def scores_figure(report: ComparisonReport) -> Figure | None:
 
 
 def history_figure(report: ComparisonReport) -> Figure | None:
-    """Score by trial number, with the best so far."""
+    """Plot scores by trial number, with the best so far."""
     trials = sorted(report.ranking, key=lambda trial: trial.number)
     if not trials:
         return None
@@ -100,7 +100,7 @@ def history_figure(report: ComparisonReport) -> Figure | None:
 
 
 def dev_figure(report: ComparisonReport) -> Figure | None:
-    """The metric on eval.dev by the nominal grid, one line a trial."""
+    """Plot the metric on eval.dev by the nominal grid, one line per trial."""
     layout = _layout(x="evaluation", y=f"{formatting.label(report.study.metric)} on eval.dev")
     layout["xaxis"] |= {"dtick": max(1, report.study.evaluations // 10)}
     note = "One line a trial, at equal fractions of its own schedule."
@@ -108,14 +108,14 @@ def dev_figure(report: ComparisonReport) -> Figure | None:
 
 
 def loss_figure(report: ComparisonReport) -> Figure | None:
-    """The training loss by tokens seen, one line a trial."""
+    """Plot the training loss by tokens seen, one line per trial."""
     layout = _layout(x="training tokens seen", y="training loss")
     note = "Means over runs of equally many optimiser steps."
     return _curve_figure(report, "loss", title="Training loss", note=note, layout=layout)
 
 
 def importance_figure(report: ComparisonReport) -> Figure | None:
-    """Shares of parameter importance as bars."""
+    """Plot the importance of parameters as bars."""
     shares = report.importance.shares
     if not shares:
         return None
@@ -139,7 +139,7 @@ def importance_figure(report: ComparisonReport) -> Figure | None:
 
 
 def slice_figures(report: ComparisonReport) -> list[Figure]:
-    """Score by each parameter's value."""
+    """Plot scores by the values of each parameter."""
     if not report.ranking:
         return []
     return [figure for p in report.study.parameters if (figure := _slice_figure(report, p)) is not None]
@@ -174,7 +174,7 @@ def _slice_figure(report: ComparisonReport, parameter: ParameterFacts) -> Figure
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Ticks of a logarithmic axis: powers of ten, with their doubles and halves where those are few."""
+    """Return ticks of a logarithmic axis: powers of ten; if these are few, also their doubles and halves."""
     first, last, decades = math.floor(math.log10(low)), math.ceil(math.log10(high)), math.log10(high / low)
     steps = (1,) if decades > 2.2 else (1, 3) if decades > 1.3 else (1, 2, 5)
     ticks = [float(f"{step}e{power}") for power in range(first, last + 1) for step in steps]
@@ -194,13 +194,13 @@ def _curve_figure(
 
 
 def _drawn(curves: Sequence[TrialCurves], report: ComparisonReport) -> list[TrialCurves]:
-    """The curves to draw, the best trial's last, so that it lies on top."""
+    """Select the curves to draw; the best trial comes last, so that it is on top."""
     rank = {trial.number: trial.rank for trial in report.ranking}
     preferred = sorted(curves, key=lambda c: (rank.get(c.number, len(rank) + 1), -c.number))[:MOST_CURVES]
     return preferred[::-1]
 
 
-def _curve(curves: TrialCurves, points: Sequence[CurvePoint], report: ComparisonReport) -> dict[str, Any]:
+def _curve(curves: TrialCurves, points: Sequence[PlotPoint], report: ComparisonReport) -> dict[str, Any]:
     best = report.best is not None and curves.number == report.best.number
     complete = curves.state is TrialState.COMPLETE
     trace = _line(
@@ -251,7 +251,7 @@ def _base_line(
 
 
 def _padded(report: ComparisonReport, shown: Sequence[RankedTrial]) -> list[float]:
-    """A range that holds every point, interval and the base, with room at both ends."""
+    """Return a range that covers all points, intervals and the base, with a margin at both ends."""
     held = [end for trial in shown if (i := trial.interval) for end in (i.low, i.high)]
     held += [trial.value for trial in shown]
     held += (
@@ -305,5 +305,5 @@ def _layout(*, x: str, y: str) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    # Plotly reads a little HTML in labels; what a user named must stay as it is.
+    # Plotly interprets some HTML in labels; users' names must stay unchanged.
     return html.escape(formatting.parameter(value), quote=False)

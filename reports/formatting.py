@@ -1,4 +1,4 @@
-"""Numbers and names as people read them."""
+"""Format numbers and names for people."""
 
 from typing import Any
 
@@ -7,26 +7,26 @@ from loratory.spaces.metric_names import METRICS
 
 
 def label(metric: str) -> str:
-    """A metric's name in prose."""
+    """Return the label of a metric."""
     return METRICS[metric].label if metric in METRICS else metric
 
 
 def score(value: float | None) -> str:
-    """A score with as many digits as a scale to 1 or to 100 asks for; a dash for none."""
+    """Format a score with 4 decimals below 10 and 2 above; a dash for None."""
     if value is None:
         return "–"
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
 
 
 def signed(value: float | None) -> str:
-    """A gain with its sign; a dash for none."""
+    """Format a gain with its sign; a dash for None."""
     if value is None:
         return "–"
     return ("+" if value >= 0 else "−") + score(abs(value))
 
 
 def parameter(value: Any) -> str:
-    """A sampled value."""
+    """Format a sampled value."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list | tuple):
@@ -35,7 +35,7 @@ def parameter(value: Any) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time in its two largest units; a dash for none."""
+    """Format a time in its two largest units; a dash for None."""
     if seconds is None:
         return "–"
     if seconds < 60:
@@ -47,7 +47,7 @@ def duration(seconds: float | None) -> str:
 
 
 def size(count: int | None) -> str:
-    """Bytes in binary units; a dash for none or zero."""
+    """Format bytes in binary units; a dash for None or zero."""
     if not count:
         return "–"
     amount = float(count)
@@ -58,17 +58,17 @@ def size(count: int | None) -> str:
     return f"{amount:.1f} GiB"
 
 
-# Whether a trial runs or waits to go on after Ctrl-C is not in its record.
+# A record does not tell a running trial from one that waits to be resumed.
 _PROSE = {TrialState.FAIL: "failed", TrialState.RUNNING: "unfinished"}
 
 
 def state(of: TrialState) -> str:
-    """A state in prose."""
+    """Return the word for a state."""
     return _PROSE.get(of, of.value.lower())
 
 
 def counts(by_state: dict[TrialState, int]) -> str:
-    """How many trials are in which state, complete ones first, those with none left out."""
+    """Count trials by state, complete ones first, states without trials left out."""
     states = [TrialState.COMPLETE, *(s for s in TrialState if s is not TrialState.COMPLETE)]
     named = [f"{by_state[s]} {state(s)}" for s in states if by_state.get(s)]
     return ", ".join(named) or "no trial yet"

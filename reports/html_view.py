@@ -1,8 +1,7 @@
-"""report.html: one file that needs nothing from outside, and that a content policy keeps from asking.
+"""report.html: one file that loads nothing from outside, enforced by a content security policy.
 
-Texts come from data sets and models, so they are hostile until escaped: Jinja escapes every value, the
-figures are JSON that cannot close its element, and only the two scripts of this page, named by their
-hashes, may run.
+Texts come from data sets and models and may be hostile. Jinja escapes every value, the figures are JSON that
+cannot close its element, and only the two scripts of this page, listed by their hashes, may run.
 """
 
 import base64
@@ -34,7 +33,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def html_report(report: ComparisonReport) -> str:
-    """The comparison as a page."""
+    """Return the comparison as an HTML page."""
     from plotly.offline import get_plotlyjs
 
     drawn = [scores_figure, history_figure, dev_figure, loss_figure, importance_figure]
@@ -49,7 +48,7 @@ def html_report(report: ComparisonReport) -> str:
             figures={figure.name: figure for figure in figures},
             slices=slices,
             figures_json=_json([*figures, *slices]),
-            # Our own files, not data: escaping would break them.
+            # Files of this package and not data: escaping would break them.
             css=Markup(_read("report.css")),
             policy=_policy(list(scripts.values())),
             **{name: Markup(script) for name, script in scripts.items()},
@@ -72,7 +71,7 @@ def _context(report: ComparisonReport) -> dict[str, Any]:
 
 
 def _ranked_columns(report: ComparisonReport) -> list[Column]:
-    """Return the columns of the ranking, without those that this study has nothing for."""
+    """Return the columns of the ranking, without those that this study has no values for."""
     hidden = {f"{METRIC}{report.study.metric}"}  # the column `value` shows it
     if report.uncertainty is None:
         hidden.add("interval")

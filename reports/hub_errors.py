@@ -1,4 +1,4 @@
-"""The Hub's errors in one line each, with what to do."""
+"""Translate errors of the Hub into one line each, with a remedy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +20,10 @@ _TRANSPORT_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
 
 @contextmanager
 def hub_errors(repo_id: str) -> Iterator[None]:
-    """Raise what the Hub or the network refuses as a `LoratoryError`.
+    """Translate errors of the Hub or the network into `LoratoryError`.
 
     Args:
-        repo_id: the repository that is spoken of.
+        repo_id: the repository that messages name.
 
     Raises:
         InputError: the Hub refuses the token, the name or the content.

@@ -1,4 +1,4 @@
-"""Names on the Hub: of the repository to publish, of the base, of the data."""
+"""Hub ids of the published repository, the base and the data."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ _ID = re.compile(rf"(?:{_PART}/)?{_PART}")
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name has the form of a Hub id; a relative path may have it too."""
+    """Return whether a name has the form of a Hub id; a relative path may have it too."""
     formed = bool(_ID.fullmatch(name)) and "--" not in name and ".." not in name
     return formed and not name.endswith(".git") and Path(name).suffix.lower() not in READERS
 
@@ -21,7 +21,7 @@ def check_repo_id(repo_id: str) -> None:
     """Refuse a repository that is not `owner/name`.
 
     Raises:
-        InputError: it is not.
+        InputError: it has another form.
     """
     name = repo_id.partition("/")[2]
     formed = _ID.fullmatch(repo_id) and name and len(repo_id) <= 96
@@ -30,16 +30,16 @@ def check_repo_id(repo_id: str) -> None:
 
 
 def resolve_base_id(spec: StudySpec, *, recorded: str | None, given: str | None) -> str:
-    """The Hub id that a published adapter names as its base.
+    """Return the Hub id that a published adapter names as its base.
 
     Args:
         spec: the study.
-        recorded: the base in the adapter's own configuration; None where it was trained on a folder, which
+        recorded: the base in the adapter's configuration; None if the adapter was trained on a folder, which
             `model.base` alone does not tell.
-        given: what the user names; goes before `model.hub_id`, which goes before what is recorded.
+        given: the id of `--base-id`; it precedes `model.hub_id`, which precedes `recorded`.
 
     Raises:
-        InputError: the study trains no base, or no Hub id of it is known.
+        InputError: the study has no base, or the Hub id of its base is unknown.
     """
     if spec.model is None:
         raise InputError(
@@ -59,9 +59,9 @@ def resolve_base_id(spec: StudySpec, *, recorded: str | None, given: str | None)
 
 
 def dataset_hub_id(spec: StudySpec) -> str | None:
-    """The training data's Hub id, without the split; None where it is no data set of the Hub.
+    """Return the Hub id of the training data without the split; None if it is no data set of the Hub.
 
-    A folder is known by lying where the study was run; nothing else tells it from an id.
+    A name is taken for a local folder if it exists in the working directory; an id may look the same.
     """
     if spec.data is None or spec.data.train.startswith("builtin:"):
         return None

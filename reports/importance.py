@@ -1,4 +1,4 @@
-"""Which parameters decided: PED-ANOVA on an in-memory study rebuilt from the records."""
+"""Importance of parameters: PED-ANOVA on an in-memory study rebuilt from the records."""
 
 import json
 import warnings
@@ -15,23 +15,23 @@ from loratory.spaces.metric_names import Direction
 from loratory.spaces.search_space import SearchSpace
 
 FEWEST_TRIALS = 6
-"""Below this nothing is said."""
+"""With fewer trials there is no importance."""
 TOP_TRIALS = 5
-"""How many of the best trials the method should see, by Optuna's documentation."""
+"""Number of best trials that the method needs, by Optuna's documentation."""
 
 
 def parameter_importance(
     records: Sequence[TrialRecord], space: SearchSpace, direction: Direction
 ) -> Importance:
-    """PED-ANOVA (Watanabe, Bansal and Hutter, IJCAI 2023), Optuna 5's default.
+    """Compute importance by PED-ANOVA (Watanabe, Bansal and Hutter, IJCAI 2023), Optuna 5's default.
 
-    It asks how differently a parameter is spread among the best trials and among all. The best are the top
+    It compares a parameter's distribution among the best trials with that among all. The best are the top
     tenth, as in Optuna, but at least five trials (at most half): a tenth of twelve trials is one trial.
 
     Args:
         records: ranked trials.
-        space: what was searched.
-        direction: which way the value is better.
+        space: the search space.
+        direction: which values are better.
     """
     distributions = space.distributions()
     trials = [trial for record in records if (trial := _rebuilt(record, distributions)) is not None]
@@ -56,7 +56,7 @@ def _evaluate(trials: Sequence[FrozenTrial], direction: Direction, top: float) -
     study.add_trials(trials)
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=top)
     with warnings.catch_warnings():
-        # Only unnormalised shares tell "all alike" from "nothing found", and Optuna calls them experimental.
+        # Unnormalised shares distinguish "all alike" from "nothing found"; Optuna marks them experimental.
         warnings.simplefilter("ignore")
         shares: dict[str, float] = optuna.importance.get_param_importances(
             study, evaluator=evaluator, normalize=False
@@ -65,7 +65,7 @@ def _evaluate(trials: Sequence[FrozenTrial], direction: Direction, top: float) -
 
 
 def _quiet_study(direction: Direction) -> optuna.Study:
-    """A study in memory, without the line that Optuna logs for each: it would look like the user's."""
+    """Create a study in memory without Optuna's log line, which users would take for their study."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -75,7 +75,7 @@ def _quiet_study(direction: Direction) -> optuna.Study:
 
 
 def _rebuilt(record: TrialRecord, distributions: dict[str, BaseDistribution]) -> FrozenTrial | None:
-    """The record as an Optuna trial; None where a parameter is not of this space."""
+    """Convert a record to an Optuna trial; None if a parameter is not in the space."""
     try:
         known = {name: distributions[name] for name in record.params}
         params = {name: _stored(value, known[name]) for name, value in record.params.items()}
@@ -85,6 +85,6 @@ def _rebuilt(record: TrialRecord, distributions: dict[str, BaseDistribution]) ->
 
 
 def _stored(value: Any, distribution: BaseDistribution) -> Any:
-    """A value as Optuna stores it: a choice that is a list is JSON text there."""
+    """Convert a value to Optuna's form, in which a choice that is a list is JSON text."""
     listed = isinstance(distribution, CategoricalDistribution) and isinstance(value, list | tuple)
     return json.dumps(value) if listed else value

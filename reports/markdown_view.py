@@ -1,4 +1,4 @@
-"""report.md: the comparison as text, for a repository, an issue or a chat."""
+"""report.md: the comparison as Markdown, for a repository, an issue or a chat."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from loratory.reports.markdown import escaped, fenced, table
 
 
 def markdown_report(report: ComparisonReport) -> str:
-    """The comparison as Markdown."""
+    """Return the comparison as Markdown."""
     parts = [f"# {escaped(report.study.name)}", _opening(report)]
     if report.best:
         parts += ["## Base, median and best", comparison_table(report)]
@@ -26,7 +26,7 @@ def markdown_report(report: ComparisonReport) -> str:
 
 
 def comparison_table(report: ComparisonReport, published: RankedTrial | None = None) -> str:
-    """Every metric of base, median, best and the published trial."""
+    """Return a table of every metric of base, median, best and the published trial."""
     names = metric_names(report)
     rows = [
         [row.model, row.split, *(formatting.score(row.metrics.get(name)) for name in names)]
@@ -36,7 +36,7 @@ def comparison_table(report: ComparisonReport, published: RankedTrial | None = N
 
 
 def ranking_table(report: ComparisonReport, *, limit: int | None = None) -> str:
-    """The ranked trials with their parameters; `limit` keeps the best."""
+    """Return a table of the ranked trials with their parameters; `limit` keeps the best."""
     return _trials(report.ranking[:limit], columns(report, View.MARKDOWN_RANKED))
 
 

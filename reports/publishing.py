@@ -32,7 +32,7 @@ from loratory.spaces.study import StudySpec
 
 CARD = "README.md"
 PUBLISHED = (ADAPTER_WEIGHTS, ADAPTER_CONFIG, CARD)
-"""All that is ever uploaded."""
+"""Names of the uploaded files; nothing else is uploaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Staged:
 
     Attributes:
         path: folder that holds the files.
-        repo_id: where they go.
+        repo_id: the repository on the Hub.
         trial: number of the trial.
         base_id: the base's Hub id.
         files: the files, as `PUBLISHED` names them.
@@ -63,7 +63,7 @@ class Staged:
     files: tuple[StagedFile, ...]
 
     def lines(self) -> list[str]:
-        """What is staged, for the terminal."""
+        """Return lines for the terminal that describe the staged files."""
         head = f"{self.repo_id}: adapter of trial {self.trial} on {self.base_id}, staged in {self.path}"
         width = max(len(file.name) for file in self.files)
         return [head] + [
@@ -73,17 +73,17 @@ class Staged:
 
 
 def stage(folder: StudyFolder, *, trial: int | None, repo_id: str, base_id: str | None = None) -> Staged:
-    """Write the files to publish into <study>/publish/, and nothing else.
+    """Write the files to publish, and nothing else, into <study>/publish/.
 
     Args:
         folder: the study folder.
         trial: number of a complete trial; None takes the best.
         repo_id: `owner/name` on the Hub.
-        base_id: Hub id of the base, where the study names a folder.
+        base_id: Hub id of the base, if the study names a folder.
 
     Raises:
-        InputError: no such adapter, no Hub id for the base, a bad repository name, or content that must
-            not be published.
+        InputError: the adapter or a Hub id of its base is missing, the repository's name is bad, or the
+            content must not be published.
     """
     check_repo_id(repo_id)
     spec = folder.read_manifest().spec
@@ -93,7 +93,7 @@ def stage(folder: StudyFolder, *, trial: int | None, repo_id: str, base_id: str 
     facts = _facts(folder, chosen, repo_id=repo_id, config=config)
     card = model_card(report, chosen, facts)
     refuse_secrets(CARD, card)
-    # A prompt may tell the model `/no_think`, which looks like a path.
+    # A prompt may hold `/no_think`, which looks like a path.
     refuse_paths(CARD, card.replace(facts.usage.prompt_template or CARD, ""))
     contents = {
         ADAPTER_WEIGHTS: _weights(folder, chosen),
@@ -112,19 +112,19 @@ def stage(folder: StudyFolder, *, trial: int | None, repo_id: str, base_id: str 
 def push(
     staged: Staged, *, token: str | None = None, endpoint: str | None = None, private: bool | None = None
 ) -> str:
-    """Upload what is staged in one commit.
+    """Upload the staged files in one commit.
 
     Args:
-        staged: what `stage` made; refused where a file has changed since.
+        staged: the result of `stage`; refused if a file has changed since.
         token: Hub token; None takes the one that huggingface_hub finds.
-        endpoint: the Hub's address; None takes huggingface_hub's own.
+        endpoint: address of the Hub; None takes huggingface_hub's default.
         private: whether a new repository is private; None takes the account's default.
 
     Returns:
         Address of the commit.
 
     Raises:
-        InputError: no token, one without the right, or a name that the Hub refuses.
+        InputError: the token is missing or lacks the permission, or the Hub refuses the name.
         LoratoryError: the Hub cannot be reached, or failed.
     """
     from huggingface_hub import CommitOperationAdd, HfApi, get_token
@@ -170,7 +170,7 @@ def _weights(folder: StudyFolder, trial: RankedTrial) -> bytes:
 
 
 def _config(folder: StudyFolder, trial: RankedTrial, *, given: str | None, spec: StudySpec) -> dict[str, Any]:
-    """The adapter's configuration with its base by Hub id, and its commit where that is one of this id."""
+    """Return the adapter's configuration with the base's Hub id, and its commit if it belongs to this id."""
     config = read_config(folder.adapter(trial.key) / ADAPTER_CONFIG)
     recorded = config.get("base_model_name_or_path")
     base_id = resolve_base_id(spec, recorded=recorded, given=given)
@@ -200,7 +200,7 @@ def _facts(folder: StudyFolder, trial: RankedTrial, *, repo_id: str, config: dic
 
 def _usage(folder: StudyFolder, spec: StudySpec) -> Usage:
     model = spec.model
-    assert model is not None  # else there would be no base to name
+    assert model is not None  # without a model there is no base to name
     return Usage(
         style=_prompt_style(folder),
         prompt_template=spec.data.prompt_template if spec.data else None,

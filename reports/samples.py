@@ -1,4 +1,4 @@
-"""What the best trial answers beside the untuned base, on examples that nobody picked."""
+"""Sample answers of the best trial and the untuned base, on examples drawn by hash."""
 
 import hashlib
 import math
@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from loratory.objectives.scores import Prediction, ScoreTable, predictions_from_bytes
-from loratory.reports.comparison_report import Answer, Sample
+from loratory.reports.comparison_report import Sample, SampleAnswer
 from loratory.spaces.errors import LoratoryError
 
 LONGEST_TEXT = 2000
-"""Characters of a text that are shown."""
+"""Largest number of characters shown of a text."""
 
 
 def read_predictions(folder: Path) -> dict[str, Prediction]:
-    """Predictions kept in a trial's or the base's folder, by example id; empty where there are none.
+    """Read the predictions in the folder of a trial or the base, by example id; empty if there are none.
 
     Raises:
         LoratoryError: the file is damaged.
@@ -36,14 +36,14 @@ def samples(
     metric: str,
     count: int = 8,
 ) -> tuple[Sample, ...]:
-    """Examples in the order of a hash of their ids: the same each time, and a fair draw.
+    """Select examples by a hash of their ids: a fair draw that is the same each time.
 
     Args:
-        best: the best trial's predictions by example id.
-        base: the base's, may be empty.
+        best: predictions of the best trial by example id.
+        base: predictions of the base; may be empty.
         tables: per-example scores of best and base.
         metric: the study's metric.
-        count: how many.
+        count: number of examples.
     """
     scores = [_scores(table, metric) for table in tables]
     drawn = sorted(best, key=lambda i: hashlib.sha256(i.encode("utf-8", "surrogatepass")).hexdigest())[:count]
@@ -57,8 +57,8 @@ def _sample(
         example_id=best.example_id,
         prompt=_cut(best.prompt),
         reference=_cut(best.reference),
-        best=Answer(text=_cut(best.prediction), score=best_score),
-        base=Answer(text=_cut(base.prediction), score=base_score) if base else None,
+        best=SampleAnswer(text=_cut(best.prediction), score=best_score),
+        base=SampleAnswer(text=_cut(base.prediction), score=base_score) if base else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""What may not be published: secrets, paths of a machine, and weights that are no adapter's."""
+"""Checks before publishing: no secrets, no local paths, no weights except the adapter's."""
 
 import json
 import re
@@ -11,7 +11,7 @@ _SECRETS = {
     "a Hugging Face token": r"\bhf_[A-Za-z0-9]{20,}",
     "a GitHub token": r"\b(gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,})",
     "an AWS key": r"\b(AKIA|ASIA)[A-Z0-9]{16}\b",
-    # A key has a long run of letters with digits; words joined by hyphens have none.
+    # A key has a long run of letters and digits; words joined by hyphens do not.
     "an API key": r"\b(sk|wandb_v1)[-_]([A-Za-z0-9]+[-_])*(?=[A-Za-z]*\d)[A-Za-z0-9]{16,}",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
     "a password in a URL": r"\b[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]+@",
@@ -21,14 +21,14 @@ _ADAPTER_TENSOR = re.compile(r"\.lora_(A|B|embedding_A|embedding_B|magnitude_vec
 
 
 def refuse_secrets(name: str, text: str) -> None:
-    """Refuse text that holds something like a credential; the message does not repeat it."""
+    """Refuse text that may hold a credential; the message does not repeat it."""
     for what, pattern in _SECRETS.items():
         if re.search(pattern, text):
             raise InputError(f"{name}: must hold no secret, seems to hold {what}; remove it and revoke it")
 
 
 def refuse_paths(name: str, text: str) -> None:
-    """Refuse text with an absolute path: it tells about a machine, and means nothing elsewhere."""
+    """Refuse text with an absolute path, which describes one machine and is useless elsewhere."""
     found = _PATHS.search(text)
     if found:
         raise InputError(f"{name}: must hold no path of a machine, holds {found.group(2)!r}")
@@ -38,7 +38,7 @@ def check_config(name: str, content: dict[str, Any]) -> None:
     """Refuse a PEFT configuration with secrets or paths anywhere in it.
 
     Raises:
-        InputError: it has one.
+        InputError: it holds a secret or a path.
     """
     for text in _strings(content):
         refuse_secrets(name, text)
@@ -46,10 +46,10 @@ def check_config(name: str, content: dict[str, Any]) -> None:
 
 
 def check_weights(path: Path) -> None:
-    """Refuse a file that is not safetensors, or holds anything but LoRA tensors.
+    """Refuse a file that is not safetensors or holds other tensors than those of LoRA.
 
     Raises:
-        InputError: it does.
+        InputError: the file is refused.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -68,10 +68,10 @@ def check_weights(path: Path) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A PEFT configuration.
+    """Read the LoRA configuration of an adapter.
 
     Raises:
-        InputError: it is none.
+        InputError: the file is no LoRA configuration of PEFT.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The comparison in a terminal: what a run prints at its end."""
+"""The comparison for the terminal, printed at the end of a run."""
 
 from rich import box
 from rich.console import Group
@@ -24,7 +24,7 @@ def ranking_rows(report: ComparisonReport, *, limit: int | None = None) -> list[
 
 
 def ranking_table(report: ComparisonReport, *, limit: int | None = 20) -> Group:
-    """What to print with rich: the trials, why some have no rank, every metric of base, median and best.
+    """Return tables for rich: trials, reasons of unranked trials, all metrics of base, median and best.
 
     Args:
         report: the comparison.
@@ -39,11 +39,11 @@ def ranking_table(report: ComparisonReport, *, limit: int | None = 20) -> Group:
 
 
 def _trials(report: ComparisonReport, limit: int | None) -> Table:
-    # Text everywhere, not markup: brackets in a name are not a style.
+    # `Text`, because rich reads brackets in a plain string as markup.
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", title_style="bold")
     table.title = Text(f"{report.study.name}: {formatting.counts(report.counts)}")
     for column in columns(report, View.TERMINAL):
-        # Long names break, and where that is not enough, only a categorical's text: numbers are never cut.
+        # Long names break; if that is not enough, categorical values break. Numbers are never cut.
         table.add_column(
             _broken(column.label),
             justify="left" if column.name == "rank" else "right",
@@ -64,7 +64,7 @@ def _broken(name: str) -> Text:
 
 
 def _models(report: ComparisonReport) -> Table:
-    # Metrics down, models across: there are at most five models, and a terminal has 80 columns.
+    # Metrics are rows: there are at most five models, and a terminal has 80 columns.
     rows: list[ComparisonRow] = comparison_rows(report)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column(Text("metric"), no_wrap=True)

@@ -1,8 +1,7 @@
-"""How much a trial's score hangs on which examples it was measured on: a bootstrap over the kept scores.
+"""Bootstrap intervals of trials' scores over the examples they were measured on.
 
-This is one interval a trial, each alone. Which trials are statistically tied with the best needs paired
-comparisons and their correction; `resampled_scores` draws the same examples for every trial, so that such
-comparisons can be made on its result.
+Each trial gets its own interval. To find trials that are statistically tied with the best takes paired
+comparisons with a correction; `resampled_scores` draws the same examples for every trial to allow them.
 """
 
 import math
@@ -26,15 +25,15 @@ _Aggregate = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 LEVEL = 0.95
 RESAMPLES = 1000
 FEWEST_GROUPS = 20
-"""Below this many groups, drawing whole groups says too little: single examples are drawn."""
+"""With fewer groups, single examples are drawn, since whole groups would be too few."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resampling:
-    """How often each unit is drawn in each resample.
+    """Counts of each unit in each resample.
 
     Attributes:
-        example_ids: the n examples that it is for.
+        example_ids: ids of the n examples.
         unit: `example` or `group`.
         units: number u of units.
         unit_of_example: int64 [n], index of each example's unit.
@@ -49,12 +48,12 @@ class Resampling:
 
     @property
     def described(self) -> Uncertainty:
-        """How the intervals were made, for the reader."""
+        """The method of the intervals, for reports."""
         return Uncertainty(level=LEVEL, resamples=len(self.draws), unit=self.unit, units=self.units)
 
 
 def read_table(folder: Path) -> ScoreTable | None:
-    """The per-example scores in a trial's or the base's folder, if they are kept.
+    """Read the per-example scores in the folder of a trial or the base; None if there are none.
 
     Raises:
         LoratoryError: the file is damaged.
@@ -67,15 +66,15 @@ def read_table(folder: Path) -> ScoreTable | None:
 
 
 def resampling(table: ScoreTable, *, seed: int, resamples: int = RESAMPLES) -> Resampling:
-    """Draw units with replacement, as many as there are (Efron, 1979).
+    """Draw all units with replacement (Efron, 1979).
 
     Rows of one document resemble each other, so whole groups are drawn (the cluster bootstrap; Field and
-    Welsh, 2007) where there are enough of them, and they are more than single rows.
+    Welsh, 2007) if there are at least `FEWEST_GROUPS` of them and fewer groups than rows.
 
     Args:
-        table: whose examples are drawn.
-        seed: of the draw.
-        resamples: how often.
+        table: per-example scores; its examples are drawn.
+        seed: seed of the draw.
+        resamples: number of resamples.
     """
     grouped = FEWEST_GROUPS <= len(set(table.groups)) < len(table.groups)
     names = table.groups if grouped else table.example_ids
@@ -92,13 +91,13 @@ def resampling(table: ScoreTable, *, seed: int, resamples: int = RESAMPLES) -> R
 
 
 def resampled_scores(table: ScoreTable, metric: str, drawn: Resampling) -> NDArray[np.float64] | None:
-    """The metric over each resample, float64 [resamples].
+    """Compute the metric over each resample, float64 [resamples].
 
-    A corpus metric is computed again from the summed counts; any other is a mean over examples.
+    A corpus metric is computed from the summed counts; any other metric is a mean over examples.
 
     Returns:
-        None where the table is of other examples, where its scores are not finite, or where what is kept
-        of each example does not give the recorded value of the whole.
+        None if the table is of other examples, if its scores are not finite, or if the statistics of the
+        examples do not give the recorded value.
     """
     if table.example_ids != drawn.example_ids:
         return None
@@ -114,7 +113,7 @@ def resampled_scores(table: ScoreTable, metric: str, drawn: Resampling) -> NDArr
 
 
 def intervals(tables: Mapping[str, ScoreTable], metric: str, drawn: Resampling) -> dict[str, Interval]:
-    """The percentile interval of each trial's score; trials without one are left out."""
+    """Compute the percentile interval of each trial's score; trials without one are left out."""
     found = {}
     for key, table in tables.items():
         scores = resampled_scores(table, metric, drawn)
@@ -125,7 +124,7 @@ def intervals(tables: Mapping[str, ScoreTable], metric: str, drawn: Resampling) 
 
 
 def _estimator(table: ScoreTable, metric: str) -> tuple[NDArray[np.float64], _Aggregate] | None:
-    """What is kept of each example, [n, k], and how sums of it, [r, k], become values, [r]."""
+    """Return statistics of the examples, [n, k], and a function from sums of them, [r, k], to values, [r]."""
     corpus = metric in TEXT_METRICS and not isinstance(TEXT_METRICS[metric], MeanMetric)
     if corpus and metric in table.statistics:
         return table.statistics[metric], lambda sums: np.array(
@@ -145,7 +144,7 @@ def _ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _summed(columns: NDArray[np.float64], drawn: Resampling) -> NDArray[np.float64]:
-    """Columns [n, k] summed over the examples of each unit: [u, k]."""
+    """Sum columns [n, k] over the examples of each unit: [u, k]."""
     sums = np.zeros((drawn.units, columns.shape[1]))
     np.add.at(sums, drawn.unit_of_example, columns)
     return sums

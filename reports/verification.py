@@ -1,4 +1,4 @@
-"""Check that scores measured again are those that a model card states."""
+"""Compare scores measured again with those of a model card."""
 
 import math
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from loratory.spaces.errors import InputError
 
 
 def read_card_metrics(card: Path, *, split: str = "select") -> dict[str, float]:
-    """The metrics that a card's metadata states for a split.
+    """Read the metrics that a card's metadata states for a split.
 
     Args:
         card: README.md, staged or downloaded.
         split: `select` or `test`.
 
     Raises:
-        InputError: no card, no metadata, or no such split in it.
+        InputError: there is no card, it has no metadata, or its metadata lack the split.
     """
     if not card.is_file():
         raise InputError(f"{card}: must be a model card, there is none; `loratory publish` writes it")
@@ -35,12 +35,12 @@ def compare_scores(
     *,
     tolerance: float = 1e-6,
 ) -> list[str]:
-    """What differs, a line a metric; empty where all agree.
+    """Return one line per metric that differs; empty if all agree.
 
     Args:
-        card_metrics: what the card states.
-        measured: what scoring again gave.
-        tolerance: largest difference that passes, relative to the value or, below 1, absolute.
+        card_metrics: metrics that the card states.
+        measured: metrics measured again.
+        tolerance: largest accepted difference, relative to the value or, below 1, absolute.
     """
     lines = []
     for name, stated in card_metrics.items():
@@ -53,14 +53,14 @@ def compare_scores(
 
 
 def tolerance_of(compute_dtype: str | None) -> float:
-    """How far scores may lie apart that were computed by another route in some number format.
+    """Return the accepted difference between scores of the packed and the plain computation.
 
-    A trial is scored in a pack, a published adapter by plain PEFT: sums are rounded in another order, and
-    where two tokens are almost equally likely, greedy decoding may choose the other one. In bf16 and fp16
-    that happens now and then, in fp32 hardly ever.
+    A trial is scored in a pack, a published adapter by plain PEFT. Sums are rounded in another order, and
+    greedy decoding may choose the other of two almost equally likely tokens: sometimes in bf16 and fp16,
+    rarely in fp32.
 
     Args:
-        compute_dtype: as the record has it.
+        compute_dtype: the compute dtype of the record.
     """
     return 1e-2 if compute_dtype in ("bfloat16", "float16") else 1e-4
 
@@ -72,10 +72,10 @@ def environment_differences(
     recorded_device: str,
     present_device: str,
 ) -> str:
-    """Why scores may differ although the adapter is the same, as the end of a message.
+    """Explain as the end of a message why scores of the same adapter may differ.
 
-    Another device or library adds up in another order; where two tokens are almost equally likely, greedy
-    decoding may then choose the other one.
+    Another device or library sums in another order, and greedy decoding may then choose the other of two
+    almost equally likely tokens.
 
     Args:
         recorded_versions: packages that the trial ran with, `Provenance.versions`.
@@ -84,7 +84,7 @@ def environment_differences(
         present_device: device here.
 
     Returns:
-        "" where nothing that is recorded differs.
+        "" if nothing that is recorded differs.
     """
     lines = [
         f"{name} {version} then, {present_versions.get(name, 'none')} now"
@@ -102,7 +102,7 @@ def environment_differences(
 
 
 def _agree(stated: float, found: float, tolerance: float) -> bool:
-    # isclose takes two equal infinities for near; a score is finite or wrong.
+    # `math.isclose` accepts two equal infinities; a score must be finite.
     finite = math.isfinite(stated) and math.isfinite(found)
     return finite and abs(stated - found) <= tolerance * max(1.0, abs(stated))
 

@@ -1,4 +1,4 @@
-"""Write the comparison of a study in all its forms."""
+"""Write the comparison of a study in all formats."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def write_report(folder: StudyFolder, report: ComparisonReport | None = None) ->
 
     Args:
         folder: the study folder.
-        report: its comparison, where it is computed already.
+        report: its comparison; None computes it.
 
     Returns:
         Path of report.html.

@@ -1,4 +1,4 @@
-"""What may be tried: the study file as frozen specs."""
+"""The study file as frozen specs."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Lazily: `loratory --help` needs none of pydantic and Optuna, which take a second to import.
+    # Lazy, because `loratory --help` needs neither pydantic nor Optuna, which take a second to import.
     if name in _MODULES:
         from importlib import import_module
 

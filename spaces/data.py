@@ -1,4 +1,4 @@
-"""Where the examples come from, how they are read, cleaned and split."""
+"""Sources of the examples, and how they are read, cleaned, split and scored."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -12,7 +12,7 @@ QUICKSTART_DATA = "builtin:quickstart"
 
 
 class DataFormat(StrEnum):
-    """How a row holds a prompt and its answer."""
+    """Layout of prompt and answer in a row."""
 
     AUTO = "auto"
     ALPACA = "alpaca"
@@ -22,25 +22,25 @@ class DataFormat(StrEnum):
 
 
 class CleaningSpec(Frozen):
-    """What is removed before training; every removed row is kept, with its reason, in the study folder."""
+    """Rows to remove before training; the study folder keeps every removed row with its reason."""
 
     exact_duplicates: bool = True
     """Remove rows that repeat an earlier one of their split (after Unicode and space folding)."""
     near_duplicate_threshold: Annotated[Float, Field(gt=0, le=1)] | None = 0.9
     """Remove training rows whose MinHash Jaccard similarity (word 5-grams) to an earlier one reaches this."""
     leaked: bool = True
-    """Remove training rows that also stand in eval or test."""
+    """Remove training rows that are also in eval or test."""
 
 
 class DataSpec(Frozen):
-    """The three splits and their reading."""
+    """The three splits, and how they are read."""
 
     train: str = Field(min_length=1)
     """JSONL, CSV or Parquet file, Hub data set id, or `builtin:quickstart`."""
     eval: str | None = None
-    """Where eval examples are; null takes `eval_fraction` of train (by group, where rows have one)."""
+    """Source of eval examples; null takes `eval_fraction` of train (whole groups, where rows have one)."""
     test: str | None = None
-    """Where test examples are; scored once, for the winner and the base. null: no test score."""
+    """Source of test examples, scored once for the winner and the base; null: no test score."""
     eval_fraction: Float = Field(default=0.1, gt=0, lt=1)
     """Share of train that becomes eval when `eval` is null."""
     hub_config: str | None = None
@@ -50,37 +50,37 @@ class DataSpec(Frozen):
     format: DataFormat = DataFormat.AUTO
     """Row format; auto detects it from the columns."""
     columns: dict[str, str] = {}
-    """Renames: the name that the format expects, mapped to the column that has it."""
+    """The name that the format expects, mapped to the name of the column that holds it."""
     group_column: str | None = "group"
-    """Column whose rows belong together (a document, a module); used where present."""
+    """Column that names the group of a row (a document, a module); used if present."""
     prompt_template: str | None = None
     """Python format string over the columns; replaces the chat template and the default prompt."""
     task: Task = Task.GENERATION
-    """generation, or classification where every answer is one of few labels."""
+    """generation, or classification if every answer is one of few labels."""
     max_length: Int = Field(default=1024, ge=8, le=1_048_576)
-    """Longest prompt plus answer, in tokens; longer rows are removed, never cut."""
+    """Longest prompt plus answer in tokens; longer rows are removed, never cut."""
     train_examples: Annotated[Int, Field(ge=1)] | None = None
-    """Train on this many examples at most, drawn by a fixed hash."""
+    """Largest number of training examples, drawn by a fixed hash; null takes all."""
     cleaning: CleaningSpec = CleaningSpec()
-    """What is removed before training."""
+    """Rows to remove before training."""
 
 
 class EvaluationSpec(Frozen):
-    """When trials are scored, on what, and by which metrics."""
+    """Times, examples and metrics of evaluations."""
 
     evaluations: Int = Field(default=4, ge=1, le=1000)
-    """Evaluations per trial, at equal fractions of its own schedule: the nominal grid."""
+    """Evaluations per trial, at equal fractions of its schedule: the nominal grid."""
     dev_examples: Int = Field(default=64, ge=1)
     """Eval examples that drive pruning, early stopping and the choice of checkpoint."""
     select_examples: Annotated[Int, Field(ge=1)] | None = None
     """Other eval examples that rank finished trials; null takes all the rest."""
     test_examples: Annotated[Int, Field(ge=1)] | None = None
-    """Test examples for the one final score; null takes all."""
+    """Test examples for the final score; null takes all."""
     max_new_tokens: Int = Field(default=64, ge=1, le=65_536)
     """Longest answer decoded, in tokens."""
     batch_size: Int = Field(default=32, ge=1, le=4096)
     """Prompts decoded together."""
     metrics: tuple[str, ...] | None = None
-    """Names of metrics to compute; null takes the usual ones for the task."""
+    """Names of metrics to compute; null takes the defaults of the task."""
     language: str | None = None
     """Language of the answers (`zh`, `ja`, `en`, ...) for tokenisation; null detects the script."""

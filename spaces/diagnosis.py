@@ -1,4 +1,4 @@
-"""Pydantic's errors as lines that name file, line, key, rule and value."""
+"""Translate pydantic's errors into lines that name file, line, key, rule and value."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from loratory.spaces.yaml_source import Path, Source
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Turns the errors of one study file into lines.
+    """Translates the errors of one study file into lines.
 
     Attributes:
         source: the file's data and line numbers, overrides applied.
@@ -25,12 +25,12 @@ class Diagnosis:
     overrides: Mapping[str, str] = field(default_factory=dict)
 
     def lines(self, details: Sequence[ErrorDetails]) -> list[str]:
-        """One line for each key that breaks a rule."""
+        """Return one line per key that breaks a rule."""
         rules: dict[Path, list[str]] = {}
         for detail in details:
             path = self._path(detail)
             rules.setdefault(path, []).append(self._rule(detail, path))
-        # Of a union, pydantic reports every branch: what lies deepest is what was meant.
+        # Pydantic reports every branch of a union; the deepest error is about the intended one.
         inner = [path for path in rules if not any(path == other[: len(path)] != other for other in rules)]
         return [self._line(path, rules[path]) for path in inner]
 
@@ -50,7 +50,7 @@ class Diagnosis:
         return self.source.where(path)
 
     def _path(self, detail: ErrorDetails) -> Path:
-        """The keys that lead to the error in the file: pydantic's location without its union tags."""
+        """Return the keys that lead to the error in the file: pydantic's location without union tags."""
         if self.source.data is None:
             return tuple(detail["loc"])
         data, path = self.source.data, []
@@ -90,7 +90,7 @@ _PARAMETERS: dict[str, type[BaseModel]] = {
 
 
 def _joined(rules: Sequence[str]) -> str:
-    """Rules of the branches of a union in one sentence: all speak of one value."""
+    """Join the rules of the branches of a union in one sentence about their common value."""
     distinct = list(dict.fromkeys(rules))
     heads = [rule.rpartition(", got ")[0] for rule in distinct]
     if len(distinct) == 1 or not all(heads):
@@ -124,7 +124,7 @@ def _known_keys(parent: Path) -> list[str]:
 def _sections(
     model: type[BaseModel] = StudySpec, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], type[BaseModel]]]:
-    """Every section of the study file with its model, the outermost first."""
+    """Yield every section of the study file with its model, the outermost first."""
     yield path, model
     for name, info in model.model_fields.items():
         for option in (info.annotation, *getattr(info.annotation, "__args__", ())):

@@ -1,13 +1,13 @@
-"""The one error root, and the error that means the user's input is wrong."""
+"""The root of all errors, and the error for wrong input."""
 
 
 class LoratoryError(Exception):
-    """Anything loratory refuses or fails at; the command line prints it and exits with `exit_status`."""
+    """An operation that loratory refuses or that fails; the command line exits with `exit_status`."""
 
     exit_status = 1
 
 
 class InputError(LoratoryError):
-    """Input that a person can mend: the message says the rule, the value, the place and the remedy."""
+    """Wrong input; the message names the rule, the value, the place and the remedy."""
 
     exit_status = 2

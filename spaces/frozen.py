@@ -1,4 +1,4 @@
-"""The base of every spec: frozen, strict about keys, documented by its attribute docstrings."""
+"""The base of every spec: frozen, strict about keys, documented by attribute docstrings."""
 
 from typing import Annotated, Any
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 
 class Frozen(BaseModel):
-    """A value that never changes and refuses keys it does not know."""
+    """An immutable value that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
@@ -26,6 +26,6 @@ def _refuse_bool(value: Any) -> Any:
     return value
 
 
-# YAML's `yes` and `true` are 1 to Python; no number in a study file means that.
+# Python reads a YAML `true` as 1; no number in a study file means that.
 Int = Annotated[int, BeforeValidator(_refuse_bool)]
 Float = Annotated[float, BeforeValidator(_refuse_bool)]

@@ -1,4 +1,4 @@
-"""Study file to `StudySpec`: YAML or Python, `--set` overrides, and errors that point at the line."""
+"""Load a study file (YAML or Python) with `--set` overrides; errors name the line."""
 
 import runpy
 import traceback
@@ -20,10 +20,10 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
 
     Args:
         path: a `.yaml` or `.yml` file, or a `.py` file that defines `study` (a `StudySpec` or a dict).
-        overrides: `a.b=c` each, applied on top; `c` is read as YAML.
+        overrides: texts `a.b=c` that replace keys of the file; `c` is read as YAML.
 
     Raises:
-        InputError: one line for each thing wrong: file, line, key, rule, value.
+        InputError: one line per error: file, line, key, rule, value.
     """
     path = Path(path)
     if path.is_dir():
@@ -37,14 +37,14 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
 
 
 def validate_study(source: Source, overrides: Mapping[str, str] | None = None) -> StudySpec:
-    """The spec of a parsed file.
+    """Validate a parsed file and return its spec.
 
     Args:
         source: data and line numbers.
         overrides: dotted key to the `--set` text that wrote it.
 
     Raises:
-        InputError: it breaks a rule.
+        InputError: the file breaks a rule.
     """
     try:
         return StudySpec.model_validate(source.data)
@@ -82,7 +82,7 @@ def _read_python(path: Path) -> Source:
 
 
 def _place(error: BaseException, path: Path) -> str:
-    """`file:line` of the line in `path` that raised."""
+    """Return `file:line` of the line in `path` that raised."""
     if isinstance(error, SyntaxError):
         return f"{path}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""`--set a.b=c`: values given on the command line, over those of the study file."""
+"""`--set a.b=c`: values of the command line that replace those of the study file."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ _NAME_ALONE = ("sampler", "pruner")
 
 
 def apply_override(source: Source, text: str) -> str:
-    """Write one override into the source's data.
+    """Write one override into the data of the source.
 
     Args:
         source: the parsed study file; its data are changed.
-        text: `a.b=c`, c in YAML.
+        text: `a.b=c`, with `c` in YAML.
 
     Returns:
         The dotted key.
 
     Raises:
-        InputError: the text has another form, or what it goes into is no mapping.
+        InputError: the text has another form, or its section is no mapping.
     """
     dotted, equals, value = text.partition("=")
     keys = dotted.strip().split(".")

@@ -1,4 +1,4 @@
-"""How many trials train together on one worker, and how much of them in one pass."""
+"""Number of trials that train together on one worker, and the size of their passes."""
 
 from typing import Annotated
 
@@ -8,22 +8,22 @@ from loratory.spaces.frozen import Frozen, Int
 
 
 def trials_taken(slots: int) -> int:
-    """Trials that a worker of so many slots takes at once: some wait for a slot, or for their last scores."""
+    """Return how many trials a worker accepts at once: in `slots`, waiting for one, or being scored."""
     return slots + (max(1, slots // 4) if slots > 1 else 0)
 
 
 class PackingSpec(Frozen):
-    """The pack of a worker: trials that train at once on one base. It changes speed and memory.
+    """The pack of a worker: trials that train at once on one base.
 
-    Results change by rounding, which a learning rate that is too high makes large.
+    It changes speed and memory. Results change by rounding; too high a learning rate makes the change large.
     """
 
     slots: Annotated[Int, Field(ge=1, le=256)] | None = None
-    """Trials that train at once on one worker; null chooses: on a GPU as many as keep it busy and fit, up
-    to 16; on a CPU one."""
+    """Trials that train at once on one worker. null: on a GPU as many as fit and keep it busy, up to 16; on a
+    CPU one."""
     tokens_per_pass: Annotated[Int, Field(ge=16, le=1_048_576)] | None = None
-    """Tokens of all trials together in one pass: their sequences are concatenated up to it, and one that is
-    longer raises it for that pass; null chooses by memory and device."""
+    """Largest number of tokens in one pass, of all trials together; a longer sequence raises it for its pass.
+    null chooses by memory and device."""
     cache_base: bool | None = None
     """Keep a quantised base in the compute dtype too: the same numbers, no dequantisation in every pass, more
     memory; null does so where it fits."""

@@ -1,4 +1,4 @@
-"""One searched parameter: a thin, strict reading of an Optuna distribution."""
+"""One searched parameter: a strict schema of an Optuna distribution."""
 
 import json
 from decimal import Decimal
@@ -19,7 +19,7 @@ from loratory.spaces.rules import shown
 
 
 class _Range(Frozen):
-    """What float and int ranges share."""
+    """Fields and checks of float and int ranges."""
 
     log: bool = False
     """Sample on a logarithmic scale."""
@@ -38,7 +38,7 @@ class _Range(Frozen):
 
 
 def _check_step(low: float, high: float, step: float) -> None:
-    # In decimals, as Optuna does it: 0.3 is three steps of 0.1, though not in binary.
+    # Decimal arithmetic, as in Optuna: 0.3 is three steps of 0.1, but not in binary.
     lowest, highest, distance = (Decimal(str(bound)) for bound in (low, high, step))
     nearest = lowest + (highest - lowest) // distance * distance
     if nearest != highest:
@@ -49,7 +49,7 @@ def _check_step(low: float, high: float, step: float) -> None:
 
 
 class FloatParameter(_Range):
-    """A real number between two bounds, both included."""
+    """A real number between two inclusive bounds."""
 
     type: Literal["float"] = "float"
     low: Float
@@ -65,16 +65,16 @@ class FloatParameter(_Range):
         return self
 
     def distribution(self) -> BaseDistribution:
-        """The Optuna distribution of this parameter."""
+        """Return the Optuna distribution of this parameter."""
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
     def extremes(self) -> tuple[Any, ...]:
-        """Values that must each be legal for the whole range to be."""
+        """Return the values that bound the parameter: all are legal if these are."""
         return (self.low, self.high)
 
 
 class IntParameter(_Range):
-    """A whole number between two bounds, both included."""
+    """A whole number between two inclusive bounds."""
 
     type: Literal["int"] = "int"
     low: Int
@@ -90,11 +90,11 @@ class IntParameter(_Range):
         return self
 
     def distribution(self) -> BaseDistribution:
-        """The Optuna distribution of this parameter."""
+        """Return the Optuna distribution of this parameter."""
         return IntDistribution(self.low, self.high, log=self.log, step=self.step or 1)
 
     def extremes(self) -> tuple[Any, ...]:
-        """Values that must each be legal for the whole range to be."""
+        """Return the values that bound the parameter: all are legal if these are."""
         return (self.low, self.high)
 
 
@@ -103,7 +103,7 @@ class CategoricalParameter(Frozen):
 
     type: Literal["categorical"] = "categorical"
     choices: tuple[Any, ...] = Field(min_length=1)
-    """The values to choose from; a list among them (`target_modules`) is kept as one choice."""
+    """The values to choose from; a list among them (`target_modules`) is one choice."""
 
     @field_validator("choices")
     @classmethod
@@ -115,15 +115,15 @@ class CategoricalParameter(Frozen):
         return listed
 
     def distribution(self) -> BaseDistribution:
-        """The Optuna distribution; choices that Optuna cannot store are JSON text there."""
+        """Return the Optuna distribution, in which choices that Optuna cannot store are JSON text."""
         return CategoricalDistribution([_stored(choice) for choice in self.choices])
 
     def extremes(self) -> tuple[Any, ...]:
-        """Values that must each be legal for the whole range to be."""
+        """Return the values that bound the parameter: all are legal if these are."""
         return self.choices
 
     def decode(self, stored: CategoricalChoiceType) -> Any:
-        """The choice that Optuna stores as `stored`."""
+        """Return the choice that Optuna stores as `stored`."""
         return next(choice for choice in self.choices if _stored(choice) == stored)
 
 

@@ -1,4 +1,4 @@
-"""How trials without a chance are stopped."""
+"""Section `pruner` of the study file: how unpromising trials are stopped."""
 
 from enum import StrEnum
 
@@ -19,7 +19,7 @@ class PrunerName(StrEnum):
 
 
 class PrunerSpec(NamedSpec):
-    """A pruner; its name alone will do. Resources are counted in evaluations of the nominal grid."""
+    """A pruner, or its name alone. Resources are counted in evaluations of the nominal grid."""
 
     name: PrunerName = PrunerName.MEDIAN
     """median, percentile, hyperband, successive_halving, patient or none."""
@@ -28,12 +28,12 @@ class PrunerSpec(NamedSpec):
     warmup_evaluations: Int = Field(default=1, ge=0)
     """median and percentile: evaluations of a trial before it may be pruned."""
     percentile: Float = Field(default=25.0, gt=0, lt=100)
-    """percentile: keep a trial while it is among the best this many percent."""
+    """percentile: keep a trial while it is among this percentage of the best."""
     reduction_factor: Int = Field(default=3, ge=2)
-    """hyperband and successive_halving: one in this many goes on to the next rung."""
+    """hyperband and successive_halving: one in this many trials goes on to the next rung."""
     min_evaluations: Int = Field(default=1, ge=1)
     """hyperband and successive_halving: evaluations before the first rung."""
     patience: Int = Field(default=2, ge=0)
     """patient: evaluations without improvement before a trial is pruned."""
     min_delta: Float = Field(default=0.0, ge=0)
-    """patient: how much counts as improvement."""
+    """patient: smallest change that counts as improvement."""

@@ -1,4 +1,4 @@
-"""Workers of a study: how many there are, and the devices of each."""
+"""Section `resources` of the study file: the workers and their devices."""
 
 from typing import Annotated, Self
 
@@ -9,14 +9,14 @@ from loratory.spaces.rules import broken_rule
 
 
 class ResourceSpec(Frozen):
-    """What one worker takes, and how many run."""
+    """Number of workers, and the resources of each."""
 
     workers: Annotated[Int, Field(ge=1)] | None = None
-    """Workers, each with `packing.slots` trials at a time; null takes one a GPU, or one a CPU share."""
+    """Workers, each with `packing.slots` trials at a time; null: one per GPU, or per share of the CPUs."""
     gpus_per_worker: Annotated[Float, Field(ge=0)] | None = None
-    """GPUs of a worker, may be a fraction; null takes 1 where the cluster has GPUs, else 0."""
+    """GPUs per worker, may be a fraction; null takes 1 if the cluster has GPUs, else 0."""
     cpus_per_worker: Float = Field(default=1, gt=0)
-    """CPU cores of a worker."""
+    """CPU cores per worker."""
 
     @model_validator(mode="after")
     def _whole_above_one(self) -> Self:

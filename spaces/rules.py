@@ -1,4 +1,4 @@
-"""Broken rules: errors that name the key they are about, and words for those that pydantic finds."""
+"""Errors of broken rules that name their key, and wording for the errors of pydantic."""
 
 import difflib
 import re
@@ -12,7 +12,7 @@ _PATTERNS: Final = {
     STUDY_NAME: "must be letters, digits, `.`, `_` and `-`, at most 100, beginning with a letter or digit"
 }
 
-# What the same things are called in PEFT, transformers and elsewhere.
+# Names of the same settings in PEFT, transformers and other tools.
 _OTHER_NAMES: Final = {
     "lr": "learning_rate",
     "r": "rank",
@@ -76,18 +76,18 @@ _WORDS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
 
 
 def broken_rule(rule: str, *, at: tuple[str | int, ...] = (), **got: Any) -> PydanticCustomError:
-    """The error of a rule that spans keys, to be raised in a validator.
+    """Return the error of a rule that spans keys, to be raised in a validator.
 
     Args:
-        rule: what must be, in words.
-        at: path of the key to mend, from the model that the validator belongs to.
-        got: `value=` what stands there, where the rule does not show it.
+        rule: the rule in words.
+        at: path of the key to correct, from the model that the validator belongs to.
+        got: `value=`, the current value, if the rule does not show it.
     """
     return PydanticCustomError("broken_rule", "{rule}", {"rule": rule, "at": at, **got})
 
 
 def in_words(detail: ErrorDetails) -> str:
-    """The rule that `detail` found broken, and the value that breaks it, without the place."""
+    """Return the rule of an error and the value that breaks it, without the place."""
     context = detail.get("ctx", {})
     words = _WORDS.get(detail["type"])
     rule = words(context) if words else detail["msg"].removeprefix("Value error, ")
@@ -106,7 +106,7 @@ def _hint(kind: str, value: Any, context: Mapping[str, Any]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as the study file might write it, cut short."""
+    """Format a value as in a study file, cut at 80 characters."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
@@ -116,7 +116,7 @@ def shown(value: Any) -> str:
 
 
 def did_you_mean(word: Any, known: Iterable[str]) -> str:
-    """`: did you mean X?` for the closest known word, or nothing."""
+    """Return `: did you mean X?` for the closest known word, or an empty text."""
     by_letters = {_letters(name): name for name in known}
     other = _letters(usual_name(str(word)))
     close = (
@@ -128,7 +128,7 @@ def did_you_mean(word: Any, known: Iterable[str]) -> str:
 
 
 def usual_name(word: str) -> str:
-    """What a study file calls `word`, which may be the name that another tool has for it."""
+    """Return the study file's name for `word`, which may be the name in another tool."""
     return _OTHER_NAMES.get(word.lower(), word)
 
 

@@ -1,4 +1,4 @@
-"""How points of the search space are chosen."""
+"""Section `sampler` of the study file: how points of the search space are chosen."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -20,7 +20,7 @@ class SamplerName(StrEnum):
 
 
 class SamplerSpec(NamedSpec):
-    """A sampler; its name alone will do."""
+    """A sampler, or its name alone."""
 
     name: SamplerName = SamplerName.TPE
     """tpe, random, grid, cmaes, gp or nsga2."""

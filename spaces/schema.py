@@ -1,4 +1,4 @@
-"""JSON Schema of the study file, for completion and checks in editors."""
+"""JSON Schema of the study file, for completion and validation in editors."""
 
 from typing import Any
 
@@ -12,10 +12,9 @@ _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "ex
 
 
 def study_schema() -> dict[str, Any]:
-    """The schema (draft 2020-12) that `loratory init` writes beside the starter file.
+    """Return the schema (draft 2020-12) that `loratory init` writes beside the starter file.
 
-    It accepts what the loader accepts but for values in quotes that the loader reads as numbers, and it
-    cannot hold rules that span keys.
+    It accepts what the loader accepts, except numbers in quotes. It does not check rules that span keys.
     """
     schema = StudySpec.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -40,7 +39,7 @@ def _or_name_alone(definition: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name_parameters(space: dict[str, Any]) -> None:
-    """Let the space hold hyperparameters only, each a parameter or a plain list of choices."""
+    """Allow only hyperparameters in the space, each a parameter or a plain list of choices."""
     parameter = {"anyOf": [space.pop("additionalProperties"), {"type": "array", "minItems": 1}]}
     space["properties"] = {
         name: {**parameter, "description": info.description}
@@ -50,7 +49,7 @@ def _name_parameters(space: dict[str, Any]) -> None:
 
 
 def _standard_bounds(schema: Any) -> Any:
-    """The schema with bounds as JSON Schema spells them: behind a validator pydantic writes its own names."""
+    """Rename bounds to JSON Schema's names; pydantic writes its own where a field has a validator."""
     if isinstance(schema, list):
         return [_standard_bounds(item) for item in schema]
     if not isinstance(schema, dict):

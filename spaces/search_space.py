@@ -1,4 +1,4 @@
-"""What is searched: named parameters, each legal for the field of `TrainingParameters` it samples."""
+"""The search space: named parameters, each legal for its field of `TrainingParameters`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from loratory.spaces.training import TrainingParameters
 
 
 class SearchSpace(RootModel[dict[str, Parameter]]):
-    """Parameter names mapped to the values they may take."""
+    """Parameter names mapped to the values that they may take."""
 
     model_config = {"frozen": True}
 
@@ -34,11 +34,11 @@ class SearchSpace(RootModel[dict[str, Parameter]]):
         return {name: _legal(name, parameter) for name, parameter in value.items()}
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Optuna's distributions by name, in the file's order."""
+        """Return Optuna's distributions by name, in the order of the file."""
         return {name: parameter.distribution() for name, parameter in self.root.items()}
 
     def decode(self, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters as the study file writes them, from what Optuna sampled."""
+        """Convert values sampled by Optuna to the values of the study file."""
         return {name: _decoded(self.root[name], value) for name, value in stored.items()}
 
 
@@ -47,7 +47,7 @@ def _decoded(parameter: Parameter, value: Any) -> Any:
 
 
 def _legal(name: str, parameter: Parameter) -> Parameter:
-    """The parameter, where its name is a hyperparameter and all its values are legal there."""
+    """Return the parameter; its name must be a hyperparameter, and all its values legal for it."""
     known = TrainingParameters.model_fields
     if name not in known:
         hint = did_you_mean(name, known) or f"; known are {', '.join(sorted(known))}"
@@ -62,7 +62,7 @@ def _legal(name: str, parameter: Parameter) -> Parameter:
 
 
 def _check_type(name: str, type_name: str) -> None:
-    """Refuse a range over a hyperparameter that has no numbers, or a float range over whole numbers."""
+    """Refuse a range for a hyperparameter without numbers, and a float range for whole numbers."""
     field_type = TrainingParameters.model_fields[name].annotation
     if field_type is bool:
         raise broken_rule(f"takes true or false: write a list of choices, got type {type_name}", at=(name,))
@@ -71,7 +71,7 @@ def _check_type(name: str, type_name: str) -> None:
 
 
 def _legal_value(name: str, value: Any) -> Any:
-    """The value, a number also where the file has it in quotes."""
+    """Return the value, as a number also if the file has it in quotes."""
     try:
         legal = getattr(TrainingParameters.model_validate({name: value}), name)
     except ValidationError as error:

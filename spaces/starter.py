@@ -1,4 +1,4 @@
-"""The study file that `loratory init` writes: a real QLoRA study, every key explained in a line."""
+"""The study file that `loratory init` writes: a QLoRA study with one comment per key."""
 
 import json
 import re
@@ -65,14 +65,14 @@ tracking:
 
 
 def starter_study(name: str, *, file: str = "study.yaml") -> str:
-    """A commented study file that loads as it stands.
+    """Return a commented study file that loads without changes.
 
     Args:
         name: name of the study.
         file: file name, for the command in its heading.
 
     Raises:
-        InputError: the name is not one that a study may have.
+        InputError: a study may not have this name.
     """
     if not re.fullmatch(STUDY_NAME, name):
         raise InputError(f"a study's name must match {STUDY_NAME}, got {shown(name)}")
@@ -80,17 +80,16 @@ def starter_study(name: str, *, file: str = "study.yaml") -> str:
 
 
 def write_starter(path: Path) -> list[Path]:
-    """Write a starter study file, and the JSON Schema it refers to beside it.
+    """Write a starter study file and, beside it, the JSON Schema that it refers to.
 
     Args:
-        path: the `.yaml` or `.yml` file to write; its stem names the study, its folder is made if missing.
+        path: the `.yaml` or `.yml` file to write; its stem names the study, its folder is created.
 
     Returns:
         The files written, the study file first.
 
     Raises:
-        InputError: the study file is there already, or has another suffix, or a schema of the user's own
-            has our schema's name.
+        InputError: the study file exists, has another suffix, or a file of the user has the schema's name.
     """
     if path.suffix not in (".yaml", ".yml"):
         raise InputError(f"{path}: a starter must be a .yaml file, such as {path.with_suffix('.yaml')}")

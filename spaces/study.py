@@ -24,14 +24,14 @@ from loratory.spaces.training import OptimizerName, TrainingParameters
 
 
 class ObjectiveName(StrEnum):
-    """What a trial does."""
+    """Objectives that a study file may name."""
 
     QLORA = "qlora"
     TOY = "toy"
 
 
 class StudySpec(Frozen):
-    """One study: what is searched, on what model and data, by which rules, with what resources."""
+    """One study: search space, model, data, rules and resources."""
 
     name: str = Field(pattern=STUDY_NAME)
     """Name of the study and of its folder."""
@@ -40,11 +40,11 @@ class StudySpec(Frozen):
     metric: str = "rougeL"
     """The metric that is optimised, pruned on and ranked by."""
     trials: Int = Field(default=20, ge=1, le=100_000)
-    """How many trials in all: COMPLETE, PRUNED, and FAIL after the last attempt count."""
+    """Total number of trials; COMPLETE, PRUNED, and FAIL after the last attempt count."""
     time_limit_minutes: Annotated[Float, Field(gt=0)] | None = None
-    """Start no new trial after this long, over all runs of the study; running ones finish."""
+    """Start no new trial after this time, summed over all runs of the study; running trials finish."""
     attempts: Int = Field(default=2, ge=1, le=100)
-    """How often a trial that fails is tried before it is FAIL."""
+    """Attempts at a failing trial before it is FAIL."""
     early_stopping_patience: Annotated[Int, Field(ge=1)] | None = None
     """Stop a trial after this many evaluations without improvement; null trains to the end."""
     early_stopping: StoppingSpec | None = None
@@ -60,15 +60,15 @@ class StudySpec(Frozen):
     data: DataSpec | None = None
     """The examples (objective qlora)."""
     evaluation: EvaluationSpec = EvaluationSpec()
-    """When and on what trials are scored."""
+    """Times, examples and metrics of evaluations."""
     sampler: SamplerSpec = SamplerSpec()
-    """How points are chosen."""
+    """Choice of points."""
     pruner: PrunerSpec = PrunerSpec()
-    """How hopeless trials are stopped."""
+    """Early stop of unpromising trials."""
     resources: ResourceSpec = ResourceSpec()
-    """What workers take."""
+    """Workers and their devices."""
     packing: PackingSpec = PackingSpec()
-    """How many trials train at once on a worker."""
+    """Trials that train at once on a worker."""
     tracking: TrackingSpec = TrackingSpec()
     """W&B and TensorBoard."""
     storage: str | None = None
@@ -162,7 +162,7 @@ class StudySpec(Frozen):
 
     @field_serializer("training")
     def _fixed_only(self, training: TrainingParameters) -> dict[str, Any]:
-        # What is searched has no fixed value: a file written from this spec must read back.
+        # A searched hyperparameter has no fixed value: a file written from this spec must load again.
         unused = set() if self._uses_lora_plus() else {"lora_plus_ratio"}
         return training.model_dump(mode="json", exclude={*self.space.root, *unused})
 
@@ -175,32 +175,32 @@ class StudySpec(Frozen):
 
     @property
     def task(self) -> Task:
-        """What an answer is."""
+        """The task of the data; generation without data."""
         return self.data.task if self.data else Task.GENERATION
 
     def extremes_of(self, name: str) -> tuple[Any, ...]:
-        """Values of a hyperparameter that bound all trials: ends or choices if searched, else the one."""
+        """Return values of a hyperparameter that bound all trials: ends or choices, or its fixed value."""
         searched = self.space.root
         return searched[name].extremes() if name in searched else (getattr(self.training, name),)
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Every metric computed on decoded text, the study's own first."""
+        """All metrics of decoded text, the study's metric first."""
         chosen = self.evaluation.metrics or default_metrics(self.task)
         return tuple(dict.fromkeys(name for name in (self.metric, *chosen) if name != "loss"))
 
     @property
     def metric_direction(self) -> Direction:
-        """Which way the study's metric is better."""
+        """Which values of the study's metric are better."""
         return METRICS[self.metric].direction
 
     def without_secrets(self) -> Self:
-        """The same study with the password of its storage covered: what is written down or sent away."""
+        """Return the study with the password of its storage masked, to be written or sent."""
         if self.storage is None:
             return self
         covered = re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", self.storage)
         return self.model_copy(update={"storage": covered})
 
     def resolve(self, sampled: dict[str, Any]) -> TrainingParameters:
-        """Sampled values (as the study file writes them) merged over the fixed ones."""
+        """Merge sampled values, as the study file writes them, over the fixed values."""
         return TrainingParameters.model_validate({**self.training.model_dump(), **sampled})

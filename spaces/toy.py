@@ -1,4 +1,4 @@
-"""The analytic objective: instant learning curves with a known optimum, noise and faults on request."""
+"""Settings of the analytic objective: instant learning curves with a known optimum, noise and faults."""
 
 from typing import Self
 
@@ -8,14 +8,14 @@ from loratory.spaces.frozen import Float, Frozen, Int
 
 
 class FaultSpec(Frozen):
-    """Share of trials in which a fault is injected; which ones follows from the trial's seed."""
+    """Share of trials per injected fault; the trial's seed decides which trials."""
 
     crash: Float = Field(default=0.0, ge=0, le=1)
     """The objective raises an exception."""
     flaky: Float = Field(default=0.0, ge=0, le=1)
     """The objective raises on its first attempt only."""
     oom: Float = Field(default=0.0, ge=0, le=1)
-    """The trial runs out of memory, as one that fits no device."""
+    """The trial runs out of memory, as if it fitted no device."""
     diverge: Float = Field(default=0.0, ge=0, le=1)
     """The loss becomes NaN."""
     exit: Float = Field(default=0.0, ge=0, le=1)
@@ -35,10 +35,10 @@ class ToySpec(Frozen):
     noise: Float = Field(default=0.01, ge=0, le=1)
     """Standard deviation of the noise on each measured score."""
     examples: Int = Field(default=50, ge=1)
-    """Scored examples a trial."""
+    """Scored examples per trial."""
     seconds_per_evaluation: Float = Field(default=0.0, ge=0)
-    """How long the trials of a worker work, together, before each evaluation."""
+    """Seconds that the trials of a worker take together before each evaluation."""
     evaluations_per_checkpoint: Int = Field(default=1, ge=1)
-    """A checkpoint comes with one evaluation in this many."""
+    """Evaluations per checkpoint."""
     faults: FaultSpec = FaultSpec()
     """Faults to inject."""

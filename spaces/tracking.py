@@ -1,4 +1,4 @@
-"""Where curves and results are shown beside the report."""
+"""Section `tracking` of the study file: trackers that show curves and results."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ from loratory.spaces.frozen import Frozen, Int
 
 
 class WandbMode(StrEnum):
-    """Whether runs go to a W&B server or to disk."""
+    """Destination of W&B runs: a server, the disk, or none."""
 
     AUTO = "auto"
     ONLINE = "online"
@@ -17,10 +17,10 @@ class WandbMode(StrEnum):
 
 
 class WandbSpec(Frozen):
-    """Weights & Biases: one run a trial, grouped by study."""
+    """Weights & Biases: one run per trial, grouped by study."""
 
     mode: WandbMode = WandbMode.AUTO
-    """auto is online where an API key is found, else offline."""
+    """auto is online if an API key is found, else offline."""
     project: str = "loratory"
     """Project that the runs belong to."""
     entity: str | None = None
@@ -28,11 +28,11 @@ class WandbSpec(Frozen):
     tags: tuple[str, ...] = ()
     """Tags on every run."""
     prediction_rows: Int = Field(default=50, ge=0, le=10_000)
-    """Predictions in each run's table."""
+    """Predictions in the table of each run."""
 
 
 class TrackingSpec(Frozen):
-    """Trackers; a tracker that fails never fails a trial."""
+    """Trackers. A failure of a tracker never fails a trial."""
 
     wandb: WandbSpec = WandbSpec()
     """Weights & Biases."""

@@ -1,4 +1,4 @@
-"""One trial fully resolved: all that a worker is sent."""
+"""One fully resolved trial: all that a worker receives."""
 
 import hashlib
 from typing import Any
@@ -9,16 +9,16 @@ from loratory.spaces.training import TrainingParameters
 
 
 class TrialSpec(Frozen):
-    """What a worker needs to know of a trial, beside the study's model and data."""
+    """All that a worker needs for a trial, besides the model and data of the study."""
 
     key: str
     """Names the trial in its study: `0011` in the search, `confirm/0011-2` of a training anew."""
     number: int | None
     """Number of its row in the Optuna storage, from 0; null for a trial that has no row."""
     attempt: int
-    """From 1; a retry or a resume is a new attempt with the same key and seed."""
+    """Counts from 1; a retry or a resume is a new attempt with the same key and seed."""
     seed: int
-    """Seeds initial weights, data order and dropout."""
+    """Seed of initial weights, data order and dropout."""
     params: dict[str, Any]
     """The sampled values, as the study file writes them."""
     training: TrainingParameters
@@ -36,10 +36,10 @@ def key_in_a_name(key: str) -> str:
 
 
 def resolve_trial(study: StudySpec, *, number: int, attempt: int, sampled: dict[str, Any]) -> TrialSpec:
-    """The trial that runs when Optuna sampled these values.
+    """Resolve the trial of values that Optuna sampled.
 
     Args:
-        study: the study it belongs to.
+        study: the study of the trial.
         number: Optuna's trial number.
         attempt: 1 for the first.
         sampled: values as Optuna stores them.
@@ -56,6 +56,6 @@ def resolve_trial(study: StudySpec, *, number: int, attempt: int, sampled: dict[
 
 
 def derive_seed(study_seed: int, number: int) -> int:
-    """A 31-bit seed for a trial, unrelated to its neighbours' and the same on every machine."""
+    """Derive the 31-bit seed of a trial: independent of other trials, and equal on every machine."""
     digest = hashlib.sha256(f"{study_seed}:{number}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

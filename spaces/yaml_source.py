@@ -1,4 +1,4 @@
-"""YAML with the line of every key, floats as YAML 1.2 reads them, and no key twice."""
+"""Read YAML 1.2 scalars with the line of every key, and refuse duplicate keys."""
 
 import re
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ Path = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads plain scalars as YAML 1.2, and so editors, do.
+    """SafeLoader that reads plain scalars as YAML 1.2 and editors do.
 
     `1e-4` is a number (YAML 1.1 has it a string), `off` and `no` are text (not false), `2026-01-31` is text
     (not a date), and `1:30` is text (not 90).
@@ -46,11 +46,11 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 
 @dataclass(frozen=True)
 class Source:
-    """What a study file says, and where.
+    """Content of a study file with line numbers.
 
     Attributes:
         data: the parsed document.
-        place: file name, for messages.
+        place: file name for messages.
         lines: line number (from 1) of each key path.
     """
 
@@ -59,7 +59,7 @@ class Source:
     lines: dict[Path, int] = field(default_factory=dict)
 
     def where(self, path: Path) -> str:
-        """`file:line` of the key at `path`, or of its nearest parent that stands in the file."""
+        """Return `file:line` of the key at `path`, or of its nearest parent in the file."""
         while path and path not in self.lines:
             path = path[:-1]
         return f"{self.place}:{self.lines[path]}" if path in self.lines else self.place
@@ -69,7 +69,7 @@ def read_yaml(text: str, place: str) -> Source:
     """Parse a YAML document.
 
     Raises:
-        InputError: it is not YAML, or a key stands twice; the message has file and line.
+        InputError: the text is not YAML, or has a duplicate key; the message has file and line.
     """
     try:
         loader = _Loader(text)
@@ -90,7 +90,7 @@ def read_yaml(text: str, place: str) -> Source:
 
 
 def parse_value(text: str) -> Any:
-    """One value as the study file would read it, for `--set`."""
+    """Parse one value of `--set` by the rules of study files."""
     return yaml.load(text, Loader=_Loader)  # a SafeLoader
 
 
@@ -108,9 +108,9 @@ class _Index:
     _seen: set[int] = field(default_factory=set)
 
     def add(self, node: yaml.Node, path: Path) -> None:
-        """Index `node`, which stands at `path`, and all below it."""
+        """Index the node at `path` and all nodes below it."""
         self.lines.setdefault(path, node.start_mark.line + 1)
-        if id(node) in self._seen:  # an alias: its keys are indexed where the anchor stands
+        if id(node) in self._seen:  # an alias: its keys are indexed at the anchor
             return
         self._seen.add(id(node))
         if isinstance(node, yaml.SequenceNode):
