@@ -191,6 +191,33 @@ def test_an_overflow_leaves_out_the_step_of_both_rates():
     assert torch.equal(rows.master, before) and optimizer.loss_scale == scale / 2
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("loss_scaling", [False, True])
+def test_on_a_gpu_lora_plus_makes_the_steps_of_the_cpu(loss_scaling):
+    def on(device, dtype):
+        drawn = torch.randn(7, 10_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        master, *gradients = drawn.to(device, dtype)
+        rows = SlotRows(
+            master,
+            torch.zeros_like(master),
+            matrices_a=lambda row: [row[:1024], row[4000:9001]],  # the last is not aligned
+            matrices_b=lambda row: [row[1024:4000], row[9001:]],
+        )
+        scaling = loss_scaling and device == "cuda"
+        optimizer = SlotOptimizer(
+            rows, LoraPlus(8.0), weight_decay=0.1, max_grad_norm=1.0, loss_scaling=scaling
+        )
+        for gradient in gradients:
+            rows.gradient.add_(gradient * optimizer.loss_scale)
+            optimizer.step(1e-2)
+        return master.double().cpu(), float(optimizer.moments()["step"])
+
+    (mine, steps), (expected, _) = on("cuda", torch.float32), on("cpu", torch.float64)
+    assert steps == 6
+    torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", OptimizerName)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_state_takes_the_bytes_that_admission_counts(name, dtype):
