@@ -21,6 +21,7 @@ from loratory.objectives.packing.update_rules import (
     EPSILON,
     LoraPlus,
     SlotRows,
+    joined_spans,
     state_bytes_per_number,
     update_rule,
 )
@@ -137,6 +138,15 @@ def test_lora_plus_is_that_of_peft(load_fp64, adapted):
             torch.testing.assert_close(matrix, theirs[name], rtol=1e-8, atol=1e-10)
 
 
+def test_spans_of_both_matrices_cover_the_row_in_as_few_parts_as_families_have():
+    layers = {"a.q_proj": (8, 8), "a.k_proj": (8, 4), "a.o_proj": (8, 8)}
+    stack = AdapterStack(layers, slots=2, rank=8, device=CPU, compute_dtype=torch.float32)
+    pairs = [stack.matrices(stack.master[:1], layer) for layer in layers]
+    a, b = joined_spans(a for a, _ in pairs), joined_spans(b for _, b in pairs)
+    assert a == [slice(0, 128), slice(224, 288)] and b == [slice(128, 224), slice(288, 352)]
+    assert stack.master.shape == (2, 352)
+
+
 def row(seed):
     return torch.randn(12, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
@@ -145,8 +155,8 @@ def slot_of(rule, *, master=None, dtype=torch.float64, loss_scaling=False):
     rows = SlotRows(
         (row(0) if master is None else master).to(dtype),
         torch.zeros(12, dtype=dtype),
-        matrices_a=lambda row: [row[:4], row[8:10]],
-        matrices_b=lambda row: [row[4:8], row[10:]],
+        spans_a=[slice(4), slice(8, 10)],
+        spans_b=[slice(4, 8), slice(10, None)],
     )
     return SlotOptimizer(rows, rule, weight_decay=0.1, max_grad_norm=1.0, loss_scaling=loss_scaling), rows
 
@@ -201,8 +211,8 @@ def test_on_a_gpu_lora_plus_makes_the_steps_of_the_cpu(loss_scaling):
         rows = SlotRows(
             master,
             torch.zeros_like(master),
-            matrices_a=lambda row: [row[:1024], row[4000:9001]],  # the last is not aligned
-            matrices_b=lambda row: [row[1024:4000], row[9001:]],
+            spans_a=[slice(1024), slice(4000, 9001)],
+            spans_b=[slice(1024, 4000), slice(9001, None)],  # the last is not aligned
         )
         scaling = loss_scaling and device == "cuda"
         optimizer = SlotOptimizer(
