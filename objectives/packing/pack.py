@@ -16,7 +16,7 @@ from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.shapes import PassShape, Piece, bucket_shape, exact_shape, rows_shape
 from loratory.objectives.packing.slot_copy import SlotCopy, SlotState
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
-from loratory.objectives.packing.update_rules import ADAMW, SlotRows, UpdateRule
+from loratory.objectives.packing.update_rules import ADAMW, SlotRows, UpdateRule, joined_spans
 
 # Tokens per block, which has one adapter. GPU kernels want more rows than the CPU, which pays for padding.
 _GRANULE_GPU, _GRANULE_CPU = 32, 8
@@ -95,12 +95,12 @@ class Pack:
         self._optimizers[slot] = optimizer
 
     def _rows(self, slot: int) -> SlotRows:
-        layers, matrices = sorted(self.stack.layers), self.stack.matrices
+        pairs = [self.stack.matrices(self.stack.master[:1], layer) for layer in self.stack.layers]
         return SlotRows(
             self.stack.master[slot],
             self.gradients.flat[slot],
-            matrices_a=lambda row: [matrices(row.unsqueeze(0), layer)[0][0] for layer in layers],
-            matrices_b=lambda row: [matrices(row.unsqueeze(0), layer)[1][0] for layer in layers],
+            spans_a=joined_spans(a for a, _ in pairs),
+            spans_b=joined_spans(b for _, b in pairs),
         )
 
     def take(self, slot: int, like: AdapterState, *, moments: bool) -> SlotState:

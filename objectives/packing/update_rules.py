@@ -1,6 +1,6 @@
 """Optimisers of a slot: the one place that builds them and knows the memory of their state."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
@@ -11,8 +11,8 @@ from loratory.spaces.training import OptimizerName, TrainingParameters
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
-Views = Callable[[torch.Tensor], Sequence[torch.Tensor]]
-"""Contiguous parts of a row [P], as views."""
+Spans = Sequence[slice]
+"""Parts of a row [P]."""
 
 
 class SlotRows(NamedTuple):
@@ -21,14 +21,27 @@ class SlotRows(NamedTuple):
     Attributes:
         master: [P], the slot's matrices, updated in place.
         gradient: [P], what passes add to.
-        matrices_a: the parts of a row that hold the matrices A.
-        matrices_b: the parts of a row that hold the matrices B.
+        spans_a: the parts of a row that hold the matrices A.
+        spans_b: the parts of a row that hold the matrices B.
     """
 
     master: torch.Tensor
     gradient: torch.Tensor
-    matrices_a: Views
-    matrices_b: Views
+    spans_a: Spans
+    spans_b: Spans
+
+
+def joined_spans(matrices: Iterable[torch.Tensor]) -> Spans:
+    """Return the parts of a row that some matrices fill, those that follow each other as one.
+
+    Args:
+        matrices: contiguous views of the first row of a tensor.
+    """
+    joined: list[slice] = []
+    for start, size in sorted((matrix.storage_offset(), matrix.numel()) for matrix in matrices):
+        begin = joined.pop().start if joined and joined[-1].stop == start else start
+        joined.append(slice(begin, start + size))
+    return joined
 
 
 class Built(NamedTuple):
@@ -68,7 +81,7 @@ class AdamW:
 
     def build(self, rows: SlotRows, *, weight_decay: float) -> Built:
         """Return AdamW over the row."""
-        return _adamw(rows, [(1.0, lambda row: [row])], weight_decay=weight_decay)
+        return _adamw(rows, [(1.0, [slice(None)])], weight_decay=weight_decay)
 
 
 ADAMW = AdamW()
@@ -95,8 +108,8 @@ class LoraPlus:
         return len(_MOMENTS) * wide
 
     def build(self, rows: SlotRows, *, weight_decay: float) -> Built:
-        """Return AdamW with two groups of parameters, the matrices of each layer."""
-        groups = [(1.0, rows.matrices_a), (self.ratio, rows.matrices_b)]
+        """Return AdamW with two groups of parameters."""
+        groups = [(1.0, rows.spans_a), (self.ratio, rows.spans_b)]
         return _adamw(rows, groups, weight_decay=weight_decay)
 
 
@@ -121,7 +134,7 @@ def state_bytes_per_number(names: Sequence[str], *, wide: int) -> int:
     return max(_RULES[OptimizerName(name)].bytes_per_number(wide) for name in names)
 
 
-def _adamw(rows: SlotRows, groups: Sequence[tuple[float, Views]], *, weight_decay: float) -> Built:
+def _adamw(rows: SlotRows, groups: Sequence[tuple[float, Spans]], *, weight_decay: float) -> Built:
     """Build PyTorch's fused AdamW over parts of a row, with ratios to the trial's learning rate.
 
     AdamW would make its state in its first step, and stay half made where memory ends there.
@@ -129,12 +142,11 @@ def _adamw(rows: SlotRows, groups: Sequence[tuple[float, Views]], *, weight_deca
     moments = {name: torch.zeros_like(rows.master) for name in _MOMENTS}
     made: list[dict[str, object]] = []
     states: list[tuple[torch.nn.Parameter, dict[str, torch.Tensor]]] = []
-    for ratio, views in groups:
-        parameters = [torch.nn.Parameter(part) for part in views(rows.master)]
-        for parameter, gradient in zip(parameters, views(rows.gradient), strict=True):
-            parameter.grad = gradient
-        parts = zip(*(views(row) for row in moments.values()), strict=True)
-        states += zip(parameters, (dict(zip(_MOMENTS, part, strict=True)) for part in parts), strict=True)
+    for ratio, spans in groups:
+        parameters = [torch.nn.Parameter(rows.master[span]) for span in spans]
+        for parameter, span in zip(parameters, spans, strict=True):
+            parameter.grad = rows.gradient[span]
+            states.append((parameter, {name: row[span] for name, row in moments.items()}))
         made.append({"params": parameters, "ratio": ratio})
     optimizer = torch.optim.AdamW(
         made, lr=0.0, betas=BETAS, eps=EPSILON, weight_decay=weight_decay, fused=True

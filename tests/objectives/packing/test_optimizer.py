@@ -10,7 +10,7 @@ SIZE, SETTINGS = 24, {"weight_decay": 0.3, "max_grad_norm": 1.0, "loss_scaling":
 
 
 def slot_optimizer(master, gradient, rule=AdamW(), **settings):  # noqa: B008
-    rows = SlotRows(master, gradient, matrices_a=lambda row: [row[::2]], matrices_b=lambda row: [row[1::2]])
+    rows = SlotRows(master, gradient, spans_a=[slice(0, 16)], spans_b=[slice(16, SIZE)])
     return SlotOptimizer(rows, rule, **settings)
 
 

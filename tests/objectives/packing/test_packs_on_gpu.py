@@ -7,12 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from on_gpu import DEVICE, ON_GPU, SIZES, relative
+from peft_pair import Pair, draw_prompts
 
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.packing.batch import OptimizerBatch, train_pass
 from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.pack import Pack, Settings
+from loratory.objectives.packing.passes import lay_out
 from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.shapes import Piece, exact_shape
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterStack
 
@@ -31,6 +34,18 @@ def base(make_packed):
         return packed
 
     return base
+
+
+@pytest.fixture(scope="module")
+def unquantized(make_packed):
+    """A function: number format to a packed base that is not quantised, and the same in transformers."""
+
+    @functools.cache
+    def unquantized(dtype):
+        options = {"device": DEVICE, "dtype": dtype, "fused": True, "quantization": "none"}
+        return make_packed(**options, initializer_range=0.02, **SIZES)
+
+    return unquantized
 
 
 def adapter(layers, seed):
@@ -119,6 +134,35 @@ def test_a_base_held_is_the_base_read_in_each_pass(base):
     model.release_base()
     # The same numbers, but flash attention's backward adds them up in any order.
     assert relative(held, read) < 2e-3
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
+def test_gradients_on_an_unquantised_base_are_those_of_the_trial_alone(unquantized, dtype, tolerance):
+    model, _ = unquantized(dtype)
+    assert model.held_bytes == 0
+    together, losses = gradients(model, EVERY, graphs=dtype is torch.bfloat16)
+    alone, loss = gradients(model, [5])
+    assert relative(together[5], alone[5]) < tolerance
+    assert relative(losses[5], loss[5]) < tolerance
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)])
+def test_logits_on_an_unquantised_base_are_those_of_peft(unquantized, dtype, tolerance):
+    pair = Pair(*unquantized(dtype))
+    prompts = [draw_prompts(2, slot, longest=40, vocabulary=SIZES["vocab_size"])[1] for slot in range(3)]
+    pieces = [Piece(slot=p.slot, input_ids=p.ids, first=0, targets=p.ids) for p in prompts]
+    host = lay_out(pieces, exact_shape(pieces, slots=3, granule=32))
+
+    @torch.no_grad()
+    def logits_of(inputs):
+        with pair.packed.reading(inputs, pair.stack):
+            return pair.packed.logits(inputs)
+
+    logits = PassRunner(DEVICE, graphs=False).run("logits", host, logits_of)
+    for prompt, start in zip(prompts, host.target_starts, strict=True):
+        ids = torch.tensor([prompt.ids], device=DEVICE)
+        expected = pair.ask(prompt, lambda model, ids=ids: model(input_ids=ids).logits[0])
+        assert relative(logits[start : start + len(prompt.ids)], expected) < tolerance
 
 
 def test_a_copy_that_a_thread_fetches_is_of_the_moment(base):

@@ -21,6 +21,7 @@ from loratory.objectives.packing.update_rules import (
     EPSILON,
     LoraPlus,
     SlotRows,
+    joined_spans,
     state_bytes_per_number,
     update_rule,
 )
@@ -137,6 +138,15 @@ def test_lora_plus_is_that_of_peft(load_fp64, adapted):
             torch.testing.assert_close(matrix, theirs[name], rtol=1e-8, atol=1e-10)
 
 
+def test_spans_of_both_matrices_cover_the_row_in_as_few_parts_as_families_have():
+    layers = {"a.q_proj": (8, 8), "a.k_proj": (8, 4), "a.o_proj": (8, 8)}
+    stack = AdapterStack(layers, slots=2, rank=8, device=CPU, compute_dtype=torch.float32)
+    pairs = [stack.matrices(stack.master[:1], layer) for layer in layers]
+    a, b = joined_spans(a for a, _ in pairs), joined_spans(b for _, b in pairs)
+    assert a == [slice(0, 128), slice(224, 288)] and b == [slice(128, 224), slice(288, 352)]
+    assert stack.master.shape == (2, 352)
+
+
 def row(seed):
     return torch.randn(12, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
@@ -145,8 +155,8 @@ def slot_of(rule, *, master=None, dtype=torch.float64, loss_scaling=False):
     rows = SlotRows(
         (row(0) if master is None else master).to(dtype),
         torch.zeros(12, dtype=dtype),
-        matrices_a=lambda row: [row[:4], row[8:10]],
-        matrices_b=lambda row: [row[4:8], row[10:]],
+        spans_a=[slice(4), slice(8, 10)],
+        spans_b=[slice(4, 8), slice(10, None)],
     )
     return SlotOptimizer(rows, rule, weight_decay=0.1, max_grad_norm=1.0, loss_scaling=loss_scaling), rows
 
@@ -189,6 +199,33 @@ def test_an_overflow_leaves_out_the_step_of_both_rates():
     rows.gradient[0] = torch.inf  # of a matrix A
     optimizer.step(0.1)
     assert torch.equal(rows.master, before) and optimizer.loss_scale == scale / 2
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("loss_scaling", [False, True])
+def test_on_a_gpu_lora_plus_makes_the_steps_of_the_cpu(loss_scaling):
+    def on(device, dtype):
+        drawn = torch.randn(7, 10_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        master, *gradients = drawn.to(device, dtype)
+        rows = SlotRows(
+            master,
+            torch.zeros_like(master),
+            spans_a=[slice(1024), slice(4000, 9001)],
+            spans_b=[slice(1024, 4000), slice(9001, None)],  # the last is not aligned
+        )
+        scaling = loss_scaling and device == "cuda"
+        optimizer = SlotOptimizer(
+            rows, LoraPlus(8.0), weight_decay=0.1, max_grad_norm=1.0, loss_scaling=scaling
+        )
+        for gradient in gradients:
+            rows.gradient.add_(gradient * optimizer.loss_scale)
+            optimizer.step(1e-2)
+        return master.double().cpu(), float(optimizer.moments()["step"])
+
+    (mine, steps), (expected, _) = on("cuda", torch.float32), on("cpu", torch.float64)
+    assert steps == 6
+    torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", OptimizerName)

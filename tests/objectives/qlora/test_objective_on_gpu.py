@@ -92,3 +92,15 @@ def test_base_held_or_dequantised_in_each_pass(make_study, make_objective, trial
     read = run_all(make_objective(study_of(make_study, packing={"slots": 4, "cache_base": False})), trials)
     for number in held:
         assert losses(read[number]) == pytest.approx(losses(held[number]), rel=3e-2)
+
+
+def test_trials_on_an_unquantised_base_are_those_of_packs_of_one(make_study, make_objective, trials):
+    model = {"quantization": "none"}
+    packed = make_objective(study_of(make_study, packing={"slots": 4}, model=model))
+    assert not packed._engine._model.holds_base and packed._engine._model.held_bytes == 0
+    together = run_all(packed, trials)
+    assert packed._engine._runner._captured, "no pass ran as a CUDA graph"
+    alone = run_all(make_objective(study_of(make_study, packing={"slots": 1}, model=model)), trials)
+    for number in together:
+        assert isinstance(together[number][-1], Finished), together[number][-1]
+        assert losses(together[number]) == pytest.approx(losses(alone[number]), rel=3e-2)

@@ -123,7 +123,7 @@ def test_a_long_list_of_targets_stays_what_it_was(monkeypatch, initial):
     targets = tuple(sorted(layers.keys() - {"layers.3.o_proj"}))
     if initial is not None:
         monkeypatch.setattr(
-            "loratory.objectives.qlora.adapters.adapter.initial_matrices", lambda *_, **__: initial
+            "loratory.objectives.qlora.adapters.methods.initial_matrices", lambda *_, **__: initial
         )
     adapter = fresh(layers, targets=targets)
     assert len(targets) > 20 and set(adapter.config.target_modules) == set(targets)
