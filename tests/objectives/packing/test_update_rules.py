@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from peft.optimizers import create_loraplus_optimizer
 
 from loratory.objectives.data.prepared import Example
-from loratory.objectives.packing.batch import Batch, train_pass
+from loratory.objectives.packing.batch import OptimizerBatch, train_pass
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.optimizer import SlotOptimizer
 from loratory.objectives.packing.pack import Pack, Settings
@@ -87,7 +87,7 @@ class Packed:
 
     def step(self, number):
         batches = {
-            slot: Batch(examples(number + 100 * (1 - slot)), seed=slot, step=number, dropout=False)
+            slot: OptimizerBatch(examples(number + 100 * (1 - slot)), seed=slot, step=number, dropout=False)
             for slot in range(2)
         }
         while waiting := {slot: batch for slot, batch in batches.items() if not batch.done}:

@@ -271,8 +271,15 @@ def leave_the_copy_of_a_stopped_trial(monkeypatch):
     monkeypatch.setattr(QloraObjective, "_forget", lambda self, trial: self._trials.pop(trial.key, None))
 
 
-def fail_at_once_where_an_earlier_measurement_decides(monkeypatch):
-    monkeypatch.setattr(Trial, "diverge", lambda self, error: True)
+def leave_a_measurement_under_way(monkeypatch):
+    real = Trial.decide
+
+    def decide(self):
+        measuring = self.measuring
+        real(self)
+        self.measuring = measuring
+
+    monkeypatch.setattr(Trial, "decide", decide)
 
 
 @pytest.mark.parametrize(
@@ -283,7 +290,7 @@ def fail_at_once_where_an_earlier_measurement_decides(monkeypatch):
         keep_the_slot_of_a_trial_that_waits,
         count_no_point_as_reported,
         leave_the_copy_of_a_stopped_trial,
-        fail_at_once_where_an_earlier_measurement_decides,
+        leave_a_measurement_under_way,
     ],
 )
 def test_a_planted_fault_is_found(make_life, plant):

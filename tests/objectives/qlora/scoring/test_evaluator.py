@@ -61,6 +61,7 @@ def engine(shared_engine):
         shared_engine.evaluator.drop(key)
     for run in shared_engine.slots.training:
         run.close()
+    shared_engine.slots.limit_passes(150)
 
 
 @pytest.fixture(scope="module")
