@@ -31,7 +31,7 @@ from loratory.objectives.events import (
     Stopped,
 )
 from loratory.objectives.objective import ObjectiveKind, Prepared
-from loratory.objectives.records import CurvePoint, FailureKind, Measurement, Resources
+from loratory.objectives.records import Arrangement, CurvePoint, FailureKind, Measurement, Resources
 from loratory.objectives.scores import ScoreTable
 from loratory.spaces.study import StudySpec
 from loratory.spaces.toy import FaultSpec, ToySpec
@@ -99,7 +99,14 @@ class ToyObjective:
         events: list[Event] = []
         if not self._ready_sent:
             self._ready_sent = True
-            events.append(Ready(device="toy", compute_dtype="fp64", slots=self.slots))
+            events.append(
+                Ready(
+                    device="toy",
+                    compute_dtype="fp64",
+                    slots=self.slots,
+                    arrangement=Arrangement(slots=self.slots),
+                )
+            )
         for decision in decisions:
             events.append(self._carry_out(decision))
         if self._active:

@@ -127,7 +127,7 @@ class UnrankedTrial(TrialFacts):
     """What sort of failure, where it failed."""
 
 
-class CurvePoint(Frozen):
+class PlotPoint(Frozen):
     """One point of a curve."""
 
     x: float
@@ -143,9 +143,9 @@ class TrialCurves(Frozen):
     """Number of the trial."""
     state: TrialState
     """Where it stands."""
-    dev: tuple[CurvePoint, ...]
+    dev: tuple[PlotPoint, ...]
     """The study's metric on eval.dev, by nominal grid index."""
-    loss: tuple[CurvePoint, ...]
+    loss: tuple[PlotPoint, ...]
     """Training loss by tokens seen, thinned to means of equally many steps."""
 
 
@@ -266,4 +266,4 @@ class ComparisonReport(Frozen):
     @property
     def provisional(self) -> bool:
         """Whether trials are unfinished, so that the ranking may change."""
-        return self.counts[TrialState.RUNNING] > 0
+        return any(count for state, count in self.counts.items() if not state.finished)

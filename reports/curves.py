@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from loratory.objectives.records import CurvePoint as StepRecord
-from loratory.objectives.records import TrialRecord
+from loratory.objectives.records import CurvePoint, TrialRecord
 from loratory.objectives.study_folder import StudyFolder
-from loratory.reports.comparison_report import CurvePoint, TrialCurves
+from loratory.reports.comparison_report import PlotPoint, TrialCurves
 from loratory.reports.ranking import is_finite
 
 POINTS = 120
@@ -28,7 +27,7 @@ def trial_curves(folder: StudyFolder, records: Iterable[TrialRecord], metric: st
 
 def _curves(folder: StudyFolder, record: TrialRecord, metric: str) -> TrialCurves:
     dev = (
-        CurvePoint(x=m.step, y=m.metrics[metric])
+        PlotPoint(x=m.step, y=m.metrics[metric])
         for m in record.measurements
         if metric in m.metrics and is_finite(m.metrics[metric])
     )
@@ -40,7 +39,7 @@ def _curves(folder: StudyFolder, record: TrialRecord, metric: str) -> TrialCurve
     )
 
 
-def thinned(steps: Sequence[StepRecord], points: int = POINTS) -> tuple[CurvePoint, ...]:
+def thinned(steps: Sequence[CurvePoint], points: int = POINTS) -> tuple[PlotPoint, ...]:
     """Training loss by tokens seen: means over at most `points` runs of equally many steps.
 
     A mean and not every k-th step, because single steps are noisy and picking some shows noise as trend.
@@ -51,4 +50,4 @@ def thinned(steps: Sequence[StepRecord], points: int = POINTS) -> tuple[CurvePoi
     tokens = np.array([step.tokens_seen for step in finite], dtype=np.float64)
     losses = np.array([step.loss for step in finite], dtype=np.float64)
     pieces = np.array_split(np.arange(len(finite)), min(points, len(finite)))
-    return tuple(CurvePoint(x=float(tokens[p].mean()), y=float(losses[p].mean())) for p in pieces)
+    return tuple(PlotPoint(x=float(tokens[p].mean()), y=float(losses[p].mean())) for p in pieces)

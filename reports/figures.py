@@ -14,8 +14,8 @@ from loratory.objectives.records import TrialState
 from loratory.reports import formatting
 from loratory.reports.comparison_report import (
     ComparisonReport,
-    CurvePoint,
     ParameterFacts,
+    PlotPoint,
     RankedTrial,
     TrialCurves,
 )
@@ -200,7 +200,7 @@ def _drawn(curves: Sequence[TrialCurves], report: ComparisonReport) -> list[Tria
     return preferred[::-1]
 
 
-def _curve(curves: TrialCurves, points: Sequence[CurvePoint], report: ComparisonReport) -> dict[str, Any]:
+def _curve(curves: TrialCurves, points: Sequence[PlotPoint], report: ComparisonReport) -> dict[str, Any]:
     best = report.best is not None and curves.number == report.best.number
     complete = curves.state is TrialState.COMPLETE
     trace = _line(

@@ -71,7 +71,7 @@ def size(count: int | None) -> str:
 
 
 # Whether a trial runs or waits to go on after Ctrl-C is not in its record.
-_PROSE = {TrialState.FAIL: "failed", TrialState.RUNNING: "unfinished"}
+_PROSE = {TrialState.FAIL: "failed", TrialState.RUNNING: "unfinished", TrialState.PAUSED: "paused"}
 
 
 def state(of: TrialState) -> str:

@@ -5,8 +5,8 @@ import sys
 
 from rich.console import Console
 
+from loratory.objectives.study_folder import TEST_WINNER
 from loratory.reports.table import ranking_table
-from loratory.search.scoring import TEST_WINNER
 from loratory.search.session import StudyResult
 
 
@@ -26,7 +26,7 @@ def print_outcome(console: Console, result: StudyResult) -> None:
 
 
 def _print_stale_test(console: Console, result: StudyResult) -> None:
-    scored = result.folder.read_score(result.folder.path / TEST_WINNER)
+    scored = result.folder.read_score(TEST_WINNER)
     if scored is not None and result.best is not None and scored.number != result.best.number:
         console.print(
             f"note: the test split was scored for trial {scored.number}, then the best; that is done once",

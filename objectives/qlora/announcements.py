@@ -9,6 +9,7 @@ from loratory.objectives.qlora.base.loading import Base
 from loratory.objectives.qlora.memory.device import device_name
 from loratory.objectives.qlora.scoring.evaluation import Evaluation
 from loratory.objectives.qlora.trial.checkpointing import CheckpointClock
+from loratory.objectives.qlora.trial.plan import ORDER
 from loratory.objectives.qlora.trial.progress import measurement_of
 from loratory.objectives.qlora.trial.trial import TrialRun
 from loratory.objectives.records import Resources
@@ -30,7 +31,14 @@ class Announcements:
     def started(self, run: TrialRun) -> Started:
         """It has a slot for the first time."""
         key, attempt = run.key
-        return Started(key=key, attempt=attempt, optimizer_steps=run.plan.optimizer_steps)
+        plan = run.plan
+        return Started(
+            key=key,
+            attempt=attempt,
+            optimizer_steps=plan.optimizer_steps,
+            warmup_steps=plan.warmup_steps,
+            order=ORDER,
+        )
 
     def curve(self, run: TrialRun) -> list[Progressed]:
         """The points that were not sent yet, if there are any."""
