@@ -378,4 +378,4 @@ def test_progress_reaches_the_curve(toy_study, drive):
 
 
 def test_splits_have_the_names_that_records_use():
-    assert [split.value for split in Split] == ["dev", "select", "test"]
+    assert [split.value for split in Split] == ["dev", "select", "confirm", "test"]
