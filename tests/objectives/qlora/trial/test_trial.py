@@ -1,4 +1,6 @@
 import dataclasses
+import io
+import json
 
 import pytest
 import torch
@@ -156,3 +158,25 @@ def test_equal_matrices_are_saved_once(make_run, data):
     _, second = measure(run, 3.0)
     matrices = sum(matrix.nbytes for matrix in run.adapter.state.values())
     assert len(second) - len(first) > 0.9 * matrices
+
+
+def test_a_checkpoint_of_version_0_1_0_is_read_by_its_number(make_run, data):
+    run = make_run(batch_size=5)
+    update(run, data)
+    _, checkpoint = measure(run, 3.0)
+    content = torch.load(io.BytesIO(checkpoint), weights_only=True)
+    training = json.loads(content["trial"]["training"])
+    del training["weight_decay"]  # as if it had come later: its default is what was trained with
+    numbered = {"number": 0, "seed": content["trial"]["seed"], "training": json.dumps(training)}
+    assert (
+        make_run(batch_size=5, checkpoint=saved(content | {"trial": numbered})).progress.optimizer_steps == 1
+    )
+    for other in ({"number": 1}, {"seed": 99}, {"training": json.dumps(training | {"rank": 2})}):
+        with pytest.raises(LoratoryError, match="checkpoint must be of trial 0000"):
+            make_run(batch_size=5, checkpoint=saved(content | {"trial": numbered | other}))
+
+
+def saved(content) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
