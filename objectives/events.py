@@ -9,7 +9,14 @@ step, whatever the worker did after that step is thrown away.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from loratory.objectives.records import CurvePoint, FailureKind, Measurement, Resources
+from loratory.objectives.records import (
+    Arrangement,
+    Check,
+    CurvePoint,
+    FailureKind,
+    Measurement,
+    Resources,
+)
 from loratory.objectives.scores import Prediction, ScoreTable
 from loratory.spaces.trial import TrialSpec
 
@@ -22,6 +29,7 @@ class Split(StrEnum):
 
     DEV = "dev"
     SELECT = "select"
+    CONFIRM = "confirm"
     TEST = "test"
 
 
@@ -56,26 +64,41 @@ Decision = Start | Stop | Score
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """The worker holds its base and waits for trials, of which it takes `slots` at once.
+    """The worker holds its base and waits for trials.
 
-    `notes` are lines for the terminal: what the worker chose, and what it cannot do.
+    Attributes:
+        device: name of its device.
+        compute_dtype: number format of its matrix products.
+        capacity: trials accepted at once: in slots, waiting for one, or being scored.
+        versions: versions of Python and packages.
+        hashes: content hashes of what it loaded.
+        notes: lines for the terminal: what it chose, and what it cannot do.
+        checks: what it asked of its base; goes into the records of its trials.
+        arrangement: how it is laid out; goes into the records of its trials.
     """
 
     device: str
     compute_dtype: str
-    slots: int = 1
+    capacity: int = 1
     versions: dict[str, str] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    arrangement: Arrangement | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """A trial has its slot; `optimizer_steps` is what its schedule will take."""
+    """A trial has its slot; `optimizer_steps` is what its schedule will take, of them `warmup_steps` first.
+
+    `order` says how the order of its examples follows from its seed.
+    """
 
     key: str
     attempt: int
     optimizer_steps: int
+    warmup_steps: int | None = None
+    order: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

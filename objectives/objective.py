@@ -36,6 +36,7 @@ class Prepared:
         hashes: content hashes by name (`data`, `base`), recorded and compared on resume.
         summary: lines for the terminal: what was read, and what cleaning removed.
         files: for the study folder's data/, by name.
+        splits: examples in each split, by name; null where the objective has none.
         has_base: there is an untuned base to score before the first trial.
         has_test: there is a test split to score the winner on at the end.
     """
@@ -44,6 +45,7 @@ class Prepared:
     hashes: dict[str, str] = field(default_factory=dict)
     summary: tuple[str, ...] = ()
     files: dict[str, bytes] = field(default_factory=dict)
+    splits: dict[str, int] | None = None
     has_base: bool = False
     has_test: bool = False
 

@@ -5,13 +5,14 @@ from typing import Any, Final, Literal
 
 from loratory.spaces.frozen import Frozen
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 
 class TrialState(StrEnum):
     """Where a trial stands. Only COMPLETE trials are ranked."""
 
     RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
     COMPLETE = "COMPLETE"
     PRUNED = "PRUNED"
     FAIL = "FAIL"
@@ -20,7 +21,7 @@ class TrialState(StrEnum):
     @property
     def finished(self) -> bool:
         """Whether nothing more will happen to the trial."""
-        return self is not TrialState.RUNNING
+        return self not in (TrialState.RUNNING, TrialState.PAUSED)
 
 
 class FailureKind(StrEnum):
@@ -77,6 +78,36 @@ class CurvePoint(Frozen):
     """Training tokens seen so far, repeats counted."""
 
 
+class Check(Frozen):
+    """One question asked of a base, and what came of it."""
+
+    name: str
+    """What was asked, such as `weights` or `decoding`."""
+    passed: bool | None = None
+    """The answer; null where it could not be asked."""
+    detail: str = ""
+    """One line: what was found, or what is done instead and what that costs."""
+
+
+class Arrangement(Frozen):
+    """How a worker lays out its memory and work; null where it is not known, or the objective has no such."""
+
+    slots: int | None = None
+    """Trials that train at once."""
+    tokens_per_pass: int | None = None
+    """Tokens of all trials in the largest pass."""
+    graphs: bool | None = None
+    """Whether passes are replayed as CUDA graphs."""
+    holds_base: bool | None = None
+    """Whether the base is held dequantised beside its stored form."""
+    gradient_checkpointing: bool | None = None
+    """Whether activations are computed again in the backward pass."""
+    optimizer_bits: int | None = None
+    """Bits of each of the optimiser's moments."""
+    decoding_rows: int | None = None
+    """Prompts that are decoded at once."""
+
+
 class Provenance(Frozen):
     """What would be needed to run the trial again."""
 
@@ -90,6 +121,13 @@ class Provenance(Frozen):
     """Content hashes of base and data."""
     git: str | None = None
     """Commit of the working directory, with `+changes` where it had any."""
+    study_created_at: str | None = None
+    """UTC time at which the study began, ISO 8601: chat templates that tell the date get its date. Null of
+    version 1."""
+    checks: list[Check] = []
+    """What the worker asked of the base before its first trial, with results; empty until a check is made."""
+    arrangement: Arrangement | None = None
+    """How the worker was laid out when it took the trial; null where it did not say, and of version 1."""
 
 
 class AdapterRecord(Frozen):
@@ -116,10 +154,43 @@ class TrialError(Frozen):
     """The worker's traceback, if there was one."""
 
 
-class TrialRecord(Frozen):
-    """Everything durable about one trial, in `trials/NNNN/record.json`."""
+class AttemptEnd(StrEnum):
+    """How an attempt ended."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    FINISHED = "finished"
+    """The trial came to its end in it: scored, or stopped by the pruner."""
+    OWN_FAULT = "own_fault"
+    """It failed by what the trial itself did: an error, divergence, out of memory."""
+    WORKER_LOST = "worker_lost"
+    """Its worker, node or network was lost."""
+    PREEMPTED = "preempted"
+    """Its machine was taken away with notice; not noted yet."""
+    INTERRUPTED = "interrupted"
+    """The driver stopped, or died."""
+
+
+class Attempt(Frozen):
+    """One attempt at a trial."""
+
+    attempt: int
+    """Which one, from 1."""
+    started_at: str
+    """UTC time at which it was handed to a worker, ISO 8601."""
+    ended_at: str | None = None
+    """UTC time at which it ended, ISO 8601; null while it is under way, and where the driver died with it."""
+    end: AttemptEnd | None = None
+    """How it ended; null while it is under way."""
+    evaluations: int = 0
+    """Index on the grid that the trial had reached at its end; 0 while it is under way."""
+
+
+class TrialRecord(Frozen):
+    """Everything durable about one trial, in `record.json` of its folder.
+
+    The file has one field more, `checksum`: the SHA-256 of the others (versions.py).
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
     study: str
     """UUID of the study."""
     key: str
@@ -141,7 +212,23 @@ class TrialRecord(Frozen):
     """Evaluations on eval.dev, by step."""
     resources: Resources = Resources()
     provenance: Provenance
+    order: str | None = None
+    """How the order of the examples follows from the seed; null before a worker took the trial, where there
+    are no examples, and of version 1."""
+    schedule: str | None = None
+    """Shape of the learning rate after the warm-up, by its name in the study file; null of version 1."""
+    optimizer_steps: int | None = None
+    """Updates of the whole schedule; null before a worker took the trial, and of version 1."""
+    warmup_steps: int | None = None
+    """Updates in which the learning rate rises; null where `order` is."""
     adapter: AdapterRecord | None = None
+    confirm_metrics: dict[str, float] = {}
+    """Every metric on eval.confirm, of the best checkpoint; empty where it was not scored on it."""
+    files: dict[str, str] = {}
+    """SHA-256, in hex, of the files that the record speaks of, by their path in the trial's folder: adapter,
+    scores, predictions. Empty until the trial is COMPLETE, and of version 1."""
+    attempts: list[Attempt] = []
+    """Every attempt with its end; those of version 1 were not noted."""
     error: TrialError | None = None
     """The last attempt's error, where it failed."""
     failures: list[TrialError] = []
@@ -176,16 +263,22 @@ def listing_order(record: TrialRecord) -> tuple[bool, int, str]:
 class ScoreRecord(Frozen):
     """One scoring outside any trial: the untuned base, or the final test of winner and base."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     study: str
     """UUID of the study."""
     key: str
-    """What was scored: `base`, `test/base` or `test/winner`."""
+    """What was scored, and its folder: `base`, `test/base` or `test/winner`."""
     split: str
-    """`select` or `test`."""
+    """`select`, `confirm` or `test`."""
+    trial: str | None = None
+    """Key of the trial whose adapter was scored; null for the base."""
     number: int | None = None
-    """The trial whose adapter was scored; null for the base."""
+    """Number of that trial; null for the base, and for a trial that has no row."""
     metrics: dict[str, float]
     """Every metric on the split."""
     resources: Resources = Resources()
     provenance: Provenance
+    files: dict[str, str] = {}
+    """SHA-256, in hex, of scores and predictions, by name; empty of version 1."""
+    scored_at: str | None = None
+    """UTC time at which the scores came, ISO 8601; null of version 1."""

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loratory.objectives.records import SCHEMA_VERSION
+from loratory.spaces.errors import LoratoryError
+
 _METRIC, _STATISTIC = "metric/", "statistic/"
 
 
@@ -34,7 +37,8 @@ class ScoreTable:
 
     def to_bytes(self) -> bytes:
         """The table as an npz archive without pickles."""
-        header = {name: getattr(self, name) for name in ("example_ids", "groups", "signatures", "aggregate")}
+        names = ("example_ids", "groups", "signatures", "aggregate")
+        header = {"schema_version": SCHEMA_VERSION} | {name: getattr(self, name) for name in names}
         arrays: dict[str, NDArray[Any]] = {
             "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
         }
@@ -45,10 +49,21 @@ class ScoreTable:
         return buffer.getvalue()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "ScoreTable":
-        """The table that `to_bytes` wrote."""
+    def from_bytes(cls, data: bytes, place: str = "scores") -> "ScoreTable":
+        """Return the table that `to_bytes` wrote, in this version or version 1, whose header has none.
+
+        Args:
+            data: the archive.
+            place: where it lies, for messages.
+
+        Raises:
+            LoratoryError: a newer loratory wrote it.
+        """
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             header = json.loads(archive["header"].tobytes())
+            if (version := header.get("schema_version", 1)) > SCHEMA_VERSION:
+                rule = f"schema_version must be at most {SCHEMA_VERSION}, got {version}"
+                raise LoratoryError(f"{place}: {rule}; update loratory")
             metrics = {n.removeprefix(_METRIC): archive[n] for n in archive.files if n.startswith(_METRIC)}
             statistics = {
                 n.removeprefix(_STATISTIC): archive[n] for n in archive.files if n.startswith(_STATISTIC)

@@ -31,7 +31,7 @@ from loratory.objectives.events import (
     Stopped,
 )
 from loratory.objectives.objective import ObjectiveKind, Prepared
-from loratory.objectives.records import CurvePoint, FailureKind, Measurement, Resources
+from loratory.objectives.records import Arrangement, CurvePoint, FailureKind, Measurement, Resources
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.stopping import Evaluated, best, stopping_rule
 from loratory.spaces.metric_names import Direction
@@ -107,7 +107,14 @@ class ToyObjective:
         events: list[Event] = []
         if not self._ready_sent:
             self._ready_sent = True
-            events.append(Ready(device="toy", compute_dtype="fp64", slots=self.capacity))
+            events.append(
+                Ready(
+                    device="toy",
+                    compute_dtype="fp64",
+                    capacity=self.capacity,
+                    arrangement=Arrangement(slots=self.capacity),
+                )
+            )
         for decision in decisions:
             events.append(self._carry_out(decision))
         if self._active:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
+from loratory.objectives.manifest import Manifest
 from loratory.objectives.records import ScoreRecord, TrialRecord, TrialState
 from loratory.objectives.scores import ScoreTable
-from loratory.objectives.study_folder import Manifest, StudyFolder
+from loratory.objectives.study_folder import BASE, TEST_BASE, TEST_WINNER, StudyFolder
 from loratory.reports.comparison_report import (
     ComparisonReport,
     Interval,
@@ -28,8 +28,6 @@ from loratory.spaces.metric_names import Direction
 
 WITH_INTERVALS = 100
 """How many of the best trials get an interval: in a study of thousands the others would only take time."""
-_BASE = "base"
-"""Stands for the untuned base among keys of trials."""
 
 
 def compare(folder: StudyFolder) -> ComparisonReport:
@@ -49,7 +47,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
     ordered = order(records, direction)
     tables = _tables(folder, ordered)
     found, uncertainty = _intervals(tables, metric, spec.seed)
-    base = _scores(folder.read_score(folder.base), found.get(_BASE))
+    base = _scores(folder.read_score(BASE), found.get(BASE))
     ranking = _ranking(ordered, metric=metric, direction=direction, base=base, found=found, folder=folder)
     return ComparisonReport(
         study=_facts(manifest, direction),
@@ -60,7 +58,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         median=ranking[len(ranking) // 2].number if ranking else None,
         base=base,
         test=tuple(
-            scores for name in ("base", "winner") if (scores := _test(folder, name, metric, spec.seed))
+            scores for key in (TEST_BASE, TEST_WINNER) if (scores := _test(folder, key, metric, spec.seed))
         ),
         importance=parameter_importance(ordered, spec.space, direction),
         curves=trial_curves(folder, records, metric),
@@ -132,7 +130,7 @@ def _unranked(records: Sequence[TrialRecord], metric: str, direction: Direction)
 
 def _tables(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> dict[str, ScoreTable]:
     best = ordered[:WITH_INTERVALS]
-    paths = {_BASE: folder.base} | {record.key: folder.trial(record.key) for record in best}
+    paths = {BASE: folder.score(BASE)} | {record.key: folder.trial(record.key) for record in best}
     return {key: table for key, path in paths.items() if (table := read_table(path)) is not None}
 
 
@@ -153,11 +151,10 @@ def _scores(record: ScoreRecord | None, interval: Interval | None) -> Scores | N
     return Scores(number=record.number, split=record.split, metrics=record.metrics, interval=interval)
 
 
-def _test(folder: StudyFolder, name: str, metric: str, seed: int) -> Scores | None:
-    path: Path = folder.test / name
-    table = read_table(path)
-    found, _ = _intervals({_BASE: table} if table else {}, metric, seed)
-    return _scores(folder.read_score(path), found.get(_BASE))
+def _test(folder: StudyFolder, key: str, metric: str, seed: int) -> Scores | None:
+    table = read_table(folder.score(key))
+    found, _ = _intervals({key: table} if table else {}, metric, seed)
+    return _scores(folder.read_score(key), found.get(key))
 
 
 def _samples(
@@ -168,8 +165,8 @@ def _samples(
     best = ordered[0].key
     return samples(
         read_predictions(folder.trial(best)),
-        read_predictions(folder.base),
-        tables=(tables.get(best), tables.get(_BASE)),
+        read_predictions(folder.score(BASE)),
+        tables=(tables.get(best), tables.get(BASE)),
         metric=metric,
     )
 

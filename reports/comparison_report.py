@@ -266,4 +266,4 @@ class ComparisonReport(Frozen):
     @property
     def provisional(self) -> bool:
         """Whether trials are unfinished, so that the ranking may change."""
-        return self.counts[TrialState.RUNNING] > 0
+        return any(count for state, count in self.counts.items() if not state.finished)

@@ -59,7 +59,7 @@ def size(count: int | None) -> str:
 
 
 # A record does not tell a running trial from one that waits to be resumed.
-_PROSE = {TrialState.FAIL: "failed", TrialState.RUNNING: "unfinished"}
+_PROSE = {TrialState.FAIL: "failed", TrialState.RUNNING: "unfinished", TrialState.PAUSED: "paused"}
 
 
 def state(of: TrialState) -> str:

@@ -6,13 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loratory.objectives.atomic_files import write_atomically
 from loratory.objectives.data.rendering import PromptStyle
-from loratory.objectives.study_folder import (
-    ADAPTER_CONFIG,
-    ADAPTER_WEIGHTS,
-    StudyFolder,
-    write_atomically,
-)
+from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, StudyFolder
 from loratory.reports import formatting
 from loratory.reports.card import CardFacts, model_card
 from loratory.reports.card_usage import Usage
@@ -100,7 +96,7 @@ def stage(folder: StudyFolder, *, trial: int | None, repo_id: str, base_id: str 
         ADAPTER_CONFIG: json.dumps(config, indent=2, sort_keys=True).encode(),
         CARD: card.encode(),
     }
-    target = folder.path / "publish"
+    target = folder.publish
     _refuse_strangers(target)
     for name, content in contents.items():
         write_atomically(target / name, content)
@@ -211,7 +207,7 @@ def _usage(folder: StudyFolder, spec: StudySpec) -> Usage:
 
 def _prompt_style(folder: StudyFolder) -> PromptStyle | None:
     try:
-        listing = json.loads((folder.data / "examples.json").read_text(encoding="utf-8"))
+        listing = json.loads(folder.examples.read_text(encoding="utf-8"))
         return PromptStyle(listing["prompt_style"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

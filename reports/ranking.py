@@ -38,6 +38,7 @@ def why_unranked(record: TrialRecord) -> str | None:
 
 _WHY = {
     TrialState.RUNNING: "not finished",
+    TrialState.PAUSED: "paused",
     TrialState.PRUNED: "stopped early by the pruner",
     TrialState.FAIL: "failed",
     TrialState.INFEASIBLE: "fits no worker",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from loratory.objectives.scores import Prediction, ScoreTable, predictions_from_bytes
+from loratory.objectives.study_folder import PREDICTIONS
 from loratory.reports.comparison_report import Sample, SampleAnswer
 from loratory.spaces.errors import LoratoryError
 
@@ -19,7 +20,7 @@ def read_predictions(folder: Path) -> dict[str, Prediction]:
     Raises:
         LoratoryError: the file is damaged.
     """
-    path = folder / "predictions.jsonl"
+    path = folder / PREDICTIONS
     if not path.is_file():
         return {}
     try:

@@ -17,6 +17,7 @@ from loratory.objectives.metrics import aggregate_from_statistics
 from loratory.objectives.metrics.scoring import TEXT_METRICS
 from loratory.objectives.metrics.text_metric import MeanMetric, mean_statistics
 from loratory.objectives.scores import ScoreTable
+from loratory.objectives.study_folder import SCORES
 from loratory.reports.comparison_report import Interval, Uncertainty
 from loratory.spaces.errors import LoratoryError
 
@@ -58,9 +59,9 @@ def read_table(folder: Path) -> ScoreTable | None:
     Raises:
         LoratoryError: the file is damaged.
     """
-    path = folder / "scores.npz"
+    path = folder / SCORES
     try:
-        return ScoreTable.from_bytes(path.read_bytes()) if path.is_file() else None
+        return ScoreTable.from_bytes(path.read_bytes(), str(path)) if path.is_file() else None
     except (BadZipFile, ValueError, KeyError, OSError) as error:
         raise LoratoryError(f"{path}: must be per-example scores, is damaged: {error}") from error
 

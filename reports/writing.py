@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from loratory.objectives.study_folder import StudyFolder, write_atomically
+from loratory.objectives.atomic_files import write_atomically
+from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport
 from loratory.reports.csv_view import csv_report
@@ -27,11 +28,11 @@ def write_report(folder: StudyFolder, report: ComparisonReport | None = None) ->
     """
     report = report or compare(folder)
     texts = {
-        "report.json": json_report(report),
-        "report.md": markdown_report(report),
-        "trials.csv": csv_report(report),
-        "report.html": html_report(report),
+        folder.report_json: json_report(report),
+        folder.report_markdown: markdown_report(report),
+        folder.trials_csv: csv_report(report),
+        folder.report_html: html_report(report),
     }
-    for name, text in texts.items():
-        write_atomically(folder.report / name, text.encode("utf-8"))
-    return folder.report / "report.html"
+    for path, text in texts.items():
+        write_atomically(path, text.encode("utf-8"))
+    return folder.report_html

@@ -4,7 +4,7 @@ import json
 import time
 from pathlib import Path
 
-from loratory.objectives.study_folder import write_atomically
+from loratory.objectives.atomic_files import write_atomically
 
 _SAVE_EVERY_SECONDS = 3.0
 

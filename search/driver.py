@@ -19,12 +19,13 @@ from loratory.objectives.events import (
 )
 from loratory.objectives.objective import Prepared
 from loratory.objectives.records import FailureKind, TrialState
+from loratory.objectives.study_folder import TEST_WINNER
 from loratory.reports.trackers.tracker import Tracker
 from loratory.search.advice import advice_on_first_trials
 from loratory.search.executors.executor import Executor, Message
 from loratory.search.ledger import TrialLedger
 from loratory.search.owner import StudyOwner
-from loratory.search.scoring import TEST_WINNER, ScoringQueue
+from loratory.search.scoring import ScoringQueue
 from loratory.search.worker_state import WorkerState
 from loratory.spaces.errors import InputError, LoratoryError
 
@@ -153,7 +154,7 @@ class Driver:
                 self._tell_slots()
             case Scored():
                 winner = self._owner.best() if event.key == TEST_WINNER else None
-                self._ledger.score(event, number=winner.number if winner else None)
+                self._ledger.score(event, winner)
                 self._scoring.done(event.key)
                 worker.scoring, worker.broken_in_a_row = None, 0
             case _:
@@ -230,7 +231,7 @@ class Driver:
 
     def _tell_slots(self) -> None:
         """Say, once, how many trials run at the same time, and what that means to the sampler."""
-        slots = [worker.ready.slots for worker in self._workers.values() if worker.ready is not None]
+        slots = [worker.ready.capacity for worker in self._workers.values() if worker.ready is not None]
         if self._slots_told or len(slots) < len(self._workers):
             return
         self._slots_told = True

@@ -3,7 +3,10 @@
 import hashlib
 import math
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
+from loratory.objectives.atomic_files import write_atomically
 from loratory.objectives.events import Finished, Progressed, Ready, Reported, Scored, Start, Started
 from loratory.objectives.records import (
     AdapterRecord,
@@ -15,7 +18,8 @@ from loratory.objectives.records import (
     TrialState,
 )
 from loratory.objectives.scores import predictions_to_bytes
-from loratory.objectives.study_folder import ADAPTER_WEIGHTS, StudyFolder, write_atomically
+from loratory.objectives.study_folder import ADAPTER_WEIGHTS, PREDICTIONS, SCORES, StudyFolder
+from loratory.search import attempts
 from loratory.spaces.trial import TrialSpec
 
 
@@ -48,13 +52,27 @@ class TrialLedger:
         )
         reached = [m.optimizer_steps for m in known.measurements if m.step <= step]
         self._folder.cut_curve(trial.key, after_optimizer_step=reached[-1] if reached else 0)
-        self._write(known, attempt=trial.attempt, error=None, provenance=provenance)
+        self._write(
+            known,
+            attempt=trial.attempt,
+            state=TrialState.RUNNING,
+            error=None,
+            provenance=provenance,
+            schedule=trial.training.schedule.value,
+            attempts=attempts.begun(known, trial.attempt, _now()),
+        )
         return Start(trial=trial, checkpoint=checkpoint)
 
     def started(self, event: Started) -> None:
         """A worker has the trial."""
         record = self.records[event.key]
-        self._write(record, started_at=record.started_at or _now())
+        self._write(
+            record,
+            started_at=record.started_at or _now(),
+            optimizer_steps=event.optimizer_steps,
+            warmup_steps=event.warmup_steps,
+            order=event.order,
+        )
 
     def progressed(self, event: Progressed) -> None:
         """Add to the curve."""
@@ -81,20 +99,19 @@ class TrialLedger:
         """
         if event.checkpoint is None:
             return
-        path = self._folder.trial(event.key) / f"checkpoint-{event.measurement.step:04d}.bin"
-        write_atomically(path, event.checkpoint)
-        for older in path.parent.glob("checkpoint-*.bin"):
-            if older < path:
-                older.unlink()
+        step = event.measurement.step
+        write_atomically(self._folder.checkpoint(event.key, step), event.checkpoint)
+        for earlier, path in self._folder.checkpoints(event.key):
+            if earlier < step:
+                path.unlink()
 
     def complete(self, event: Finished, *, value: float) -> TrialRecord:
         """Keep adapter, scores and predictions, then say that the trial is COMPLETE."""
-        folder = self._folder.trial(event.key)
         self.cut_curve(event.key)
-        for name, data in event.adapter.items():
-            write_atomically(self._folder.adapter(event.key) / name, data)
-        write_atomically(folder / "scores.npz", event.scores.to_bytes())
-        write_atomically(folder / "predictions.jsonl", predictions_to_bytes(event.predictions))
+        adapter = self._folder.adapter(event.key)
+        contents = {adapter / name: data for name, data in event.adapter.items()}
+        folder = self._folder.trial(event.key)
+        hashes = _keep(folder, contents | _scores(folder, event))
         return self._finish(
             event.key,
             TrialState.COMPLETE,
@@ -102,6 +119,7 @@ class TrialLedger:
             values=[value],
             metrics=event.scores.aggregate,
             adapter=_adapter_record(event),
+            files=hashes,
             resources=event.resources,
         )
 
@@ -124,28 +142,38 @@ class TrialLedger:
         failures = [*record.failures, error]
         if final:
             return self._finish(key, TrialState.FAIL, error.message, error=error, failures=failures)
-        return self._write(record, error=error, failures=failures)
+        ended = attempts.ended(record, error, _now())
+        return self._write(record, error=error, failures=failures, attempts=ended)
 
-    def score(self, event: Scored, *, number: int | None) -> ScoreRecord:
-        """Keep a scoring outside any trial; what is not a number is left out of the record's metrics."""
-        folder = self._folder.path / event.key
-        write_atomically(folder / "scores.npz", event.scores.to_bytes())
-        write_atomically(folder / "predictions.jsonl", predictions_to_bytes(event.predictions))
+    def score(self, event: Scored, trial: TrialRecord | None = None) -> ScoreRecord:
+        """Keep a scoring outside any trial; what is not a number is left out of the record's metrics.
+
+        Args:
+            event: the scores.
+            trial: whose adapter was scored; null for the base.
+        """
+        folder = self._folder.score(event.key)
+        hashes = _keep(folder, _scores(folder, event))
         record = ScoreRecord(
             study=self._uuid,
             key=event.key,
             split=event.split,
-            number=number,
+            trial=trial.key if trial else None,
+            number=trial.number if trial else None,
             metrics={name: value for name, value in event.scores.aggregate.items() if math.isfinite(value)},
             resources=event.resources,
             provenance=self._provenance,
+            files=hashes,
+            scored_at=_now(),
         )
-        write_atomically(folder / "record.json", record.model_dump_json(indent=1).encode())
+        self._folder.write_score(record)
         return record
 
-    def _finish(self, key: str, state: TrialState, reason: str, **changes: object) -> TrialRecord:
-        record = self._write(self.records[key], state=state, reason=reason, finished_at=_now(), **changes)
-        for path in self._folder.trial(key).glob("checkpoint-*.bin"):
+    def _finish(self, key: str, state: TrialState, reason: str, **changes: Any) -> TrialRecord:
+        known, now = self.records[key], _now()
+        ended = attempts.ended(known, changes.get("error"), now)
+        record = self._write(known, state=state, reason=reason, finished_at=now, attempts=ended, **changes)
+        for _, path in self._folder.checkpoints(key):
             path.unlink()
         return record
 
@@ -157,14 +185,36 @@ class TrialLedger:
         return record
 
     def _checkpoint(self, key: str) -> tuple[int, bytes | None]:
-        paths = sorted(self._folder.trial(key).glob("checkpoint-*.bin"))
-        if not paths:
+        checkpoints = self._folder.checkpoints(key)
+        if not checkpoints:
             return 0, None
-        return int(paths[-1].stem.removeprefix("checkpoint-")), paths[-1].read_bytes()
+        step, path = checkpoints[-1]
+        return step, path.read_bytes()
 
 
 def _worker_facts(worker: Ready | None) -> dict[str, object]:
-    return {"versions": worker.versions, "compute_dtype": worker.compute_dtype} if worker else {}
+    if worker is None:
+        return {}
+    return {
+        "versions": worker.versions,
+        "compute_dtype": worker.compute_dtype,
+        "checks": list(worker.checks),
+        "arrangement": worker.arrangement,
+    }
+
+
+def _scores(folder: Path, event: Finished | Scored) -> dict[Path, bytes]:
+    return {
+        folder / SCORES: event.scores.to_bytes(),
+        folder / PREDICTIONS: predictions_to_bytes(event.predictions),
+    }
+
+
+def _keep(folder: Path, contents: dict[Path, bytes]) -> dict[str, str]:
+    """Write files, and return their SHA-256 by their path in a folder."""
+    for path, data in contents.items():
+        write_atomically(path, data)
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(d).hexdigest() for p, d in contents.items()}
 
 
 def _adapter_record(event: Finished) -> AdapterRecord | None:

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from loratory.objectives.study_folder import StudyFolder
 from loratory.spaces.errors import InputError
 
-LOCK_NAME = "driver.lock"
 _PATIENCE_SECONDS = 1.0
 
 
@@ -24,7 +24,7 @@ def driver_lock(folder: Path) -> Iterator[None]:
         InputError: another driver holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK_NAME).open("a+", encoding="utf-8") as file:
+    with StudyFolder(folder).lock.open("a+", encoding="utf-8") as file:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not _try_lock(file):
             if time.monotonic() < deadline:
@@ -43,7 +43,7 @@ def driver_lock(folder: Path) -> Iterator[None]:
 
 def is_running(folder: Path) -> bool:
     """Return whether a driver holds the study's lock now."""
-    path = folder / LOCK_NAME
+    path = StudyFolder(folder).lock
     if not path.is_file():
         return False
     with path.open(encoding="utf-8") as file:

@@ -2,10 +2,16 @@
 
 import subprocess
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from loratory.objectives.study_folder import Manifest, StudyFolder, write_atomically
+from loratory.objectives.atomic_files import write_atomically
+from loratory.objectives.manifest import Manifest
+from loratory.objectives.records import SCHEMA_VERSION
+from loratory.objectives.study_folder import StudyFolder
+from loratory.objectives.versions import read_fields
+from loratory.spaces.earlier_defaults import as_begun_with
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
@@ -22,32 +28,55 @@ CHANGEABLE = {
 }
 
 
-def open_manifest(folder: StudyFolder, study: StudySpec, hashes: dict[str, str]) -> Manifest:
-    """The manifest of a study that begins or goes on.
+def as_begun(folder: StudyFolder, study: StudySpec) -> StudySpec:
+    """Return a study as the version that it began with understands its file; as it is where it begins now."""
+    if not folder.manifest.is_file():
+        return study
+    return as_begun_with(folder.read_manifest().began_with, study)
+
+
+def open_manifest(
+    folder: StudyFolder, study: StudySpec, hashes: dict[str, str], *, splits: dict[str, int] | None = None
+) -> Manifest:
+    """Return the manifest of a study that begins or goes on, and write it where it says something new.
+
+    Args:
+        folder: the study folder.
+        study: the study, as the version that it began with understands its file.
+        hashes: content hashes of base and data, by name.
+        splits: examples in each split, by name; null where the objective has none.
 
     Raises:
         InputError: the study file or its data changed in a way that does not fit what was recorded.
     """
     if not folder.manifest.is_file():
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        manifest = Manifest(uuid=str(uuid.uuid4()), spec=study, hashes=hashes, created_at=created)
-    else:
-        earlier = folder.read_manifest()
-        check_fits(folder, earlier, study)
-        _check_hashes(folder, earlier.hashes, hashes)
-        manifest = Manifest(uuid=earlier.uuid, spec=study, hashes=hashes, created_at=earlier.created_at)
-    write_atomically(folder.manifest, manifest.to_json().encode())
+        manifest = Manifest(
+            uuid=str(uuid.uuid4()), spec=study, hashes=hashes, created_at=created, splits=splits
+        )
+        write_atomically(folder.manifest, manifest.to_json().encode())
+        return manifest
+    earlier = folder.read_manifest()
+    check_fits(folder, earlier, study)
+    _check_hashes(folder, earlier.hashes, hashes)
+    manifest = replace(earlier, spec=study, hashes=hashes)
+    if manifest.to_json() != earlier.to_json():
+        _keep_first(folder)
+        write_atomically(folder.manifest, manifest.to_json().encode())
     return manifest
+
+
+def _keep_first(folder: StudyFolder) -> None:
+    """Keep study.json of an earlier version beside the one that takes its place."""
+    written = folder.manifest.read_bytes()
+    version = read_fields(written, str(folder.manifest))["schema_version"]
+    if version < SCHEMA_VERSION and not folder.first_manifest.is_file():
+        write_atomically(folder.first_manifest, written)
 
 
 def forget_beginning(folder: StudyFolder) -> None:
     """Let a study begin anew where nothing was recorded: a first mistake in its file can be mended."""
-    recorded = next(folder.path.glob("**/record.json"), None)
-    if (
-        recorded is not None
-        or not folder.manifest.is_file()
-        or folder.read_manifest().spec.storage is not None
-    ):
+    if folder.has_records or not folder.manifest.is_file() or folder.read_manifest().spec.storage is not None:
         return
     folder.manifest.unlink()
     folder.database.unlink(missing_ok=True)

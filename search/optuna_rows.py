@@ -15,7 +15,8 @@ from optuna.distributions import (
 from optuna.trial import Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from loratory.objectives.study_folder import Manifest, StudyFolder
+from loratory.objectives.manifest import Manifest
+from loratory.objectives.study_folder import StudyFolder
 from loratory.search.pruners import build_pruner
 from loratory.search.samplers import build_sampler
 from loratory.spaces.errors import InputError

@@ -3,9 +3,14 @@
 from loratory.objectives.events import AdapterFiles, Score, Split
 from loratory.objectives.objective import Prepared
 from loratory.objectives.records import TrialRecord
-from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, StudyFolder
-
-BASE, TEST_BASE, TEST_WINNER = "base", "test/base", "test/winner"
+from loratory.objectives.study_folder import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    BASE,
+    TEST_BASE,
+    TEST_WINNER,
+    StudyFolder,
+)
 
 
 class ScoringQueue:
@@ -17,7 +22,7 @@ class ScoringQueue:
         self._closing = [TEST_BASE, TEST_WINNER] if prepared.has_test else []
         self._under_way: set[str] = set()
         for keys in (self._opening, self._closing):
-            keys[:] = [key for key in keys if folder.read_score(folder.path / key) is None]
+            keys[:] = [key for key in keys if folder.read_score(key) is None]
 
     @property
     def before_trials(self) -> bool:

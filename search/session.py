@@ -7,9 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from loratory.objectives.manifest import Manifest
 from loratory.objectives.objective import Prepared
 from loratory.objectives.records import Provenance, TrialRecord
-from loratory.objectives.study_folder import Manifest, StudyFolder
+from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport
 from loratory.reports.trackers.tracker import Tracker, open_trackers
@@ -61,7 +62,12 @@ class StudySession:
     def __init__(self, folder: StudyFolder, manifest: Manifest, prepared: Prepared, console: Console) -> None:
         self._folder, self._manifest, self._prepared, self._console = folder, manifest, prepared, console
         self._study = manifest.spec
-        provenance = Provenance(seed=self._study.seed, hashes=prepared.hashes, git=git_state())
+        provenance = Provenance(
+            seed=self._study.seed,
+            hashes=prepared.hashes,
+            git=git_state(),
+            study_created_at=manifest.created_at,
+        )
         self._ledger = TrialLedger(folder, study_uuid=manifest.uuid, provenance=provenance)
         rows = open_rows(folder, manifest)
         self._owner = StudyOwner(self._study, rows=rows, ledger=self._ledger)
@@ -72,7 +78,7 @@ class StudySession:
 
     def drive(self, executor: Executor, interrupted: Callable[[], bool]) -> bool:
         """Run the event loop and return whether the study is done."""
-        clock = StudyClock(self._folder.path / "clock.json")
+        clock = StudyClock(self._folder.clock)
         tracker = open_trackers(self._study, self._folder, self._manifest.uuid)
         try:
             with self._watching() as displays:

@@ -79,7 +79,7 @@ def study_status(folder: StudyFolder) -> StudyStatus:
         metric=study.metric,
         best_number=ranked[0].row if ranked else None,
         best_value=ranked[0].values[0] if ranked and ranked[0].values else None,
-        active_seconds=read_active_seconds(folder.path / "clock.json"),
+        active_seconds=read_active_seconds(folder.clock),
         trials=[_trial(folder, study, record) for record in records if not record.state.finished],
     )
 

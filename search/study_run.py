@@ -9,13 +9,14 @@ from pathlib import Path
 from optuna.exceptions import StorageInternalError
 from rich.console import Console
 
+from loratory.objectives.atomic_files import write_atomically
 from loratory.objectives.objective import Prepared, objective_kind
-from loratory.objectives.study_folder import StudyFolder, write_atomically
+from loratory.objectives.study_folder import StudyFolder
 from loratory.search.advice import advice
 from loratory.search.executors.executor import Executor
 from loratory.search.interruption import catch_interrupt
-from loratory.search.lock import LOCK_NAME, driver_lock
-from loratory.search.manifest import check_fits, forget_beginning, open_manifest
+from loratory.search.lock import driver_lock
+from loratory.search.manifest import as_begun, check_fits, forget_beginning, open_manifest
 from loratory.search.samplers import trial_limit
 from loratory.search.session import StudyResult, StudySession
 from loratory.search.status import study_status
@@ -50,6 +51,7 @@ def run_study(
     """
     console = console or Console(quiet=True)
     folder = StudyFolder(Path(runs) / study.name)
+    study = as_begun(folder, study)
     with (
         _owned(folder),
         catch_interrupt() as interrupted,
@@ -67,7 +69,7 @@ def run_study(
                 executor.open()
         prepared = kind.prepare(study)
         with _full_disk_in_a_line(folder):
-            manifest = open_manifest(folder, study, prepared.hashes)
+            manifest = open_manifest(folder, study, prepared.hashes, splits=prepared.splits)
             _keep_data(folder, prepared)
             _print(console, *prepared.summary, *advice(study))
             session = StudySession(folder, manifest, prepared, console)
@@ -128,7 +130,7 @@ def _owned(folder: StudyFolder) -> Iterator[None]:
         finally:
             if not folder.manifest.is_file():
                 with suppress(OSError):  # the folder holds other files and must stay
-                    (folder.path / LOCK_NAME).unlink()
+                    folder.lock.unlink()
                     folder.path.rmdir()
 
 

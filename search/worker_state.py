@@ -33,7 +33,7 @@ class WorkerState:
         """Number of trials that it can take now."""
         if self.ready is None or self.scoring is not None:
             return 0
-        return max(0, self.ready.slots - len(self.trials))
+        return max(0, self.ready.capacity - len(self.trials))
 
     def release(self, key: str, attempt: int) -> None:
         """Free the slot of an attempt."""

@@ -15,6 +15,7 @@ from loratory.objectives.objective import objective_kind
 from loratory.objectives.qlora.verification.adapter_scores import score_adapter
 from loratory.objectives.quickstart import base_folder
 from loratory.objectives.scores import ScoreTable, predictions_from_bytes
+from loratory.objectives.study_folder import BASE, TEST_BASE, TEST_WINNER
 from loratory.search import StudyResult, run_study
 from loratory.search.commands.publish import publish_adapter
 from loratory.spaces import LoratoryError, StudySpec
@@ -74,7 +75,7 @@ def test_the_result_is_the_best_trial(result, complete):
         "adapter_config.json",
         "adapter_model.safetensors",
     }
-    base = result.folder.read_score(result.folder.base)
+    base = result.folder.read_score(BASE)
     assert base is not None and base.metrics["chrf"] < result.metrics["chrf"], "tuning taught nothing"
     assert not result.interrupted
 
@@ -100,8 +101,8 @@ def test_scores_and_predictions_of_every_example_are_kept(result, complete):
 
 
 def test_the_test_split_is_scored_once_for_winner_and_base(result):
-    winner = result.folder.read_score(result.folder.test / "winner")
-    base = result.folder.read_score(result.folder.test / "base")
+    winner = result.folder.read_score(TEST_WINNER)
+    base = result.folder.read_score(TEST_BASE)
     assert winner is not None and base is not None and result.best is not None
     assert (winner.number, winner.split, base.number, base.split) == (
         result.best.number,

@@ -62,7 +62,7 @@ class TracedHost(WorkerHost):
     def _note(self, event: Event) -> None:
         match event:
             case Ready():
-                self._write(kind="ready", at=time.time(), slots=event.slots, notes=event.notes)
+                self._write(kind="ready", at=time.time(), slots=event.capacity, notes=event.notes)
             case Started():
                 self._write(kind="started", at=self._began, number=int(event.key))
             case Finished():

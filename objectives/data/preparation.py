@@ -19,6 +19,7 @@ from loratory.objectives.data.rows import Ledger, Part
 from loratory.objectives.data.screening import screen
 from loratory.objectives.data.sources import read_sources
 from loratory.objectives.data.summary import Summary
+from loratory.objectives.study_folder import EXAMPLES, REMOVED
 from loratory.spaces.data import DataFormat, DataSpec
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
@@ -142,7 +143,7 @@ class _Preparation:
             data=data,
             removed=tuple(self._ledger.entries),
             summary=self._summary.lines(self._ledger),
-            files={"removed.jsonl": self._ledger.to_jsonl(), "examples.json": _listing(data, self._style)},
+            files={REMOVED: self._ledger.to_jsonl(), EXAMPLES: _listing(data, self._style)},
         )
 
     def _assemble(self, examples: dict[Part, list[Example]], labels: tuple[str, ...]) -> PreparedData:

@@ -52,4 +52,9 @@ class PreparedData:
 
     def split(self, split: Split) -> tuple[Example, ...]:
         """Return the examples of a split that is scored."""
-        return {Split.DEV: self.dev, Split.SELECT: self.select, Split.TEST: self.test}[split]
+        return self.splits[split]
+
+    @property
+    def splits(self) -> dict[Split, tuple[Example, ...]]:
+        """The examples of every split that scores are computed on; no study draws confirm yet."""
+        return {Split.DEV: self.dev, Split.SELECT: self.select, Split.CONFIRM: (), Split.TEST: self.test}

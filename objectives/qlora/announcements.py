@@ -12,6 +12,7 @@ from loratory.objectives.qlora.memory.device import device_name
 from loratory.objectives.qlora.scoring.evaluation import Evaluation
 from loratory.objectives.qlora.trial.checkpointing import CheckpointClock
 from loratory.objectives.qlora.trial.phases import DivergedError, Finishing, PhaseError
+from loratory.objectives.qlora.trial.plan import ORDER
 from loratory.objectives.qlora.trial.trial import Trial
 from loratory.objectives.records import FailureKind, Resources
 from loratory.spaces.trial import TrialSpec
@@ -33,7 +34,13 @@ class Announcements:
     def started(self, trial: Trial) -> Started:
         """Tell that a trial has begun, or goes on."""
         key, attempt = trial.key
-        return Started(key=key, attempt=attempt, optimizer_steps=trial.plan.optimizer_steps)
+        return Started(
+            key=key,
+            attempt=attempt,
+            optimizer_steps=trial.plan.optimizer_steps,
+            warmup_steps=trial.plan.warmup_steps,
+            order=ORDER,
+        )
 
     def curve(self, trial: Trial) -> Iterator[Progressed]:
         """Tell the points of the curve that were not told yet, if there are any."""

@@ -27,6 +27,7 @@ from loratory.objectives.qlora.memory.admission import (
 from loratory.objectives.qlora.memory.device import release_memory
 from loratory.objectives.qlora.scoring.evaluator import Evaluator
 from loratory.objectives.qlora.slots import Slots
+from loratory.objectives.records import Arrangement
 from loratory.spaces.packing import trials_taken
 from loratory.spaces.study import StudySpec
 
@@ -78,6 +79,21 @@ class Engine:
     def capacity(self) -> int:
         """Trials accepted at once: in slots, waiting for one, or being scored."""
         return min(trials_taken(self._engine_size.slots), self._study.trials)
+
+    @property
+    def arrangement(self) -> Arrangement:
+        """How the worker is laid out now, for the records of its trials."""
+        assert self._study.model is not None
+        size, pack = self._engine_size, self.slots.pack
+        return Arrangement(
+            slots=size.slots,
+            tokens_per_pass=size.tokens_per_pass,
+            graphs=self._runner.graphs,
+            holds_base=self._model.holds_base,
+            gradient_checkpointing=self._study.model.gradient_checkpointing,
+            optimizer_bits=torch.finfo(pack.stack.master.dtype).bits,
+            decoding_rows=size.decoding_rows if self._study.metrics else None,
+        )
 
     def make_room(self, *, scoring: bool = False) -> bool:
         """Go on with less memory, where it ran out.

@@ -65,6 +65,7 @@ def prepare(study: StudySpec) -> Prepared:
         hashes={"data": prepared.data.sha256, "base": base_sha256(reference)},
         summary=prepared.summary if experts is None else (experts, *prepared.summary),
         files=prepared.files,
+        splits=_sizes(prepared.data),
         has_base=True,
         has_test=bool(prepared.data.test),
     )
@@ -109,6 +110,11 @@ def import_for_build() -> None:
     import bitsandbytes  # noqa: F401  # PEFT imports it too, whatever the base's format
     import peft  # noqa: F401
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig  # noqa: F401
+
+
+def _sizes(data: PreparedData) -> dict[str, int]:
+    scored = {split.value: len(examples) for split, examples in data.splits.items()}
+    return {"train": len(data.train)} | scored
 
 
 def _architecture(study: StudySpec, reference: BaseReference) -> Architecture:

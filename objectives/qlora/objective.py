@@ -70,10 +70,11 @@ class QloraObjective:
             Ready(
                 device=device_name(base.device),
                 compute_dtype=str(base.compute_dtype).removeprefix("torch."),
-                slots=self.capacity,
+                capacity=self.capacity,
                 versions=versions(base.format.packages),
                 hashes=hashes,
                 notes=engine.notes,
+                arrangement=engine.arrangement,
             )
         ]
         rule = stopping_rule(study.stopping)

@@ -7,7 +7,7 @@ from typing import Protocol
 from loratory.objectives.events import TrialEvent
 from loratory.objectives.records import TrialRecord
 from loratory.objectives.study_folder import StudyFolder
-from loratory.reports.trackers.marker import marker_path, read_marker
+from loratory.reports.trackers.marker import read_marker
 from loratory.reports.trackers.pending import News, PendingTrials
 
 _TRIES = 3
@@ -112,7 +112,7 @@ class BackgroundTracker:
     def _refill(self) -> None:
         for record in self._folder.read_records():
             if record.state.finished:
-                marker = read_marker(marker_path(self._folder, record.key, self._sink.marker))
+                marker = read_marker(self._folder.marker(record.key, self._sink.marker))
                 if marker is None or not marker.covers(record):
                     self._pending.add(record.key, final=True)
 

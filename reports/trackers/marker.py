@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from loratory.objectives.atomic_files import write_atomically
 from loratory.objectives.records import TrialRecord, TrialState
-from loratory.objectives.study_folder import StudyFolder, write_atomically
 from loratory.spaces.frozen import Frozen
 
 
@@ -44,11 +44,6 @@ class Marker(Frozen):
     def covers(self, record: TrialRecord) -> bool:
         """Return whether a finished trial is written completely, as its record has it now."""
         return self.complete and (self.state, self.attempt) == (record.state, record.attempt)
-
-
-def marker_path(folder: StudyFolder, key: str, tracker: str) -> Path:
-    """Return the path of a tracker's marker for a trial."""
-    return folder.trial(key) / f"{tracker}.json"
 
 
 def read_marker(path: Path) -> Marker | None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from loratory.objectives.records import CurvePoint, Measurement, TrialRecord
 from loratory.objectives.study_folder import StudyFolder
-from loratory.reports.trackers.marker import Marker, marker_path, read_marker, write_marker
-from loratory.reports.trackers.trial_files import CurveReader, merge, read_record
+from loratory.reports.trackers.marker import Marker, read_marker, write_marker
+from loratory.reports.trackers.trial_files import CurveReader, merge
 from loratory.spaces.study import StudySpec
 
 
@@ -31,37 +31,37 @@ class TensorBoardSink:
 
     def update(self, key: str) -> None:
         """Append the news of a running trial."""
-        record = read_record(self._folder, key)
+        record = self._folder.read_record(key)
         live = self._live.get(key)
         if live is not None and live.attempt != record.attempt:
             self._live.pop(key).events.close()
             live = None
         if live is None:
-            live = self._live[key] = _LiveFile(self._folder, key, self._path(key), attempt=record.attempt)
+            live = self._live[key] = _LiveFile(self._folder, key, attempt=record.attempt)
         live.append(record)
 
     def complete(self, key: str) -> None:
         """Write a finished trial, unless it is written already."""
-        record = read_record(self._folder, key)
-        path = marker_path(self._folder, key, self.marker)
+        record = self._folder.read_record(key)
+        path = self._folder.marker(key, self.marker)
         written = read_marker(path)
         if written is not None and written.covers(record):
             return
         if key in self._live:
             self._live.pop(key).events.close()
-        partial = self._folder.trial(key) / ".tensorboard"
+        partial = self._folder.partial_events(key)
         shutil.rmtree(partial, ignore_errors=True)
         events = EventFile(partial)
         events.add_items(merge(self._folder.read_curve(key), record.measurements))
         events.add_result(record, self._study)
         events.close()
-        self._put(partial, self._path(key))
+        self._put(partial, self._folder.events(key))
         write_marker(
             path,
             Marker(
                 id=key,
                 mode="files",
-                folder=f"tensorboard/{key}",
+                folder=self._folder.events(key).relative_to(self._folder.path).as_posix(),
                 complete=True,
                 state=record.state,
                 attempt=record.attempt,
@@ -75,13 +75,10 @@ class TensorBoardSink:
         """Close the files of running trials, and return how to start TensorBoard."""
         for live in self._live.values():
             live.events.close()
-        shown = self._folder.path / "tensorboard"
+        shown = self._folder.tensorboard
         if not shown.is_dir():
             return []
         return [f"TensorBoard (pip install tensorboard): tensorboard --logdir {shown}"]
-
-    def _path(self, key: str) -> Path:
-        return self._folder.path / "tensorboard" / key
 
     @staticmethod
     def _put(partial: Path, final: Path) -> None:
@@ -139,7 +136,8 @@ class EventFile:
 
 
 class _LiveFile:
-    def __init__(self, folder: StudyFolder, key: str, path: Path, *, attempt: int) -> None:
+    def __init__(self, folder: StudyFolder, key: str, *, attempt: int) -> None:
+        path = folder.events(key)
         shutil.rmtree(path, ignore_errors=True)
         self.attempt = attempt
         self.events = EventFile(path)

@@ -6,18 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic import ValidationError
 
-from loratory.objectives.records import CurvePoint, Measurement, TrialRecord
+from loratory.objectives.records import CurvePoint, Measurement
 from loratory.objectives.study_folder import StudyFolder
-
-
-def read_record(folder: StudyFolder, key: str) -> TrialRecord:
-    """Read a trial's record.
-
-    Raises:
-        OSError: there is no record.
-        ValidationError: the record is damaged.
-    """
-    return TrialRecord.model_validate_json((folder.trial(key) / "record.json").read_bytes())
 
 
 def merge(
@@ -34,7 +24,7 @@ class CurveReader:
 
     def __init__(self, folder: StudyFolder, key: str) -> None:
         """Start at the beginning of a trial's curve."""
-        self._path = folder.trial(key) / "curve.jsonl"
+        self._path = folder.curve(key)
         self._file_number = -1
         self._offset_bytes = 0
 

@@ -10,8 +10,8 @@ from typing import Any
 from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.samples import read_predictions
-from loratory.reports.trackers.marker import Marker, Position, marker_path, read_marker, write_marker
-from loratory.reports.trackers.trial_files import CurveReader, merge, read_record
+from loratory.reports.trackers.marker import Marker, Position, read_marker, write_marker
+from loratory.reports.trackers.trial_files import CurveReader, merge
 from loratory.reports.trackers.wandb_content import (
     AXES,
     TABLE,
@@ -65,7 +65,7 @@ class StudyRuns:
 
     def marker_path(self, key: str) -> Path:
         """Return the path of a trial's marker."""
-        return marker_path(self.folder, key, MARKER)
+        return self.folder.marker(key, MARKER)
 
     def is_complete(self, record: TrialRecord) -> bool:
         """Return whether a finished trial's run is written completely."""
@@ -139,7 +139,7 @@ class StudyRuns:
         marker = Marker(
             id=self.id(record.key),
             mode=mode,
-            folder=f"wandb/{path.name}",
+            folder=f"{self.folder.wandb.name}/{path.name}",
             complete=True,
             state=record.state,
             attempt=record.attempt,
@@ -149,7 +149,7 @@ class StudyRuns:
 
     def remove_folders(self, key: str) -> None:
         """Remove the incomplete or outdated folders of a trial's run."""
-        for path in self.folder.path.glob(f"wandb/*run-*-{self.id(key)}"):
+        for path in self.folder.wandb.glob(f"*run-*-{self.id(key)}"):
             shutil.rmtree(path)
 
 
@@ -171,7 +171,7 @@ class OfflineRuns:
 
     def complete(self, key: str) -> None:
         """Write a finished trial, unless it is written already."""
-        record = read_record(self._runs.folder, key)
+        record = self._runs.folder.read_record(key)
         if self._runs.is_complete(record):
             return
         self._runs.remove_folders(key)
@@ -179,7 +179,7 @@ class OfflineRuns:
         for item in merge(self._runs.folder.read_curve(key), record.measurements):
             run.log(history_row(item))
         path = self._runs.end(run, record)
-        kept = self._runs.folder.path / "wandb" / path.name
+        kept = self._runs.folder.wandb / path.name
         path.rename(kept)
         self._runs.mark_complete(record, kept, mode=self.mode)
 
@@ -199,13 +199,13 @@ class OnlineRuns:
 
     def update(self, key: str) -> None:
         """Send the news of a running trial."""
-        record = read_record(self._runs.folder, key)
+        record = self._runs.folder.read_record(key)
         if not record.state.finished:
             self._open(record).send(record)
 
     def complete(self, key: str) -> None:
         """Send the rest of a finished trial and finish its run."""
-        record = read_record(self._runs.folder, key)
+        record = self._runs.folder.read_record(key)
         if self._runs.is_complete(record):
             return
         live = self._open(record)
@@ -283,7 +283,7 @@ class _LiveRun:
         marker = Marker(
             id=self._runs.id(record.key),
             mode=OnlineRuns.mode,
-            folder=f"wandb/{Path(self.run.dir).parent.name}",
+            folder=f"{self._runs.folder.wandb.name}/{Path(self.run.dir).parent.name}",
             attempt=record.attempt,
             sent=tuple(self.sent),
         )

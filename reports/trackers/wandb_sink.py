@@ -91,7 +91,7 @@ class WandbSink:
 
     @property
     def _work_root(self) -> Path:
-        return self._folder.path / "wandb" / ".work"
+        return self._folder.wandb_work
 
     def _request(self, key: str, *, final: bool) -> None:
         try:
@@ -115,9 +115,9 @@ class WandbSink:
             self._starts += 1
             work = self._work_root / f"{os.getpid()}-{self._starts}"
             work.mkdir(parents=True, exist_ok=True)
-            data = self._folder.path / "wandb" / "data"
+            data = self._folder.wandb_data
             environment = wandb_environment(work, data, self._environment)
-            self._child = ChildProcess(_MODULE, environment, self._folder.path / "wandb" / "tracker.log")
+            self._child = ChildProcess(_MODULE, environment, self._folder.wandb_log)
             answer = self._child.ask(self._settings(), _START_TIMEOUT_SECONDS)
             self._mode = WandbMode(answer["mode"])
         return self._child
@@ -145,8 +145,8 @@ class WandbSink:
 
     def _upload_lines(self) -> list[str]:
         pattern = f"offline-run-*-{run_prefix(self._study_uuid)}-*"
-        runs = [p for p in self._folder.path.glob(f"wandb/{pattern}") if not list(p.glob("*.synced"))]
+        runs = [p for p in self._folder.wandb.glob(pattern) if not list(p.glob("*.synced"))]
         if not runs:
             return []
-        place = shlex.quote(str(self._shown_path / "wandb"))
+        place = shlex.quote(str(StudyFolder(self._shown_path).wandb))
         return [f"W&B: {len(runs)} runs are offline; to upload them: wandb sync {place}/{pattern}"]

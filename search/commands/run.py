@@ -73,9 +73,9 @@ def _print_outcome(console: "Console", result: "StudyResult") -> None:
 
 def _print_stale_test(console: "Console", result: "StudyResult") -> None:
     """Say so where the test score is that of an earlier winner."""
-    from loratory.search.scoring import TEST_WINNER
+    from loratory.objectives.study_folder import TEST_WINNER
 
-    scored = result.folder.read_score(result.folder.path / TEST_WINNER)
+    scored = result.folder.read_score(TEST_WINNER)
     if scored is not None and result.best is not None and scored.number != result.best.number:
         console.print(
             f"note: the test split was scored for trial {scored.number}, then the best; that is done once",

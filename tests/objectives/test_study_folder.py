@@ -1,3 +1,4 @@
+import io
 import json
 
 import numpy as np
@@ -98,3 +99,45 @@ def test_scores_and_predictions_survive_the_round_trip():
         )
     )
     assert prediction.prediction == text.replace("\ud800", "?")
+
+
+def test_a_key_with_a_slash_names_its_folder_and_is_no_trial_of_the_search(folder):
+    again = record_of(11).model_copy(update={"key": "confirm/0011-2", "number": None})
+    folder.write_record(again)
+    folder.write_record(record_of(11))
+    folder.append_curve(again.key, [point(1)])
+    assert folder.trial(again.key) == folder.path / "confirm" / "0011-2"
+    assert folder.trial("0011") == folder.path / "trials" / "0011"
+    assert folder.read_record(again.key) == again
+    assert folder.read_curve(again.key) == [point(1)] and folder.read_curve("0011") == []
+    assert [record.key for record in folder.read_records()] == ["0011"]
+    assert again.shown == "confirm/0011-2"
+    with pytest.raises(LookupError, match="confirm/0011-2 must have a row"):
+        _ = again.row
+
+
+def test_trials_are_listed_by_number_beyond_four_digits(folder):
+    for number in (10_000, 9_999, 2):
+        folder.write_record(record_of(number))
+    assert [record.number for record in folder.read_records()] == [2, 9_999, 10_000]
+
+
+def test_scores_of_a_newer_version_are_refused_and_those_of_version_1_are_read():
+    empty = {"example_ids": (), "groups": (), "metrics": {}, "statistics": {}, "signatures": {}}
+    data = ScoreTable(aggregate={"loss": 1.0}, **empty).to_bytes()
+    assert header_of(data)["schema_version"] == 2
+    assert ScoreTable.from_bytes(with_version(data, None)).aggregate == {"loss": 1.0}
+    with pytest.raises(LoratoryError, match=r"^here: schema_version must be at most 2, got 3; update"):
+        ScoreTable.from_bytes(with_version(data, 3), "here")
+
+
+def header_of(data: bytes) -> dict[str, object]:
+    return json.loads(np.load(io.BytesIO(data))["header"].tobytes())
+
+
+def with_version(data: bytes, version: int | None) -> bytes:
+    header = {name: value for name, value in header_of(data).items() if name != "schema_version"}
+    header |= {} if version is None else {"schema_version": version}
+    buffer = io.BytesIO()
+    np.savez(buffer, header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8))
+    return buffer.getvalue()

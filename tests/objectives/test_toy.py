@@ -59,7 +59,7 @@ def test_a_pack_gives_each_trial_what_it_gets_alone(study):
     packing = study.model_copy(update={"packing": PackingSpec(slots=3)})
     trials = [resolve_trial(study, number=n, attempt=1, sampled={"rank": 4}) for n in (0, 1, 2)]
     together = to_the_end(packing, *trials)
-    assert isinstance(together[0], Ready) and together[0].slots == 3
+    assert isinstance(together[0], Ready) and together[0].capacity == 3
     for trial in trials:
         mine = [e for e in together if not isinstance(e, Ready) and e.key == trial.key]
         alone = to_the_end(study, trial)

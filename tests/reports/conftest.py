@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from loratory.objectives.manifest import Manifest
 from loratory.objectives.metrics import score_texts
 from loratory.objectives.records import (
     AdapterRecord,
@@ -30,7 +31,9 @@ from loratory.objectives.scores import Prediction, ScoreTable, predictions_to_by
 from loratory.objectives.study_folder import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
-    Manifest,
+    BASE,
+    TEST_BASE,
+    TEST_WINNER,
     StudyFolder,
 )
 from loratory.spaces import StudySpec
@@ -257,10 +260,9 @@ def write_trial(folder: StudyFolder, row: Row) -> TrialRecord:
     return record
 
 
-def write_score(
-    folder: StudyFolder, path: Path, *, key: str, split: str, skill: float, number: int | None
-) -> None:
+def write_score(folder: StudyFolder, *, key: str, split: str, skill: float, number: int | None) -> None:
     """A scoring outside any trial."""
+    path = folder.score(key)
     metrics = _scored(path, skill, 500 if number is None else number)
     record = ScoreRecord(
         study=UUID, key=key, split=split, number=number, metrics=metrics, provenance=Provenance(seed=0)
@@ -292,10 +294,10 @@ def write_study(
     for row in rows:
         write_trial(folder, row)
     if base:
-        write_score(folder, folder.base, key="base", split="select", skill=0.02, number=None)
+        write_score(folder, key=BASE, split="select", skill=0.02, number=None)
     if test:
-        write_score(folder, folder.test / "base", key="test/base", split="test", skill=0.03, number=None)
-        write_score(folder, folder.test / "winner", key="test/winner", split="test", skill=0.7, number=7)
+        write_score(folder, key=TEST_BASE, split="test", skill=0.03, number=None)
+        write_score(folder, key=TEST_WINNER, split="test", skill=0.7, number=7)
     return folder
 
 

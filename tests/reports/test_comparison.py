@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from loratory.objectives.atomic_files import write_atomically
 from loratory.objectives.records import TrialState
-from loratory.objectives.study_folder import StudyFolder, write_atomically
+from loratory.objectives.study_folder import BASE, StudyFolder
 from loratory.reports.comparison import compare
 from loratory.spaces import InputError, LoratoryError
 from loratory.spaces.metric_names import Direction
@@ -84,7 +85,7 @@ def write_base_loss(folder: StudyFolder, loss: float) -> None:
         "metrics": {"loss": loss},
         "provenance": {"seed": 0},
     }
-    write_atomically(folder.base / "record.json", json.dumps(record).encode())
+    write_atomically(folder.score(BASE) / "record.json", json.dumps(record).encode())
 
 
 def test_equal_values_are_placed_by_number(make_study: MakeStudy) -> None:

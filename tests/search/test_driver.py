@@ -22,6 +22,7 @@ from loratory.objectives.events import (
 from loratory.objectives.objective import Prepared
 from loratory.objectives.records import CurvePoint, FailureKind, Measurement, Resources, TrialState
 from loratory.objectives.scores import ScoreTable
+from loratory.objectives.study_folder import BASE
 from loratory.search.driver import Driver
 from loratory.search.executors.executor import Message
 from loratory.search.scoring import ScoringQueue
@@ -140,7 +141,7 @@ def test_no_trial_starts_before_the_base_is_scored_and_it_is_scored_once(toy_stu
     assert done
     kinds = [type(decision) for _, decision in executor.sent]
     assert kinds == [Score, Start, Start, Start]
-    assert folder.read_score(folder.base) is not None
+    assert folder.read_score(BASE) is not None
 
 
 def test_a_scoring_that_breaks_its_worker_is_given_to_another_and_not_for_ever(toy_study, drive):
@@ -160,7 +161,7 @@ def test_a_base_without_a_finite_score_does_not_stop_the_study(toy_study, drive)
 
     done, folder = drive(toy_study(trials=2), ScriptedExecutor(without_numbers), has_base=True)
     assert done
-    base = folder.read_score(folder.base)
+    base = folder.read_score(BASE)
     assert base is not None and base.metrics == {}
 
 
@@ -197,7 +198,7 @@ class PackExecutor(ScriptedExecutor):
 
     def __init__(self, *, slots: int, workers: int = 1, poison: int | None = None) -> None:
         super().__init__(train_or_score, workers)
-        self.ready = [Ready(device="d", compute_dtype="fp32", hashes={"base": "b"}, slots=slots)] * workers
+        self.ready = [Ready(device="d", compute_dtype="fp32", hashes={"base": "b"}, capacity=slots)] * workers
         self.poison = poison
         self.batches: list[tuple[int, list[int]]] = []
 
@@ -377,4 +378,4 @@ def test_progress_reaches_the_curve(toy_study, drive):
 
 
 def test_splits_have_the_names_that_records_use():
-    assert [split.value for split in Split] == ["dev", "select", "test"]
+    assert [split.value for split in Split] == ["dev", "select", "confirm", "test"]

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from loratory.spaces.training import Schedule, TrainingParameters
 
+ORDER = "epoch e: numpy.random.default_rng([seed, e]).permutation(examples); epochs follow without a gap"
+"""How the order of a trial's examples follows from its seed, e from 0; as records have it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -36,6 +39,11 @@ class Plan:
         """Updates in all; the last batch is smaller where the examples do not divide."""
         return math.ceil(self.examples_in_all / self.training.batch_size)
 
+    @property
+    def warmup_steps(self) -> int:
+        """Updates in which the learning rate rises; the last update at least has its peak."""
+        return min(round(self.training.warmup * self.optimizer_steps), self.optimizer_steps - 1)
+
     def batch(self, step: int) -> list[int]:
         """Indices of the examples of an optimiser step.
 
@@ -58,7 +66,7 @@ class Plan:
         Args:
             step: from 0.
         """
-        warmup = min(round(self.training.warmup * self.optimizer_steps), self.optimizer_steps - 1)
+        warmup = self.warmup_steps
         if step < warmup:
             return self.training.learning_rate * (step + 1) / (warmup + 1)
         progress = (step - warmup) / (self.optimizer_steps - warmup)

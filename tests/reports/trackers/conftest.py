@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from loratory.objectives.atomic_files import write_atomically
 from loratory.objectives.events import Progressed, Reported
 from loratory.objectives.records import (
     AdapterRecord,
@@ -24,7 +25,7 @@ from loratory.objectives.records import (
     TrialState,
 )
 from loratory.objectives.scores import Prediction, predictions_to_bytes
-from loratory.objectives.study_folder import StudyFolder, write_atomically
+from loratory.objectives.study_folder import StudyFolder
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import trial_key
 

@@ -5,7 +5,7 @@ import pytest
 
 from loratory.objectives.records import TrialState
 from loratory.reports.trackers.background import BackgroundTracker
-from loratory.reports.trackers.marker import Marker, marker_path, write_marker
+from loratory.reports.trackers.marker import Marker, write_marker
 
 
 class RecordingSink:
@@ -41,7 +41,7 @@ def test_finished_trials_without_a_marker_are_written_at_start(driver, state, st
     driver.run(1, state, evaluations=1)
     driver.start(2)
     write_marker(
-        marker_path(driver.folder, "0000", "fake"), Marker(id="x", mode="files", complete=True, state=state)
+        driver.folder.marker("0000", "fake"), Marker(id="x", mode="files", complete=True, state=state)
     )
     sink = RecordingSink()
     assert BackgroundTracker(sink, driver.folder).close(10) == ["closed"]

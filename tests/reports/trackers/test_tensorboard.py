@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 
 from loratory.objectives.records import TrialState
-from loratory.reports.trackers.marker import marker_path
 from loratory.reports.trackers.tensorboard import TensorBoardSink
 from loratory.reports.trackers.tracker import open_trackers
 
@@ -67,7 +66,7 @@ def test_finished_trials_are_written_once(driver, study_with, study_uuid):
     open_trackers(study, driver.folder, study_uuid).close(60)
     root = driver.folder.path / "tensorboard"
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*tfevents*")}
-    marker_path(driver.folder, "0001", "tensorboard").unlink()
+    driver.folder.marker("0001", "tensorboard").unlink()
     open_trackers(study, driver.folder, study_uuid).close(60)
     after = {path: path.stat().st_mtime_ns for path in root.rglob("*tfevents*")}
     kept = [path for path, time_ns in before.items() if after.get(path) == time_ns]

@@ -11,7 +11,7 @@ import pytest
 
 from loratory.objectives.records import TrialState
 from loratory.reports.trackers.background import BackgroundTracker
-from loratory.reports.trackers.marker import marker_path, read_marker
+from loratory.reports.trackers.marker import read_marker
 from loratory.reports.trackers.tracker import open_trackers
 from loratory.reports.trackers.wandb_environment import run_id
 from loratory.reports.trackers.wandb_sink import WandbSink
@@ -76,7 +76,7 @@ def test_a_second_run_of_the_study_writes_only_what_is_missing(driver, study_wit
         driver.run(number, TrialState.COMPLETE)
     open_trackers(study_with(), driver.folder, study_uuid).close(60)
     first = {run.id: run.folder for run in offline_runs().values()}
-    marker_path(driver.folder, "0001", "wandb").unlink()
+    driver.folder.marker("0001", "wandb").unlink()
     (first[run_id(study_uuid, "0001")] / "files" / "cut-short").touch()
     driver.records[2] = driver.records[2].model_copy(update={"attempt": 2})
     driver.end(2, TrialState.PRUNED)
@@ -88,7 +88,7 @@ def test_a_second_run_of_the_study_writes_only_what_is_missing(driver, study_wit
     assert second[run_id(study_uuid, "0000")].folder == first[run_id(study_uuid, "0000")]
     assert not (second[run_id(study_uuid, "0001")].folder / "files" / "cut-short").exists()
     assert second[run_id(study_uuid, "0002")].summary["state"] == "PRUNED"
-    marker = read_marker(marker_path(driver.folder, "0001", "wandb"))
+    marker = read_marker(driver.folder.marker("0001", "wandb"))
     assert driver.folder.path / marker.folder == second[run_id(study_uuid, "0001")].folder
 
 
@@ -107,7 +107,7 @@ def test_offline_touches_no_network_and_writes_nothing_outside_the_study_folder(
         with pytest.raises(BlockingIOError):
             listener.accept()
 
-    assert read_marker(marker_path(driver.folder, "0000", "wandb")).mode == "offline"
+    assert read_marker(driver.folder.marker("0000", "wandb")).mode == "offline"
     assert list(clean_environment.iterdir()) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "studies"]
     assert [path.name for path in (tmp_path / "studies").iterdir()] == ["tracked"]
@@ -202,7 +202,7 @@ def test_a_killed_online_process_loses_and_doubles_nothing(driver, study_with, s
     for evaluation in (1, 2, 3):
         driver.train(0, evaluation, tracker)
         if evaluation == 2:
-            _wait_for(lambda: read_marker(marker_path(driver.folder, "0000", "wandb")) is not None)
+            _wait_for(lambda: read_marker(driver.folder.marker("0000", "wandb")) is not None)
             os.kill(sink.process_id, signal.SIGKILL)
     driver.end(0, TrialState.COMPLETE, tracker)
     assert tracker.close(60) == []

@@ -9,7 +9,7 @@ import pytest
 
 from loratory.objectives.records import TrialState
 from loratory.reports.trackers.background import BackgroundTracker
-from loratory.reports.trackers.marker import marker_path, read_marker
+from loratory.reports.trackers.marker import read_marker
 from loratory.reports.trackers.tracker import NullTracker, open_trackers
 from loratory.reports.trackers.wandb_environment import run_id
 from loratory.reports.trackers.wandb_sink import WandbSink
@@ -48,7 +48,7 @@ def test_a_process_killed_while_it_writes_is_replaced_and_nothing_is_missing_or_
 def test_a_stalled_process_blocks_nobody_and_the_runs_are_complete_in_the_end(driver, sink, offline_runs):
     tracker = BackgroundTracker(sink, driver.folder)
     driver.run(0, TrialState.COMPLETE, tracker)
-    _wait_for(lambda: read_marker(marker_path(driver.folder, "0000", "wandb")))
+    _wait_for(lambda: read_marker(driver.folder.marker("0000", "wandb")))
     assert os.getpgid(sink.process_id) != os.getpgid(0), "Ctrl-C in the terminal would reach it"
     os.kill(sink.process_id, signal.SIGSTOP)
     driver.start(1)
@@ -71,7 +71,7 @@ def test_close_gives_up_in_time_and_the_next_run_of_the_study_writes_the_rest(
 ):
     tracker = BackgroundTracker(sink, driver.folder)
     driver.run(0, TrialState.COMPLETE, tracker)
-    _wait_for(lambda: read_marker(marker_path(driver.folder, "0000", "wandb")))
+    _wait_for(lambda: read_marker(driver.folder.marker("0000", "wandb")))
     os.kill(sink.process_id, signal.SIGSTOP)
     driver.run(1, TrialState.COMPLETE, tracker)
     started = time.monotonic()
@@ -144,5 +144,5 @@ def test_a_key_that_is_hidden_after_the_start_still_reaches_the_process(
     driver.run(0, TrialState.COMPLETE, NullTracker())
     sink.complete("0000")
     assert sink.close(30) == []
-    marker = read_marker(marker_path(driver.folder, "0000", "wandb"))
+    marker = read_marker(driver.folder.marker("0000", "wandb"))
     assert (marker.mode, marker.complete) == ("online", True)

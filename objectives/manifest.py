@@ -1,0 +1,64 @@
+"""study.json: what a study is, resolved, and which version it began with."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from loratory.objectives import version_1
+from loratory.objectives.records import SCHEMA_VERSION, Check
+from loratory.objectives.versions import fault, read_fields, seal
+from loratory.spaces.errors import LoratoryError
+from loratory.spaces.study import StudySpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """study.json.
+
+    Attributes:
+        uuid: outlives the folder's name; run ids are made from it.
+        spec: the study file, every default filled in.
+        hashes: content hashes of base and data, by name.
+        created_at: UTC time at which the study began, ISO 8601; its date is the date in chat templates.
+        began_with: version of study.json when the study began, whose defaults, schedules and splits it keeps.
+        splits: examples in each split, by name; null where the objective has none, and of version 1.
+        checks: what was asked of the base on the driver, with results; empty until a check is made.
+        schema_version: of the file.
+    """
+
+    uuid: str
+    spec: StudySpec
+    hashes: dict[str, str]
+    created_at: str
+    began_with: int = SCHEMA_VERSION
+    splits: dict[str, int] | None = None
+    checks: list[Check] = field(default_factory=list)
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """Return the text of study.json, always of the present version."""
+        fields = {
+            **vars(self),
+            "spec": self.spec.without_secrets().model_dump(mode="json"),
+            "checks": [check.model_dump(mode="json") for check in self.checks],
+        }
+        return seal(fields).decode()
+
+    @classmethod
+    def from_json(cls, data: bytes, place: str) -> "Manifest":
+        """Return the manifest in a file of this version or an earlier one.
+
+        Raises:
+            LoratoryError: a newer loratory wrote it, or it is damaged.
+        """
+        try:
+            fields = read_fields(data, place)
+            if fields["schema_version"] == 1:
+                fields = version_1.manifest(fields)
+            return cls(**_parsed(fields))
+        except (ValueError, TypeError, KeyError) as error:
+            raise LoratoryError(f"{place}: must be a study manifest, is damaged: {fault(error)}") from error
+
+
+def _parsed(fields: dict[str, Any]) -> dict[str, Any]:
+    checks = [Check.model_validate(check) for check in fields.get("checks", [])]
+    return {**fields, "spec": StudySpec.model_validate(fields["spec"]), "checks": checks}

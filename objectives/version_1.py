@@ -1,0 +1,29 @@
+"""Files of version 1 (loratory 0.1.0) as files of the present version. Each function returns new fields.
+
+What version 1 did not note is null or empty. Its files stay as they are: only what goes on is written anew.
+"""
+
+from typing import Any
+
+from loratory.spaces.earlier_defaults import with_defaults_of
+from loratory.spaces.trial import trial_key
+
+
+def trial_record(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a trial's record: keys are numbers of four digits."""
+    return {**fields, "schema_version": 2, "key": trial_key(fields["number"])}
+
+
+def score_record(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a scoring's record."""
+    number = fields.get("number")
+    return {**fields, "schema_version": 2, "trial": None if number is None else trial_key(number)}
+
+
+def manifest(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of study.json, with the defaults of version 1 where its spec lacks a key.
+
+    The key `direction` is gone: it could only say what the metric says.
+    """
+    spec = {name: value for name, value in fields["spec"].items() if name != "direction"}
+    return {**fields, "schema_version": 2, "began_with": 1, "spec": with_defaults_of(1, spec)}

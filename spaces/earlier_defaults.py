@@ -1,0 +1,55 @@
+"""A study keeps the defaults of the version that it began with, also for keys that came later."""
+
+from typing import Any
+
+from pydantic import BaseModel, RootModel
+
+from loratory.spaces.study import StudySpec
+
+DEFAULTS: dict[int, dict[str, Any]] = {1: {}}
+"""Version to the keys of the study file that had another default then, nested as in the file.
+
+A key that came later stands here too where its default changes what a study computes, with the value that
+leaves it as it was. Version 2 is the present one.
+"""
+
+_OF_ONE_OBJECTIVE = ("model", "data", "toy")
+
+
+def as_begun_with(version: int, study: StudySpec) -> StudySpec:
+    """Return a study whose file leaves keys out, as the version that it began with understood them.
+
+    Args:
+        version: of study.json, when the study began.
+        study: as its file reads today.
+    """
+    earlier = DEFAULTS.get(version)
+    if not earlier:
+        return study
+    fields = _filled(_given(study), earlier)
+    fixed = {n: v for n, v in fields.get("training", {}).items() if n not in study.space.root}
+    return StudySpec.model_validate({**fields, "training": fixed})
+
+
+def with_defaults_of(version: int, spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a recorded spec with a version's defaults in the place of missing keys."""
+    return _filled(spec, DEFAULTS.get(version, {}))
+
+
+def _filled(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    filled = dict(given)
+    for name, default in defaults.items():
+        if isinstance(default, dict):
+            # A section that the study does not have stays away: model and data are of one objective only.
+            if filled.get(name, None if name in _OF_ONE_OBJECTIVE else {}) is not None:
+                filled[name] = _filled(filled.get(name, {}), default)
+        else:
+            filled.setdefault(name, default)
+    return filled
+
+
+def _given(model: BaseModel) -> dict[str, Any]:
+    """What a file says itself, nested, without what was filled in."""
+    values = {name: getattr(model, name) for name in model.model_fields_set}
+    sections = {n: v for n, v in values.items() if isinstance(v, BaseModel) and not isinstance(v, RootModel)}
+    return values | {name: _given(section) for name, section in sections.items()}
