@@ -1,4 +1,4 @@
-"""Compute the comparison of a study from its folder alone: never from W&B or the Optuna storage."""
+"""Compute the comparison of a study from its folder alone, never from W&B or the Optuna storage."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -27,9 +27,9 @@ from loratory.reports.uncertainty import intervals, read_table, resampling
 from loratory.spaces.metric_names import Direction
 
 WITH_INTERVALS = 100
-"""How many of the best trials get an interval: in a study of thousands the others would only take time."""
+"""Number of best trials that get an interval, to save time in studies of thousands of trials."""
 _BASE = -1
-"""Stands for the untuned base among trial numbers."""
+"""Number that stands for the untuned base among trial numbers."""
 
 
 def compare(folder: StudyFolder) -> ComparisonReport:
@@ -56,7 +56,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         counts={state: sum(record.state is state for record in records) for state in TrialState},
         ranking=ranking,
         unranked=_unranked(records, metric, direction),
-        # The worse of the two in the middle: never flattering.
+        # Of two trials in the middle the worse one, to never flatter.
         median=ranking[len(ranking) // 2].number if ranking else None,
         base=base,
         test=tuple(

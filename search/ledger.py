@@ -1,4 +1,4 @@
-"""Every trial's record and files in the study folder, written in an order that a crash cannot spoil."""
+"""Records and files of all trials, written in an order that is safe in a crash."""
 
 import hashlib
 import math
@@ -20,7 +20,7 @@ from loratory.spaces.trial import TrialSpec
 
 
 class TrialLedger:
-    """The trials of one study, in memory and on disk. What a record names lies on disk before it does."""
+    """The trials of one study, in memory and on disk. Files are written before the record that names them."""
 
     def __init__(self, folder: StudyFolder, *, study_uuid: str, provenance: Provenance) -> None:
         self._folder = folder
@@ -29,13 +29,13 @@ class TrialLedger:
         self.records = {record.number: record for record in folder.read_records()}
 
     def begin(self, trial: TrialSpec, worker: Ready | None = None) -> Start:
-        """Write that an attempt begins; it goes on from the last checkpoint, or from the start.
+        """Record the begin of an attempt, from the last checkpoint or from the start.
 
-        Measurements after the checkpoint stay until they are made again: Optuna has them too.
+        Measurements after the checkpoint stay until they are repeated, because Optuna has them too.
 
         Args:
             trial: the attempt.
-            worker: what it will run on, as far as that is known.
+            worker: its worker, if known.
         """
         step, checkpoint = self._checkpoint(trial.number)
         provenance = self._provenance.model_copy(update={"seed": trial.seed, **_worker_facts(worker)})
@@ -48,32 +48,32 @@ class TrialLedger:
         return Start(trial=trial, checkpoint=checkpoint)
 
     def started(self, event: Started) -> None:
-        """A worker has the trial."""
+        """Record that a worker has started the trial."""
         record = self.records[event.number]
         self._write(record, started_at=record.started_at or _now())
 
     def progressed(self, event: Progressed) -> None:
-        """Add to the curve."""
+        """Append points to the curve."""
         self._folder.append_curve(event.number, event.points)
 
     def measured(self, event: Reported) -> None:
-        """Add a measurement, in the place of one that an earlier attempt made."""
+        """Add a measurement; it replaces that of an earlier attempt."""
         record = self.records[event.number]
         others = [m for m in record.measurements if m.step != event.measurement.step]
         merged = sorted([*others, event.measurement], key=lambda measurement: measurement.step)
         self._write(record, measurements=merged, resources=event.resources)
 
     def cut_curve(self, number: int) -> None:
-        """Forget steps made after the last evaluation: the trial trained on while it was scored."""
+        """Remove steps after the last evaluation, made while the trial was scored."""
         measurements, curve = self.records[number].measurements, self._folder.read_curve(number)
         if measurements and curve and curve[-1].optimizer_step > measurements[-1].optimizer_steps:
             self._folder.cut_curve(number, after_optimizer_step=measurements[-1].optimizer_steps)
 
     def keep_checkpoint(self, event: Reported) -> None:
-        """Keep what the trial needs to go on from this evaluation, and drop what it needed before.
+        """Write the checkpoint of an evaluation and remove older ones.
 
-        An evaluation without a checkpoint leaves the one before: a retry goes on from there, and what it
-        measures again takes the place of what was measured.
+        An evaluation without a checkpoint keeps the older one. A retry resumes from there, and its
+        measurements replace the existing ones.
         """
         if event.checkpoint is None:
             return
@@ -84,7 +84,7 @@ class TrialLedger:
                 older.unlink()
 
     def complete(self, event: Finished, *, value: float) -> TrialRecord:
-        """Keep adapter, scores and predictions, then say that the trial is COMPLETE."""
+        """Write adapter, scores and predictions, then record the trial as COMPLETE."""
         folder = self._folder.trial(event.number)
         self.cut_curve(event.number)
         for name, data in event.adapter.items():
@@ -102,20 +102,20 @@ class TrialLedger:
         )
 
     def took(self, number: int, resources: Resources | None) -> None:
-        """Note what an attempt took that ends without a score, where it is known."""
+        """Record the resources of an attempt that ended without a score, if known."""
         if resources is not None:
             self._write(self.records[number], resources=resources)
 
     def prune(self, number: int, reason: str, error: TrialError | None = None) -> TrialRecord:
-        """Say that the trial is PRUNED."""
+        """Record the trial as PRUNED."""
         return self._finish(number, TrialState.PRUNED, reason, error=error)
 
     def infeasible(self, number: int, error: TrialError) -> TrialRecord:
-        """Say that the trial fits no worker."""
+        """Record the trial as INFEASIBLE: it fits no worker."""
         return self._finish(number, TrialState.INFEASIBLE, f"out of memory: {error.message}", error=error)
 
     def attempt_failed(self, number: int, error: TrialError, *, final: bool) -> TrialRecord:
-        """Note a failed attempt; the trial is FAIL if it was the last."""
+        """Record a failed attempt; after the last one the trial is FAIL."""
         record = self.records[number]
         failures = [*record.failures, error]
         if final:
@@ -123,7 +123,7 @@ class TrialLedger:
         return self._write(record, error=error, failures=failures)
 
     def score(self, event: Scored, *, number: int | None) -> ScoreRecord:
-        """Keep a scoring outside any trial; what is not a number is left out of the record's metrics."""
+        """Write a scoring outside any trial; metrics of the record omit values that are not finite."""
         folder = self._folder.path / event.key
         write_atomically(folder / "scores.npz", event.scores.to_bytes())
         write_atomically(folder / "predictions.jsonl", predictions_to_bytes(event.predictions))
@@ -146,7 +146,7 @@ class TrialLedger:
         return record
 
     def _write(self, record: TrialRecord, **changes: object) -> TrialRecord:
-        # Validated anew: what could not be read back must never be written.
+        # Validated again, so that every written record can be read.
         record = TrialRecord.model_validate(dict(record) | changes)
         self._folder.write_record(record)
         self.records[record.number] = record
