@@ -1,4 +1,4 @@
-"""Compute the comparison of a study from its folder alone: never from W&B or the Optuna storage."""
+"""Compute the comparison of a study from its folder alone, never from W&B or the Optuna storage."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -54,7 +54,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         counts={state: sum(record.state is state for record in records) for state in TrialState},
         ranking=ranking,
         unranked=_unranked(records, metric, direction),
-        # The worse of the two in the middle: never flattering.
+        # Of two trials in the middle the worse one, to never flatter.
         median=ranking[len(ranking) // 2].number if ranking else None,
         base=base,
         test=tuple(

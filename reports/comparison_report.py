@@ -1,4 +1,4 @@
-"""What a study found, as pure data: every view (HTML, Markdown, JSON, CSV, terminal) comes from it."""
+"""The result of a study as pure data; every view (HTML, Markdown, JSON, CSV, terminal) is made from it."""
 
 from typing import Any, Final, Literal
 
@@ -15,7 +15,7 @@ class ParameterFacts(Frozen):
     name: str
     """Its name."""
     kind: Literal["float", "int", "categorical"]
-    """What values it takes."""
+    """Type of its values."""
     log: bool = False
     """Whether it was sampled on a logarithmic scale."""
     choices: tuple[Any, ...] = ()
@@ -23,34 +23,34 @@ class ParameterFacts(Frozen):
 
 
 class StudyFacts(Frozen):
-    """What was compared, and under which rules."""
+    """The study and its rules."""
 
     name: str
     """Name of the study."""
     uuid: str
-    """Identity of the study, whatever its folder is called."""
+    """Identity of the study, independent of the name of its folder."""
     objective: str
     """`qlora` or `toy`."""
     metric: str
     """The metric that ranks, on eval.select."""
     direction: Direction
-    """Which way the metric is better."""
+    """Which values of the metric are better."""
     base_model: str | None = None
     """The base as the study file names it."""
     sampler: str
-    """How points were chosen."""
+    """Name of the sampler."""
     pruner: str
-    """How hopeless trials were stopped."""
+    """Name of the pruner."""
     seed: int
     """Seed of the study."""
     trials_planned: int
-    """How many trials the study file asks for."""
+    """Number of trials in the study file."""
     evaluations: int
     """Points of the nominal evaluation grid."""
     created_at: str
     """UTC time at which the study began, ISO 8601."""
     parameters: tuple[ParameterFacts, ...]
-    """What was searched, in the study file's order."""
+    """The searched parameters in the order of the study file."""
     hashes: dict[str, str] = {}
     """Content hashes of base and data."""
 
@@ -65,16 +65,16 @@ class Interval(Frozen):
 
 
 class TrialFacts(Frozen):
-    """What is known of any trial, ranked or not."""
+    """Facts of any trial, ranked or not."""
 
     key: str
     """Names the trial in its study, and its folder."""
     number: int
     """Number in the study."""
     state: TrialState
-    """Where it stands."""
+    """State of the trial."""
     reason: str = ""
-    """Why it ended as it did, or why it is not ranked."""
+    """Why it ended, or why it is not ranked."""
     params: dict[str, Any]
     """Sampled values."""
     seed: int
@@ -90,11 +90,11 @@ class TrialFacts(Frozen):
     device: str = ""
     """Device name."""
     device_seconds: float = 0.0
-    """Device time, each pack step's time shared by tokens."""
+    """Device time; the time of each step of a pack is shared by tokens."""
     peak_memory_bytes: int = 0
-    """Most memory that the trial's pack held."""
+    """Peak memory of the trial's pack."""
     pack_size: int = 1
-    """Most trials that shared its base at once."""
+    """Largest number of trials that shared its base at once."""
 
 
 class RankedTrial(TrialFacts):
@@ -107,7 +107,7 @@ class RankedTrial(TrialFacts):
     interval: Interval | None = None
     """Bootstrap interval of `value`, where per-example scores are kept."""
     gain: float | None = None
-    """How much better than the untuned base; positive is better, whatever the direction."""
+    """Improvement over the untuned base; positive is better in either direction."""
     metrics: dict[str, float]
     """Every metric on eval.select."""
     best_step: int | None = None
@@ -124,7 +124,7 @@ class UnrankedTrial(TrialFacts):
     """A trial without a place: pruned, failed, infeasible, running, or without a finite score."""
 
     failure: FailureKind | None = None
-    """What sort of failure, where it failed."""
+    """Kind of failure, if it failed."""
 
 
 class PlotPoint(Frozen):
@@ -137,12 +137,12 @@ class PlotPoint(Frozen):
 
 
 class TrialCurves(Frozen):
-    """How one trial learned."""
+    """Learning curves of one trial."""
 
     number: int
     """Number of the trial."""
     state: TrialState
-    """Where it stands."""
+    """State of the trial."""
     dev: tuple[PlotPoint, ...]
     """The study's metric on eval.dev, by nominal grid index."""
     loss: tuple[PlotPoint, ...]
@@ -150,14 +150,14 @@ class TrialCurves(Frozen):
 
 
 class Importance(Frozen):
-    """How much each parameter decided whether a trial came out among the best."""
+    """Influence of each parameter on whether a trial is among the best."""
 
     shares: dict[str, float] = {}
     """Share of each parameter, largest first, adding up to 1; empty where nothing can be said."""
     trials: int = 0
     """Trials that it was computed from."""
     note: str
-    """What it rests on, or why there is none."""
+    """Basis of the shares, or why there are none."""
 
 
 class Scores(Frozen):
@@ -174,10 +174,10 @@ class Scores(Frozen):
 
 
 class SampleAnswer(Frozen):
-    """What one model said to one example."""
+    """Answer of one model to one example."""
 
     text: str
-    """The answer, cut where it is very long."""
+    """The answer, cut if it is very long."""
     score: float | None = None
     """The example's own score, where the metric has one."""
 
@@ -188,9 +188,9 @@ class Sample(Frozen):
     example_id: str
     """Id of the example."""
     prompt: str
-    """What the model read, cut where it is very long."""
+    """The prompt, cut if it is very long."""
     reference: str
-    """The answer wanted, cut where it is very long."""
+    """The reference answer, cut if it is very long."""
     best: SampleAnswer
     """The best trial's answer."""
     base: SampleAnswer | None = None
@@ -198,31 +198,31 @@ class Sample(Frozen):
 
 
 class Totals(Frozen):
-    """What the study took."""
+    """Time and memory that the study took."""
 
     device_seconds: float
     """Device time of all trials."""
     elapsed_seconds: float | None
     """From the first start to the last end of a trial; null while none has ended."""
     peak_memory_bytes: int
-    """Most memory that any pack held."""
+    """Largest peak memory of a pack."""
     pack_size: int = 1
-    """Most trials that trained together on one base."""
+    """Largest number of trials that trained together on one base."""
     devices: tuple[str, ...]
     """Names of the devices used."""
 
 
 class Uncertainty(Frozen):
-    """How the intervals were made."""
+    """Method of the intervals."""
 
     level: float
     """Share of resamples between the two ends."""
     resamples: int
-    """How many."""
+    """Number of resamples."""
     unit: str
-    """What was drawn: `example`, or `group` where groups are many enough."""
+    """Unit of the draw: `example`, or `group` if there are enough groups."""
     units: int
-    """How many of them eval.select has."""
+    """Number of units in eval.select."""
 
 
 class ComparisonReport(Frozen):

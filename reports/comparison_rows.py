@@ -1,4 +1,4 @@
-"""What tuning brought, in a few rows: base, median, best trial, test scores; and who ties with the best."""
+"""The gain of tuning in a few rows (base, median, best, test), and trials equal to the best."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class ComparisonRow:
 
 
 def metric_names(report: ComparisonReport) -> list[str]:
-    """Every metric that any model has, the study's own first."""
+    """Return all metrics that any model has, the study's metric first."""
     held = [trial.metrics for trial in report.ranking]
     held += [scores.metrics for scores in (*([report.base] if report.base else []), *report.test)]
     known = {name: None for metrics in held for name in metrics}
@@ -27,11 +27,11 @@ def metric_names(report: ComparisonReport) -> list[str]:
 
 
 def comparison_rows(report: ComparisonReport, published: RankedTrial | None = None) -> list[ComparisonRow]:
-    """Base, median and best on eval.select, then what was scored on test.
+    """Return rows of base, median and best on eval.select, then of the scores on test.
 
     Args:
         report: the comparison.
-        published: a trial that gets a row of its own where it is neither median nor best.
+        published: a trial that gets an additional row if it is neither median nor best.
     """
     rows = [_outside(report.base)] if report.base else []
     named = [("median", report.median_trial), ("best", report.best)]
@@ -45,7 +45,7 @@ def comparison_rows(report: ComparisonReport, published: RankedTrial | None = No
 
 
 def tie_note(report: ComparisonReport) -> str | None:
-    """Which trials have exactly the best one's value, in a sentence; None where none has."""
+    """Return a sentence that names trials with exactly the best value; None if there are none."""
     if report.best is None:
         return None
     equals = [str(trial.number) for trial in report.ranking[1:] if trial.value == report.best.value]

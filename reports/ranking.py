@@ -1,4 +1,4 @@
-"""Who is ranked and in which order: by state first, and never by value alone."""
+"""The ranking of trials: by state first, and never by value alone."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from loratory.spaces.metric_names import Direction
 
 
 def is_finite(value: Any) -> bool:
-    """Whether a value, a list or a mapping holds no NaN and no infinity."""
+    """Return whether a value, a list or a mapping holds no NaN and no infinity."""
     if isinstance(value, dict):
         return all(is_finite(item) for item in value.values())
     if isinstance(value, list | tuple):
@@ -20,12 +20,12 @@ def is_finite(value: Any) -> bool:
 
 
 def sign(direction: Direction) -> float:
-    """1 where larger is better, -1 where smaller is."""
+    """Return 1 if larger values are better, else -1."""
     return 1.0 if direction is Direction.MAXIMIZE else -1.0
 
 
 def why_unranked(record: TrialRecord) -> str | None:
-    """The reason why a trial has no place, or None where it has one."""
+    """Return the reason why a trial has no place; None if it has one."""
     if record.state is not TrialState.COMPLETE:
         return record.reason or (record.error.message if record.error else "") or _WHY[record.state]
     if not record.values:
@@ -46,10 +46,10 @@ _WHY = {
 
 
 def order(records: Sequence[TrialRecord], direction: Direction) -> list[TrialRecord]:
-    """Rankable records, best first; equal values keep the order of their numbers.
+    """Return the rankable records, best first; equal values keep the order of their numbers.
 
-    Optuna gives a PRUNED trial its last intermediate value, measured on other data and a shorter
-    training: such a value never enters here.
+    Optuna gives a PRUNED trial its last intermediate value, which comes from other examples and less
+    training. Such values are never ranked.
     """
     ranked = [record for record in records if why_unranked(record) is None]
     return sorted(ranked, key=lambda record: (-sign(direction) * _value(record), listing_order(record)))
@@ -65,16 +65,16 @@ def ranked_trial(
     interval: Interval | None,
     folder: StudyFolder,
 ) -> RankedTrial:
-    """A record with its place.
+    """Return the facts of a record with its place.
 
     Args:
         record: a COMPLETE trial.
         rank: its place, from 1.
         metric: the study's metric.
-        direction: which way it is better.
-        base_value: the untuned base's value, where it was scored.
+        direction: which values are better.
+        base_value: value of the untuned base, if it was scored.
         interval: bootstrap interval of the value.
-        folder: where its adapter lies.
+        folder: study folder with its adapter.
     """
     value = _value(record)
     kept = record.adapter is not None
@@ -94,7 +94,7 @@ def ranked_trial(
 
 
 def unranked_trial(record: TrialRecord, reason: str, *, metric: str, direction: Direction) -> UnrankedTrial:
-    """A record without a place, and why."""
+    """Return the facts of a record without a place, with the reason."""
     return UnrankedTrial(
         **_facts(record, metric, direction),
         reason=reason,

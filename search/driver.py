@@ -1,4 +1,4 @@
-"""The driver: one event loop between the owner, the workers and those who watch."""
+"""The driver: one event loop between the owner, the workers and the watchers."""
 
 from collections.abc import Callable, Sequence
 
@@ -30,22 +30,22 @@ from loratory.search.worker_state import WorkerState
 from loratory.spaces.errors import InputError, LoratoryError
 
 _POLL_SECONDS = 0.5
-# Trials that were lost together twice run alone: the third break shows which of them breaks its worker.
+# Trials that were lost together twice run alone; the third break shows which of them breaks its worker.
 _BROKEN_IN_A_ROW = 4
 
 
 class Driver:
-    """Runs a study to its end, or until it is told to stop.
+    """Runs a study until it is done or interrupted.
 
-    The order at each event: decide, write to the storage, answer the worker, and only then feed those who
-    watch, so that a slow display or tracker never keeps a GPU waiting.
+    For each event it decides, writes to the storage, answers the worker, and only then calls the watchers, so
+    that a slow display or tracker never keeps a GPU waiting.
 
     Args:
         owner: decides about trials.
-        ledger: keeps the scorings.
-        scoring: what is scored outside trials.
+        ledger: stores the scorings.
+        scoring: the scorings outside trials.
         executor: holds the workers.
-        prepared: what they build the objective from.
+        prepared: data from which workers build the objective.
         watchers: trackers and the display.
         interrupted: whether to stop now, leaving every trial resumable.
         time_is_up: whether to start no new trial.
@@ -75,14 +75,14 @@ class Driver:
         self._sampler_is_new = not states & {TrialState.COMPLETE, TrialState.PRUNED}
 
     def run(self) -> bool:
-        """Run until nothing is left to do, or until interrupted.
+        """Run until the study is done or interrupted.
 
         Returns:
-            Whether everything is done.
+            Whether the study is done.
 
         Raises:
-            InputError: workers that do not fit the machine, or a study that does not fit a worker.
-            LoratoryError: workers cannot be kept alive, or trials fail too alike to go on.
+            InputError: the workers do not fit the machine, or the study does not fit a worker.
+            LoratoryError: workers break again and again, or too many trials fail for the same reason.
         """
         if not self._work_is_left():
             return True
@@ -116,9 +116,9 @@ class Driver:
                 self._executor.send(number, [score])
 
     def _starts(self) -> dict[int, list[Start]]:
-        """Trials for the free slots by worker, the emptiest first: the last trials are spread over all."""
+        """Return trials for free slots by worker, the emptiest worker first, to spread the last trials."""
         starts: dict[int, list[Start]] = {}
-        # A trial that runs alone keeps its worker's other slots empty.
+        # A trial that must run alone keeps the other slots of its worker empty.
         free = {n: w for n, w in self._workers.items() if not any(map(self._owner.runs_alone, w.trials))}
         while not self._scoring.before_trials and (free := {n: w for n, w in free.items() if w.free_slots}):
             number, worker = min(free.items(), key=lambda item: len(item[1].trials))
@@ -132,7 +132,7 @@ class Driver:
         return starts
 
     def _score(self) -> Score | None:
-        """What an idle worker scores: the base before any trial, winner and base on test after the last."""
+        """Return a scoring for an idle worker: the base before any trial, the test split after the last."""
         score = self._scoring.opening()
         if score is None and not any(worker.trials for worker in self._workers.values()):
             score = self._scoring.closing(self._owner.best())
@@ -167,7 +167,7 @@ class Driver:
             # What a worker did after the driver had stopped the trial is thrown away.
             return
         if isinstance(event, Progressed | Reported | Finished):
-            # Being ready is no proof: a worker may break on the same work again and again.
+            # Being ready does not count: a worker may break on the same work again and again.
             self._workers[number].broken_in_a_row = 0
         stop = self._decide(event)
         if stop is not None:
@@ -197,7 +197,7 @@ class Driver:
         return None
 
     def _on_broken(self, message: Message) -> None:
-        """Fail the worker's trials, give back its scoring, and put a new worker in its place."""
+        """Fail the trials of a broken worker, queue its scoring again, and replace the worker."""
         worker = self._workers[message.worker]
         if not worker.was_ready and message.refused:
             raise InputError(str(message.broken))
@@ -223,7 +223,7 @@ class Driver:
             self._on_trial_event(number, lost)
 
     def _tell(self, notes: Sequence[str]) -> None:
-        """Say each of the workers' notes once: workers of one kind say the same."""
+        """Print each note of the workers once, since workers of one kind send the same notes."""
         for note in notes:
             if note not in self._notes_told:
                 self._notes_told.add(note)
@@ -244,7 +244,7 @@ class Driver:
             self._tell(advice_on_first_trials(self._owner.study, at_once))
 
     def _check_alike(self, ready: Ready) -> None:
-        """Trials are compared with one another, so all workers compute alike on the same base."""
+        """Check that all workers use the same compute dtype and base, since their trials are compared."""
         recorded = {record.provenance.compute_dtype for record in self._owner.records.values()} - {None}
         if recorded and ready.compute_dtype not in recorded:
             raise LoratoryError(

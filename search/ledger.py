@@ -1,4 +1,4 @@
-"""Every trial's record and files in the study folder, written in an order that a crash cannot spoil."""
+"""Records and files of all trials, written in an order that is safe in a crash."""
 
 import hashlib
 import math
@@ -24,7 +24,7 @@ from loratory.spaces.trial import TrialSpec
 
 
 class TrialLedger:
-    """The trials of one study, in memory and on disk. What a record names lies on disk before it does."""
+    """The trials of one study, in memory and on disk. Files are written before the record that names them."""
 
     def __init__(self, folder: StudyFolder, *, study_uuid: str, provenance: Provenance) -> None:
         self._folder = folder
@@ -33,13 +33,13 @@ class TrialLedger:
         self.records = {record.key: record for record in folder.read_records()}
 
     def begin(self, trial: TrialSpec, worker: Ready | None = None) -> Start:
-        """Write that an attempt begins; it goes on from the last checkpoint, or from the start.
+        """Record the begin of an attempt, from the last checkpoint or from the start.
 
-        Measurements after the checkpoint stay until they are made again: Optuna has them too.
+        Measurements after the checkpoint stay until they are repeated, because Optuna has them too.
 
         Args:
             trial: the attempt.
-            worker: what it will run on, as far as that is known.
+            worker: its worker, if known.
         """
         step, checkpoint = self._checkpoint(trial.key)
         provenance = self._provenance.model_copy(update={"seed": trial.seed, **_worker_facts(worker)})
@@ -92,10 +92,10 @@ class TrialLedger:
             self._folder.cut_curve(key, after_optimizer_step=measurements[-1].optimizer_steps)
 
     def keep_checkpoint(self, event: Reported) -> None:
-        """Keep what the trial needs to go on from this evaluation, and drop what it needed before.
+        """Write the checkpoint of an evaluation and remove older ones.
 
-        An evaluation without a checkpoint leaves the one before: a retry goes on from there, and what it
-        measures again takes the place of what was measured.
+        An evaluation without a checkpoint keeps the older one. A retry resumes from there, and its
+        measurements replace the existing ones.
         """
         if event.checkpoint is None:
             return
@@ -178,7 +178,7 @@ class TrialLedger:
         return record
 
     def _write(self, record: TrialRecord, **changes: object) -> TrialRecord:
-        # Validated anew: what could not be read back must never be written.
+        # Validated again, so that every written record can be read.
         record = TrialRecord.model_validate(dict(record) | changes)
         self._folder.write_record(record)
         self.records[record.key] = record

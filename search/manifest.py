@@ -1,4 +1,4 @@
-"""study.json: written when a study begins, compared with the study file when it goes on."""
+"""study.json: written when a study begins, compared with the study file when it is resumed."""
 
 import subprocess
 import uuid
@@ -47,7 +47,7 @@ def open_manifest(
         splits: examples in each split, by name; null where the objective has none.
 
     Raises:
-        InputError: the study file or its data changed in a way that does not fit what was recorded.
+        InputError: the study file or its data changed in a way that contradicts the records.
     """
     if not folder.manifest.is_file():
         created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -83,10 +83,10 @@ def forget_beginning(folder: StudyFolder) -> None:
 
 
 def check_fits(folder: StudyFolder, earlier: Manifest, study: StudySpec) -> None:
-    """Compare a study file with the one that the folder was made with.
+    """Check a study file against that of the study folder.
 
     Raises:
-        InputError: a key changed that trials depend on; one line for each.
+        InputError: keys that trials depend on have changed; the message names all of them.
     """
     old, new = (spec.without_secrets().model_dump(mode="json") for spec in (earlier.spec, study))
     changed = [key for key in new if key not in CHANGEABLE and old.get(key) != new[key]]
@@ -119,7 +119,7 @@ def _check_hashes(folder: StudyFolder, old: dict[str, str], new: dict[str, str])
 
 
 def git_state() -> str | None:
-    """Commit of the working directory, with `+changes` where there are any; null outside a repository."""
+    """Return the commit of the working directory, with `+changes` if any; None outside a repository."""
     try:
         commit = subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"],

@@ -28,10 +28,10 @@ _LOST_BEFORE_ALONE = 2
 
 
 class StudyOwner:
-    """Decides what runs next and what each event means.
+    """Decides which trial runs next, and handles the events of trials.
 
-    The record is written before Optuna is told: a crash in between leaves a final record with a RUNNING
-    row, which `reconcile` tells on the next start. The other order could lose an adapter.
+    A record is written before Optuna is told. A crash in between leaves a final record with a RUNNING row,
+    which `reconcile` finishes on the next start. The other order could lose an adapter.
     """
 
     def __init__(self, study: StudySpec, *, rows: optuna.Study, ledger: TrialLedger) -> None:
@@ -52,21 +52,21 @@ class StudyOwner:
 
     @property
     def study(self) -> StudySpec:
-        """What is run."""
+        """The study."""
         return self._study
 
     def left(self, *, new: bool) -> int:
-        """How many trials are not finished, or not begun, as far as is known now.
+        """Return the current number of trials that are unfinished or may still be started.
 
         Args:
-            new: whether trials may be started that have no row yet.
+            new: whether trials without a row may be started.
         """
         begun = sum(not record.state.finished for record in self.records.values())
         return begun + (self._startable() if new else 0)
 
     @property
     def stop_reason(self) -> str | None:
-        """Why no trial should be started any more, beside having had enough of them."""
+        """The failure because of which no further trial is started; None if there is none."""
         return self._watch.verdict
 
     def wait(self, number: int) -> None:
@@ -81,22 +81,22 @@ class StudyOwner:
         return len(lost) >= _LOST_BEFORE_ALONE
 
     def has_work(self, *, new: bool) -> bool:
-        """Whether `ask` would return an attempt, at least to a worker without trials.
+        """Return whether `ask` would return an attempt to a worker without trials.
 
         Args:
-            new: whether a trial may be started that has no row yet.
+            new: whether a trial without a row may be started.
         """
         if self.stop_reason is not None:
             return False
         return bool(self._waiting or self._waiting_alone) or (new and self._startable() > 0)
 
     def ask(self, *, new: bool, worker: Ready | None = None, empty: bool = True) -> Start | None:
-        """The next attempt to run, or none while enough trials are finished or under way.
+        """Return the next attempt to run; None while enough trials are finished or running.
 
         Args:
-            new: whether a trial may be started that has no row yet.
-            worker: what it will run on, as far as that is known.
-            empty: whether the worker has no other trial, so may take one that runs alone.
+            new: whether a trial without a row may be started.
+            worker: its worker, if known.
+            empty: whether the worker has no other trial and may take one that must run alone.
         """
         if self.stop_reason is not None:
             return None
@@ -104,23 +104,23 @@ class StudyOwner:
             return self._begin(self._waiting.popleft(), worker)
         if new and self._startable() > 0:
             return self._begin(self._new_row(), worker)
-        # Last: it leaves the worker's other slots empty.
+        # Comes last, because it leaves the other slots of the worker empty.
         if empty and self._waiting_alone:
             return self._begin(self._waiting_alone.popleft(), worker)
         return None
 
     def started(self, event: Started) -> None:
-        """A worker has taken the trial."""
+        """Store that a worker has started the trial."""
         self._ledger.started(event)
 
     def progressed(self, event: Progressed) -> None:
-        """Optimiser steps were made."""
+        """Store optimiser steps."""
         self._ledger.progressed(event)
 
     def reported(self, event: Reported) -> Stop | None:
-        """Store an evaluation; the answer is a `Stop` where the pruner says so.
+        """Store an evaluation, and return a `Stop` if the pruner decides so.
 
-        The checkpoint comes last: after a crash the trial is measured and judged again, never skipped.
+        The checkpoint is written last, so that after a crash the trial is measured and judged again.
         """
         value = event.measurement.metrics[self._study.metric]
         trial, step = self._row(event.key), event.measurement.step
@@ -150,7 +150,7 @@ class StudyOwner:
         self._watch.succeeded()
 
     def failed(self, event: Failed) -> None:
-        """Store a failed attempt; what it means depends on its kind."""
+        """Store a failed attempt; its kind decides the state of the trial."""
         error = TrialError(
             attempt=event.attempt, kind=event.kind, message=event.message, traceback=event.traceback
         )
@@ -171,7 +171,7 @@ class StudyOwner:
         self._watch.failed(event)
 
     def best(self) -> TrialRecord | None:
-        """The COMPLETE trial with the best value; the first of equals."""
+        """Return the COMPLETE trial with the best value; of equal values, the first."""
         ranked = order(list(self.records.values()), self._study.metric_direction)
         return ranked[0] if ranked else None
 
@@ -181,7 +181,7 @@ class StudyOwner:
         return record is not None and record.state is TrialState.RUNNING and record.attempt == attempt
 
     def _to_be_judged(self, event: Reported) -> bool:
-        """Whether to ask the pruner: not at the end, nor where an earlier attempt was judged and went on."""
+        """Return whether to ask the pruner: not at the last evaluation, nor again in a later attempt."""
         step = event.measurement.step
         reached = max(measurement.step for measurement in self.records[event.key].measurements)
         return step == reached and step < self._study.evaluation.evaluations
@@ -194,13 +194,13 @@ class StudyOwner:
         return event.neighbours == 0 and len(earlier) + 1 >= self._study.attempts
 
     def _startable(self) -> int:
-        """How many trials without a row may be started; more may follow where some turn out infeasible."""
+        """Return how many trials without a row may start now; infeasible trials allow more later."""
         wanted = self._limit - self._counted()
         untried = wanted if self._points is None else self._points - len(self.records)
         return max(0, min(wanted, untried))
 
     def _new_row(self) -> int:
-        # The number is not known before the ask; Optuna numbers rows from 0 without gaps.
+        # The number is unknown before the ask, but Optuna numbers rows from 0 without gaps.
         self._rows.sampler = build_sampler(self._study, len(self._rows.get_trials(deepcopy=False)))
         trial = self._rows.ask()
         self._trials[trial.number] = trial
@@ -220,7 +220,7 @@ class StudyOwner:
         return sum(record.state is not TrialState.INFEASIBLE for record in self.records.values())
 
     def _trial(self, number: int) -> Trial:
-        """A row as Optuna's object; made once, since making it asks the sampler anew."""
+        """Return a row as Optuna's object; created once, since its creation asks the sampler."""
         if number not in self._trials:
             self._rows.sampler = build_sampler(self._study, number)
             self._trials[number] = open_trial(self._rows, number)
@@ -236,5 +236,5 @@ class StudyOwner:
 
 
 def _is_success(record: TrialRecord) -> bool:
-    """Whether a trial was trained and judged: by its score, or by the pruner."""
+    """Return whether a trial was trained and judged, by its score or by the pruner."""
     return record.state is TrialState.COMPLETE or (record.state is TrialState.PRUNED and record.error is None)

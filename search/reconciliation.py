@@ -1,4 +1,4 @@
-"""After a crash: make records and Optuna rows agree, and put unfinished trials back in line."""
+"""After a crash: make records and Optuna rows agree, and queue unfinished trials."""
 
 from dataclasses import dataclass
 
@@ -21,11 +21,11 @@ _ROW_STATES = {
 
 @dataclass(frozen=True)
 class Resumed:
-    """What a start found.
+    """Trials found at the start of a run.
 
     Attributes:
-        finished: trials with a final state.
-        unfinished: trials that go on.
+        finished: number of trials with a final state.
+        unfinished: number of trials that are resumed.
     """
 
     finished: int
@@ -33,13 +33,12 @@ class Resumed:
 
 
 def reconcile(owner: StudyOwner, rows: optuna.Study) -> Resumed:
-    """Tell rows what their records know, and queue every trial without an end.
+    """Update rows from their records, and queue every unfinished trial.
 
-    A row without a record is an ask that was cut short, or one whose record was not yet written: it is
-    completed and run, so no row is wasted.
+    A row without a record comes from an interrupted ask. It is completed and run, so that no row is wasted.
 
     Raises:
-        LoratoryError: a record has no row; the storage is not the one that this folder was written with.
+        LoratoryError: a record has no row, so the storage is not that of the study folder.
     """
     frozen = rows.get_trials(deepcopy=False)
     lost = sorted(set(owner.records) - {trial_key(row.number) for row in frozen})
@@ -71,7 +70,7 @@ def reconcile(owner: StudyOwner, rows: optuna.Study) -> Resumed:
 def _complete_values(
     rows: optuna.Study, row: optuna.trial.FrozenTrial, record: TrialRecord, metric: str
 ) -> None:
-    """A kill may have come between a measurement's record and its row."""
+    """Store measurements of the record that the row lacks after a kill between the two writes."""
     for measurement in record.measurements:
         if measurement.step not in row.intermediate_values:
             set_intermediate_value(
