@@ -8,13 +8,13 @@ import typer
 
 from loratory.search.commands.options import FolderArgument
 from loratory.spaces.errors import InputError, LoratoryError
-from loratory.spaces.study import StudySpec
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from loratory.objectives.records import TrialRecord
     from loratory.objectives.study_folder import StudyFolder
+    from loratory.spaces.study import StudySpec
 
 
 def publish(
@@ -119,7 +119,7 @@ def verify_scores(folder: "StudyFolder", adapter: Path, console: "Console", *, t
     _say(console, f"verified on eval.select to within {tolerance:g}: {scores}")
 
 
-def _other_environment(record: "TrialRecord", study: StudySpec) -> list[str]:
+def _other_environment(record: "TrialRecord", study: "StudySpec") -> list[str]:
     """Describe how the environment differs: another device may choose another of two nearly equal tokens."""
     import torch
 

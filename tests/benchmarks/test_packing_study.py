@@ -25,7 +25,9 @@ from packing_cells.study_trainer import TrainerStudy
 from packing_cells.study_worker import TRACE, TracedHost
 
 from loratory.objectives.events import Finished, Start
-from loratory.objectives.qlora.objective import QloraObjective
+from loratory.objectives.qlora.device_work import DeviceWork
+from loratory.objectives.qlora.scoring.measurements import Measurements
+from loratory.objectives.qlora.slots import Slots
 from loratory.objectives.qlora.trial.plan import Plan
 from loratory.objectives.study_folder import StudyFolder
 from loratory.search.manifest import open_manifest
@@ -132,8 +134,15 @@ def test_a_traced_worker_runs_the_trials_and_its_trace_tells_how(files, tmp_path
     monkeypatch.setenv(TRACE, str(tmp_path / "trace.jsonl"))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TOKENIZERS_PARALLELISM"):
         monkeypatch.setenv(name, "1")
-    for name in ("_train", "_evaluate"):
-        monkeypatch.setattr(QloraObjective, name, getattr(QloraObjective, name))  # the worker wraps them
+    for owner, name in (
+        (DeviceWork, "_train"),
+        (DeviceWork, "_score"),
+        (Slots, "place"),
+        (Measurements, "_snapshot"),
+        (Measurements, "_report"),
+        (Measurements, "_finish"),
+    ):
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # the worker wraps them
     host = TracedHost(study, prepared)
     starts = [
         Start(trial=resolve_trial(study, number=number, attempt=1, sampled=trial))

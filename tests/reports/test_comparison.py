@@ -41,6 +41,7 @@ def test_counts_name_every_state(study: StudyFolder) -> None:
     report = compare(study)
     assert {state.value: count for state, count in report.counts.items()} == {
         "RUNNING": 1,
+        "PAUSED": 0,
         "COMPLETE": 7,
         "PRUNED": 2,
         "FAIL": 1,

@@ -155,7 +155,7 @@ def test_logits_on_an_unquantised_base_are_those_of_peft(unquantized, dtype, tol
 
     @torch.no_grad()
     def logits_of(inputs):
-        with pair.packed.reading(inputs, pair.stack):
+        with pair.packed.enter_pass(inputs, pair.stack):
             return pair.packed.logits(inputs)
 
     logits = PassRunner(DEVICE, graphs=False).run("logits", host, logits_of)
