@@ -173,7 +173,8 @@ APPENDED = {
     ),
     '"a\\nb": 1': (
         "study.yaml:9: a\\nb: unknown key; known are attempts, data, early_stopping, "
-        "early_stopping_patience, evaluation, metric, model, name, objective, packing, pruner, resources, sampler, seed, space, "
+        "early_stopping_patience, evaluation, metric, model, name, objective, packing, pruner, resources, "
+        "sampler, seed, space, "
         "storage, time_limit_minutes, toy, tracking, training, trials"
     ),
     f"storage: [{', '.join(['abcdefgh'] * 20)}]": (
