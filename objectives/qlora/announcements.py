@@ -93,7 +93,7 @@ class Announcements:
         )
 
     def _checkpoint(self, trial: Trial) -> bytes | None:
-        if trial.measuring is None or not trial.measuring.checkpoint:
+        if not trial.wants_checkpoint:
             return None
         began = time.perf_counter()
         content = trial.checkpoint()

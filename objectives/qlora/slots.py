@@ -117,7 +117,7 @@ class Slots:
         turned = ready[self._first % len(ready) :] + ready[: self._first % len(ready)]
         batches = {_slot_of(trial): trial.next_batch(self._train) for trial in turned}
         host = train_pass(self.pack, batches, tokens=self.tokens_per_pass)
-        results = self._results.launch(self.pack, [trial for trial in ready if _done(trial)])
+        results = self._results.launch(self.pack, [trial for trial in ready if trial.batch_done])
         seconds = time.perf_counter() - began
         for span in host.spans:
             trial = self._trials[span.slot]
@@ -133,8 +133,7 @@ class Slots:
         """Drop what passes have added up since the last updates, where a pass was lost; it is made again."""
         for trial in self.training:
             self.pack.forget_batch(_slot_of(trial))
-            if trial.batch is not None:
-                trial.batch.rewind()
+            trial.rewind_batch()
 
     def limit_passes(self, tokens: int) -> None:
         """Let passes have so many tokens at most from now on."""
@@ -166,7 +165,3 @@ def _slot_of(trial: Trial) -> int:
     if not isinstance(trial.phase, Training):
         raise PhaseError(f"trial {trial.spec.key} must hold a slot, is {trial.phase}")
     return trial.phase.slot
-
-
-def _done(trial: Trial) -> bool:
-    return trial.batch is not None and trial.batch.done

@@ -1,10 +1,16 @@
 """Trials on their way in: threads make their adapters while the pack trains on."""
 
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 
 from loratory.objectives.events import Start
+from loratory.objectives.packing.slot_copy import SlotState
+from loratory.objectives.qlora.adapters.adapter import new_adapter
 from loratory.objectives.qlora.base.architecture import Architecture
-from loratory.objectives.qlora.trial.trial import Selection, Trial, new_trial
+from loratory.objectives.qlora.trial.checkpoint import read_checkpoint
+from loratory.objectives.qlora.trial.phases import Waiting
+from loratory.objectives.qlora.trial.plan import Plan
+from loratory.objectives.qlora.trial.trial import Selection, Trial
 from loratory.spaces.trial import TrialSpec
 
 # A pack of fewer trials has graphs of its own to capture: its first pass takes about as long.
@@ -74,3 +80,40 @@ class Arrivals:
                 del self._coming[key]
                 arrived.append((trial, made.exception() or made.result()))  # type: ignore[arg-type]
         return arrived
+
+
+def new_trial(
+    start: Start, *, architecture: Architecture, selection: Selection, train_examples: int, evaluations: int
+) -> Trial:
+    """Make a trial that waits for a slot, before its first update or where its checkpoint left it.
+
+    Args:
+        start: the trial, and a checkpoint where it goes on.
+        architecture: the base's layers.
+        selection: how it chooses among its measurements.
+        train_examples: how many there are.
+        evaluations: points on the nominal grid.
+
+    Raises:
+        LoratoryError: the checkpoint is another trial's.
+    """
+    spec = start.trial
+    adapter = new_adapter(
+        architecture.linear_layers,
+        training=spec.training,
+        targets=architecture.targets(spec.training.target_modules),
+        seed=spec.seed,
+    )
+    names = {name: matrix.to("meta") for name, matrix in adapter.state.items()}
+    trial = Trial(
+        spec=spec,
+        plan=Plan(
+            training=spec.training, seed=spec.seed, train_examples=train_examples, evaluations=evaluations
+        ),
+        adapter=replace(adapter, state=names),
+        selection=selection,
+        phase=Waiting(SlotState(matrices=adapter.state)),
+    )
+    if start.checkpoint is not None:
+        trial.resume(read_checkpoint(spec, start.checkpoint))
+    return trial

@@ -7,17 +7,16 @@ Slots, evaluator and events follow the phase.
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from loratory.objectives.data.prepared import Example
-from loratory.objectives.events import AdapterFiles, Start
+from loratory.objectives.events import AdapterFiles
 from loratory.objectives.packing.batch import OptimizerBatch as OptimizerBatch
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import AdapterState
-from loratory.objectives.qlora.adapters.adapter import Adapter, new_adapter
-from loratory.objectives.qlora.base.architecture import Architecture
-from loratory.objectives.qlora.trial.checkpoint import Checkpoint, checkpoint_bytes, read_checkpoint
+from loratory.objectives.qlora.adapters.adapter import Adapter
+from loratory.objectives.qlora.trial.checkpoint import Checkpoint, checkpoint_bytes
 from loratory.objectives.qlora.trial.phases import (
     DivergedError,
     Ending,
@@ -161,6 +160,16 @@ class Trial:
         """The optimiser batch under way, if there is one."""
         return self.phase.batch if isinstance(self.phase, Training) else None
 
+    @property
+    def batch_done(self) -> bool:
+        """True if every example of the batch under way has passed: its update can be made."""
+        return self.batch is not None and self.batch.done
+
+    def rewind_batch(self) -> None:
+        """Begin the batch under way again, if there is one: what has passed was lost."""
+        if self.batch is not None:
+            self.batch.rewind()
+
     def count_update(self) -> None:
         """Note that the batch under way became an update. Legal in Training, with a batch that is done."""
         training = self._expect(Training, "make an update")
@@ -263,6 +272,11 @@ class Trial:
             metrics=dict(progress.metrics),
         )
 
+    @property
+    def wants_checkpoint(self) -> bool:
+        """True if the measurement under way is to bring a checkpoint."""
+        return self._measurement().checkpoint
+
     def checkpoint(self) -> bytes:
         """Return what a fresh slot needs to go on exactly from the measurement under way."""
         snapshot = self._measurement()
@@ -336,40 +350,3 @@ class Trial:
     @property
     def _name(self) -> str:
         return f"trial {self.spec.key} ({type(self.phase).__name__})"
-
-
-def new_trial(
-    start: Start, *, architecture: Architecture, selection: Selection, train_examples: int, evaluations: int
-) -> Trial:
-    """Make a trial that waits for a slot, before its first update or where its checkpoint left it.
-
-    Args:
-        start: the trial, and a checkpoint where it goes on.
-        architecture: the base's layers.
-        selection: how it chooses among its measurements.
-        train_examples: how many there are.
-        evaluations: points on the nominal grid.
-
-    Raises:
-        LoratoryError: the checkpoint is another trial's.
-    """
-    spec = start.trial
-    adapter = new_adapter(
-        architecture.linear_layers,
-        training=spec.training,
-        targets=architecture.targets(spec.training.target_modules),
-        seed=spec.seed,
-    )
-    names = {name: matrix.to("meta") for name, matrix in adapter.state.items()}
-    trial = Trial(
-        spec=spec,
-        plan=Plan(
-            training=spec.training, seed=spec.seed, train_examples=train_examples, evaluations=evaluations
-        ),
-        adapter=replace(adapter, state=names),
-        selection=selection,
-        phase=Waiting(SlotState(matrices=adapter.state)),
-    )
-    if start.checkpoint is not None:
-        trial.resume(read_checkpoint(spec, start.checkpoint))
-    return trial

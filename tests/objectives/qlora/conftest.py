@@ -12,7 +12,8 @@ from loratory.objectives.objective import Prepared
 from loratory.objectives.qlora.base.architecture import read_architecture
 from loratory.objectives.qlora.base.reference import base_sha256, resolve_base
 from loratory.objectives.qlora.kind import QloraInput, build
-from loratory.objectives.qlora.trial.trial import Selection, new_trial
+from loratory.objectives.qlora.trial.arrivals import new_trial
+from loratory.objectives.qlora.trial.trial import Selection
 from loratory.objectives.stopping import NeverStop
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.study import StudySpec

@@ -29,7 +29,7 @@ from loratory.objectives.qlora import engine
 from loratory.objectives.qlora import objective as objective_module
 from loratory.objectives.qlora.device_work import DevicePolicy
 from loratory.objectives.qlora.scoring import evaluator
-from loratory.objectives.qlora.trial.trial import new_trial
+from loratory.objectives.qlora.trial.arrivals import new_trial
 from loratory.objectives.records import FailureKind
 from loratory.spaces.errors import LoratoryError
 

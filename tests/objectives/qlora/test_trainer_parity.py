@@ -13,7 +13,8 @@ from loratory.objectives.qlora.base.architecture import read_architecture
 from loratory.objectives.qlora.base.loading import load_base
 from loratory.objectives.qlora.base.reference import resolve_base
 from loratory.objectives.qlora.slots import Slots
-from loratory.objectives.qlora.trial.trial import Selection, new_trial
+from loratory.objectives.qlora.trial.arrivals import new_trial
+from loratory.objectives.qlora.trial.trial import Selection
 from loratory.objectives.stopping import NeverStop
 from loratory.spaces.metric_names import Direction
 

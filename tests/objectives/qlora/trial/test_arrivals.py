@@ -6,8 +6,8 @@ import pytest
 from loratory.objectives.events import Start
 from loratory.objectives.qlora.base.architecture import read_architecture
 from loratory.objectives.qlora.base.reference import resolve_base
-from loratory.objectives.qlora.trial.arrivals import Arrivals
-from loratory.objectives.qlora.trial.trial import Selection, new_trial
+from loratory.objectives.qlora.trial.arrivals import Arrivals, new_trial
+from loratory.objectives.qlora.trial.trial import Selection
 from loratory.objectives.stopping import NeverStop
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.metric_names import Direction
