@@ -1,27 +1,20 @@
 """Scores of a model's answers: their loss, and metrics of what it decodes greedily.
 
-`evaluate` computes both with transformers alone; `evaluator.py` does so for many adapters at once.
+`evaluator.py` computes both for many adapters at once, `verification/plain_evaluation.py` with PEFT alone.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.metrics.jobs import Job
 from loratory.objectives.metrics.scoring import TextScores, score_texts
-from loratory.objectives.packing.decoding.rows import until_end
-from loratory.objectives.packing.out_of_memory import is_out_of_memory
-from loratory.objectives.qlora.base.loading import Base
-from loratory.objectives.qlora.memory.device import release_memory
-from loratory.objectives.qlora.verification.batches import collate, collate_prompts, longest_first
-from loratory.objectives.qlora.verification.forward import answer_losses
 from loratory.objectives.scores import Prediction, ScoreTable
 from loratory.spaces.study import StudySpec
 
@@ -39,34 +32,6 @@ class Evaluation:
     def finite(self) -> bool:
         """Whether every value over the whole split is a number."""
         return all(math.isfinite(value) for value in self.scores.aggregate.values())
-
-
-@torch.no_grad()
-def evaluate(
-    base: Base, study: StudySpec, examples: Sequence[Example], *, labels: Sequence[str] = ()
-) -> Evaluation:
-    """Score examples; `loss` is always among the metrics.
-
-    Nothing is decoded where the study asks for no metric but the loss: there are then no predictions.
-
-    Args:
-        base: the base with its active adapter, or none.
-        study: names the metrics and how to decode.
-        examples: n >= 1 of them.
-        labels: every label of a classification task.
-    """
-    base.model.eval()
-    sums = _loss_sums(base, examples, batch_size=study.evaluation.batch_size)
-    if not study.metrics:
-        return score_answers(examples, loss_sums=sums)
-    answers = decode(
-        base,
-        examples,
-        max_new_tokens=study.evaluation.max_new_tokens,
-        batch_size=study.evaluation.batch_size,
-    )
-    texts = text_job(study, examples, answers, labels)()
-    return score_answers(examples, loss_sums=sums, answers=answers, texts=texts)
 
 
 def text_job(
@@ -120,32 +85,6 @@ def score_answers(
     return Evaluation(scores=merged, predictions=predictions)
 
 
-@torch.no_grad()
-def decode(base: Base, examples: Sequence[Example], *, max_new_tokens: int, batch_size: int) -> list[str]:
-    """Greedy answers to the prompts, without special tokens and outer white space, in the given order.
-
-    Args:
-        base: the base with its active adapter, or none; its model in eval mode.
-        examples: whose prompts to answer.
-        max_new_tokens: longest answer; it ends earlier at any of the base's end tokens.
-        batch_size: prompts decoded together; halved where memory runs out.
-    """
-    answers: dict[int, str] = {}
-
-    def run(indices: Sequence[int]) -> None:
-        chosen = [examples[index] for index in indices]
-        prompts, mask = collate_prompts(chosen, padding_id=base.padding_id, device=base.device)
-        with base.autocast():
-            output = base.model.generate(
-                input_ids=prompts, attention_mask=mask, max_new_tokens=max_new_tokens
-            )
-        for index, ids in zip(indices, output[:, prompts.shape[1] :].tolist(), strict=True):
-            answers[index] = text_of(base.tokenizer, until_end(ids, base.end_ids))
-
-    _in_batches(longest_first(len(e.prompt_ids) for e in examples), batch_size, base, run)
-    return [answers[index] for index in range(len(examples))]
-
-
 def text_of(tokenizer: Any, ids: Sequence[int]) -> str:
     """An answer's text, without special tokens and outer white space."""
     text: str = tokenizer.decode(
@@ -154,19 +93,6 @@ def text_of(tokenizer: Any, ids: Sequence[int]) -> str:
         clean_up_tokenization_spaces=False,  # some tokenizers take spaces out before punctuation
     )
     return text.strip()
-
-
-def _loss_sums(base: Base, examples: Sequence[Example], *, batch_size: int) -> NDArray[np.float64]:
-    sums = torch.zeros(len(examples), dtype=torch.float64)
-
-    def run(indices: Sequence[int]) -> None:
-        batch = collate([examples[i] for i in indices], padding_id=base.padding_id, device=base.device)
-        losses = answer_losses(base, batch)
-        summed = torch.zeros(len(indices), device=base.device).index_add_(0, batch.rows, losses)
-        sums[list(indices)] = summed.to("cpu", torch.float64)
-
-    _in_batches(longest_first(len(e) for e in examples), batch_size, base, run)
-    return sums.numpy()
 
 
 def _loss_scores(examples: Sequence[Example], sums: NDArray[np.float64]) -> ScoreTable:
@@ -179,28 +105,6 @@ def _loss_scores(examples: Sequence[Example], sums: NDArray[np.float64]) -> Scor
         signatures={"loss": _LOSS_SIGNATURE},
         aggregate={"loss": float(sums.sum() / tokens.sum())},
     )
-
-
-def _in_batches(indices: Sequence[int], size: int, base: Base, run: Callable[[Sequence[int]], None]) -> None:
-    """Run over the indices in batches; where memory runs out, go on with batches half as large."""
-    done = 0
-    while done < len(indices):
-        chunk = indices[done : done + size]
-        if _fits(chunk, run):
-            done += len(chunk)
-            continue
-        release_memory(base.device)
-        size = max(1, len(chunk) // 2)
-
-
-def _fits(chunk: Sequence[int], run: Callable[[Sequence[int]], None]) -> bool:
-    try:
-        run(chunk)
-    except Exception as error:
-        if len(chunk) == 1 or not is_out_of_memory(error):
-            raise
-        return False
-    return True
 
 
 def _prediction(example: Example, answer: str) -> Prediction:

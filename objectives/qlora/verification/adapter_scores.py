@@ -23,7 +23,7 @@ def score_adapter(study: StudySpec, prepared: Prepared, adapter_folder: Path, sp
     from peft import PeftModel
 
     from loratory.objectives.qlora.base.loading import load_base
-    from loratory.objectives.qlora.scoring.evaluation import evaluate
+    from loratory.objectives.qlora.verification.plain_evaluation import evaluate
 
     given: QloraInput = prepared.payload
     data: PreparedData = given.data

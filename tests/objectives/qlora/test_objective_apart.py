@@ -7,7 +7,7 @@ from peft import PeftModel
 from loratory.objectives.events import Finished, Ready, Score, Scored, Split
 from loratory.objectives.qlora.base.loading import load_base
 from loratory.objectives.qlora.base.reference import resolve_base
-from loratory.objectives.qlora.scoring.evaluation import evaluate
+from loratory.objectives.qlora.verification.plain_evaluation import evaluate
 
 
 @pytest.fixture(scope="module")

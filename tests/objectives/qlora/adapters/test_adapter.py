@@ -229,7 +229,7 @@ def test_the_adapter_that_was_trained_is_the_one_that_is_saved(
     """The whole way: train, finish, load with PEFT, compare with the loss that training reported."""
     from peft import PeftModel
 
-    from loratory.objectives.qlora.scoring.evaluation import evaluate
+    from loratory.objectives.qlora.verification.plain_evaluation import evaluate
 
     events = drive(make_objective(study), make_trial(study))
     finished = next(event for event in events if isinstance(event, Finished))

@@ -11,9 +11,9 @@ from loratory.objectives.qlora.base.architecture import read_architecture
 from loratory.objectives.qlora.base.loading import load_base
 from loratory.objectives.qlora.base.reference import resolve_base
 from loratory.objectives.qlora.engine import build_engine
-from loratory.objectives.qlora.scoring.evaluation import evaluate
 from loratory.objectives.qlora.trial.arrivals import new_trial
 from loratory.objectives.qlora.trial.trial import Selection
+from loratory.objectives.qlora.verification.plain_evaluation import evaluate
 from loratory.objectives.stopping import NeverStop
 from loratory.spaces.metric_names import Direction
 
