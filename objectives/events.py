@@ -89,9 +89,9 @@ class Ready:
 
 @dataclass(frozen=True, kw_only=True)
 class Started:
-    """A trial has its slot; `optimizer_steps` is what its schedule will take, of them `warmup_steps` first.
+    """A worker has begun the trial.
 
-    `order` says how the order of its examples follows from its seed.
+    Its schedule takes `optimizer_steps`; the rate rises in the first `warmup_steps`. `order` says how the order of its examples follows from its seed.
     """
 
     key: str

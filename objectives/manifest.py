@@ -60,5 +60,8 @@ class Manifest:
 
 
 def _parsed(fields: dict[str, Any]) -> dict[str, Any]:
+    for name, kind in (("uuid", str), ("hashes", dict), ("created_at", str), ("began_with", int)):
+        if not isinstance(fields.get(name, kind()), kind):
+            raise ValueError(f"{name} must be of type {kind.__name__}, got {fields[name]!r}")
     checks = [Check.model_validate(check) for check in fields.get("checks", [])]
     return {**fields, "spec": StudySpec.model_validate(fields["spec"]), "checks": checks}

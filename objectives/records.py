@@ -127,7 +127,8 @@ class Provenance(Frozen):
     checks: list[Check] = []
     """What the worker asked of the base before its first trial, with results; empty until a check is made."""
     arrangement: Arrangement | None = None
-    """How the worker was laid out when it took the trial; null where it did not say, and of version 1."""
+    """How the worker was laid out when it became ready (less, where memory ended later); null where it did
+    not say, and of version 1."""
 
 
 class AdapterRecord(Frozen):

@@ -25,5 +25,7 @@ def manifest(fields: dict[str, Any]) -> dict[str, Any]:
 
     The key `direction` is gone: it could only say what the metric says.
     """
+    if not isinstance(fields["spec"], dict):
+        raise ValueError(f"spec must be a JSON object, got {type(fields['spec']).__name__}")
     spec = {name: value for name, value in fields["spec"].items() if name != "direction"}
     return {**fields, "schema_version": 2, "began_with": 1, "spec": with_defaults_of(1, spec)}

@@ -68,7 +68,9 @@ def read_fields(data: bytes, place: str) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ValueError(f"must be a JSON object, got {type(fields).__name__}")
     version = fields.get("schema_version")
-    if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ValueError(f"schema_version must be a whole number from 1, got {version!r}")
+    if version > SCHEMA_VERSION:
         raise LoratoryError(
             f"{place}: schema_version must be at most {SCHEMA_VERSION}, got {version}; update loratory"
         )

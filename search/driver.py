@@ -69,7 +69,7 @@ class Driver:
         self._executor, self._prepared, self._watchers = executor, prepared, watchers
         self._interrupted, self._time_is_up, self._say = interrupted, time_is_up, say
         self._workers: dict[int, WorkerState] = {}
-        self._slots_told = False
+        self._capacity_told = False
         self._notes_told: set[str] = set()
         states = {record.state for record in owner.records.values()}
         self._sampler_is_new = not states & {TrialState.COMPLETE, TrialState.PRUNED}
@@ -120,7 +120,9 @@ class Driver:
         starts: dict[int, list[Start]] = {}
         # A trial that must run alone keeps the other slots of its worker empty.
         free = {n: w for n, w in self._workers.items() if not any(map(self._owner.runs_alone, w.trials))}
-        while not self._scoring.before_trials and (free := {n: w for n, w in free.items() if w.free_slots}):
+        while not self._scoring.before_trials and (
+            free := {n: w for n, w in free.items() if w.free_capacity}
+        ):
             number, worker = min(free.items(), key=lambda item: len(item[1].trials))
             empty = not worker.trials
             start = self._owner.ask(new=not self._time_is_up(), worker=worker.ready, empty=empty)
@@ -151,7 +153,7 @@ class Driver:
                 self._check_alike(event)
                 worker.ready, worker.was_ready = event, True
                 self._tell(event.notes)
-                self._tell_slots()
+                self._tell_capacity()
             case Scored():
                 winner = self._owner.best() if event.key == TEST_WINNER else None
                 self._ledger.score(event, winner)
@@ -229,16 +231,16 @@ class Driver:
                 self._notes_told.add(note)
                 self._say(note)
 
-    def _tell_slots(self) -> None:
+    def _tell_capacity(self) -> None:
         """Say, once, how many trials run at the same time, and what that means to the sampler."""
-        slots = [worker.ready.capacity for worker in self._workers.values() if worker.ready is not None]
-        if self._slots_told or len(slots) < len(self._workers):
+        capacities = [worker.ready.capacity for worker in self._workers.values() if worker.ready is not None]
+        if self._capacity_told or len(capacities) < len(self._workers):
             return
-        self._slots_told = True
-        at_once = min(sum(slots), self._owner.left(new=not self._time_is_up()))
+        self._capacity_told = True
+        at_once = min(sum(capacities), self._owner.left(new=not self._time_is_up()))
         if at_once > 1:
-            workers = f"{len(slots)} worker{'s' * (len(slots) > 1)}"
-            waiting = "; some of them may wait for a slot or for scores" * (max(slots) > 1)
+            workers = f"{len(capacities)} worker{'s' * (len(capacities) > 1)}"
+            waiting = "; some of them may wait for a slot or for scores" * (max(capacities) > 1)
             self._say(f"up to {at_once} trials at once, on {workers}{waiting}")
         if self._sampler_is_new:
             self._tell(advice_on_first_trials(self._owner.study, at_once))

@@ -29,13 +29,13 @@ class WorkerState:
         return self.ready is not None and not self.trials and self.scoring is None
 
     @property
-    def free_slots(self) -> int:
+    def free_capacity(self) -> int:
         """Number of trials that it can take now."""
         if self.ready is None or self.scoring is not None:
             return 0
         return max(0, self.ready.capacity - len(self.trials))
 
     def release(self, key: str, attempt: int) -> None:
-        """Free the slot of an attempt."""
+        """Note that an attempt is over."""
         if self.trials.get(key) == attempt:
             del self.trials[key]

@@ -82,7 +82,7 @@ class Engine:
 
     @property
     def arrangement(self) -> Arrangement:
-        """How the worker is laid out now, for the records of its trials."""
+        """How the worker is laid out; its `Ready` brings that of its start into the records of its trials."""
         assert self._study.model is not None
         size, pack = self._engine_size, self.slots.pack
         return Arrangement(

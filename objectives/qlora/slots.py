@@ -23,6 +23,8 @@ from loratory.objectives.qlora.updates import UpdateResult, UpdateResults
 class Slots:
     """The pack of a worker with the trials that train in it.
 
+    Whoever asks for trials or free slots has the slots follow the phases first.
+
     Attributes:
         pack: the pack.
         tokens_per_pass: limit of a pass, over all slots.
@@ -89,7 +91,7 @@ class Slots:
 
     def suspend(self, trial: Trial) -> None:
         """Take a trial out of its slot and put it first in line; it goes on from there in any slot."""
-        trial.suspend(self.pack.take(_slot_of(trial), trial.adapter.state, moments=True))
+        trial.suspend(self.pack.take(trial.slot, trial.adapter.state, moments=True))
         self._line.appendleft(trial)
 
     def copy(self, trial: Trial, *, moments: bool) -> SlotCopy:
@@ -99,7 +101,7 @@ class Slots:
             trial: holds a slot.
             moments: whether to copy AdamW's moments too.
         """
-        slot, like = _slot_of(trial), trial.adapter.state
+        slot, like = trial.slot, trial.adapter.state
         try:
             return self.pack.copy(slot, like, moments=moments)
         except Exception as error:
@@ -115,14 +117,16 @@ class Slots:
         # The first gets something in any case: let it be another trial each time.
         self._first += 1
         turned = ready[self._first % len(ready) :] + ready[: self._first % len(ready)]
-        batches = {_slot_of(trial): trial.next_batch(self._train) for trial in turned}
+        batches = {trial.slot: trial.next_batch(self._train) for trial in turned}
         host = train_pass(self.pack, batches, tokens=self.tokens_per_pass)
         results = self._results.launch(self.pack, [trial for trial in ready if trial.batch_done])
         seconds = time.perf_counter() - began
-        for span in host.spans:
-            trial = self._trials[span.slot]
-            trial.share_pass(len(host.spans))
-            self.account(trial, seconds * (span.end - span.start) / host.spans[-1].end)
+        shares = {span.slot: (span.end - span.start) / host.spans[-1].end for span in host.spans}
+        for slot, trial in self._trials.items():
+            if slot in shares:
+                trial.share_pass(len(shares))
+            if trial in ready:
+                self.account(trial, seconds * shares.get(slot, 0.0))
         return results
 
     def collect_results(self) -> list[UpdateResult]:
@@ -132,7 +136,7 @@ class Slots:
     def rewind_batches(self) -> None:
         """Drop what passes have added up since the last updates, where a pass was lost; it is made again."""
         for trial in self.training:
-            self.pack.forget_batch(_slot_of(trial))
+            self.pack.forget_batch(trial.slot)
             trial.rewind_batch()
 
     def limit_passes(self, tokens: int) -> None:
@@ -140,7 +144,10 @@ class Slots:
         self.tokens_per_pass = tokens
 
     def replace_pack(self, make: Callable[[], Pack]) -> None:
-        """Suspend all trials and go on with another pack; this one is freed before `make` is called."""
+        """Suspend all trials and go on with another pack; this one is freed before `make` is called.
+
+        Those that are suspended stand first in line, before trials that never held a slot.
+        """
         for trial in reversed(self.training):
             self.suspend(trial)
         self._follow_phases()
@@ -159,9 +166,3 @@ class Slots:
                 del self._trials[slot]
         if not all(isinstance(trial.phase, Waiting) for trial in self._line):
             self._line = deque(trial for trial in self._line if isinstance(trial.phase, Waiting))
-
-
-def _slot_of(trial: Trial) -> int:
-    if not isinstance(trial.phase, Training):
-        raise PhaseError(f"trial {trial.spec.key} must hold a slot, is {trial.phase}")
-    return trial.phase.slot

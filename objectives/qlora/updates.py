@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from loratory.objectives.packing.pack import Pack
-from loratory.objectives.qlora.trial.phases import DivergedError, PhaseError, Training
+from loratory.objectives.qlora.trial.phases import DivergedError
 from loratory.objectives.qlora.trial.trial import Trial
 from loratory.objectives.records import CurvePoint
 
@@ -99,9 +99,7 @@ class UpdateResults:
 
 
 def _launch(pack: Pack, trial: Trial) -> tuple[_Update, torch.Tensor]:
-    if not isinstance(trial.phase, Training):
-        raise PhaseError(f"trial {trial.spec.key} must hold a slot to make an update, is {trial.phase}")
-    slot = trial.phase.slot
+    slot = trial.slot
     learning_rate = trial.plan.learning_rate(trial.progress.optimizer_steps)
     scale = pack.optimizer(slot).loss_scale
     result = pack.update(slot, learning_rate)

@@ -159,7 +159,7 @@ def check_base_fits(
     if taken[own] > free:
         smaller = min(taken, key=lambda name: taken[name])
         remedy = "take a smaller base"
-        if taken[smaller] < taken[own]:
+        if taken[smaller] < taken[own] and taken[smaller] <= free:
             remedy += f", or set model.quantization to {smaller} ({taken[smaller] / 2**30:.2f} GiB)"
         raise InputError(
             f"model.base: linear layers must fit into {free / 2**30:.2f} GiB, which are free on this device, "

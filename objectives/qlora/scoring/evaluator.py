@@ -100,7 +100,7 @@ class Evaluator:
         self._losses: deque[tuple[_Request, int]] = deque()
 
     def __contains__(self, key: Hashable) -> bool:
-        """Whether the scores of a key are still to come."""
+        """Return whether the scores of a key are still to come."""
         return key in self._requests or key in self._computed
 
     @property

@@ -52,7 +52,7 @@ class Measurements:
         """Begin the measurement or the last scoring that a trial stands before, if a place is free."""
         match trial.phase:
             case Training(slot) if trial.wants_measurement:
-                if trial.progress.metrics is not None:  # measured before a restart, not reported whole
+                if trial.measured_before:
                     self._snapshot(trial)
                     yield from self._report(trial)
                 elif self._evaluator.has_room:

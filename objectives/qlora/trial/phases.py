@@ -83,12 +83,10 @@ class Finishing:
 
     Attributes:
         reason: why training is over, in a line.
-        best: the matrices of the best measurement.
         files: PEFT's two files of them.
     """
 
     reason: str
-    best: AdapterState
     files: Future[AdapterFiles]
 
 

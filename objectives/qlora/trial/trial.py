@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.events import AdapterFiles
-from loratory.objectives.packing.batch import OptimizerBatch as OptimizerBatch
+from loratory.objectives.packing.batch import OptimizerBatch
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import AdapterState
 from loratory.objectives.qlora.adapters.adapter import Adapter
@@ -103,6 +103,11 @@ class Trial:
         return isinstance(self.phase, Training) and not self.trained_out and not self.evaluation_due
 
     @property
+    def measured_before(self) -> bool:
+        """True if the update just made was measured before a restart, and not all of its points reported."""
+        return self.progress.metrics is not None
+
+    @property
     def wants_measurement(self) -> bool:
         """Whether it stands at a point of the grid and no measurement is under way."""
         return isinstance(self.phase, Training) and self.evaluation_due and self.measuring is None
@@ -154,6 +159,11 @@ class Trial:
                 dropout=self.spec.training.dropout > 0,
             )
         return training.batch
+
+    @property
+    def slot(self) -> int:
+        """The number of its slot. Legal in Training."""
+        return self._expect(Training, "have a slot").slot
 
     @property
     def batch(self) -> OptimizerBatch | None:
@@ -236,8 +246,8 @@ class Trial:
         if self.trained_out:
             self.phase = Judging(None)
 
-    def measured(self, metrics: dict[str, float]) -> bool:
-        """Note the result of the measurement under way. Return whether it is the best yet.
+    def measured(self, metrics: dict[str, float]) -> None:
+        """Note the result of the measurement under way, and keep the matrices where it is the best yet.
 
         Args:
             metrics: values on eval.dev by name, all finite.
@@ -246,10 +256,8 @@ class Trial:
         evaluated = Evaluated(snapshot.progress.reported + 1, metrics[self.selection.metric])
         self.progress.history = (*self.progress.history, evaluated)
         snapshot.progress.metrics, snapshot.progress.history = metrics, self.progress.history
-        better = self.best_evaluation != before
-        if better:
+        if self.best_evaluation != before:
             self.best = snapshot.state.result().matrices
-        return better
 
     def next_grid_point(self) -> Measurement | None:
         """Return the next point of the grid that the measurement under way stands for; None after the last.
@@ -318,7 +326,7 @@ class Trial:
     def hand_over(self, files: Future[AdapterFiles]) -> None:
         """Ending -> Finishing: its best matrices are being scored, and made into files."""
         ending = self._expect(Ending, "be scored")
-        self.phase = Finishing(ending.reason, ending.best, files)
+        self.phase = Finishing(ending.reason, files)
 
     def close(self) -> None:
         """Any phase -> Over: it finished, failed or was stopped."""

@@ -46,8 +46,10 @@ def to_grid(run, data):
 
 def measure(run, loss, *, value=1.0):
     """Measure a trial that stands at a point of the grid; whether it is the best yet, and its checkpoint."""
+    before = run.best_evaluation
     run.begin_measurement(state(run, value), checkpoint=True)
-    better = run.measured({"loss": loss})
+    run.measured({"loss": loss})
+    better = run.best_evaluation != before
     while run.next_grid_point() is not None:
         checkpoint = run.checkpoint()
     run.decide()
@@ -304,4 +306,4 @@ def test_files_come_with_the_last_scoring(make_training, data):
     measure(run, 1.0)
     files = completed(dict)
     run.hand_over(files)
-    assert run.phase == Finishing("trained to the end", run.best, files)
+    assert run.phase == Finishing("trained to the end", files)
