@@ -1,4 +1,4 @@
-"""The training loss: logits of answers only, from any causal language model of transformers."""
+"""The training loss of a causal language model of transformers, with logits of answer tokens only."""
 
 from typing import Any
 
@@ -9,10 +9,11 @@ from loratory.objectives.qlora.verification.batches import Batch
 
 
 def answer_losses(base: Base, batch: Batch) -> torch.Tensor:
-    """Negative log likelihood of every answer token, in nats.
+    """Compute the negative log likelihood of every answer token, in nats.
 
-    The output head sees the hidden states of the N answer places alone: with a large vocabulary it is most
-    of the work and of the memory of a small model. What a base does to its logits (a cap, a scale) stays.
+    The output head is applied to the hidden states of the N answer positions only: with a large vocabulary
+    it takes most of the time and memory of a small model. Changes that a base makes to its logits (a cap, a
+    scale) are kept.
 
     Args:
         base: the base with its active adapter.
