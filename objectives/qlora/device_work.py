@@ -114,7 +114,7 @@ class DeviceWork:
             return WorkDone(updates=self._slots.advance())
         except Exception as error:
             if device_is_lost(error) or (len(ready) > 1 and not is_out_of_memory(error)):
-                raise  # several trials: the cause cannot be assigned
+                raise  # the worker is broken, or any of several trials is the cause
             failed = failed_event(ready[0].spec, error)
         # Outside the handler: while the exception lives, so do the tensors of the failed pass.
         if failed.kind is FailureKind.OOM and self._relief.make_room():

@@ -143,7 +143,7 @@ class Engine:
 
     @property
     def _smallest_pass(self) -> int:
-        """Return the fewest tokens per pass that still hold the longest example."""
+        """Smallest limit of a pass, in tokens, that holds the longest example."""
         return max(_SMALLEST_PASS, self._longest_example)
 
     @property

@@ -1,6 +1,6 @@
-"""Scores of a model's answers: their loss, and metrics of what it decodes greedily.
+"""Scores of a model: the loss of reference answers, and metrics of greedily decoded answers.
 
-`evaluate` computes both with transformers alone; `evaluator.py` does so for many adapters at once.
+`evaluate` computes both with transformers only; `evaluator.py` computes them for many adapters at once.
 """
 
 import math
@@ -30,14 +30,14 @@ _LOSS_SIGNATURE = "negative log likelihood of the answer's tokens, in nats, mean
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Scores with the answers that they were computed on, in the order of the examples."""
+    """Scores and the answers that they were computed on, in the order of the examples."""
 
     scores: ScoreTable
     predictions: tuple[Prediction, ...]
 
     @property
     def finite(self) -> bool:
-        """Whether every value over the whole split is a number."""
+        """True if every value over the whole split is finite."""
         return all(math.isfinite(value) for value in self.scores.aggregate.values())
 
 
@@ -45,14 +45,14 @@ class Evaluation:
 def evaluate(
     base: Base, study: StudySpec, examples: Sequence[Example], *, labels: Sequence[str] = ()
 ) -> Evaluation:
-    """Score examples; `loss` is always among the metrics.
+    """Score examples; the metrics always include `loss`.
 
-    Nothing is decoded where the study asks for no metric but the loss: there are then no predictions.
+    If the study asks for no metric but the loss, nothing is decoded and there are no predictions.
 
     Args:
-        base: the base with its active adapter, or none.
-        study: names the metrics and how to decode.
-        examples: n >= 1 of them.
+        base: the base, with its active adapter if it has one.
+        study: names the metrics and the limits of decoding.
+        examples: n >= 1 examples.
         labels: every label of a classification task.
     """
     base.model.eval()
@@ -72,11 +72,11 @@ def evaluate(
 def text_job(
     study: StudySpec, examples: Sequence[Example], answers: Sequence[str], labels: Sequence[str]
 ) -> Job:
-    """What is to be computed of decoded answers: a call that can be sent to another process.
+    """Return the scoring of decoded answers as a call that can be sent to another process.
 
     Args:
         study: names the metrics, at least one.
-        examples: n >= 1 of them.
+        examples: n >= 1 examples.
         answers: n decoded texts.
         labels: every label of a classification task.
     """
@@ -97,13 +97,13 @@ def score_answers(
     answers: Sequence[str] = (),
     texts: TextScores | None = None,
 ) -> Evaluation:
-    """The scores that follow from a model's losses and answers.
+    """Combine losses and text scores of a model into an evaluation.
 
     Args:
-        examples: n >= 1 of them.
-        loss_sums: [n], negative log likelihood of each reference answer.
-        answers: n decoded texts, where there are any.
-        texts: their scores; None where the study asks for no metric but the loss.
+        examples: n >= 1 examples.
+        loss_sums: [n], negative log likelihood of each reference answer, in nats.
+        answers: n decoded texts, or none.
+        texts: scores of the answers; None if the study asks for no metric but the loss.
     """
     scores = _loss_scores(examples, loss_sums)
     if texts is None:
@@ -122,13 +122,16 @@ def score_answers(
 
 @torch.no_grad()
 def decode(base: Base, examples: Sequence[Example], *, max_new_tokens: int, batch_size: int) -> list[str]:
-    """Greedy answers to the prompts, without special tokens and outer white space, in the given order.
+    """Decode answers to the prompts greedily, without special tokens and outer white space.
 
     Args:
-        base: the base with its active adapter, or none; its model in eval mode.
-        examples: whose prompts to answer.
-        max_new_tokens: longest answer; it ends earlier at any of the base's end tokens.
-        batch_size: prompts decoded together; halved where memory runs out.
+        base: the base, with its active adapter if it has one; its model in eval mode.
+        examples: the examples with the prompts.
+        max_new_tokens: longest answer in tokens; any of the base's end tokens ends it earlier.
+        batch_size: prompts decoded together; halved if memory runs out.
+
+    Returns:
+        One answer per example, in the given order.
     """
     answers: dict[int, str] = {}
 
@@ -147,11 +150,11 @@ def decode(base: Base, examples: Sequence[Example], *, max_new_tokens: int, batc
 
 
 def text_of(tokenizer: Any, ids: Sequence[int]) -> str:
-    """An answer's text, without special tokens and outer white space."""
+    """Return the text of an answer, without special tokens and outer white space."""
     text: str = tokenizer.decode(
         ids,
         skip_special_tokens=True,
-        clean_up_tokenization_spaces=False,  # some tokenizers take spaces out before punctuation
+        clean_up_tokenization_spaces=False,  # some tokenizers remove spaces before punctuation
     )
     return text.strip()
 
@@ -182,7 +185,7 @@ def _loss_scores(examples: Sequence[Example], sums: NDArray[np.float64]) -> Scor
 
 
 def _in_batches(indices: Sequence[int], size: int, base: Base, run: Callable[[Sequence[int]], None]) -> None:
-    """Run over the indices in batches; where memory runs out, go on with batches half as large."""
+    """Call `run` on batches of the indices; if memory runs out, continue with batches half as large."""
     done = 0
     while done < len(indices):
         chunk = indices[done : done + size]
