@@ -17,8 +17,8 @@ class AdapterMethod:
 
     Attributes:
         peft_options: fields of `peft.LoraConfig` that select the method.
-        initial_values: function of layers, rank and seed that returns the initial values of PEFT, bit for bit,
-            by their names in PEFT's file; a slot has room for each.
+        initial_values: function of layers, rank and seed that returns PEFT's initial values, bit for bit, by
+            their names in PEFT's file; a slot has room for each.
     """
 
     peft_options: Mapping[str, Any]

@@ -264,7 +264,7 @@ class Trial:
         )
 
     def checkpoint(self) -> bytes:
-        """Return a checkpoint, as bytes, from which a trial continues exactly at the measurement under way."""
+        """Return a checkpoint, as bytes, from which a trial continues exactly after the pending measurement."""
         snapshot = self._measurement()
         state = snapshot.state.result()
         return checkpoint_bytes(
