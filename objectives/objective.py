@@ -16,7 +16,7 @@ class Objective(Protocol):
     """Number of trials accepted at once."""
 
     def advance(self, decisions: Sequence[Decision]) -> list[Event]:
-        """Carry out decisions, then do a small piece of work (at most about a second) for every slot.
+        """Carry out decisions, then do a small unit of work (at most about 1 s) for all slots.
 
         Decisions are carried out in order: a `Start` may use the place that an earlier `Stop` freed. Starts
         never exceed the free capacity, and a `Score` comes only while no trial holds a place. The events of

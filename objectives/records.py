@@ -164,7 +164,7 @@ class AttemptEnd(StrEnum):
     WORKER_LOST = "worker_lost"
     """Its worker, node or network was lost."""
     PREEMPTED = "preempted"
-    """Its machine was taken away with notice; not recorded yet by any version."""
+    """Its machine was taken away with notice; not recorded yet."""
     INTERRUPTED = "interrupted"
     """The driver stopped or died."""
 
@@ -179,7 +179,7 @@ class Attempt(Frozen):
     ended_at: str | None = None
     """UTC time at which it ended, ISO 8601; null while it runs, and if the driver died during it."""
     end: AttemptEnd | None = None
-    """How the attempt ended; null while it runs."""
+    """Kind of end; null while the attempt runs."""
     evaluations: int = 0
     """Grid index that the trial had reached when the attempt ended; 0 while it runs."""
 
@@ -194,7 +194,7 @@ class TrialRecord(Frozen):
     study: str
     """UUID of the study."""
     key: str
-    """Name of the trial in its study and of its folder: `0011`, or `confirm/0011-2` for a repeated training."""
+    """Name of the trial in its study and of its folder: `0011`; `confirm/0011-2` for a repeated training."""
     number: int | None
     """Number of the trial's row in the Optuna storage; null if it has none."""
     attempt: int = 1
@@ -271,7 +271,7 @@ class ScoreRecord(Frozen):
     split: str
     """`select`, `confirm` or `test`."""
     trial: str | None = None
-    """Key of the trial whose adapter was scored; null for the base."""
+    """Key of the trial that the scored adapter is from; null for the base."""
     number: int | None = None
     """Number of that trial; null for the base, and for a trial that has no row."""
     metrics: dict[str, float]

@@ -23,7 +23,7 @@ class ScoreTable:
         example_ids: n ids, unique in the split.
         groups: n group names (such as a document or module), for clustered statistics.
         metrics: name to float64 [n], the metric of each example.
-        statistics: name to float64 [n, k], counts that are summed over examples (BLEU and chrF n-grams, tokens).
+        statistics: name to float64 [n, k], counts to sum over examples (BLEU and chrF n-grams, tokens).
         signatures: name to details of the computation (tokenizer, case, version).
         aggregate: name to the value over the whole split, by which trials are ranked.
     """

@@ -123,7 +123,7 @@ class StudyFolder:
         return self.path / key
 
     def trial(self, key: str) -> Path:
-        """Return the folder of a trial: `trials/0011` for key `0011`; a key with a slash is itself the path."""
+        """Return a trial's folder: `trials/0011` for key `0011`; a key with a slash is the path itself."""
         return self.path / key if "/" in key else self.path / "trials" / key
 
     def adapter(self, key: str) -> Path:

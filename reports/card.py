@@ -52,7 +52,7 @@ def model_card(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -
 
     Args:
         report: the study's comparison.
-        trial: the trial whose adapter is published.
+        trial: the trial with the published adapter.
         facts: further facts for the card.
     """
     metadata = yaml.safe_dump(

@@ -194,7 +194,7 @@ class Sample(Frozen):
     best: SampleAnswer
     """The best trial's answer."""
     base: SampleAnswer | None = None
-    """The untuned base's answer, where it was scored."""
+    """The untuned base's answer, if the base was scored."""
 
 
 class Totals(Frozen):

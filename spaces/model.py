@@ -45,7 +45,7 @@ class ModelSpec(Frozen):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     trust_remote_code: bool = False
-    """Run model code that comes with the base. Only for a base whose code you have read."""
+    """Run model code that comes with the base. Set this only after reading that code."""
     allow_unquantized_experts: bool = False
     """Accept a mixture-of-experts base even if nf4 and LoRA skip its experts: they stay in the compute dtype,
     and only the other layers get adapters."""

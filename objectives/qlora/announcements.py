@@ -26,7 +26,7 @@ class Announcements:
 
         Args:
             base: named in the files of adapters.
-            checkpoints: is told how long each checkpoint takes.
+            checkpoints: receives the duration of each checkpoint.
         """
         self._base, self._checkpoints = base, checkpoints
         self._device = device_name(base.device)

@@ -120,7 +120,7 @@ def _resolve_hub_id(model: ModelSpec) -> BaseReference:
         snapshot = snapshot_download(
             model.base, revision=model.revision, allow_patterns=list(_WITHOUT_WEIGHTS), etag_timeout=4
         )
-    except Exception as error:  # every way in which a network, a token or a name can be wrong
+    except Exception as error:  # errors of networks, access tokens and names share no class
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].removeprefix("Got: ")
         raise InputError(
             f"model.base: {model.base!r} is no folder here, and as a Hub id it cannot be read: {reason}; "

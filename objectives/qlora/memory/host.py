@@ -42,7 +42,7 @@ def _left_in_groups() -> Iterator[int]:
 
 
 def _groups() -> Iterator[tuple[Path, _Names]]:
-    """Yield the process's memory groups and those above them; in a container the top may be the container's."""
+    """Yield the memory groups of the process and those above; in a container the top may be its own."""
     for line in _lines(_PROC / "self" / "cgroup"):
         _, controllers, path = line.split(":", 2)
         if controllers in ("", "memory"):

@@ -12,7 +12,7 @@ _SECONDS_FOR_COMPANY = 1.0
 
 
 class Arrivals:
-    """Trials that were started but are not ready; drawing a large adapter takes a second."""
+    """Trials that were started but are not ready; drawing a large adapter takes about 1 s."""
 
     def __init__(
         self,

@@ -264,7 +264,7 @@ class Trial:
         )
 
     def checkpoint(self) -> bytes:
-        """Return a checkpoint, as bytes, from which a trial continues exactly after the pending measurement."""
+        """Return a checkpoint at the measurement under way, as bytes; a trial continues exactly from it."""
         snapshot = self._measurement()
         state = snapshot.state.result()
         return checkpoint_bytes(
