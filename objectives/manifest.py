@@ -1,4 +1,4 @@
-"""study.json: what a study is, resolved, and which version it began with."""
+"""study.json: the resolved spec of a study, and the version that the study began with."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,17 +12,17 @@ from loratory.spaces.study import StudySpec
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """study.json.
+    """Content of study.json.
 
     Attributes:
-        uuid: outlives the folder's name; run ids are made from it.
-        spec: the study file, every default filled in.
+        uuid: identity of the study, independent of the folder's name; run ids are made from it.
+        spec: the study file with all defaults filled in.
         hashes: content hashes of base and data, by name.
-        created_at: UTC time at which the study began, ISO 8601; its date is the date in chat templates.
-        began_with: version of study.json when the study began, whose defaults, schedules and splits it keeps.
-        splits: examples in each split, by name; null where the objective has none, and of version 1.
-        checks: what was asked of the base on the driver, with results; empty until a check is made.
-        schema_version: of the file.
+        created_at: UTC time at which the study began, ISO 8601; chat templates use its date.
+        began_with: version of study.json when the study began; its defaults, schedules and splits stay.
+        splits: number of examples in each split, by name; null if the objective has none, and in version 1.
+        checks: checks of the base on the driver; empty until a check is made.
+        schema_version: version of the file.
     """
 
     uuid: str
@@ -35,7 +35,7 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
-        """Return the text of study.json, always of the present version."""
+        """Return the text of study.json in the present version."""
         fields = {
             **vars(self),
             "spec": self.spec.without_secrets().model_dump(mode="json"),
@@ -45,7 +45,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, data: bytes, place: str) -> "Manifest":
-        """Return the manifest in a file of this version or an earlier one.
+        """Read a manifest of this version or an earlier one.
 
         Raises:
             LoratoryError: a newer loratory wrote it, or it is damaged.

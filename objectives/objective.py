@@ -1,4 +1,4 @@
-"""The interface of what runs on a worker, and the registry of its kinds."""
+"""The interface of an objective, which runs on a worker, and the registry of its kinds."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -10,35 +10,35 @@ from loratory.spaces.study import ObjectiveName, StudySpec
 
 
 class Objective(Protocol):
-    """Trials in slots over one base. One thread calls it; nothing in it needs a lock."""
+    """Trials in slots over one base. Only one thread calls it, so it needs no lock."""
 
     capacity: int
-    """Trials accepted at once."""
+    """Number of trials accepted at once."""
 
     def advance(self, decisions: Sequence[Decision]) -> list[Event]:
-        """Carry out decisions, then do a small piece of work (at most about a second) for every slot.
+        """Carry out decisions, then do a small unit of work (at most about 1 s) for all slots.
 
-        Decisions are carried out in their order: a `Start` may take the slot that a `Stop` before it gave
-        back. Starts never exceed the free slots, and a `Score` comes only where no trial holds one. The first
-        call's events begin with `Ready`, which says how many slots there are. With nothing to do
-        it returns at once with no events. An exception means that the worker as a whole is broken; what
-        goes wrong within one trial is a `Failed` event.
+        Decisions are carried out in order: a `Start` may use the place that an earlier `Stop` freed. Starts
+        never exceed the free capacity, and a `Score` comes only while no trial holds a place. The events of
+        the first call begin with `Ready`, which states the capacity. Without work it returns at once with no
+        events. An exception means that the whole worker is broken; an error of one trial is a `Failed`
+        event.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What the driver made ready before any worker loads its base. Sent to each worker once.
+    """Result of the driver's preparation, sent to each worker once, before it loads the base.
 
     Attributes:
-        payload: what `build` needs; must pickle.
+        payload: input of `build`; must be picklable.
         hashes: content hashes by name (`data`, `base`), recorded and compared on resume.
-        summary: lines for the terminal: what was read, and what cleaning removed.
-        files: for the study folder's data/, by name.
-        splits: examples in each split, by name; null where the objective has none.
-        has_base: there is an untuned base to score before the first trial.
-        has_test: there is a test split to score the winner on at the end.
+        summary: lines for the terminal on the data read and the rows that cleaning removed.
+        files: contents of files for the study folder's data/, by name.
+        splits: number of examples in each split, by name; None if the objective has none.
+        has_base: whether there is an untuned base to score before the first trial.
+        has_test: whether there is a test split to score the winner on at the end.
     """
 
     payload: Any = None
@@ -52,14 +52,14 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveKind:
-    """How one kind of objective is made.
+    """Functions that construct one kind of objective.
 
     Attributes:
         check: runs on the driver before workers start and before `prepare`, without large imports.
-        prepare: runs on the driver: reads and checks input, loads no model weights.
-        build: runs on a worker: loads the base.
-        import_for_prepare: runs in a thread of the driver before `prepare`, which then takes less time.
-        import_for_build: the same on a worker before `build`, while the driver prepares.
+        prepare: runs on the driver; reads and checks input, loads no model weights.
+        build: runs on a worker; loads the base.
+        import_for_prepare: runs in a thread of the driver before `prepare`, to make it faster.
+        import_for_build: runs on a worker before `build`, while the driver prepares.
     """
 
     prepare: Callable[[StudySpec], Prepared]
@@ -76,7 +76,7 @@ OBJECTIVES = {
 
 
 def objective_kind(name: ObjectiveName) -> ObjectiveKind:
-    """The kind registered under `name`; heavy libraries are imported only now."""
+    """Return the kind registered under `name`; heavy libraries are imported only here."""
     module, _, attribute = OBJECTIVES[name].partition(":")
     kind: ObjectiveKind = getattr(importlib.import_module(module), attribute)
     return kind

@@ -1,4 +1,4 @@
-"""The durable JSON of a trial: the contract between the four packages. Imports no torch."""
+"""The JSON records of trials and scorings, which all four packages share. Imports no torch."""
 
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -9,7 +9,7 @@ SCHEMA_VERSION: Final = 2
 
 
 class TrialState(StrEnum):
-    """Where a trial stands. Only COMPLETE trials are ranked."""
+    """State of a trial. Only COMPLETE trials are ranked."""
 
     RUNNING = "RUNNING"
     PAUSED = "PAUSED"
@@ -20,12 +20,12 @@ class TrialState(StrEnum):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will happen to the trial."""
+        """True if the state is final."""
         return self not in (TrialState.RUNNING, TrialState.PAUSED)
 
 
 class FailureKind(StrEnum):
-    """Why an attempt ended without a score."""
+    """Reason why an attempt ended without a score."""
 
     OOM = "oom"
     DIVERGED = "diverged"
@@ -34,16 +34,16 @@ class FailureKind(StrEnum):
 
 
 class Resources(Frozen):
-    """What a trial took so far, over all its attempts' kept work."""
+    """Resources that a trial has used so far, summed over the kept work of all attempts."""
 
     device: str = ""
     """Device name, as its driver or the operating system gives it."""
     pack_size: int = 1
-    """Most trials that trained on the same base at once."""
+    """Largest number of trials that trained on the same base at once."""
     gpu_seconds_attributed: float = 0.0
-    """Seconds of the device (GPU or CPU), each step's time shared by the tokens of the trials in it."""
+    """Device seconds (GPU or CPU); the time of each step is shared by tokens among its trials."""
     peak_memory_bytes_pack: int = 0
-    """Most memory that the pack held: of the GPU, or on a CPU the process's resident set."""
+    """Peak memory in bytes: of the pack on a GPU, or of the process (resident set) on a CPU."""
 
 
 class Measurement(Frozen):
@@ -58,16 +58,16 @@ class Measurement(Frozen):
     tokens_seen: int
     """Training tokens seen so far (prompt and answer, no padding), repeats counted."""
     elapsed_seconds: float
-    """Time since the trial took its slot, earlier attempts included; its neighbours train meanwhile."""
+    """Seconds since the trial took its slot, earlier attempts included; other trials train meanwhile."""
     metrics: dict[str, float]
     """Metric values on eval.dev, `loss` among them."""
 
 
 class CurvePoint(Frozen):
-    """One optimiser step of a trial, as `curve.jsonl` keeps it."""
+    """One optimiser step of a trial, a line of `curve.jsonl`."""
 
     optimizer_step: int
-    """From 1."""
+    """Number of the step, from 1."""
     loss: float
     """Mean token loss of the batch, in nats."""
     learning_rate: float
@@ -79,53 +79,53 @@ class CurvePoint(Frozen):
 
 
 class Check(Frozen):
-    """One question asked of a base, and what came of it."""
+    """One check of a base, with its result."""
 
     name: str
-    """What was asked, such as `weights` or `decoding`."""
+    """Name of the check, such as `weights` or `decoding`."""
     passed: bool | None = None
-    """The answer; null where it could not be asked."""
+    """Result; null if the check could not be made."""
     detail: str = ""
-    """One line: what was found, or what is done instead and what that costs."""
+    """One line: the finding, or the fallback and its cost."""
 
 
 class Arrangement(Frozen):
-    """How a worker lays out its memory and work; null where it is not known, or the objective has no such."""
+    """Sizes and settings of a worker; null where unknown, or where the objective has no such setting."""
 
     slots: int | None = None
-    """Trials that train at once."""
+    """Number of trials that train at once."""
     tokens_per_pass: int | None = None
-    """Tokens of all trials in the largest pass."""
+    """Largest number of tokens in a pass, over all trials."""
     graphs: bool | None = None
     """Whether passes are replayed as CUDA graphs."""
     holds_base: bool | None = None
-    """Whether the base is held dequantised beside its stored form."""
+    """Whether a dequantised copy of the base is held."""
     gradient_checkpointing: bool | None = None
-    """Whether activations are computed again in the backward pass."""
+    """Whether activations are recomputed in the backward pass."""
     optimizer_bits: int | None = None
     """Bits of each of the optimiser's moments."""
     decoding_rows: int | None = None
-    """Prompts that are decoded at once."""
+    """Number of prompts decoded at once."""
 
 
 class Provenance(Frozen):
-    """What would be needed to run the trial again."""
+    """Facts needed to run the trial again."""
 
     seed: int
     """The trial's seed."""
     versions: dict[str, str] = {}
     """Package versions on the worker."""
     compute_dtype: str | None = None
-    """Number format of the trial's matrix products; null for scorings and before a worker took it."""
+    """Number format of the trial's matrix products; null for scorings, and before a worker took the trial."""
     hashes: dict[str, str] = {}
     """Content hashes of base and data."""
     git: str | None = None
-    """Commit of the working directory, with `+changes` where it had any."""
+    """Commit of the working directory, with `+changes` if there were uncommitted ones."""
     study_created_at: str | None = None
-    """UTC time at which the study began, ISO 8601: chat templates that tell the date get its date. Null of
-    version 1."""
+    """UTC time at which the study began, ISO 8601; chat templates that state the date use its date. Null in
+    records of version 1."""
     checks: list[Check] = []
-    """What the worker asked of the base before its first trial, with results; empty until a check is made."""
+    """Checks of the base on the worker before its first trial; empty until a check is made."""
     arrangement: Arrangement | None = None
     """How the worker was laid out when it became ready (less, where memory ended later); null where it did
     not say, and of version 1."""
@@ -137,103 +137,103 @@ class AdapterRecord(Frozen):
     sha256: str
     """Hash of adapter_model.safetensors."""
     size_bytes: int
-    """Its size."""
+    """Size of adapter_model.safetensors."""
     step: int
-    """Grid index at which it was best on eval.dev."""
+    """Grid index of the best measurement on eval.dev, at which the adapter was kept."""
 
 
 class TrialError(Frozen):
-    """What went wrong in one attempt."""
+    """The error of one attempt."""
 
     attempt: int
-    """Which attempt."""
+    """Number of the attempt, from 1."""
     kind: FailureKind
-    """What sort of failure."""
+    """Kind of failure."""
     message: str
-    """One line."""
+    """Message in one line."""
     traceback: str = ""
     """The worker's traceback, if there was one."""
 
 
 class AttemptEnd(StrEnum):
-    """How an attempt ended."""
+    """End of an attempt."""
 
     FINISHED = "finished"
-    """The trial came to its end in it: scored, or stopped by the pruner."""
+    """The trial finished in it: scored, or stopped by the pruner."""
     OWN_FAULT = "own_fault"
-    """It failed by what the trial itself did: an error, divergence, out of memory."""
+    """The trial itself failed: an error, divergence, or out of memory."""
     WORKER_LOST = "worker_lost"
     """Its worker, node or network was lost."""
     PREEMPTED = "preempted"
-    """Its machine was taken away with notice; not noted yet."""
+    """Its machine was taken away with notice; not recorded yet."""
     INTERRUPTED = "interrupted"
-    """The driver stopped, or died."""
+    """The driver stopped or died."""
 
 
 class Attempt(Frozen):
     """One attempt at a trial."""
 
     attempt: int
-    """Which one, from 1."""
+    """Number of the attempt, from 1."""
     started_at: str
     """UTC time at which it was handed to a worker, ISO 8601."""
     ended_at: str | None = None
-    """UTC time at which it ended, ISO 8601; null while it is under way, and where the driver died with it."""
+    """UTC time at which it ended, ISO 8601; null while it runs, and if the driver died during it."""
     end: AttemptEnd | None = None
-    """How it ended; null while it is under way."""
+    """Kind of end; null while the attempt runs."""
     evaluations: int = 0
-    """Index on the grid that the trial had reached at its end; 0 while it is under way."""
+    """Grid index that the trial had reached when the attempt ended; 0 while it runs."""
 
 
 class TrialRecord(Frozen):
     """Everything durable about one trial, in `record.json` of its folder.
 
-    The file has one field more, `checksum`: the SHA-256 of the others (versions.py).
+    The file has one more field, `checksum`: the SHA-256 of the others (versions.py).
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
     study: str
     """UUID of the study."""
     key: str
-    """Names the trial in its study, and its folder: `0011`; `confirm/0011-2` of a training anew."""
+    """Name of the trial in its study and of its folder: `0011`; `confirm/0011-2` for a repeated training."""
     number: int | None
-    """Number of its row in the Optuna storage; null for a trial that has no row."""
+    """Number of the trial's row in the Optuna storage; null if it has none."""
     attempt: int = 1
     """The attempt that the measurements belong to."""
     state: TrialState = TrialState.RUNNING
     reason: str = ""
-    """Why it ended as it did, in a line."""
+    """One line on why the trial ended in its state."""
     params: dict[str, Any]
     """Sampled values, as the study file writes them."""
     values: list[float] | None = None
-    """Value on eval.select that ranks the trial; one now."""
+    """Values on eval.select that rank the trial; a list of one at present."""
     metrics: dict[str, float] = {}
-    """Every metric on eval.select, of the best checkpoint."""
+    """Every metric of the best checkpoint on eval.select."""
     measurements: list[Measurement] = []
     """Evaluations on eval.dev, by step."""
     resources: Resources = Resources()
     provenance: Provenance
     order: str | None = None
-    """How the order of the examples follows from the seed; null before a worker took the trial, where there
-    are no examples, and of version 1."""
+    """Rule for the order of the examples from the seed; null before a worker took the trial, without
+    examples, and in records of version 1."""
     schedule: str | None = None
-    """Shape of the learning rate after the warm-up, by its name in the study file; null of version 1."""
+    """Learning rate schedule after the warm-up, as in the study file; null in records of version 1."""
     optimizer_steps: int | None = None
-    """Updates of the whole schedule; null before a worker took the trial, and of version 1."""
+    """Updates in the whole schedule; null before a worker took the trial, and in records of version 1."""
     warmup_steps: int | None = None
-    """Updates in which the learning rate rises; null where `order` is."""
+    """Updates in which the learning rate rises; null where `order` is null."""
     adapter: AdapterRecord | None = None
     confirm_metrics: dict[str, float] = {}
-    """Every metric on eval.confirm, of the best checkpoint; empty where it was not scored on it."""
+    """Every metric of the best checkpoint on eval.confirm; empty if it was not scored there."""
     files: dict[str, str] = {}
-    """SHA-256, in hex, of the files that the record speaks of, by their path in the trial's folder: adapter,
-    scores, predictions. Empty until the trial is COMPLETE, and of version 1."""
+    """SHA-256, in hex, of adapter, scores and predictions, by path in the trial's folder. Empty until the
+    trial is COMPLETE, and in records of version 1."""
     attempts: list[Attempt] = []
-    """Every attempt with its end; those of version 1 were not noted."""
+    """Every attempt with its end; empty in records of version 1."""
     error: TrialError | None = None
-    """The last attempt's error, where it failed."""
+    """Error of the last attempt, if it failed."""
     failures: list[TrialError] = []
-    """Every failed attempt."""
+    """Errors of all failed attempts."""
     started_at: str | None = None
     """UTC time at which a worker first took the trial, ISO 8601."""
     finished_at: str | None = None
@@ -241,10 +241,10 @@ class TrialRecord(Frozen):
 
     @property
     def row(self) -> int:
-        """Number of its row in the storage.
+        """Number of the trial's row in the storage.
 
         Raises:
-            LookupError: it has no row.
+            LookupError: the trial has no row.
         """
         if self.number is None:
             raise LookupError(f"trial {self.key} must have a row in the storage, has none")
@@ -252,7 +252,7 @@ class TrialRecord(Frozen):
 
     @property
     def shown(self) -> str:
-        """What a person calls the trial: its number where it has one, else its key."""
+        """Name of the trial for people: its number if it has one, else its key."""
         return self.key if self.number is None else str(self.number)
 
 
@@ -268,11 +268,11 @@ class ScoreRecord(Frozen):
     study: str
     """UUID of the study."""
     key: str
-    """What was scored, and its folder: `base`, `test/base` or `test/winner`."""
+    """Name of the scoring and of its folder: `base`, `test/base` or `test/winner`."""
     split: str
     """`select`, `confirm` or `test`."""
     trial: str | None = None
-    """Key of the trial whose adapter was scored; null for the base."""
+    """Key of the trial that the scored adapter is from; null for the base."""
     number: int | None = None
     """Number of that trial; null for the base, and for a trial that has no row."""
     metrics: dict[str, float]
@@ -280,6 +280,6 @@ class ScoreRecord(Frozen):
     resources: Resources = Resources()
     provenance: Provenance
     files: dict[str, str] = {}
-    """SHA-256, in hex, of scores and predictions, by name; empty of version 1."""
+    """SHA-256, in hex, of scores and predictions, by name; empty in records of version 1."""
     scored_at: str | None = None
-    """UTC time at which the scores came, ISO 8601; null of version 1."""
+    """UTC time at which the scores arrived, ISO 8601; null in records of version 1."""

@@ -1,4 +1,4 @@
-"""Scores of every example with their sufficient statistics, and the text they were computed on."""
+"""Scores per example with their sufficient statistics, and the texts that they were computed on."""
 
 import io
 import json
@@ -21,11 +21,11 @@ class ScoreTable:
 
     Attributes:
         example_ids: n ids, unique in the split.
-        groups: n group names (a document, a module), for clustered statistics.
-        metrics: name to float64 [n], the metric of each example alone.
-        statistics: name to float64 [n, k]: counts that add up over examples (BLEU and chrF n-grams, tokens).
-        signatures: name to what exactly was computed (tokenizer, case, version).
-        aggregate: name to the value over the whole split; what is ranked.
+        groups: n group names (such as a document or module), for clustered statistics.
+        metrics: name to float64 [n], the metric of each example.
+        statistics: name to float64 [n, k], counts to sum over examples (BLEU and chrF n-grams, tokens).
+        signatures: name to details of the computation (tokenizer, case, version).
+        aggregate: name to the value over the whole split, by which trials are ranked.
     """
 
     example_ids: tuple[str, ...]
@@ -36,7 +36,7 @@ class ScoreTable:
     aggregate: dict[str, float]
 
     def to_bytes(self) -> bytes:
-        """The table as an npz archive without pickles."""
+        """Return the table as an npz archive without pickles."""
         names = ("example_ids", "groups", "signatures", "aggregate")
         header = {"schema_version": SCHEMA_VERSION} | {name: getattr(self, name) for name in names}
         arrays: dict[str, NDArray[Any]] = {
@@ -45,16 +45,16 @@ class ScoreTable:
         arrays |= {_METRIC + name: values for name, values in self.metrics.items()}
         arrays |= {_STATISTIC + name: values for name, values in self.statistics.items()}
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # names are ours, none is allow_pickle
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
         return buffer.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes, place: str = "scores") -> "ScoreTable":
-        """Return the table that `to_bytes` wrote, in this version or version 1, whose header has none.
+        """Read a table that `to_bytes` wrote, in this version or version 1, which has no version number.
 
         Args:
             data: the archive.
-            place: where it lies, for messages.
+            place: location of the archive, for messages.
 
         Raises:
             LoratoryError: a newer loratory wrote it.
@@ -80,7 +80,7 @@ class ScoreTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a model answered to one example."""
+    """Answer of a model to one example."""
 
     example_id: str
     group: str
@@ -90,12 +90,12 @@ class Prediction:
 
 
 def predictions_to_bytes(predictions: Sequence[Prediction]) -> bytes:
-    """JSONL, one prediction a line, in order."""
+    """Return JSONL with one prediction per line, in order."""
     lines = (json.dumps(vars(p), ensure_ascii=False) + "\n" for p in predictions)
     # A model may answer with half a surrogate pair, which UTF-8 cannot hold.
     return "".join(lines).encode(errors="replace")
 
 
 def predictions_from_bytes(data: bytes) -> list[Prediction]:
-    """The predictions that `predictions_to_bytes` wrote."""
+    """Read predictions that `predictions_to_bytes` wrote."""
     return [Prediction(**json.loads(line)) for line in data.decode().split("\n") if line]

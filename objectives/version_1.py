@@ -1,6 +1,6 @@
-"""Files of version 1 (loratory 0.1.0) as files of the present version. Each function returns new fields.
+"""Conversion of files of version 1 (loratory 0.1.0). Each function returns fields of the present version.
 
-What version 1 did not note is null or empty. Its files stay as they are: only what goes on is written anew.
+Fields that version 1 did not have are null or empty. Its files are rewritten only if the study continues.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from loratory.spaces.trial import trial_key
 
 
 def trial_record(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a trial's record: keys are numbers of four digits."""
+    """Return the fields of a trial's record; its key is its number in four digits."""
     return {**fields, "schema_version": 2, "key": trial_key(fields["number"])}
 
 
@@ -23,7 +23,7 @@ def score_record(fields: dict[str, Any]) -> dict[str, Any]:
 def manifest(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of study.json, with the defaults of version 1 where its spec lacks a key.
 
-    The key `direction` is gone: it could only say what the metric says.
+    The key `direction` is dropped: the metric implies it.
     """
     if not isinstance(fields["spec"], dict):
         raise ValueError(f"spec must be a JSON object, got {type(fields['spec']).__name__}")

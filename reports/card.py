@@ -1,6 +1,6 @@
-"""The model card of a published adapter: metadata that the Hub reads, and what a reader needs to judge it.
+"""The model card of a published adapter: metadata for the Hub, and facts for readers to judge it by.
 
-It names no path and no example of the data: what is published is read by anyone.
+A card contains no path and no example of the data, since anyone can read it.
 """
 
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ from loratory.reports.markdown import escaped, table
 from loratory.reports.markdown_view import comparison_table, ranking_table
 
 MOST_TRIALS = 20
-"""Ranked trials listed in the card."""
+"""Largest number of ranked trials listed in the card."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """What the card says beyond the comparison.
+    """Facts in the card beyond the comparison.
 
     Attributes:
-        repo_id: where the adapter is published.
+        repo_id: Hub repository of the adapter.
         base_id: the base's Hub id.
-        base_revision: its commit, where it is known.
-        usage: how to load and prompt it.
-        signatures: metric to what exactly was computed.
+        base_revision: commit of the base; None if unknown.
+        usage: instructions for loading and prompting the adapter.
+        signatures: metric to details of the computation.
         training: every hyperparameter of the trial, sampled and fixed.
-        dataset_id: Hub id of the training data, where it is on the Hub.
-        language: language of the answers, where the study names it.
+        dataset_id: Hub id of the training data; None if it is not on the Hub.
+        language: language of the answers; None if the study does not name it.
         versions: package versions that the trial ran with.
     """
 
@@ -48,12 +48,12 @@ class CardFacts:
 
 
 def model_card(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> str:
-    """README.md of the repository: YAML metadata, then Markdown.
+    """Return README.md of the repository: YAML metadata, then Markdown.
 
     Args:
         report: the study's comparison.
-        trial: the trial whose adapter is published.
-        facts: what else is said.
+        trial: the trial with the published adapter.
+        facts: further facts for the card.
     """
     metadata = yaml.safe_dump(
         card_metadata(report, trial, facts), sort_keys=False, allow_unicode=True, width=10_000
@@ -83,7 +83,7 @@ def model_card(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -
 
 
 def card_metadata(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> dict[str, Any]:
-    """The card's YAML header, as the Hub's documentation of model cards has it."""
+    """Return the card's YAML header as the Hub's documentation of model cards specifies it."""
     optional = {"language": facts.language, "datasets": [facts.dataset_id] if facts.dataset_id else None}
     return {
         "base_model": facts.base_id,
@@ -103,7 +103,7 @@ def card_metadata(report: ComparisonReport, trial: RankedTrial, facts: CardFacts
 
 
 def _results(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> list[dict[str, Any]]:
-    """One result a split. Values are whole, so that they can be checked by scoring again."""
+    """Return one result per split. Values are not rounded, so that scoring again can verify them."""
     splits = {"select": trial.metrics}
     splits |= {scores.split: scores.metrics for scores in report.test if scores.number == trial.number}
     return [

@@ -19,7 +19,7 @@ class ParameterFacts(Frozen):
     log: bool = False
     """Whether it was sampled on a logarithmic scale."""
     choices: tuple[Any, ...] = ()
-    """The values of a categorical."""
+    """Values of a categorical parameter."""
 
 
 class StudyFacts(Frozen):
@@ -34,7 +34,7 @@ class StudyFacts(Frozen):
     metric: str
     """The metric that ranks, on eval.select."""
     direction: Direction
-    """Which values of the metric are better."""
+    """Direction in which the metric improves."""
     base_model: str | None = None
     """The base as the study file names it."""
     sampler: str
@@ -68,17 +68,17 @@ class TrialFacts(Frozen):
     """Facts of any trial, ranked or not."""
 
     key: str
-    """Names the trial in its study, and its folder."""
+    """Name of the trial in its study, and of its folder."""
     number: int
     """Number in the study."""
     state: TrialState
     """State of the trial."""
     reason: str = ""
-    """Why it ended, or why it is not ranked."""
+    """Reason why the trial ended, or is not ranked."""
     params: dict[str, Any]
     """Sampled values."""
     seed: int
-    """The trial's own seed."""
+    """Seed of the trial."""
     attempt: int = 1
     """Attempt that these numbers belong to."""
     evaluations: int = 0
@@ -90,7 +90,7 @@ class TrialFacts(Frozen):
     device: str = ""
     """Device name."""
     device_seconds: float = 0.0
-    """Device time; the time of each step of a pack is shared by tokens."""
+    """Device time; the time of each step of a pack is shared among its trials by tokens."""
     peak_memory_bytes: int = 0
     """Peak memory of the trial's pack."""
     pack_size: int = 1
@@ -98,14 +98,14 @@ class TrialFacts(Frozen):
 
 
 class RankedTrial(TrialFacts):
-    """A COMPLETE trial and its place."""
+    """A COMPLETE trial with its rank."""
 
     rank: int
-    """Place, from 1; equal values are placed by trial number, the earlier first."""
+    """Rank, from 1; equal values are ranked by trial number, the lower first."""
     value: float
     """The metric on eval.select."""
     interval: Interval | None = None
-    """Bootstrap interval of `value`, where per-example scores are kept."""
+    """Bootstrap interval of `value`, if per-example scores are kept."""
     gain: float | None = None
     """Improvement over the untuned base; positive is better in either direction."""
     metrics: dict[str, float]
@@ -121,7 +121,7 @@ class RankedTrial(TrialFacts):
 
 
 class UnrankedTrial(TrialFacts):
-    """A trial without a place: pruned, failed, infeasible, running, or without a finite score."""
+    """A trial without a rank: pruned, failed, infeasible, running, or without a finite score."""
 
     failure: FailureKind | None = None
     """Kind of failure, if it failed."""
@@ -153,18 +153,18 @@ class Importance(Frozen):
     """Influence of each parameter on whether a trial is among the best."""
 
     shares: dict[str, float] = {}
-    """Share of each parameter, largest first, adding up to 1; empty where nothing can be said."""
+    """Share of each parameter, largest first, summing to 1; empty if they cannot be computed."""
     trials: int = 0
-    """Trials that it was computed from."""
+    """Number of trials that the shares were computed from."""
     note: str
-    """Basis of the shares, or why there are none."""
+    """Basis of the shares, or the reason why there are none."""
 
 
 class Scores(Frozen):
     """Metrics of a model on one split, outside any trial."""
 
     number: int | None = None
-    """The trial whose adapter was scored; null for the untuned base."""
+    """Number of the trial that the scored adapter is from; null for the untuned base."""
     split: str
     """`select` or `test`."""
     metrics: dict[str, float]
@@ -179,7 +179,7 @@ class SampleAnswer(Frozen):
     text: str
     """The answer, cut if it is very long."""
     score: float | None = None
-    """The example's own score, where the metric has one."""
+    """Score of the example, if the metric has one."""
 
 
 class Sample(Frozen):
@@ -194,7 +194,7 @@ class Sample(Frozen):
     best: SampleAnswer
     """The best trial's answer."""
     base: SampleAnswer | None = None
-    """The untuned base's answer, where it was scored."""
+    """The untuned base's answer, if the base was scored."""
 
 
 class Totals(Frozen):
@@ -203,7 +203,7 @@ class Totals(Frozen):
     device_seconds: float
     """Device time of all trials."""
     elapsed_seconds: float | None
-    """From the first start to the last end of a trial; null while none has ended."""
+    """Time from the first start to the last end of a trial; null while none has ended."""
     peak_memory_bytes: int
     """Largest peak memory of a pack."""
     pack_size: int = 1
@@ -226,44 +226,44 @@ class Uncertainty(Frozen):
 
 
 class ComparisonReport(Frozen):
-    """A study compared."""
+    """The comparison of a study's trials."""
 
     report_version: Literal[1] = REPORT_VERSION
     study: StudyFacts
     counts: dict[TrialState, int]
-    """Trials by state; every state is named."""
+    """Number of trials by state, for every state."""
     ranking: tuple[RankedTrial, ...]
     """COMPLETE trials with finite scores, best first."""
     unranked: tuple[UnrankedTrial, ...]
     """All others, by number."""
     median: int | None = None
-    """Number of the trial in the middle of the ranking; of two, the worse."""
+    """Number of the median trial of the ranking; of two middle ones, the worse."""
     base: Scores | None = None
     """The untuned base on eval.select."""
     test: tuple[Scores, ...] = ()
     """The final scores on the test split: the base (no number), the winner."""
     importance: Importance
     curves: tuple[TrialCurves, ...]
-    """Of every trial that has any, by number."""
+    """Learning curves of every trial that has any, by number."""
     samples: tuple[Sample, ...] = ()
-    """Examples drawn by hash, so that nobody picked them."""
+    """Examples chosen by hash, not by hand."""
     totals: Totals
     uncertainty: Uncertainty | None = None
-    """Null where no per-example scores are kept."""
+    """Method of the intervals; null if no per-example scores are kept."""
     versions: dict[str, str] = {}
     """Package versions on the best trial's worker."""
 
     @property
     def best(self) -> RankedTrial | None:
-        """The trial in first place."""
+        """The trial with rank 1; None if no trial is ranked."""
         return self.ranking[0] if self.ranking else None
 
     @property
     def median_trial(self) -> RankedTrial | None:
-        """The trial in the middle of the ranking."""
+        """The median trial of the ranking; None if no trial is ranked."""
         return next((trial for trial in self.ranking if trial.number == self.median), None)
 
     @property
     def provisional(self) -> bool:
-        """Whether trials are unfinished, so that the ranking may change."""
+        """True if trials are unfinished, so that the ranking may change."""
         return any(count for state, count in self.counts.items() if not state.finished)

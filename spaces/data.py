@@ -1,4 +1,4 @@
-"""Sources of the examples, and how they are read, cleaned, split and scored."""
+"""Sources of the examples, and rules for reading, cleaning, splitting and scoring them."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -25,20 +25,20 @@ class CleaningSpec(Frozen):
     """Rows to remove before training; the study folder keeps every removed row with its reason."""
 
     exact_duplicates: bool = True
-    """Remove rows that repeat an earlier one of their split (after Unicode and space folding)."""
+    """Remove rows that repeat an earlier row of their split (after Unicode and space folding)."""
     near_duplicate_threshold: Annotated[Float, Field(gt=0, le=1)] | None = 0.9
-    """Remove training rows whose MinHash Jaccard similarity (word 5-grams) to an earlier one reaches this."""
+    """Remove training rows with at least this MinHash Jaccard similarity (word 5-grams) to an earlier row."""
     leaked: bool = True
     """Remove training rows that are also in eval or test."""
 
 
 class DataSpec(Frozen):
-    """The three splits, and how they are read."""
+    """Sources of the three splits, and rules for reading them."""
 
     train: str = Field(min_length=1)
     """JSONL, CSV or Parquet file, Hub data set id, or `builtin:quickstart`."""
     eval: str | None = None
-    """Source of eval examples; null takes `eval_fraction` of train (whole groups, where rows have one)."""
+    """Source of eval examples; null takes `eval_fraction` of train (whole groups, if rows have groups)."""
     test: str | None = None
     """Source of test examples, scored once for the winner and the base; null: no test score."""
     eval_fraction: Float = Field(default=0.1, gt=0, lt=1)
@@ -52,7 +52,7 @@ class DataSpec(Frozen):
     columns: dict[str, str] = {}
     """The name that the format expects, mapped to the name of the column that holds it."""
     group_column: str | None = "group"
-    """Column that names the group of a row (a document, a module); used if present."""
+    """Column with the group of a row (such as a document or module); used if present."""
     prompt_template: str | None = None
     """Python format string over the columns; replaces the chat template and the default prompt."""
     task: Task = Task.GENERATION

@@ -1,4 +1,4 @@
-"""The base model and the precision it trains in."""
+"""The base model and the precision of training."""
 
 from enum import StrEnum
 from typing import Any, Self
@@ -33,11 +33,11 @@ class ModelSpec(Frozen):
     base: str = Field(min_length=1)
     """Hub id, local folder, or `builtin:quickstart` for the small model that comes with loratory."""
     revision: str | None = None
-    """Branch, tag or commit of the Hub id; pin it, so that every worker and every rerun sees one model."""
+    """Branch, tag or commit of the Hub id; pin it, so that all workers and reruns use the same model."""
     hub_id: str | None = None
-    """What a published adapter names as its base where `base` is a folder."""
+    """Hub id that a published adapter names as its base, if `base` is a folder."""
     compute_dtype: ComputeDtype = ComputeDtype.AUTO
-    """auto is bf16 on a GPU that has it, fp16 on one that has not, fp32 on a CPU."""
+    """auto is bf16 on a GPU that supports it, fp16 on other GPUs, fp32 on a CPU."""
     quantization: Quantization = Quantization.NF4
     """nf4 keeps the base's linear layers in 4 bits (QLoRA); none keeps them in the compute dtype (LoRA)."""
     double_quantization: bool = True
@@ -45,10 +45,10 @@ class ModelSpec(Frozen):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     trust_remote_code: bool = False
-    """Run model code that comes with the base. Only for a base whose code you have read."""
+    """Run model code that comes with the base. Set this only after reading that code."""
     allow_unquantized_experts: bool = False
-    """Take a mixture-of-experts base all the same where nf4 and LoRA pass over its experts: they stay as they
-    are, in the compute dtype, and adapters learn on the other layers alone."""
+    """Accept a mixture-of-experts base even if nf4 and LoRA skip its experts: they stay in the compute dtype,
+    and only the other layers get adapters."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -62,7 +62,7 @@ class ModelSpec(Frozen):
 
     @model_serializer(mode="wrap")
     def _without_contradictions(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A file written from this spec must read back.
+        # A file written from this spec must be readable as a study file.
         written: dict[str, Any] = handler(self)
         if self.quantization is Quantization.NONE:
             written.pop("double_quantization", None)

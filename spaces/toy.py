@@ -15,7 +15,7 @@ class FaultSpec(Frozen):
     flaky: Float = Field(default=0.0, ge=0, le=1)
     """The objective raises on its first attempt only."""
     oom: Float = Field(default=0.0, ge=0, le=1)
-    """The trial runs out of memory, as if it fitted no device."""
+    """The trial runs out of memory on every device."""
     diverge: Float = Field(default=0.0, ge=0, le=1)
     """The loss becomes NaN."""
     exit: Float = Field(default=0.0, ge=0, le=1)
@@ -35,9 +35,9 @@ class ToySpec(Frozen):
     noise: Float = Field(default=0.01, ge=0, le=1)
     """Standard deviation of the noise on each measured score."""
     examples: Int = Field(default=50, ge=1)
-    """Scored examples per trial."""
+    """Number of scored examples per trial."""
     seconds_per_evaluation: Float = Field(default=0.0, ge=0)
-    """Seconds that the trials of a worker take together before each evaluation."""
+    """Seconds that a worker spends on all its trials together before each evaluation."""
     evaluations_per_checkpoint: Int = Field(default=1, ge=1)
     """Evaluations per checkpoint."""
     faults: FaultSpec = FaultSpec()

@@ -1,4 +1,4 @@
-"""The hyperparameters of one trial: every one can be fixed or searched."""
+"""The hyperparameters of one trial. Each can be fixed or searched."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from loratory.spaces.frozen import Float, Frozen, Int
 
 
 class Schedule(StrEnum):
-    """How the learning rate goes after the warm-up."""
+    """Shape of the learning rate after the warm-up."""
 
     COSINE = "cosine"
     LINEAR = "linear"
@@ -17,35 +17,35 @@ class Schedule(StrEnum):
 
 
 class OptimizerName(StrEnum):
-    """How an adapter's matrices are updated."""
+    """Optimiser of an adapter's matrices."""
 
     ADAMW = "adamw"
     LORA_PLUS = "lora_plus"
 
 
 class TrainingParameters(Frozen):
-    """What one trial trains with, sampled and fixed values merged.
+    """Hyperparameters of one trial, sampled and fixed values merged.
 
     The optimiser is AdamW (Loshchilov and Hutter, 2019) with betas 0.9 and 0.999 and epsilon 1e-8, the
     adapters are LoRA (Hu et al., 2021).
     """
 
     learning_rate: Float = Field(default=2e-4, gt=0, le=1)
-    """Peak learning rate of AdamW; with lora_plus that of the matrices A."""
+    """Peak learning rate of AdamW; with lora_plus, of the matrices A."""
     optimizer: OptimizerName = OptimizerName.ADAMW
     """adamw has one learning rate; lora_plus has a larger one for the matrices B (Hayou et al., 2024)."""
     lora_plus_ratio: Float = Field(default=16.0, gt=0, le=65_536)
-    """Learning rate of the matrices B over that of the matrices A (optimizer lora_plus)."""
+    """Ratio of the learning rates of the matrices B and A (optimizer lora_plus)."""
     batch_size: Int = Field(default=16, ge=1, le=65_536)
     """Examples per optimiser step; reached by accumulating passes."""
     epochs: Float = Field(default=1.0, gt=0, le=1000)
-    """Passes over the training examples; may be a fraction."""
+    """Epochs over the training examples; may be a fraction."""
     rank: Int = Field(default=16, ge=1, le=1024)
     """Rank r of the LoRA matrices."""
     alpha: Annotated[Float, Field(gt=0, le=65_536)] | None = None
     """LoRA scaling numerator; null means twice the rank."""
     rank_stabilized: bool = False
-    """Scale by alpha / sqrt(rank) (rsLoRA; Kalajdzievski, 2023) and not by alpha / rank."""
+    """Scale by alpha / sqrt(rank) (rsLoRA; Kalajdzievski, 2023) instead of alpha / rank."""
     dropout: Float = Field(default=0.05, ge=0, lt=1)
     """Probability that an input feature of an adapter is dropped in training."""
     target_modules: str | tuple[str, ...] = "all-linear"
@@ -61,11 +61,11 @@ class TrainingParameters(Frozen):
 
     @property
     def lora_alpha(self) -> float:
-        """The scaling numerator with its default filled in."""
+        """LoRA scaling numerator, with the default filled in."""
         return 2.0 * self.rank if self.alpha is None else self.alpha
 
     def described(self) -> dict[str, Any]:
-        """Return what a reader is told, as JSON: defaults filled in, what is not used left out."""
+        """Return the hyperparameters for readers, as JSON: with defaults, without unused ones."""
         values = self.model_dump(mode="json") | {"alpha": self.lora_alpha}
         if self.optimizer is not OptimizerName.LORA_PLUS:
             del values["lora_plus_ratio"]

@@ -1,4 +1,4 @@
-"""The interface of a metric on text, and what it needs to know beside the texts."""
+"""The interface of a metric on text, and the context that it needs besides the texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class TextContext:
-    """What decides how texts are compared.
+    """Settings for the comparison of texts.
 
     Attributes:
         language: language of the references (`zh`, `ja`, `en`, ...); None detects the script.
-        labels: every label of a classification task, in a fixed order; empty takes those of the references.
+        labels: every label of a classification task, in a fixed order; empty: labels of the references.
     """
 
     language: str | None = None
@@ -26,9 +26,9 @@ class ExampleScores:
     """One metric on n examples.
 
     Attributes:
-        values: float64 [n], the metric of each example alone.
-        statistics: float64 [n, k], counts whose sum over examples decides the aggregate.
-        signature: what exactly was computed: tokenizer, case, version.
+        values: float64 [n], the metric of each example.
+        statistics: float64 [n, k], counts; the aggregate is computed from their sum over examples.
+        signature: details of the computation: tokenizer, case, version.
     """
 
     values: NDArray[np.float64]
@@ -37,7 +37,7 @@ class ExampleScores:
 
 
 class TextMetric(Protocol):
-    """One metric on decoded text. Holds no state: every call says all it needs."""
+    """One metric on decoded text. It holds no state: each call gets all input as arguments."""
 
     def score(
         self, predictions: Sequence[str], references: Sequence[str], context: TextContext, /
@@ -46,19 +46,19 @@ class TextMetric(Protocol):
         ...
 
     def aggregate(self, summed: NDArray[np.float64]) -> float:
-        """The metric over all examples whose statistics add up to `summed`, float64 [k]."""
+        """Compute the metric over examples from the sum of their statistics, float64 [k]."""
         ...
 
 
 class MeanMetric:
-    """What metrics share whose aggregate is the mean over examples. Statistics are [value, 1]."""
+    """Aggregate of metrics that are a mean over examples. The statistics of an example are [value, 1]."""
 
     def aggregate(self, summed: NDArray[np.float64]) -> float:
-        """The mean of the examples whose statistics add up to `summed`, float64 [2]."""
+        """Compute the mean over examples from the sum of their statistics, float64 [2]."""
         total, examples = summed
         return float(total / examples)
 
 
 def mean_statistics(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Statistics of a mean: each value of [n] with a count of one, [n, 2]."""
+    """Return the statistics of a mean, [n, 2]: each value of [n] with a count of one."""
     return np.stack([values, np.ones_like(values)], axis=1)

@@ -1,4 +1,4 @@
-"""Optimiser, clipping and loss scale of one slot, over its own row of the pack's flat tensors."""
+"""Optimiser, clipping and loss scale of one slot, over the slot's row of the pack's flat tensors."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from loratory.objectives.packing.update_rules import SlotRows, UpdateRule
 
 
 class SlotOptimizer:
-    """An optimiser with zero moments; nothing of it is shared with other slots.
+    """The optimiser of one slot, independent of other slots; moments start at zero.
 
     Attributes:
         scaler: loss scale for fp16; does nothing in other formats.
@@ -28,9 +28,9 @@ class SlotOptimizer:
         """Take over the rows of a slot.
 
         Args:
-            rows: the matrices are updated in place, the gradient is zeroed by each step.
-            rule: how they are updated.
-            weight_decay: decoupled, as AdamW has it.
+            rows: matrices, which are updated in place, and gradient, which each step zeroes.
+            rule: the update rule.
+            weight_decay: decoupled weight decay, as in AdamW.
             max_grad_norm: gradients are clipped to this norm; None turns it off.
             loss_scaling: whether the losses are scaled (fp16).
         """
@@ -38,23 +38,24 @@ class SlotOptimizer:
         self._begun = False
         self._optimizer, self._moments, self._steps = rule.build(rows, weight_decay=weight_decay)
         self.scaler = torch.amp.GradScaler(rows.master.device.type, enabled=loss_scaling)
-        # It makes its scale when it first scales something, which it never does here: the weights include it.
+        # A scaler makes its scale in its first call of `scale`. No other call follows: loss weights include it.
         self.scaler.scale(rows.gradient.new_zeros(()))
         rows.gradient.zero_()
 
     @property
     def loss_scale(self) -> float:
-        """What the weights of the losses are multiplied with."""
+        """Factor for the weights of the losses."""
         return float(self.scaler.get_scale())
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> torch.Tensor:
         """Clip and apply the gradient, and zero it.
 
-        Where this raises it can be called again, with a gradient that was added up anew.
+        If this raises, it can be called again after the gradient was recomputed.
 
         Returns:
-            Its global norm before clipping, a scalar. Nothing waits for it, except under a loss scale.
+            Global norm of the gradient before clipping, a scalar on the device. Does not wait for the device,
+            except under a loss scale.
         """
         try:
             norm = self._clip()
@@ -62,7 +63,7 @@ class SlotOptimizer:
                 group["lr"] = learning_rate * group["ratio"]
             self.scaler.step(self._optimizer)
         except Exception:
-            # The same scale again: that makes the scaler forget that it is in the middle of a step.
+            # Setting the same scale resets the scaler, which would otherwise be in the middle of a step.
             self.scaler.update(self.scaler.get_scale())
             raise
         self._begun = True
@@ -73,19 +74,19 @@ class SlotOptimizer:
     def moments(self) -> dict[str, torch.Tensor]:
         """Both moments [P] and the step count [], by AdamW's names; empty before the first step.
 
-        They have their memory from the beginning, but as long as they are zero nobody needs to keep them.
+        Their memory is allocated from the beginning, but zero moments need not be saved.
         """
         return {"step": self._steps[0], **self._moments} if self._begun else {}
 
     def restore(self, moments: Mapping[str, torch.Tensor], scaler: Mapping[str, Any]) -> None:
-        """Go on from moments, step count and loss scale."""
+        """Load moments, step count and loss scale, to continue from them."""
         for name, value in moments.items():
             (self._steps if name == "step" else self._moments[name]).copy_(value)
         self._begun = self._begun or bool(moments)
         self.scaler.load_state_dict(dict(scaler))
 
     def _clip(self) -> torch.Tensor:
-        """Take the loss scale out of the gradient and clip it; gives its norm before clipping."""
+        """Divide the gradient by the loss scale and clip it; return its norm before clipping."""
         self.scaler.unscale_(self._optimizer)
         norm: torch.Tensor = torch.linalg.vector_norm(self._gradient)
         if math.isfinite(self._limit):

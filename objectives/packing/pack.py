@@ -18,20 +18,20 @@ from loratory.objectives.packing.slot_copy import SlotCopy, SlotState
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
 from loratory.objectives.packing.update_rules import ADAMW, SlotRows, UpdateRule, joined_spans
 
-# Tokens per block, which has one adapter. GPU kernels want more rows than the CPU, which pays for padding.
+# Tokens per block, each with one adapter. GPU kernels need more rows; on a CPU padding costs time.
 _GRANULE_GPU, _GRANULE_CPU = 32, 8
 _MATRICES = "matrices"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What an adapter trains with beside its learning rate.
+    """Training settings of an adapter besides its learning rate.
 
     Attributes:
         scaling: LoRA's factor.
         dropout: probability that an adapter's input is dropped.
-        weight_decay: decoupled.
-        max_grad_norm: None turns clipping off.
+        weight_decay: decoupled weight decay.
+        max_grad_norm: gradients are clipped to this norm; None turns clipping off.
         rule: the optimiser.
     """
 
@@ -76,7 +76,7 @@ class Pack:
         self._optimizers: dict[int, SlotOptimizer] = {}
 
     def put(self, slot: int, state: SlotState, settings: Settings) -> None:
-        """Begin or go on to train an adapter in a free slot; nothing of the last trial is left in it."""
+        """Put a new or continued adapter into a free slot; the state of the previous trial is overwritten."""
         if settings.dropout and not self._dropout:
             raise ValueError(f"dropout must be 0 in a pack made without it, got {settings.dropout}")
         self.stack.put(slot, state.matrices, scaling=settings.scaling)
@@ -154,7 +154,7 @@ class Pack:
     def train(self, pieces: Sequence[Piece]) -> HostPass:
         """Run a training pass, which adds losses and gradients to those of the sequences' slots.
 
-        Nothing waits for the device.
+        Does not wait for the device.
 
         Args:
             pieces: the sequences, ordered by slot; their weights include the slot's loss scale.
@@ -167,7 +167,7 @@ class Pack:
         """Capture the CUDA graph of the largest pass, before those of smaller passes.
 
         Args:
-            tokens: of the largest pass.
+            tokens: tokens in the largest pass.
             longest: tokens of the longest sequence in it.
         """
         piece = Piece(slot=0, input_ids=range(longest), first=0, targets=range(longest))

@@ -1,4 +1,4 @@
-"""Optimisers of a slot: the one place that builds them and knows the memory of their state."""
+"""Optimisers of a slot, and the memory of their state."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ Spans = Sequence[slice]
 
 
 class SlotRows(NamedTuple):
-    """What an optimiser updates.
+    """Rows of a slot that an optimiser reads and updates.
 
     Attributes:
         master: [P], the slot's matrices, updated in place.
-        gradient: [P], what passes add to.
+        gradient: [P], to which passes add.
         spans_a: the parts of a row that hold the matrices A.
         spans_b: the parts of a row that hold the matrices B.
     """
@@ -32,7 +32,7 @@ class SlotRows(NamedTuple):
 
 
 def joined_spans(matrices: Iterable[torch.Tensor]) -> Spans:
-    """Return the parts of a row that some matrices fill, those that follow each other as one.
+    """Return the parts of a row that matrices fill, with adjacent parts joined.
 
     Args:
         matrices: contiguous views of the first row of a tensor.
@@ -48,9 +48,9 @@ class Built(NamedTuple):
     """An optimiser with zero state.
 
     Attributes:
-        optimizer: the learning rate of each of its groups is the trial's times the group's `ratio`.
-        moments: rows [P] of its state by name, which it updates in place.
-        steps: fp32 [n], the step count of each of its parameters; all are equal.
+        optimizer: each parameter group multiplies the trial's learning rate by its `ratio`.
+        moments: rows [P] of the state by name, updated in place.
+        steps: fp32 [n], the step count of each parameter; all are equal.
     """
 
     optimizer: torch.optim.Optimizer
@@ -59,7 +59,7 @@ class Built(NamedTuple):
 
 
 class UpdateRule(Protocol):
-    """An optimiser of the study file, with its own settings."""
+    """An optimiser of the study file, with its settings."""
 
     def build(self, rows: SlotRows, *, weight_decay: float) -> Built:
         """Return the optimiser over a slot's rows."""
@@ -67,7 +67,7 @@ class UpdateRule(Protocol):
 
 @dataclass(frozen=True)
 class AdamW:
-    """AdamW at one learning rate (Loshchilov and Hutter, 2019): one parameter, the whole row."""
+    """AdamW with one learning rate (Loshchilov and Hutter, 2019); the whole row is one parameter."""
 
     @classmethod
     def of(cls, _: TrainingParameters) -> Self:
@@ -89,7 +89,7 @@ ADAMW = AdamW()
 
 @dataclass(frozen=True)
 class LoraPlus:
-    """LoRA+ (Hayou et al., 2024): AdamW with a learning rate for the matrices B that is `ratio` times A's.
+    """LoRA+ (Hayou et al., 2024): AdamW in which B has `ratio` times the learning rate of A.
 
     Attributes:
         ratio: learning rate of B over that of A.
@@ -128,7 +128,7 @@ def state_bytes_per_number(names: Sequence[str], *, wide: int) -> int:
     """Return the most memory of an optimiser's state per number of a slot's row.
 
     Args:
-        names: the optimisers that trials may have.
+        names: optimisers that trials may use.
         wide: bytes of a master weight.
     """
     return max(_RULES[OptimizerName(name)].bytes_per_number(wide) for name in names)
@@ -137,7 +137,7 @@ def state_bytes_per_number(names: Sequence[str], *, wide: int) -> int:
 def _adamw(rows: SlotRows, groups: Sequence[tuple[float, Spans]], *, weight_decay: float) -> Built:
     """Build PyTorch's fused AdamW over parts of a row, with ratios to the trial's learning rate.
 
-    AdamW would make its state in its first step, and stay half made where memory ends there.
+    The state is made here: AdamW would make it in the first step, and leave it partial if memory ran out.
     """
     moments = {name: torch.zeros_like(rows.master) for name in _MOMENTS}
     made: list[dict[str, object]] = []

@@ -1,4 +1,4 @@
-"""Events that tell the driver of a trial: its start, its curve, its measurements, its end."""
+"""Events that inform the driver about a trial: its start, curve, measurements and end."""
 
 import time
 import traceback
@@ -19,20 +19,20 @@ from loratory.spaces.trial import TrialSpec
 
 
 class Announcements:
-    """Makes events of trials. What a trial gives to be told once, it gives once."""
+    """Makes the events of trials. Each point of a curve and of the grid is announced once."""
 
     def __init__(self, base: Base, checkpoints: CheckpointClock) -> None:
-        """Take what events need to know beside the trial.
+        """Keep the facts that events contain besides those of the trial.
 
         Args:
-            base: adapters name it.
-            checkpoints: learns what a checkpoint costs.
+            base: named in the files of adapters.
+            checkpoints: receives the duration of each checkpoint.
         """
         self._base, self._checkpoints = base, checkpoints
         self._device = device_name(base.device)
 
     def started(self, trial: Trial) -> Started:
-        """Tell that a trial has begun, or goes on."""
+        """Return the event of a trial that has begun or continues."""
         key, attempt = trial.key
         return Started(
             key=key,
@@ -43,13 +43,13 @@ class Announcements:
         )
 
     def curve(self, trial: Trial) -> Iterator[Progressed]:
-        """Tell the points of the curve that were not told yet, if there are any."""
+        """Yield an event with the points of the curve not announced yet, if there are any."""
         if points := trial.take_points():
             key, attempt = trial.key
             yield Progressed(key=key, attempt=attempt, points=points)
 
     def measured(self, trial: Trial) -> Iterator[Reported]:
-        """Tell every point of the grid that the measurement under way stands for."""
+        """Yield an event for every grid point that the measurement under way covers."""
         key, attempt = trial.key
         while (measurement := trial.next_grid_point()) is not None:
             yield Reported(
@@ -61,14 +61,14 @@ class Announcements:
             )
 
     def making_files(self, trial: Trial) -> Callable[[], AdapterFiles]:
-        """Return what to call for the files of a trial's best matrices."""
+        """Return a function that makes the files of a trial's best matrices."""
         assert trial.best is not None  # training is over only after a measurement
         return partial(
             trial.adapter.files, trial.best, base_name=self._base.published_name, revision=self._base.revision
         )
 
     def finished(self, trial: Trial, evaluation: Evaluation) -> Finished:
-        """Tell that a trial is over, with its best matrices' scores on eval.select."""
+        """Return the event of a finished trial, with the scores of its best matrices on eval.select."""
         if not isinstance(trial.phase, Finishing) or trial.best_evaluation is None:
             raise PhaseError(f"trial {trial.spec.key} must be scored to finish, is {trial.phase}")
         key, attempt = trial.key
@@ -84,7 +84,7 @@ class Announcements:
         )
 
     def resources(self, trial: Trial) -> Resources:
-        """Return what a trial took so far."""
+        """Return the time and memory that a trial has used so far."""
         return Resources(
             device=self._device,
             pack_size=trial.progress.pack_size,

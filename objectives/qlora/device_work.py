@@ -1,4 +1,4 @@
-"""Pieces of work for the device: a pass of training, or a piece of the scoring that waits."""
+"""Units of device work: a training pass, or a step of pending scoring."""
 
 import time
 from collections.abc import Hashable, Mapping, Sequence
@@ -16,22 +16,22 @@ from loratory.objectives.qlora.trial.trial import Trial
 from loratory.objectives.qlora.updates import UpdateResult
 from loratory.objectives.records import FailureKind
 
-# A copy waits so many passes for others to be scored with it, as long as its trial can train on.
+# Passes that a copy waits for others to be scored with it, as long as its trial can train on.
 _MOST_PASSES_WAITED = 16
 
 
 class DevicePolicy:
-    """Decides whose turn it is: copies gather while trials can train, then are scored until none is left.
+    """Chooses between training and scoring: copies gather while trials train, then all are scored.
 
-    A few large batches decode faster than many small ones, and while all trials go on nothing is lost by
-    waiting: a trial's work meanwhile is thrown away only where its evaluation ends it.
+    A few large batches decode faster than many small ones. Waiting costs nothing while all trials train on,
+    except the work of a trial that the awaited evaluation ends.
     """
 
     def __init__(self, *, gathers: bool) -> None:
-        """Begin with training.
+        """Start with training.
 
         Args:
-            gathers: whether decoding together is faster here; where it is not, nothing waits.
+            gathers: whether joint decoding is faster on this device; if not, copies are scored at once.
         """
         self._gathers = gathers
         self._scoring, self._passes = False, 0
@@ -41,13 +41,13 @@ class DevicePolicy:
         self._passes += 1
 
     def scores(self, *, waiting: int, training: int, ready: int, urgent: bool) -> bool:
-        """Return whether the next piece of work is one of scoring.
+        """Return True if the next unit of work is scoring.
 
         Args:
             waiting: copies without scores.
             training: trials that hold a slot.
-            ready: those of them that can make a pass.
-            urgent: whether there is no point in waiting for more copies.
+            ready: trials in slots that can make a pass.
+            urgent: whether to score without waiting for more copies.
         """
         if not waiting:
             self._scoring, self._passes = False, 0
@@ -59,11 +59,11 @@ class DevicePolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkDone:
-    """The outcome of a piece of work.
+    """The outcome of one unit of work.
 
     Attributes:
         updates: results of updates that were launched earlier.
-        failed: trials that it ended, with their events.
+        failed: trials that failed in it, with their events.
         idle: whether the device had nothing to do.
     """
 
@@ -73,27 +73,27 @@ class WorkDone:
 
 
 class DeviceWork:
-    """Gives the device its next piece of work, and less of it where memory ends."""
+    """Runs the next unit of work on the device, and reduces its size when memory runs out."""
 
     def __init__(
         self, slots: Slots, evaluator: Evaluator, relief: MemoryRelief, policy: DevicePolicy
     ) -> None:
-        """Take what has work.
+        """Keep the sources of work.
 
         Args:
             slots: trials that train.
             evaluator: adapters that wait for scores.
-            relief: frees memory where it runs out.
-            policy: decides whose turn it is.
+            relief: frees memory when it runs out.
+            policy: chooses between training and scoring.
         """
         self._slots, self._evaluator, self._relief, self._policy = slots, evaluator, relief, policy
 
     def advance(self, trials: Mapping[Hashable, Trial], *, urgent: bool) -> WorkDone:
-        """Do one piece of work.
+        """Do one unit of work.
 
         Args:
             trials: all trials by key.
-            urgent: whether scores are wanted that no trial waits for.
+            urgent: whether scores of no running trial are requested.
         """
         ready = self._slots.ready
         scores = self._policy.scores(
@@ -114,7 +114,7 @@ class DeviceWork:
             return WorkDone(updates=self._slots.advance())
         except Exception as error:
             if device_is_lost(error) or (len(ready) > 1 and not is_out_of_memory(error)):
-                raise  # nobody knows whose it is
+                raise  # the worker is broken, or any of several trials is the cause
             failed = failed_event(ready[0].spec, error)
         # Outside the handler: while the exception lives, so do the tensors of the failed pass.
         if failed.kind is FailureKind.OOM and self._relief.make_room():
@@ -140,10 +140,10 @@ class DeviceWork:
 
 
 def _lost(keys: Sequence[Hashable], trials: Mapping[Hashable, Trial], message: str) -> WorkDone:
-    """Fail the trials that wait for scores, where nothing can be made smaller.
+    """Fail the trials that wait for scores, when no memory can be freed.
 
     Raises:
-        torch.OutOfMemoryError: scores are lost that belong to no trial: the driver has to know.
+        torch.OutOfMemoryError: scores that belong to no trial are lost, which ends the worker.
     """
     error = torch.OutOfMemoryError(message)
     if any(key not in trials for key in keys):

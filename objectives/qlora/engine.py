@@ -1,4 +1,4 @@
-"""The pack of a worker with its slots and evaluator: made to measure, made smaller where memory ends."""
+"""The pack of a worker with its slots and evaluator: sized for the device, reduced when memory runs out."""
 
 from dataclasses import replace
 
@@ -35,13 +35,13 @@ _SMALLEST_PASS = 64
 
 
 class Engine:
-    """What trials train and are scored with on one worker.
+    """Slots and evaluator of one worker, in which trials train and are scored.
 
     Attributes:
         architecture: the base's layers.
-        notes: what was chosen, in lines.
-        slots: the trials that train.
-        evaluator: the copies that wait for their scores.
+        notes: the sizes that were chosen, as lines of text.
+        slots: the pack and the trials that train in it.
+        evaluator: scores copies of adapters.
     """
 
     def __init__(
@@ -56,17 +56,17 @@ class Engine:
         engine_size: EngineSize,
         notes: tuple[str, ...] = (),
     ) -> None:
-        """Allocate everything.
+        """Allocate pack, stacks and evaluator.
 
         Args:
             study: the study.
             base: the resident base.
-            model: its model, made ready for packs.
-            architecture: its layers.
+            model: the model of `base`, prepared for packs.
+            architecture: the base's layers.
             data: the splits.
             stack_size: sizes of the stacks.
             engine_size: slots, tokens per pass and rows.
-            notes: what was chosen, in lines.
+            notes: the sizes that were chosen, as lines of text.
         """
         self._study, self._base, self._model, self._data = study, base, model, data
         self._stack_size, self._engine_size = stack_size, engine_size
@@ -96,17 +96,17 @@ class Engine:
         )
 
     def make_room(self, *, scoring: bool = False) -> bool:
-        """Go on with less memory, where it ran out.
+        """Reduce the memory in use after it ran out.
 
-        Scoring decodes fewer prompts at once. Then, and in training, passes get smaller, down to where only
-        their number of launches grows; then the dequantised base is given back; then there are fewer slots,
-        and trials without one wait. No update is lost: a pass that was cut off is made again.
+        The steps are tried in this order. Scoring decodes fewer prompts at once. Passes get smaller, down to
+        the size below which only the number of launches would grow. The dequantised base is freed. The pack
+        gets fewer slots, and trials without a slot wait. No update is lost: an interrupted pass is repeated.
 
         Args:
-            scoring: whether it ran out while adapters were scored.
+            scoring: whether memory ran out while adapters were scored.
 
         Returns:
-            Whether anything could be made smaller.
+            True if anything could be made smaller.
         """
         self.slots.rewind_batches()
         self.forget_graphs()
@@ -126,12 +126,12 @@ class Engine:
         return True
 
     def begin_again(self) -> None:
-        """Make a pass again that was lost, with the memory that is free now."""
+        """Prepare to repeat a lost pass with the memory that is free now."""
         self.slots.rewind_batches()
         release_memory(self._base.device)
 
     def _reserve_again(self) -> None:
-        """The largest pass first, as at the beginning; where it does not fit, passes show as they come."""
+        """Reserve memory for the largest pass as at the start; if it does not fit, later passes find out."""
         try:
             self._reserve_largest(self.slots.pack)
         except torch.OutOfMemoryError:
@@ -143,7 +143,7 @@ class Engine:
 
     @property
     def _smallest_pass(self) -> int:
-        """The longest example has to pass in any case."""
+        """Smallest limit of a pass, in tokens, that holds the longest example."""
         return max(_SMALLEST_PASS, self._longest_example)
 
     @property
@@ -155,7 +155,7 @@ class Engine:
         self.slots.limit_passes(tokens)
 
     def forget_graphs(self) -> None:
-        """Give back the memory of captured passes; they are captured again when they come."""
+        """Free the memory of captured CUDA graphs; passes are captured again when they occur."""
         self._runner.clear()
         if self._decoder is not None:
             self._decoder.clear()
@@ -175,12 +175,12 @@ class Engine:
             decoder=self._decoder,
             stack=self._stack,
             labels=self._data.labels,
-            # A CPU that trains has nothing to gain from one process more.
+            # While a CPU trains, another process on it gains nothing.
             jobs=TextJobs(apart=self._base.device.type == "cuda"),
         )
 
     def _reserve(self, pack: Pack) -> None:
-        """Let the largest pass show whether it fits, before any trial is in it."""
+        """Run the largest pass before any trial is in the pack, to find out if it fits."""
         while True:
             try:
                 self._reserve_largest(pack)
@@ -195,7 +195,7 @@ class Engine:
             )
 
     def _smaller_pack(self) -> Pack:
-        """Return a pack of half the slots, or fewer where that does not fit either."""
+        """Return a pack of half the slots, or of fewer if half does not fit either."""
         while True:
             self._engine_size = replace(self._engine_size, slots=max(1, self._engine_size.slots // 2))
             release_memory(self._base.device)
@@ -246,7 +246,7 @@ def build_engine(study: StudySpec, *, base: Base, architecture: Architecture, da
     """Build an engine that fits the device.
 
     Raises:
-        InputError: the study file asks for more slots than fit.
+        InputError: the study file asks for more slots than fit into memory.
     """
     probe = PackingProbe(base.model, base.device)
     fuse(base.model)
@@ -276,7 +276,7 @@ def build_engine(study: StudySpec, *, base: Base, architecture: Architecture, da
 
 
 def _chosen(study: StudySpec, model: PackedModel, size: EngineSize) -> str:
-    """Return the sizes that a worker chose, in a line."""
+    """Return the sizes that a worker chose, as a line of text."""
     dtype = str(model.compute_dtype).removeprefix("torch.")
     parts = [
         f"{size.slots} trial{'s' * (size.slots > 1)} on one base",
@@ -288,7 +288,7 @@ def _chosen(study: StudySpec, model: PackedModel, size: EngineSize) -> str:
 
 
 def _base_in(dtype: str, model: PackedModel, *, held: bool) -> str:
-    """How passes read the base."""
+    """Return a phrase that says how passes read the base."""
     if not model.held_bytes:
         return f"base not quantised, in {dtype}"
     if held:
@@ -297,6 +297,6 @@ def _base_in(dtype: str, model: PackedModel, *, held: bool) -> str:
 
 
 def _size(number: int) -> str:
-    """Bytes for people."""
+    """Return a number of bytes in a readable unit."""
     mebibytes = number / 2**20
     return f"{mebibytes:.0f} MiB" if mebibytes < 1000 else f"{mebibytes / 1024:.1f} GiB"

@@ -1,4 +1,4 @@
-"""How the QLoRA objective is made: checked on the driver without weights, built on a worker."""
+"""Construction of the QLoRA objective: checks on the driver without weights, and the build on a worker."""
 
 from dataclasses import dataclass
 
@@ -19,11 +19,11 @@ from loratory.spaces.study import StudySpec
 
 @dataclass(frozen=True, kw_only=True)
 class QloraInput:
-    """What a worker needs beside the study.
+    """Input of a worker besides the study.
 
     Attributes:
         data: the splits.
-        reference: the base, which each worker finds for itself.
+        reference: the base, which each worker locates on its machine.
     """
 
     data: PreparedData
@@ -31,27 +31,27 @@ class QloraInput:
 
 
 def model_spec(study: StudySpec) -> ModelSpec:
-    """The study's model section, which every study of this objective has."""
+    """Return the study's model section, which every study of this objective has."""
     if study.model is None:
         raise InputError("objective qlora needs a section model")
     return study.model
 
 
 def check(study: StudySpec) -> None:
-    """Refuse files that are not there, before libraries are imported and Ray starts.
+    """Refuse missing files before libraries are imported and Ray starts.
 
     Raises:
-        InputError: a file of data is missing.
+        InputError: a data file is missing.
     """
     if study.data is not None:
         check_files(study.data)
 
 
 def prepare(study: StudySpec) -> Prepared:
-    """Check base, target modules and data; what a study names wrongly is refused here.
+    """Check base, target modules, ranks and data, and return them prepared for the workers.
 
     Raises:
-        InputError: base, target modules, rank or data are not as they must be.
+        InputError: base, target modules, rank or data are invalid.
     """
     from loratory.objectives.data.preparation import prepare_data
 
@@ -72,11 +72,11 @@ def prepare(study: StudySpec) -> Prepared:
 
 
 def build(study: StudySpec, prepared: Prepared) -> Objective:
-    """Load the base, on the GPU where there is one.
+    """Load the base, on the GPU if there is one, and return the objective.
 
     Raises:
         LoratoryError: the base on this machine is not the one that the driver checked.
-        InputError: it does not fit into the memory that is free.
+        InputError: the base does not fit into the free memory.
     """
     from loratory.objectives.qlora.base.loading import choose_device, load_base
     from loratory.objectives.qlora.engine import build_engine
@@ -95,19 +95,19 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
 
 
 def import_for_prepare() -> None:
-    """Import what `prepare` needs, which takes seconds."""
+    """Import the libraries that `prepare` needs, which takes seconds."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer  # noqa: F401
 
     import loratory.objectives.data.preparation  # noqa: F401
 
 
 def import_for_build() -> None:
-    """Import what `build` needs, which takes longer."""
+    """Import the libraries that `build` needs, which takes longer."""
     import loratory.objectives.qlora.objective  # noqa: F401
     from loratory.objectives.qlora.base.loading import quieten
 
     quieten()
-    import bitsandbytes  # noqa: F401  # PEFT imports it too, whatever the base's format
+    import bitsandbytes  # noqa: F401  # PEFT imports it too, for every format of the base
     import peft  # noqa: F401
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig  # noqa: F401
 
@@ -127,10 +127,10 @@ def _architecture(study: StudySpec, reference: BaseReference) -> Architecture:
 
 
 def check_same_base(prepared: Prepared) -> None:
-    """Compare the base on this machine with the driver's hash of it.
+    """Compare the hash of the base on this machine with the driver's.
 
     Raises:
-        LoratoryError: they differ.
+        LoratoryError: the hashes differ.
     """
     reference: BaseReference = prepared.payload.reference
     if base_sha256(reference) != prepared.hashes["base"]:

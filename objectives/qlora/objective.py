@@ -37,16 +37,16 @@ from loratory.spaces.errors import LoratoryError
 from loratory.spaces.study import StudySpec
 
 _SECONDS_BETWEEN_PROGRESS = 1.0
-# For texts to be scored, where there is nothing else to do; decisions wait as long.
+# Longest wait for texts to be scored when there is no other work; decisions are delayed as long.
 _SECONDS_OF_WAITING = 0.05
-# Copies of adapters that are still on the device take memory there.
+# Limit on the device memory of copies that were not fetched yet.
 _MOST_COPIED_BYTES = 2**30
-# At a study's start all slots want one at once: for a moment a worker takes more than its share of cores.
+# All slots need an adapter at the start of a study, so a worker briefly uses more than its share of cores.
 _THREADS_FOR_ADAPTERS = 4
 
 
 class QloraObjective:
-    """Every call of `advance` makes one pass of training, or a piece of the scoring that waits.
+    """Trials over one base. Every call of `advance` makes a training pass, or a step of pending scoring.
 
     Attributes:
         capacity: trials accepted at once: in slots, waiting for one, or being scored.
@@ -55,12 +55,12 @@ class QloraObjective:
     def __init__(
         self, study: StudySpec, *, base: Base, engine: Engine, data: PreparedData, hashes: dict[str, str]
     ) -> None:
-        """Take over a loaded base.
+        """Start without trials over a loaded base.
 
         Args:
             study: the study.
             base: the resident base.
-            engine: slots and evaluator over it.
+            engine: slots and evaluator over the base.
             data: the splits.
             hashes: content hashes, announced with `Ready`.
         """
@@ -83,7 +83,7 @@ class QloraObjective:
             Selection(metric=study.metric, direction=study.metric_direction, rule=rule),
             train_examples=len(data.train),
             evaluations=study.evaluation.evaluations,
-            threads=_THREADS_FOR_ADAPTERS if on_gpu else 1,  # a CPU trains with what it has
+            threads=_THREADS_FOR_ADAPTERS if on_gpu else 1,  # on a CPU, training needs the cores
         )
         self._trials: dict[Hashable, Trial] = {}
         self._study_scores = StudyScores(engine.slots, engine.evaluator, engine.architecture, data)
@@ -105,7 +105,7 @@ class QloraObjective:
         )
 
     def advance(self, decisions: Sequence[Decision]) -> list[Event]:
-        """Carry out decisions, then do a piece of work."""
+        """Carry out decisions, then do one unit of work; return the events of both."""
         events, self._ready = self._ready, []
         for decision in decisions:
             events += self._carry_out(decision)
@@ -133,7 +133,7 @@ class QloraObjective:
                 return []
 
     def _admit(self) -> list[Event]:
-        """Take in the trials that are made, and give free slots to those in line."""
+        """Accept the trials that are ready, and give free slots to trials in line."""
         events: list[Event] = []
         slots = self._engine.slots
         for spec, made in self._arrivals.arrived(awaited=0 if self._busy else slots.free):
@@ -147,13 +147,13 @@ class QloraObjective:
                 events.append(self._announcements.started(made))
         while slots.free and (trial := slots.next_in_line) is not None:
             events += self._guarded(trial, self._place(trial))
-            if isinstance(trial.phase, Waiting):  # no memory: what is smaller has its turn first
+            if isinstance(trial.phase, Waiting):  # no memory: retry after the engine was reduced
                 break
         return events
 
     @property
     def _busy(self) -> bool:
-        """Whether there is anything to do but to wait for trials that are being made."""
+        """True if there is work besides waiting for trials that are being made."""
         slots, evaluator = self._engine.slots, self._engine.evaluator
         device = slots.ready or evaluator.waiting or slots.next_in_line
         return bool(device or evaluator.scores_texts or self._study_scores.any)
@@ -191,7 +191,7 @@ class QloraObjective:
         yield from self._measurements.look_after(trial)
 
     def _guarded(self, trial: Trial, work: Iterable[TrialEvent]) -> list[Event]:
-        """Return the events of some work for one trial; an exception in it ends the trial."""
+        """Return the events of `work` for one trial; an exception in it fails the trial."""
         events: list[Event] = []
         failed: Failed | None = None
         try:
@@ -215,6 +215,6 @@ class QloraObjective:
         return [*events, replace(failed, resources=resources)]
 
     def _forget(self, trial: Trial) -> None:
-        """Give back what a trial that is over holds."""
+        """Release the resources of a trial that is over."""
         self._engine.evaluator.drop(trial.key)
         self._trials.pop(trial.key, None)

@@ -1,4 +1,4 @@
-"""Out of memory: make something smaller, and try again."""
+"""Recovery from a full device: free memory, then try again."""
 
 from collections.abc import Callable
 
@@ -13,27 +13,27 @@ class MemoryRelief:
     """Frees memory of the device, so that work that did not fit can be tried again."""
 
     def __init__(self, engine: Engine, copies: SerialThread) -> None:
-        """Take what can be made smaller.
+        """Keep the users of memory that can be reduced.
 
         Args:
-            engine: slots, passes, graphs and cache.
+            engine: holds slots, passes, graphs and cache.
             copies: copies of adapters that are still on the device.
         """
         self._engine, self._copies = engine, copies
 
     def make_room(self, *, scoring: bool = False) -> bool:
-        """Free memory; return False where nothing can be made smaller.
+        """Free memory; return False if nothing can be made smaller.
 
         Args:
-            scoring: whether it ran out while adapters were scored.
+            scoring: whether memory ran out while adapters were scored.
         """
-        if self._copies.finish():  # the memory that they held may be enough
+        if self._copies.finish():  # the memory of finished copies may be enough
             self._engine.begin_again()
             return True
         return self._engine.make_room(scoring=scoring)
 
     def fits(self, work: Callable[[], object]) -> bool:
-        """Do some work; return False where memory ran out and was freed, so that it may fit now.
+        """Run `work`; return False if memory ran out and some was freed, so that a new try may fit.
 
         Raises:
             torch.OutOfMemoryError: nothing can be made smaller.

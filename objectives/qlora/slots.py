@@ -1,7 +1,7 @@
-"""Trials in the slots of a pack, and those in line for a slot. A pass is for all, an update for one trial.
+"""Trials in the slots of a pack, and trials in line for a slot. A pass serves all slots, an update one trial.
 
-Slots follow the phases of trials: a slot whose trial is no longer training is emptied, and a trial that no
-longer waits leaves the line.
+Slots follow the phases of trials: a slot is emptied when its trial stops training, and a trial leaves the
+line when it no longer waits.
 """
 
 import time
@@ -21,7 +21,7 @@ from loratory.objectives.qlora.updates import UpdateResult, UpdateResults
 
 
 class Slots:
-    """The pack of a worker with the trials that train in it.
+    """The pack of a worker and the trials that train in it.
 
     Whoever asks for trials or free slots has the slots follow the phases first.
 
@@ -47,7 +47,7 @@ class Slots:
 
     @property
     def training(self) -> list[Trial]:
-        """The trials that hold a slot."""
+        """Trials that hold a slot."""
         self._follow_phases()
         return list(self._trials.values())
 
@@ -63,16 +63,16 @@ class Slots:
 
     @property
     def next_in_line(self) -> Trial | None:
-        """The trial that gets the next free slot."""
+        """Trial that gets the next free slot; None if no trial waits."""
         self._follow_phases()
         return self._line[0] if self._line else None
 
     def line_up(self, trial: Trial) -> None:
-        """Let a trial wait for a slot."""
+        """Append a trial to the line for a slot."""
         self._line.append(trial)
 
     def place(self, trial: Trial) -> None:
-        """Give a waiting trial a free slot."""
+        """Move a waiting trial into a free slot."""
         self._follow_phases()
         slot = next(slot for slot in range(self.pack.stack.slots) if slot not in self._trials)
         if not isinstance(trial.phase, Waiting):
@@ -95,10 +95,10 @@ class Slots:
         self._line.appendleft(trial)
 
     def copy(self, trial: Trial, *, moments: bool) -> SlotCopy:
-        """Copy what a trial's slot holds, to be fetched while it trains on.
+        """Start a copy of the state in a trial's slot, to be fetched while the trial trains on.
 
         Args:
-            trial: holds a slot.
+            trial: a trial that holds a slot.
             moments: whether to copy AdamW's moments too.
         """
         slot, like = trial.slot, trial.adapter.state
@@ -114,7 +114,7 @@ class Slots:
         began, ready = time.perf_counter(), self.ready
         if not ready:
             return self.collect_results()
-        # The first gets something in any case: let it be another trial each time.
+        # The first trial always gets a share of the pass, so each pass begins with a different trial.
         self._first += 1
         turned = ready[self._first % len(ready) :] + ready[: self._first % len(ready)]
         batches = {trial.slot: trial.next_batch(self._train) for trial in turned}
@@ -130,17 +130,17 @@ class Slots:
         return results
 
     def collect_results(self) -> list[UpdateResult]:
-        """Read the losses and norms of the updates that were launched and not read yet."""
+        """Read the losses and norms of launched updates that were not read yet."""
         return self._results.collect()
 
     def rewind_batches(self) -> None:
-        """Drop what passes have added up since the last updates, where a pass was lost; it is made again."""
+        """Drop sums since the last updates after a pass was lost, so that the batches start over."""
         for trial in self.training:
             self.pack.forget_batch(trial.slot)
             trial.rewind_batch()
 
     def limit_passes(self, tokens: int) -> None:
-        """Let passes have so many tokens at most from now on."""
+        """Limit each further pass to `tokens` tokens."""
         self.tokens_per_pass = tokens
 
     def replace_pack(self, make: Callable[[], Pack]) -> None:
@@ -159,7 +159,7 @@ class Slots:
         trial.spend(seconds, peak_memory_bytes=peak_memory_bytes(self.pack.model.device))
 
     def _follow_phases(self) -> None:
-        """Empty the slots of trials that train there no more, and take out of the line who waits no more."""
+        """Empty slots of trials that no longer train, and remove from the line trials that no longer wait."""
         for slot, trial in list(self._trials.items()):
             if not (isinstance(trial.phase, Training) and trial.phase.slot == slot):
                 self.pack.clear(slot)

@@ -1,4 +1,4 @@
-"""Updates of trials: launched without waiting for the device, their losses and norms read later."""
+"""Updates of trials, launched without waiting for the device; losses and norms are read later."""
 
 import math
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from loratory.objectives.qlora.trial.phases import DivergedError
 from loratory.objectives.qlora.trial.trial import Trial
 from loratory.objectives.records import CurvePoint
 
-# The loss scale starts at 2^16 and halves with every overflow: after this many it is too small to help.
+# The loss scale starts at 2^16 and halves at every overflow: after 12 of them it is too small to help.
 _MOST_SKIPPED_STEPS = 12
 
 
 class UpdateResult(NamedTuple):
-    """The result of one update, which is on its trial's curve where it is a number.
+    """The result of one update; a finite one is already on its trial's curve.
 
     Attributes:
-        trial: whose update.
-        error: loss or gradient is not finite; None where they are.
+        trial: the trial that was updated.
+        error: set if loss or gradient is not finite, else None.
     """
 
     trial: Trial
@@ -30,7 +30,7 @@ class UpdateResult(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class _Update:
-    """An update whose loss and norm are still on the device."""
+    """A launched update, with loss and norm still on the device."""
 
     trial: Trial
     optimizer_step: int
@@ -40,7 +40,7 @@ class _Update:
 
 
 class AsyncRead:
-    """A copy of a tensor on its way to the CPU; reading it waits for it, not for later work of the device."""
+    """An asynchronous copy of a tensor to the CPU. Reading waits for the copy, not for later device work."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
         """Start the copy.
@@ -58,23 +58,23 @@ class AsyncRead:
             self._copy = tensor
 
     def values(self) -> Any:
-        """Return the numbers, as nested lists."""
+        """Wait for the copy and return the numbers as nested lists."""
         if self._event is not None:
             self._event.synchronize()
         return self._copy.tolist()
 
 
 class UpdateResults:
-    """Launched updates, whose results are read after the next ones are launched."""
+    """Launched updates. Their results are read after the next updates are launched."""
 
     def __init__(self) -> None:
         """Start with nothing launched."""
         self._unread: list[tuple[list[_Update], AsyncRead]] = []
 
     def launch(self, pack: Pack, trials: Sequence[Trial]) -> list[UpdateResult]:
-        """Launch the updates of trials whose batches are done; return the results of those before.
+        """Launch an update of each trial, all with complete batches; return the results of earlier updates.
 
-        Where one fails, what was launched is kept to be read.
+        If a launch fails, updates launched before it are kept and read later.
         """
         before, self._unread = self._unread, []
         updates: list[_Update] = []
@@ -93,7 +93,7 @@ class UpdateResults:
         return _read(before)
 
     def collect(self) -> list[UpdateResult]:
-        """Read all that was launched."""
+        """Read and return the results of all launched updates."""
         unread, self._unread = self._unread, []
         return _read(unread)
 
@@ -123,9 +123,9 @@ def _read(launched: Sequence[tuple[Sequence[_Update], AsyncRead]]) -> list[Updat
 
 
 def _add_to_curve(update: _Update, loss: float, norm: float) -> DivergedError | None:
-    """Put an update on its trial's curve, unless fp16 overflowed, which leaves the update out.
+    """Add an update to its trial's curve, unless an fp16 overflow skipped it.
 
-    Return the error where the loss or, in fp16 for many steps in a row, the gradient is not finite.
+    Returns an error if the loss is not finite, or the gradient (in fp16: in many steps in a row).
     """
     place = f"at optimiser step {update.optimizer_step}"
     if not math.isfinite(loss):

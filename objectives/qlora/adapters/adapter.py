@@ -23,12 +23,12 @@ from loratory.spaces.training import TrainingParameters
 
 @dataclass(frozen=True, kw_only=True)
 class Adapter:
-    """An adapter apart from any base.
+    """An adapter, independent of a loaded base.
 
     Attributes:
         config: a `peft.LoraConfig`.
         scaling: LoRA's factor, as PEFT computes it from the configuration.
-        state: its matrices, fp32 on the CPU.
+        state: matrices by name, fp32 on the CPU.
     """
 
     config: Any
@@ -36,12 +36,12 @@ class Adapter:
     state: AdapterState
 
     def files(self, state: AdapterState, *, base_name: str | None, revision: str | None) -> AdapterFiles:
-        """PEFT's two files for matrices of this adapter; the same bytes for the same matrices.
+        """Return PEFT's two files for matrices of this adapter; equal matrices give equal bytes.
 
         Args:
-            state: matrices by this adapter's names.
-            base_name: what the configuration names as the base; never a local path.
-            revision: commit of that base, where it is known.
+            state: matrices by the names of this adapter.
+            base_name: name of the base in the configuration; never a local path.
+            revision: commit of that base; None if unknown.
         """
         with tempfile.TemporaryDirectory() as folder:
             self.config.save_pretrained(folder)
@@ -61,15 +61,15 @@ class Adapter:
 def new_adapter(
     layers: Layers, *, training: TrainingParameters, targets: tuple[str, ...], seed: int
 ) -> Adapter:
-    """A fresh adapter with PEFT's initial values: A uniform (Kaiming) from the seed, B zero.
+    """Return a new adapter with PEFT's initial values: A uniform (Kaiming) from the seed, B zero.
 
-    PEFT makes its first two layers too: should it draw otherwise than we do, it makes all of them.
+    PEFT makes the first two layers too, as a check: if it draws other values, PEFT makes all layers.
 
     Args:
-        layers: the base's.
-        training: rank, scaling and dropout.
+        layers: layers of the base.
+        training: gives method, rank, scaling and dropout.
         targets: names of the layers that get matrices.
-        seed: decides the initial values, drawn on the CPU and so the same on every device.
+        seed: decides the initial values, which are drawn on the CPU and so equal on every device.
     """
     method, adapted = method_of(training), matching(layers, targets)
     config = _configuration(training, method, targets)
@@ -100,22 +100,22 @@ def _configuration(training: TrainingParameters, method: AdapterMethod, targets:
 
 
 def _equal(ours: AdapterState, theirs: AdapterState) -> bool:
-    """Whether matrices are the same to the bit, in the same order."""
+    """Return True if names, order and values of matrices are equal, bit for bit."""
     return list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def adapter_from_files(layers: Layers, files: AdapterFiles) -> Adapter:
-    """An adapter from PEFT's two files.
+    """Read an adapter from PEFT's two files.
 
     Raises:
-        LoratoryError: the matrices are not those that the configuration asks for on this base.
+        LoratoryError: the matrices differ from those that the configuration requires on this base.
     """
     from peft import LoraConfig
 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / ADAPTER_CONFIG).write_bytes(files[ADAPTER_CONFIG])
         config = LoraConfig.from_pretrained(folder)
-    injected = inject(layers, config, seed=0)  # the values it draws are not used
+    injected = inject(layers, config, seed=0)  # the drawn values are not used
     state = safetensors.torch.load(files[ADAPTER_WEIGHTS])
     shapes = {path: tuple(tensor.shape) for path, tensor in injected.state.items()}
     if {path: tuple(tensor.shape) for path, tensor in state.items()} != shapes:

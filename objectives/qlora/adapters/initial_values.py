@@ -1,6 +1,6 @@
-"""The values that PEFT gives a fresh adapter, drawn as it draws them but without its modules.
+"""Initial values of an adapter, drawn as PEFT draws them but without its modules.
 
-To make those is most of PEFT's work, and holds Python's lock, so that no passes are launched meanwhile.
+Making the modules is most of PEFT's work and holds the GIL, so that no passes can be launched meanwhile.
 """
 
 import math
@@ -13,18 +13,18 @@ from loratory.objectives.qlora.base.architecture import Layers
 
 
 def initial_matrices(layers: Layers, *, rank: int, seed: int) -> AdapterState:
-    """A uniform (Kaiming), B zero: PEFT's values for the seed, to the bit.
+    """Draw A uniform (Kaiming) and set B to zero: bit-identical to PEFT's values for the seed.
 
-    PEFT makes a linear module of A and one of B, which draw values of their own, and then draws A again. The
-    draws that it throws away are made here too: those that come after depend on them.
+    PEFT makes linear modules for A and B, which draw initial values, and then draws A again. The discarded
+    draws are made here too, since later draws depend on them.
 
     Args:
-        layers: those that the adapter is for; with another order of them values are others.
-        rank: of all of them.
-        seed: of a generator of its own, so that threads may draw at once.
+        layers: layers that get matrices; the values depend on their order.
+        rank: rank of all matrices.
+        seed: seed of a separate generator, so that threads can draw at the same time.
 
     Returns:
-        fp32 on the CPU.
+        Matrices by name, fp32 on the CPU.
     """
     generator = torch.Generator().manual_seed(seed)
     state: AdapterState = {}

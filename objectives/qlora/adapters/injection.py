@@ -1,4 +1,4 @@
-"""What PEFT makes of an adapter's configuration, on modules like the base's that take no memory."""
+"""Scaling and matrices that PEFT makes from a configuration, on modules that take no memory."""
 
 import copy
 import threading
@@ -12,12 +12,12 @@ from loratory.objectives.qlora.base.architecture import Layers
 
 _NAME = "loratory"
 
-# PEFT draws initial values from the one generator of the process, and adapters are made in threads.
+# PEFT draws initial values from the global generator of the process, and several threads make adapters.
 _drawing = threading.Lock()
 
 
 class Injected(NamedTuple):
-    """What PEFT made.
+    """The adapter that PEFT made.
 
     Attributes:
         scaling: LoRA's factor.
@@ -29,32 +29,32 @@ class Injected(NamedTuple):
 
 
 def inject(layers: Layers, config: Any, *, seed: int) -> Injected:
-    """Let PEFT put an adapter on layers like the base's.
+    """Let PEFT add an adapter to empty layers with the base's names and sizes.
 
     Args:
-        layers: of the base, all or some.
-        config: a `peft.LoraConfig`, which stays as it is: PEFT shortens a long list of targets in its copy.
-        seed: decides the initial values, drawn on the CPU and so the same on every device.
+        layers: layers of the base, all or some.
+        config: a `peft.LoraConfig`. It is copied, since PEFT shortens a long list of targets in place.
+        seed: decides the initial values, which are drawn on the CPU and so equal on every device.
     """
     from peft.functional import inject_adapter_in_model
 
     skeleton = _skeleton(layers)
-    # Nobody else's draws may depend on when a trial starts, on no device.
+    # The start of a trial must not change the random state of other code, on any device.
     with _drawing, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         inject_adapter_in_model(copy.copy(config), skeleton, _NAME)
     layers_of_peft: list[Any] = [module for module in skeleton.modules() if hasattr(module, "lora_A")]
-    end = f".{_NAME}.weight"  # of all that PEFT adds, whatever the method
+    end = f".{_NAME}.weight"  # suffix of all names that PEFT adds, with any method
     state = {
         f"{FILE_PREFIX}{path.removesuffix(end)}.weight": parameter.detach()
         for path, parameter in skeleton.named_parameters()
         if path.endswith(end)
     }
-    return Injected(float(layers_of_peft[0].scaling[_NAME]), state)  # one configuration: all alike
+    return Injected(float(layers_of_peft[0].scaling[_NAME]), state)  # all layers have the same configuration
 
 
 def _skeleton(layers: Layers) -> nn.Module:
-    """Modules of the base's names and sizes whose weights take no memory."""
+    """Return modules with the base's names and sizes, and with weights that take no memory."""
     root = nn.Module()
     for name, (inputs, outputs) in layers.items():
         *parents, leaf = name.split(".")

@@ -1,4 +1,4 @@
-"""Adapter methods: how PEFT is told of one, and the values that its matrices begin with."""
+"""Adapter methods: options for PEFT, and initial values of the matrices."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from loratory.spaces.training import TrainingParameters
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterMethod:
-    """One way to adapt a linear layer. Its scaling is what PEFT computes from the configuration.
+    """One way to adapt a linear layer. PEFT computes its scaling from the configuration.
 
     Attributes:
-        peft_options: fields of `peft.LoraConfig` that choose it.
-        initial_values: from layers, rank and seed the values that PEFT gives a fresh adapter, to the bit, by
-            the names that PEFT's file gives them; a slot has room for each.
+        peft_options: fields of `peft.LoraConfig` that select the method.
+        initial_values: function of layers, rank and seed that returns PEFT's initial values, bit for bit, by
+            their names in PEFT's file; a slot has room for each.
     """
 
     peft_options: Mapping[str, Any]
@@ -29,13 +29,13 @@ LORA = AdapterMethod(
     peft_options=MappingProxyType({"use_rslora": False}),
     initial_values=lambda layers, rank, seed: initial_matrices(layers, rank=rank, seed=seed),
 )
-"""alpha / rank times B A (Hu et al., 2021)."""
+"""LoRA: the update is alpha / rank times B A (Hu et al., 2021)."""
 
 RSLORA = AdapterMethod(
     peft_options=MappingProxyType({"use_rslora": True}),
     initial_values=LORA.initial_values,
 )
-"""alpha / sqrt(rank) times B A (Kalajdzievski, 2023)."""
+"""rsLoRA: the update is alpha / sqrt(rank) times B A (Kalajdzievski, 2023)."""
 
 
 def method_of(training: TrainingParameters) -> AdapterMethod:

@@ -1,4 +1,4 @@
-"""The shape of a base, read from its configuration alone: which layers can carry an adapter."""
+"""The layers of a base that can carry an adapter, read from its configuration alone."""
 
 import re
 import warnings
@@ -16,18 +16,18 @@ from loratory.spaces.study import StudySpec
 ALL_LINEAR = "all-linear"
 
 Layers = Mapping[str, tuple[int, int]]
-"""Full names of linear layers to (inputs, outputs), in the order of the base's modules."""
+"""Full name of each linear layer to (inputs, outputs), in the order of the base's modules."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """What the configuration of a base says.
+    """Facts from the configuration of a base.
 
     Attributes:
         name: the base, for messages.
         linear_layers: full module name to (inputs, outputs); the output head is not among them.
-        max_positions: longest sequence that the base was made for; None where it has no limit.
-        unquantized_experts: which weights of experts the format and LoRA pass over, in a line; None if none.
+        max_positions: longest sequence, in tokens, that the base supports; None: no limit.
+        unquantized_experts: one line on the expert weights that format and LoRA skip; None if there are none.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Architecture:
     unquantized_experts: str | None = None
 
     def targets(self, target_modules: str | tuple[str, ...]) -> tuple[str, ...]:
-        """Names for PEFT's `target_modules`, sorted, each of which matches a layer.
+        """Return sorted names for PEFT's `target_modules`, each of which matches a layer.
 
         Args:
             target_modules: `all-linear`, or the last parts of module names.
@@ -62,22 +62,22 @@ class Architecture:
         return tuple(sorted(set(names)))
 
     def largest_rank(self, targets: tuple[str, ...]) -> int:
-        """The rank at which the widest targeted layer's update has full rank: more adds nothing."""
+        """Return the rank at which the widest targeted layer's update has full rank: more adds nothing."""
         return max(map(min, self.layers_of(targets).values()))
 
     def layers_of(self, targets: tuple[str, ...]) -> dict[str, tuple[int, int]]:
-        """Full names and sizes of the layers that targets match, in the order of the base's modules."""
+        """Return names and sizes of the layers that targets match, in the order of the base's modules."""
         return matching(self.linear_layers, targets)
 
 
 def matching(layers: Layers, targets: tuple[str, ...]) -> dict[str, tuple[int, int]]:
-    """Layers that a target names, in full or by the last parts, as PEFT reads it; their order stays."""
+    """Select the layers that a target names, in full or by the last parts, as in PEFT; keep their order."""
     ends = tuple(f".{target}" for target in targets)
     return {layer: size for layer, size in layers.items() if layer in targets or layer.endswith(ends)}
 
 
 def read_configuration(reference: BaseReference) -> Any:
-    """The base's transformers configuration.
+    """Read the base's transformers configuration.
 
     Raises:
         InputError: it cannot be read.
@@ -88,7 +88,7 @@ def read_configuration(reference: BaseReference) -> Any:
 
 
 def read_tokenizer(reference: BaseReference) -> Any:
-    """The base's tokenizer.
+    """Load the base's tokenizer.
 
     Raises:
         InputError: it cannot be read.
@@ -115,16 +115,16 @@ def read_architecture(
     quantization: Quantization = Quantization.NF4,
     allow_unquantized_experts: bool = False,
 ) -> Architecture:
-    """The layers of a base, from a model built on the meta device, which takes no memory.
+    """Return the layers of a base, from a model built on the meta device, which takes no memory.
 
     Args:
-        reference: which base.
-        quantization: the format that it will be loaded in.
-        allow_unquantized_experts: take a base whose experts the format and LoRA pass over.
+        reference: the base.
+        quantization: the format to load it in.
+        allow_unquantized_experts: accept a base with experts that format and LoRA skip.
 
     Raises:
-        InputError: it is no causal language model, is quantised already, or holds experts in 3-D parameters,
-            which the format and LoRA pass over, and that is not allowed.
+        InputError: the base is no causal language model, is quantised already, or holds experts in 3-D
+            parameters, which format and LoRA skip, without `allow_unquantized_experts`.
     """
     configuration = read_configuration(reference)
     model = _model_without_weights(configuration, reference)
@@ -148,7 +148,7 @@ def check_targets(study: StudySpec, architecture: Architecture) -> None:
     """Refuse target modules and ranks, fixed or searched, that the base cannot carry.
 
     Raises:
-        InputError: a name matches nothing, or a rank is beyond the widest targeted layer.
+        InputError: a name matches no layer, or a rank exceeds that of the widest targeted layer.
     """
     limit = min(
         architecture.largest_rank(architecture.targets(c if isinstance(c, str) else tuple(c)))
@@ -206,7 +206,10 @@ def _linear_layers(model: Any, location: str) -> dict[str, tuple[int, int]]:
 
 
 def _is_linear(module: Any) -> bool:
-    """A linear layer, but no router that inherits from it: nf4 passes over that, LoRA breaks on its tuple."""
+    """Return True for linear layers, but not for routers derived from them.
+
+    nf4 skips such routers, and LoRA fails on the tuple that they return.
+    """
     import torch
 
     return isinstance(module, torch.nn.Linear) and not type(module).__name__.endswith("Router")
@@ -226,7 +229,7 @@ def _unquantized_experts(model: Any, location: str, words: FormatWords) -> str |
 
 
 def _outside_layers(model: Any) -> dict[str, Any]:
-    """Parameters of two and more dimensions that are no layer's: experts, their biases, routers."""
+    """Return parameters of two or more dimensions outside of layers: experts, their biases, routers."""
     import torch
 
     found = {}
@@ -239,11 +242,11 @@ def _outside_layers(model: Any) -> dict[str, Any]:
 
 
 def _kept_by_peft(model: Any, layers: Iterable[str]) -> set[str]:
-    """The names among `layers` that mean layers to PEFT.
+    """Return the names in `layers` that PEFT reads as layers.
 
-    Where experts were linear layers in transformers 4, PEFT takes their names (`gate_proj`) for the experts'
-    3-D parameters, and passes over the layers that have these names now: a dense layer, a shared expert.
-    It changes the model, which is not needed any more.
+    If experts were linear layers in transformers 4, PEFT maps their names (`gate_proj`) to the experts' 3-D
+    parameters, and skips layers that have these names now, such as a dense layer or a shared expert.
+    The call changes `model`, so the caller must not use it again.
     """
     from peft import LoraConfig
     from peft.functional import inject_adapter_in_model

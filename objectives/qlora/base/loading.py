@@ -1,4 +1,4 @@
-"""The frozen base, loaded once per worker in the format that the study names."""
+"""Loading of the frozen base, once per worker, in the format that the study names."""
 
 import contextlib
 import logging
@@ -23,18 +23,18 @@ _DTYPES = {
 
 @dataclass(kw_only=True)
 class Base:
-    """A loaded base with what is needed to train and decode on it.
+    """A loaded base with the settings for training and decoding on it.
 
     Attributes:
-        model: transformers causal language model, frozen; all but its linear layers in `compute_dtype`.
-        format: how its linear layers are stored.
-        tokenizer: its tokenizer.
-        device: where it is.
-        compute_dtype: number format of activations; adapters are fp32 throughout.
+        model: frozen causal language model of transformers; all but linear layers in `compute_dtype`.
+        format: number format of the linear layers.
+        tokenizer: the tokenizer of the base.
+        device: device that holds the model.
+        compute_dtype: number format of activations; adapters are always fp32.
         end_ids: every token id that ends an answer.
-        padding_id: fills the places that no token has.
-        published_name: what adapters name as their base.
-        revision: commit of that base, where it is known.
+        padding_id: token id of padding.
+        published_name: name of the base in the files of adapters; None if it has none.
+        revision: commit of that base; None if unknown.
     """
 
     model: Any
@@ -48,18 +48,18 @@ class Base:
     revision: str | None = None
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """The context of every forward pass: nothing in fp32, else mixed precision."""
+        """Return the context of a forward pass: mixed precision, or no change in fp32."""
         if self.compute_dtype is torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.compute_dtype)
 
 
 def load_base(model: ModelSpec, reference: BaseReference) -> Base:
-    """Load a base, on the GPU where there is one.
+    """Load a base, on the GPU if there is one.
 
     Args:
-        model: quantisation and precision.
-        reference: which base.
+        model: gives quantisation and precision.
+        reference: the base.
     """
     device, dtype = choose_device(model)
     base_format = format_of(model.quantization)
@@ -82,13 +82,13 @@ def load_base(model: ModelSpec, reference: BaseReference) -> Base:
 
 
 def choose_device(model: ModelSpec) -> tuple[torch.device, torch.dtype]:
-    """Return where a base is loaded, and the number format to compute in there."""
+    """Return the device to load a base on, and the number format for computing there."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return device, choose_dtype(model.compute_dtype, device)
 
 
 def choose_dtype(compute_dtype: ComputeDtype, device: torch.device) -> torch.dtype:
-    """The number format that a setting means on a device."""
+    """Return the number format that a setting selects on a device."""
     if compute_dtype is not ComputeDtype.AUTO:
         return _DTYPES[compute_dtype]
     if device.type == "cpu":
@@ -126,16 +126,16 @@ def _load_model(
 
 
 def checkpoint_activations(model: Any) -> None:
-    """Let the layers of a frozen model compute their activations again on the way back."""
-    # Not reentrant: the reentrant kind gives wrong gradients where no input of a layer needs one. Nothing is
-    # drawn at random in a pass, and the generator's state cannot be saved while a CUDA graph is captured.
+    """Make the layers of a frozen model recompute their activations in the backward pass."""
+    # Not reentrant: the reentrant kind gives wrong gradients if no input of a layer needs one. A pass draws
+    # no random numbers, and the generator's state cannot be saved while a CUDA graph is captured.
     settings = {"use_reentrant": False, "preserve_rng_state": False}
     if hasattr(model, "activation_checkpointing_enable"):
         model.activation_checkpointing_enable(settings)
-    else:  # its name before transformers 5.20
+    else:  # the method before transformers 5.20
         model.gradient_checkpointing_enable(settings)
     for module in model.modules():
-        # Layers checkpoint in training mode alone; what is inside them stays as it is, without dropout.
+        # Layers checkpoint in training mode only; modules inside them stay in eval mode, without dropout.
         if hasattr(module, "gradient_checkpointing") or hasattr(module, "activation_checkpointing"):
             module.training = True
 
@@ -147,8 +147,8 @@ def _end_ids(model: Any, tokenizer: Any) -> set[int]:
 
 
 def _set_greedy_decoding(model: Any, *, end_ids: tuple[int, ...], padding_id: int) -> None:
-    # Replaces the base's own settings whole: transformers would fill what we leave open (a temperature, a
-    # repetition penalty) from them.
+    # Replaces all generation settings of the base: transformers would take the values that we leave open
+    # (a temperature, a repetition penalty) from them.
     from transformers import GenerationConfig
 
     model.generation_config = GenerationConfig(
@@ -161,15 +161,15 @@ def _set_greedy_decoding(model: Any, *, end_ids: tuple[int, ...], padding_id: in
 
 
 def _make_deterministic() -> None:
-    # The backward pass of fused attention adds up in an order of its own each time, unless asked not to.
+    # By default the backward pass of fused attention sums in a different order each time.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # Costs time, and nothing here reads such memory.
+    # Filling uninitialised memory costs time, and nothing here reads such memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def quieten() -> None:
-    """Keep libraries from telling what is of no use to a study."""
+    """Silence messages of libraries that are of no use to a study."""
     import transformers
 
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Which base a study trains on: found without loading weights, and hashed by its content."""
+"""Reference to the base of a study, found without loading weights, and the hash of its content."""
 
 import hashlib
 import re
@@ -10,7 +10,7 @@ from loratory.spaces.errors import InputError
 from loratory.spaces.model import QUICKSTART_BASE, ModelSpec
 from loratory.spaces.rules import did_you_mean
 
-# What decides how the base behaves; notes and licences beside it do not.
+# Files that decide how the base behaves; notes and licences do not.
 _CONTENT_PATTERNS = (
     "*.safetensors",
     "*.safetensors.index.json",
@@ -34,12 +34,12 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 @dataclass(frozen=True, kw_only=True)
 class BaseReference:
-    """A base that exists, as the driver found it; plain text, so that it can be sent to workers.
+    """A base that exists, as the driver found it, in plain values that can be sent to workers.
 
     Attributes:
         location: absolute folder, Hub id, or `builtin:quickstart`.
         revision: commit of a Hub id; None for a folder.
-        published_name: what an adapter's configuration names as its base: a Hub id, never a path.
+        published_name: name of the base in an adapter's configuration: a Hub id, never a path.
         trust_remote_code: whether code that comes with the base may run.
     """
 
@@ -50,17 +50,17 @@ class BaseReference:
 
     @property
     def source(self) -> str:
-        """What `from_pretrained` takes on this machine."""
+        """Argument of `from_pretrained` on this machine."""
         return str(base_folder()) if self.location == QUICKSTART_BASE else self.location
 
 
 def resolve_base(model: ModelSpec) -> BaseReference:
     """Find the base that a study names.
 
-    Of a Hub id only configuration and tokenizer are downloaded.
+    For a Hub id only configuration and tokenizer are downloaded.
 
     Raises:
-        InputError: there is no such folder or Hub id, or it holds no model.
+        InputError: the folder or Hub id does not exist, or holds no model.
     """
     folder = base_folder() if model.base == QUICKSTART_BASE else Path(model.base).expanduser()
     if model.base == QUICKSTART_BASE or folder.is_dir():
@@ -74,9 +74,9 @@ def resolve_base(model: ModelSpec) -> BaseReference:
 
 
 def base_sha256(reference: BaseReference) -> str:
-    """Hash of weights, configuration and tokenizer; reads the whole of a folder, which takes its time.
+    """Hash weights, configuration and tokenizer. Slow for a folder, of which every file is read.
 
-    The commit of a Hub id stands for its content: it is itself a hash over those of all files.
+    The commit of a Hub id represents its content: it is itself a hash over the hashes of all files.
     """
     if reference.revision is None:
         return content_sha256(reference.source)
@@ -84,7 +84,7 @@ def base_sha256(reference: BaseReference) -> str:
 
 
 def content_sha256(source: str | Path) -> str:
-    """Hash of the files of a base in a folder: names and contents, in the order of the names."""
+    """Hash the files of a base in a folder: names and contents, in the order of the names."""
     digest = hashlib.sha256()
     files = {path for pattern in _CONTENT_PATTERNS for path in Path(source).glob(pattern) if path.is_file()}
     for path in sorted(files, key=lambda path: path.name):
@@ -120,7 +120,7 @@ def _resolve_hub_id(model: ModelSpec) -> BaseReference:
         snapshot = snapshot_download(
             model.base, revision=model.revision, allow_patterns=list(_WITHOUT_WEIGHTS), etag_timeout=4
         )
-    except Exception as error:  # every way in which a network, a token or a name can be wrong
+    except Exception as error:  # errors of networks, access tokens and names share no class
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].removeprefix("Got: ")
         raise InputError(
             f"model.base: {model.base!r} is no folder here, and as a Hub id it cannot be read: {reason}; "

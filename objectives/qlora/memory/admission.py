@@ -1,4 +1,4 @@
-"""How many trials train at once, and how many tokens pass together: by data, device and memory."""
+"""Choice of slots and tokens per pass, by data, device and memory."""
 
 import math
 from collections.abc import Mapping
@@ -22,13 +22,13 @@ from loratory.spaces.errors import InputError
 from loratory.spaces.model import Quantization
 from loratory.spaces.study import StudySpec
 
-# Where more tokens hardly help: on one H200, 8,192 a pass have over 80% of the pace of 32,768.
+# More than 8,192 tokens per pass hardly help: on one H200 they reach over 80% of the pace of 32,768.
 _SATURATING_TOKENS, _MOST_TOKENS, _LEAST_TOKENS = 8192, 32_768, 1024
 _MOST_SLOTS, _MOST_ROWS = 16, 512
-# A CPU gains little from more: its passes are bound by arithmetic.
+# On a CPU larger passes gain little, since arithmetic limits them.
 CPU_TOKENS = 1024
 _CPU_SLOTS, _CPU_ROWS = 1, 32
-_PASSES_SHARE, _CACHE_SHARE = 0.75, 0.2  # of what slots and base leave: for passes, and for decoding
+_PASSES_SHARE, _CACHE_SHARE = 0.75, 0.2  # of the memory beside slots and base: for passes, and for decoding
 _USABLE = 0.92  # of the free memory; the rest is for fragments and libraries
 
 
@@ -37,9 +37,9 @@ class StackSize:
     """Sizes of the adapter stacks of a study.
 
     Attributes:
-        layers: all layers that a trial may adapt, name to (inputs, outputs).
+        layers: name to (inputs, outputs) of all layers that a trial may adapt.
         rank: largest rank of any trial.
-        dropout: whether any trial may drop anything.
+        dropout: whether any trial may use dropout.
     """
 
     layers: Mapping[str, tuple[int, int]]
@@ -48,7 +48,7 @@ class StackSize:
 
     @property
     def numbers_per_slot(self) -> int:
-        """Numbers in a slot's row, as a stack of these sizes lays it out."""
+        """Numbers in a slot's row of a stack with these sizes."""
         stack = AdapterStack(
             self.layers,
             slots=1,
@@ -64,10 +64,10 @@ class EngineSize:
     """Sizes of a worker's engine.
 
     Attributes:
-        slots: trials that train at once.
-        tokens_per_pass: limit of a pass, over all slots.
-        decoding_rows: prompts decoded at once.
-        hold_base: whether the dequantised base is kept.
+        slots: number of trials that train at once.
+        tokens_per_pass: largest number of tokens in a pass, over all slots.
+        decoding_rows: number of prompts decoded at once.
+        hold_base: whether the dequantised base stays in memory.
     """
 
     slots: int
@@ -77,7 +77,7 @@ class EngineSize:
 
 
 def stack_size(study: StudySpec, architecture: Architecture) -> StackSize:
-    """Return the sizes that every trial of a study fits into."""
+    """Return stack sizes into which every trial of a study fits."""
     targets: set[str] = set()
     for choice in study.extremes_of("target_modules"):
         targets |= set(architecture.targets(choice if isinstance(choice, str) else tuple(choice)))
@@ -86,13 +86,13 @@ def stack_size(study: StudySpec, architecture: Architecture) -> StackSize:
 
 
 def wanted_slots(study: StudySpec, data: PreparedData) -> int:
-    """Return how many slots keep a GPU busy: their batches together have `_SATURATING_TOKENS`."""
+    """Return the number of slots that keeps a GPU busy: their batches have `_SATURATING_TOKENS` in sum."""
     smallest = min(_batch_sizes(study)) * _mean_tokens(data)
     return max(1, min(_MOST_SLOTS, study.trials, math.ceil(_SATURATING_TOKENS / smallest)))
 
 
 def largest_pass(study: StudySpec, data: PreparedData, size: EngineSize) -> int:
-    """Return the tokens of the largest pass to expect: all slots with a large batch, or a full pass."""
+    """Return the largest pass to expect, in tokens: large batches in all slots, or a full pass."""
     batches = size.slots * max(_batch_sizes(study)) * _mean_tokens(data)
     return min(size.tokens_per_pass, math.ceil(1.25 * batches))
 
@@ -107,13 +107,13 @@ def _mean_tokens(data: PreparedData) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryNeeds:
-    """Free memory, and the needs of what shares it.
+    """Free memory, and the needs of its users.
 
     Attributes:
-        free_bytes: for slots, passes and the cache of decoding.
-        bytes_per_slot: of one trial.
-        bytes_per_token: of activations in a training pass.
-        held_base_bytes: of the dequantised base; 0 where there is nothing to dequantise.
+        free_bytes: memory for slots, passes and the cache of decoding.
+        bytes_per_slot: memory of one trial.
+        bytes_per_token: memory of activations in a training pass.
+        held_base_bytes: memory of the dequantised base; 0 if there is nothing to dequantise.
     """
 
     free_bytes: int
@@ -125,7 +125,7 @@ class MemoryNeeds:
 def measure_engine_size(
     study: StudySpec, data: PreparedData, model: PackedModel, size: StackSize
 ) -> EngineSize:
-    """Choose sizes that fit the free memory, as far as the study file leaves them open.
+    """Choose the sizes that the study file leaves open, so that all fit into free memory.
 
     Raises:
         InputError: the study file asks for more than fits.
@@ -143,10 +143,10 @@ def measure_engine_size(
 def check_base_fits(
     study: StudySpec, architecture: Architecture, *, device: torch.device, compute_dtype: torch.dtype
 ) -> None:
-    """Refuse a base whose linear layers alone take more memory than is free, before it is loaded.
+    """Refuse a base before it is loaded if its linear layers alone exceed the free memory.
 
     Raises:
-        InputError: it does not fit.
+        InputError: the base does not fit.
     """
     assert study.model is not None
     free = _free_on_gpu(device, study) if device.type == "cuda" else host_memory_free()
@@ -168,7 +168,7 @@ def check_base_fits(
 
 
 def _asked_slots(study: StudySpec, model: PackedModel) -> int | None:
-    """Return the slots that the study asks for, at most one per trial; 1 where trials cannot be packed."""
+    """Return the slots that the study asks for, at most one per trial; 1 if trials cannot be packed."""
     if not model.concatenates:
         return 1
     return None if study.packing.slots is None else min(study.packing.slots, study.trials)
@@ -176,7 +176,7 @@ def _asked_slots(study: StudySpec, model: PackedModel) -> int | None:
 
 def _size_on_gpu(study: StudySpec, data: PreparedData, model: PackedModel, memory: MemoryNeeds) -> EngineSize:
     smallest_pass = memory.bytes_per_token * max(max(map(len, data.train)), _LEAST_TOKENS)
-    # Half of the memory is left to passes, which are what keeps the GPU busy.
+    # Half of the memory is left for passes, which keep the GPU busy.
     fit = max(1, (memory.free_bytes - smallest_pass) // (2 * memory.bytes_per_slot))
     slots = _asked_slots(study, model) or min(wanted_slots(study, data), fit)
     _check_slots(slots, memory, beside=smallest_pass)
@@ -213,10 +213,10 @@ def _size_on_cpu(study: StudySpec, model: PackedModel, memory: MemoryNeeds) -> E
 
 
 def _check_slots(slots: int, memory: MemoryNeeds, *, beside: int) -> None:
-    """Refuse slots that do not fit.
+    """Refuse more slots than fit into memory.
 
     Raises:
-        InputError: there are too many.
+        InputError: the slots do not fit.
     """
     if slots * memory.bytes_per_slot + beside > memory.free_bytes:
         fits = max(0, (memory.free_bytes - beside) // memory.bytes_per_slot)
@@ -229,7 +229,7 @@ def _check_slots(slots: int, memory: MemoryNeeds, *, beside: int) -> None:
 
 
 def _free_on_gpu(device: torch.device, study: StudySpec) -> float:
-    """Return the bytes of this worker's share of the GPU that are free or in the allocator's reserve."""
+    """Return the bytes in this worker's share of the GPU that are free or reserved by the allocator."""
     free, total = torch.cuda.mem_get_info(device)
     held = torch.cuda.memory_allocated(device)
     share = min(1.0, study.resources.gpus_per_worker or 1.0)
@@ -237,7 +237,7 @@ def _free_on_gpu(device: torch.device, study: StudySpec) -> float:
 
 
 def _bytes_per_number(study: StudySpec, model: PackedModel) -> int:
-    """Of a slot: master, gradient, optimiser, the copy that passes read, and the copy that is scored."""
+    """Return a slot's bytes per number: master, gradient, optimiser, and copies for passes and scoring."""
     compute = torch.finfo(model.compute_dtype).bits // 8
     wide = max(4, compute)
     state = state_bytes_per_number(study.extremes_of("optimizer"), wide=wide)
@@ -268,5 +268,5 @@ def _decoding_rows(
 
 
 def longest_prompt(data: PreparedData) -> int:
-    """Return the tokens of the longest prompt that is decoded."""
+    """Return the length of the longest decoded prompt, in tokens."""
     return max(len(example.prompt_ids) for split in (data.dev, data.select, data.test) for example in split)

@@ -1,4 +1,4 @@
-"""What the device is called, what runs on it, and how much memory was held."""
+"""Name of the device, package versions, and peak memory."""
 
 import gc
 import platform
@@ -13,7 +13,7 @@ _PACKAGES = ("loratory", "torch", "transformers", "peft", "numpy", "tokenizers")
 
 
 def device_name(device: torch.device) -> str:
-    """The GPU's name as its driver gives it, or the processor's."""
+    """Return the name of the GPU, as its driver gives it, or of the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -25,10 +25,10 @@ def device_name(device: torch.device) -> str:
 
 
 def versions(packages: Iterable[str] = ()) -> dict[str, str]:
-    """Return versions of Python and of the packages that decide a trial's numbers.
+    """Return versions of Python and of the packages that influence results.
 
     Args:
-        packages: those that the base's format adds.
+        packages: further packages, of the base's format.
     """
     found = {"python": platform.python_version()}
     for package in (*_PACKAGES, *packages):
@@ -40,14 +40,14 @@ def versions(packages: Iterable[str] = ()) -> dict[str, str]:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Most memory held: on a GPU by tensors since the worker was ready, on a CPU by the whole process."""
+    """Return peak memory: on a GPU of tensors since the worker was ready, on a CPU of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what nothing refers to any more."""
+    """Free memory of tensors that are no longer referenced, and the allocator's cache."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

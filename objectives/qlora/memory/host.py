@@ -1,4 +1,4 @@
-"""How much main memory a process may take: by the machine, and by the control groups that it is in."""
+"""Free main memory of a process, by the machine and by the control groups of the process."""
 
 import os
 import re
@@ -10,7 +10,7 @@ _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 class _Names(NamedTuple):
-    """Files of a control group, and what `memory.stat` calls memory that files are kept in."""
+    """Names of a control group's files, and of the page cache in `memory.stat`."""
 
     limit: str
     used: str
@@ -22,9 +22,9 @@ _V2 = _Names("memory.max", "memory.current", "inactive_file")
 
 
 def host_memory_free() -> int:
-    """Bytes that can be had now; what the system keeps of files can be (`MemAvailable` of proc_meminfo(5)).
+    """Return the bytes available now, page cache included (`MemAvailable` of proc_meminfo(5)).
 
-    A control group (cgroups(7), both versions) has what its limit leaves, and so have those that it is in.
+    The limits of the control group and of all groups above it apply (cgroups(7), both versions).
     """
     kibibytes = _numbers(_PROC / "meminfo").get("MemAvailable")
     if kibibytes is None:
@@ -33,7 +33,7 @@ def host_memory_free() -> int:
 
 
 def _left_in_groups() -> Iterator[int]:
-    """What each group leaves that has a limit."""
+    """Yield the bytes left below the limit of each group that has one."""
     for folder, names in _groups():
         limit = _numbers(folder / names.limit).get("")
         if limit is not None:
@@ -42,7 +42,7 @@ def _left_in_groups() -> Iterator[int]:
 
 
 def _groups() -> Iterator[tuple[Path, _Names]]:
-    """The process's groups for memory and those above them; in a container the topmost may be its own."""
+    """Yield the memory groups of the process and those above; in a container the top may be its own."""
     for line in _lines(_PROC / "self" / "cgroup"):
         _, controllers, path = line.split(":", 2)
         if controllers in ("", "memory"):
@@ -52,7 +52,7 @@ def _groups() -> Iterator[tuple[Path, _Names]]:
 
 
 def _numbers(path: Path) -> dict[str, int]:
-    """The numbers of one of the kernel's files, by the names before them."""
+    """Return the numbers in a file of the kernel, by the names before them."""
     found = (re.match(r"(?:(\w+):?\s+)?(\d+)\b", line) for line in _lines(path))
     return {match[1] or "": int(match[2]) for match in found if match}
 

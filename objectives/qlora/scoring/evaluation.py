@@ -1,4 +1,4 @@
-"""Scores of a model's answers: their loss, and metrics of what it decodes greedily.
+"""Scores of a model: the loss of reference answers, and metrics of greedily decoded answers.
 
 `evaluator.py` computes both for many adapters at once, `verification/plain_evaluation.py` with PEFT alone.
 """
@@ -23,25 +23,25 @@ _LOSS_SIGNATURE = "negative log likelihood of the answer's tokens, in nats, mean
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Scores with the answers that they were computed on, in the order of the examples."""
+    """Scores and the answers that they were computed on, in the order of the examples."""
 
     scores: ScoreTable
     predictions: tuple[Prediction, ...]
 
     @property
     def finite(self) -> bool:
-        """Whether every value over the whole split is a number."""
+        """True if every value over the whole split is finite."""
         return all(math.isfinite(value) for value in self.scores.aggregate.values())
 
 
 def text_job(
     study: StudySpec, examples: Sequence[Example], answers: Sequence[str], labels: Sequence[str]
 ) -> Job:
-    """What is to be computed of decoded answers: a call that can be sent to another process.
+    """Return the scoring of decoded answers as a call that can be sent to another process.
 
     Args:
         study: names the metrics, at least one.
-        examples: n >= 1 of them.
+        examples: n >= 1 examples.
         answers: n decoded texts.
         labels: every label of a classification task.
     """
@@ -62,13 +62,13 @@ def score_answers(
     answers: Sequence[str] = (),
     texts: TextScores | None = None,
 ) -> Evaluation:
-    """The scores that follow from a model's losses and answers.
+    """Combine losses and text scores of a model into an evaluation.
 
     Args:
-        examples: n >= 1 of them.
-        loss_sums: [n], negative log likelihood of each reference answer.
-        answers: n decoded texts, where there are any.
-        texts: their scores; None where the study asks for no metric but the loss.
+        examples: n >= 1 examples.
+        loss_sums: [n], negative log likelihood of each reference answer, in nats.
+        answers: n decoded texts, or none.
+        texts: scores of the answers; None if the study asks for no metric but the loss.
     """
     scores = _loss_scores(examples, loss_sums)
     if texts is None:
@@ -86,11 +86,11 @@ def score_answers(
 
 
 def text_of(tokenizer: Any, ids: Sequence[int]) -> str:
-    """An answer's text, without special tokens and outer white space."""
+    """Return the text of an answer, without special tokens and outer white space."""
     text: str = tokenizer.decode(
         ids,
         skip_special_tokens=True,
-        clean_up_tokenization_spaces=False,  # some tokenizers take spaces out before punctuation
+        clean_up_tokenization_spaces=False,  # some tokenizers remove spaces before punctuation
     )
     return text.strip()
 

@@ -1,4 +1,4 @@
-"""The evaluation queue: copies of adapters, scored together while their trials train on."""
+"""The evaluation queue: copies of adapters that are scored together while their trials train on."""
 
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
@@ -27,18 +27,18 @@ from loratory.spaces.study import StudySpec
 
 
 class Result(NamedTuple):
-    """What is scored: its key, and what to call for the evaluation; what went wrong is raised there."""
+    """Key of a scored adapter, and a function that returns its evaluation or raises its error."""
 
     key: Hashable
     evaluation: Callable[[], Evaluation]
 
 
 _Texts = Future[TextScores] | Future[None]
-"""Scores of answers; None where nothing is decoded."""
+"""Future scores of answers; None if nothing is decoded."""
 
 
 class _Place(NamedTuple):
-    """An example of a request."""
+    """Position of an example in a request."""
 
     key: Hashable
     example: int
@@ -55,19 +55,19 @@ class _Request:
 
     @property
     def computed(self) -> bool:
-        """Whether the device has done its part."""
+        """True if the device has computed all losses and answers."""
         return not self.losses_left and len(self.answers) == len(self.examples)
 
     @property
     def in_order(self) -> list[str]:
-        """The answers, in the order of the examples."""
+        """Return the answers in the order of the examples."""
         return [self.answers[index] for index in range(len(self.examples))]
 
 
 class Evaluator:
-    """Scores adapters on examples, several at once.
+    """Scores several adapters on examples at once.
 
-    Each adapter is a copy in a stack of its own, so that its trial may go on or end meanwhile.
+    Each adapter is a copy in a separate stack, so its trial can continue or end meanwhile.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class Evaluator:
         """Start without requests.
 
         Args:
-            slots: whose pack, base and limit of a pass are used.
-            base: its tokenizer turns answers into text.
+            slots: provide the pack and the limit of a pass.
+            base: provides the tokenizer that turns answers into text.
             study: names the metrics.
-            decoder: over `stack`; None where the study decodes nothing.
-            stack: the copies, as many as may wait at once.
+            decoder: decodes with the adapters in `stack`; None if the study decodes nothing.
+            stack: holds the copies, one per adapter that can wait at once.
             labels: every label of a classification task.
-            jobs: score the decoded texts.
+            jobs: scores the decoded texts.
         """
         self._slots, self._base, self._study = slots, base, study
         self._decoder, self._stack, self._labels, self._jobs = decoder, stack, labels, jobs
@@ -105,35 +105,35 @@ class Evaluator:
 
     @property
     def waiting(self) -> tuple[Hashable, ...]:
-        """Keys of what the device has to do something for, oldest first."""
+        """Keys of the requests that still need the device, oldest first."""
         return tuple(self._requests)
 
     @property
     def scores_texts(self) -> bool:
-        """Whether scores are to come for which the device has done its part."""
+        """True if texts are being scored that no longer need the device."""
         return bool(self._computed)
 
     @property
     def has_room(self) -> bool:
-        """Whether another copy may wait."""
+        """True if the stack has a free place for another copy."""
         return bool(self._free)
 
     def copy(self, key: Hashable, slot: int, examples: Sequence[Example]) -> None:
-        """Let a copy of a slot's adapter wait for its scores on some examples."""
+        """Request scores on some examples for a copy of a slot's adapter."""
         self._stack.copy(self._free[-1], self._slots.pack.stack, slot)
         self._add(key, self._free.pop(), examples)
 
     def put(self, key: Hashable, state: AdapterState, examples: Sequence[Example], *, scaling: float) -> None:
-        """Let an adapter that is in no slot wait for its scores."""
+        """Request scores for an adapter that is in no slot."""
         self._stack.put(self._free[-1], state, scaling=scaling)
         self._add(key, self._free.pop(), examples)
 
     def put_base(self, key: Hashable, examples: Sequence[Example]) -> None:
-        """Let the bare base wait for its scores."""
+        """Request scores for the base without an adapter."""
         self._add(key, BASE, examples)
 
     def drop(self, key: Hashable) -> None:
-        """Forget what waits under a key, if anything does."""
+        """Remove the request of a key, if there is one."""
         if key in self._computed:
             self._computed.pop(key)[1].cancel()
         request = self._requests.get(key)
@@ -146,7 +146,7 @@ class Evaluator:
 
     @torch.no_grad()
     def advance(self) -> None:
-        """Do a piece of what waits: a pass of losses first, then a few steps of decoding."""
+        """Do one unit of pending work: a pass for losses first, else a few steps of decoding."""
         if self._losses:
             self._compute_losses()
         elif self._decoder is not None and self._decoder.busy:
@@ -158,10 +158,10 @@ class Evaluator:
             self._score_texts(request)
 
     def scored(self, *, wait_seconds: float = 0.0) -> list[Result]:
-        """What is scored now.
+        """Return the results that are complete, each once.
 
         Args:
-            wait_seconds: how long to wait for the first, where there is nothing else to do.
+            wait_seconds: longest wait for the first result.
         """
         if wait_seconds:
             begun: list[Future[Any]] = [texts for _, texts in self._computed.values()]
@@ -209,7 +209,7 @@ class Evaluator:
             return self._slots.pack.model.losses(inputs)[1]
 
     def _score_texts(self, request: _Request) -> None:
-        """Hand its answers over to be scored; its place is free for another copy."""
+        """Start scoring the answers of a request, and free its place for another copy."""
         if self._decoder is None:
             texts: _Texts = completed(lambda: None)
         else:

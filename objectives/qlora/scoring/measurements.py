@@ -1,4 +1,4 @@
-"""Measurements of trials: on eval.dev while they train, of their best matrices on eval.select at the end."""
+"""Measurements of trials: on eval.dev in training; at the end, of the best matrices on eval.select."""
 
 import time
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from loratory.objectives.qlora.trial.trial import Trial
 
 
 class Measurements:
-    """Hands trials to the evaluator, and its evaluations back to them."""
+    """Passes adapters of trials to the evaluator, and evaluations back to the trials."""
 
     def __init__(
         self,
@@ -32,14 +32,14 @@ class Measurements:
         copies: SerialThread,
         files: SerialThread,
     ) -> None:
-        """Take what measuring needs.
+        """Keep the parts that measuring needs.
 
         Args:
             slots: hold the adapters.
             evaluator: scores copies of them.
-            relief: frees memory where a copy does not fit.
+            relief: frees memory if a copy does not fit.
             announcements: makes the events.
-            checkpoints: says which measurement brings a checkpoint.
+            checkpoints: decides which measurements bring a checkpoint.
             data: the splits.
             copies: fetches copies from the device.
             files: makes the files of the best matrices.
@@ -49,7 +49,7 @@ class Measurements:
         self._copies, self._files = copies, files
 
     def look_after(self, trial: Trial) -> Iterator[TrialEvent]:
-        """Begin the measurement or the last scoring that a trial stands before, if a place is free."""
+        """Begin the measurement or the final scoring that is due for a trial, if a place is free."""
         match trial.phase:
             case Training(slot) if trial.wants_measurement:
                 if trial.measured_before:
@@ -65,11 +65,11 @@ class Measurements:
                     trial.hand_over(self._files.begin(self._announcements.making_files(trial)))
 
     def take(self, trial: Trial, result: Result) -> Iterator[TrialEvent]:
-        """Take in the scores that a trial waited for.
+        """Process the scores that a trial waited for.
 
         Raises:
-            DivergedError: one is not finite, or a later update was not and the measurement does not end the
-                trial.
+            DivergedError: a score is not finite, or a later update was not and the measurement does not end
+                the trial.
         """
         evaluation = result.evaluation()
         if not evaluation.finite:

@@ -1,4 +1,4 @@
-"""Scores that the study asks for, of no running trial: the untuned base, and the winner at the end."""
+"""Scores outside any running trial: of the untuned base, and of the winner at the end."""
 
 import time
 from collections import deque
@@ -15,7 +15,7 @@ from loratory.objectives.records import Resources
 
 
 class StudyScores:
-    """Scorings that the driver asked for, in the evaluator beside the copies of trials."""
+    """Scorings that the driver requested; the evaluator does them beside the copies of trials."""
 
     def __init__(
         self, slots: Slots, evaluator: Evaluator, architecture: Architecture, data: PreparedData
@@ -23,7 +23,7 @@ class StudyScores:
         """Start with nothing to score.
 
         Args:
-            slots: whose device is used.
+            slots: the slots of the worker.
             evaluator: scores adapters.
             architecture: the base's layers.
             data: the splits.
@@ -35,15 +35,15 @@ class StudyScores:
 
     @property
     def any(self) -> bool:
-        """Whether a scoring is wanted that is not done."""
+        """True if a requested scoring is not done."""
         return bool(self._wanted or self._begun)
 
     def want(self, score: Score) -> None:
-        """Note what the driver asks for."""
+        """Note a scoring that the driver requests."""
         self._wanted.append(score)
 
     def begin(self) -> None:
-        """Hand what is wanted to the evaluator, as far as it has room."""
+        """Pass requested scorings to the evaluator, as far as it has room."""
         while self._wanted and self._evaluator.has_room:
             score = self._wanted.popleft()
             key, examples = ("score", score.key), self._data.split(score.split)
@@ -55,7 +55,7 @@ class StudyScores:
                 self._evaluator.put(key, adapter.state, examples, scaling=adapter.scaling)
 
     def event(self, result: Result) -> Scored:
-        """Return the answer to the driver."""
+        """Return the event that reports a result to the driver."""
         evaluation = result.evaluation()
         score, began = self._begun.pop(result.key)
         device = self._slots.pack.model.device

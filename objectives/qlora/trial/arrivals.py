@@ -1,4 +1,4 @@
-"""Trials on their way in: threads make their adapters while the pack trains on."""
+"""Trials that are being made: threads draw their adapters while the pack trains."""
 
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -13,12 +13,12 @@ from loratory.objectives.qlora.trial.plan import Plan
 from loratory.objectives.qlora.trial.trial import Selection, Trial
 from loratory.spaces.trial import TrialSpec
 
-# A pack of fewer trials has graphs of its own to capture: its first pass takes about as long.
+# A pack with fewer trials needs other CUDA graphs; to capture them takes about as long as this wait.
 _SECONDS_FOR_COMPANY = 1.0
 
 
 class Arrivals:
-    """Trials that were started and are not made yet; a large adapter takes a second to draw."""
+    """Trials that were started but are not ready; drawing a large adapter takes about 1 s."""
 
     def __init__(
         self,
@@ -34,9 +34,9 @@ class Arrivals:
         Args:
             architecture: the base's layers.
             selection: how trials choose among their measurements.
-            train_examples: examples of the training split.
+            train_examples: number of training examples.
             evaluations: points on the nominal grid.
-            threads: adapters made at once.
+            threads: number of adapters made at once.
         """
         self._architecture, self._selection = architecture, selection
         self._train_examples, self._evaluations = train_examples, evaluations
@@ -44,11 +44,11 @@ class Arrivals:
         self._makers = ThreadPoolExecutor(threads, thread_name_prefix="adapters")
 
     def __len__(self) -> int:
-        """Return how many trials are not made yet."""
+        """Return the number of trials that are not ready."""
         return len(self._coming)
 
     def expect(self, start: Start) -> None:
-        """Begin to make a trial, in a thread."""
+        """Start making a trial in a thread."""
         made = self._makers.submit(
             new_trial,
             start,
@@ -60,16 +60,16 @@ class Arrivals:
         self._coming[start.trial.key] = start.trial, made
 
     def cancel(self, key: str, attempt: int) -> None:
-        """Forget a trial that was stopped before it arrived, if it was."""
+        """Remove a trial that was stopped before it was ready; do nothing if it is not here."""
         if (coming := self._coming.get(key)) is not None and coming[0].attempt == attempt:
             coming[1].cancel()
             del self._coming[key]
 
     def arrived(self, *, awaited: int) -> list[tuple[TrialSpec, Trial | Exception]]:
-        """Return the trials that are made now, each once, or the exception of making them.
+        """Return trials that are ready, or the exceptions from making them, each once.
 
         Args:
-            awaited: how many trials to wait for, up to a second after the first of them.
+            awaited: number of trials to wait for, at most one second after the first.
         """
         coming = [made for _, made in self._coming.values()][:awaited]
         wait(coming, return_when=FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""A trial's checkpoint: everything that a fresh slot needs to go on exactly from a measurement."""
+"""The checkpoint of a trial: all state that a free slot needs to continue exactly from a measurement."""
 
 import io
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ class Checkpoint:
     """A trial at one of its measurements.
 
     Attributes:
-        progress: how far it was.
+        progress: progress of the trial.
         best: matrices of the best measurement; None before the first.
         state: the slot's state.
     """
@@ -33,11 +33,11 @@ class Checkpoint:
 
 
 def checkpoint_bytes(spec: TrialSpec, checkpoint: Checkpoint) -> bytes:
-    """Return a checkpoint as a file's content, which `read_checkpoint` reads."""
+    """Return a checkpoint as the content of a file, for `read_checkpoint`."""
     progress = asdict(checkpoint.progress)
-    # Plain lists: `weights_only` loads no classes.
+    # Plain lists, since `weights_only` loads no classes.
     progress["history"] = [list(evaluated) for evaluated in checkpoint.progress.history]
-    # torch saves one tensor for equal objects: `best` costs nothing while it is also the last.
+    # torch saves an object once: `best` takes no space while it is also the last state.
     content = {
         "version": _VERSION,
         "trial": _identity(spec),
@@ -53,14 +53,14 @@ def checkpoint_bytes(spec: TrialSpec, checkpoint: Checkpoint) -> bytes:
 
 
 def read_checkpoint(spec: TrialSpec, data: bytes) -> Checkpoint:
-    """Return the checkpoint in a file's content.
+    """Read a checkpoint from the content of a file.
 
     Args:
-        spec: the trial that goes on.
-        data: what `checkpoint_bytes` gave, of this version or of version 3.
+        spec: the trial to continue.
+        data: bytes from `checkpoint_bytes` of this version or of version 3.
 
     Raises:
-        LoratoryError: it is another trial's, or of another version.
+        LoratoryError: the checkpoint belongs to another trial or another version.
     """
     content: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     version = content["version"]
@@ -76,18 +76,18 @@ def read_checkpoint(spec: TrialSpec, data: bytes) -> Checkpoint:
 
 
 def _from_version_3(progress: dict[str, Any]) -> dict[str, Any]:
-    """Give a history that stops and chooses as the counts did which version 3 kept in its place."""
+    """Replace the counts of version 3 by a history with the same effect on stopping and selection."""
     step, value, stalled = (progress.pop(name) for name in ("best_step", "best_value", "stalled"))
     return progress | {"history": [] if value is None else [(step, value)] * (1 + stalled)}
 
 
 def _identity(spec: TrialSpec) -> dict[str, Any]:
-    # Without the attempt: a retry goes on from the checkpoint of the one before.
+    # Without the attempt, since a retry continues from the checkpoint of the previous one.
     return {"key": spec.key, "seed": spec.seed, "training": spec.training.model_dump_json()}
 
 
 def _is_of(spec: TrialSpec, identity: dict[str, Any]) -> bool:
-    # Version 3 has the number. Hyperparameters that are newer than a checkpoint have their defaults in it.
+    # Version 3 has the number. Hyperparameters that a checkpoint does not have yet take their defaults.
     key = trial_key(identity["number"]) if "number" in identity else identity["key"]
     training = TrainingParameters.model_validate_json(identity["training"])
     return (key, identity["seed"], training) == (spec.key, spec.seed, spec.training)

@@ -1,4 +1,4 @@
-"""When a checkpoint is worth its time."""
+"""The decision which evaluations bring a checkpoint."""
 
 import time
 
@@ -7,18 +7,18 @@ _LARGEST_SHARE = 0.02
 
 
 class CheckpointClock:
-    """Spends at most a fiftieth of the time on checkpoints; small ones are always made.
+    """Limits checkpoints to at most a fiftieth of the time; small ones are always made.
 
-    A large adapter's checkpoint holds gigabytes, which go through the host's memory to the driver's disk.
+    The checkpoint of a large adapter holds gigabytes, which pass through main memory to the driver's disk.
     """
 
     def __init__(self) -> None:
-        """Nothing was made yet: the first shows what one costs."""
+        """Start without a checkpoint; the first one measures the cost."""
         self._cost: float | None = None
         self._taken, self._last = 0.0, float("-inf")
 
     def begin(self) -> bool:
-        """Whether the evaluation that begins now is to bring a checkpoint; it counts as made if so."""
+        """Return True if the evaluation that begins now brings a checkpoint, which then counts as made."""
         now = time.perf_counter()
         if self._cost is None:
             due = self._last == float("-inf")
@@ -29,6 +29,6 @@ class CheckpointClock:
         return due
 
     def took(self, seconds: float) -> None:
-        """Add to what the last one takes: it is copied first, and written when the evaluation is done."""
+        """Add to the time of the last checkpoint: first its copy, then, after the evaluation, its file."""
         self._taken += seconds
         self._cost = self._taken

@@ -1,4 +1,4 @@
-"""The phases of a trial on its worker, each with what belongs to it; the moves are methods of `Trial`.
+"""The phases of a trial on its worker, with the data of each. Methods of `Trial` move between phases.
 
     Waiting  -> Training (enter), Ending (resume, decide), Judging (diverge)
     Training -> Waiting (suspend), Judging (begin_measurement of the last update, diverge), Ending (decide)
@@ -6,7 +6,7 @@
     Ending   -> Finishing (hand_over)
     any      -> Over (close)
 
-A measurement under way stands beside the phase: `Trial.measuring`.
+A measurement under way is kept apart from the phase, in `Trial.measuring`.
 """
 
 import copy
@@ -26,7 +26,7 @@ class DivergedError(LoratoryError):
 
 
 class PhaseError(RuntimeError):
-    """A trial was asked for what its phase does not allow: a fault of ours, never of a study."""
+    """A method of a trial was called in a phase that does not allow it: always a bug of loratory."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Waiting:
     """The trial waits for a slot.
 
     Attributes:
-        state: what its slot will begin from.
+        state: initial state of its slot.
     """
 
     state: SlotState
@@ -45,7 +45,7 @@ class Training:
     """The trial holds a slot.
 
     Attributes:
-        slot: its number.
+        slot: number of the slot.
         batch: the optimiser batch under way; None between updates.
     """
 
@@ -55,10 +55,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Judging:
-    """The trial trains no more; the measurement under way decides how it ends.
+    """Training has stopped; the measurement under way decides how the trial ends.
 
     Attributes:
-        diverged: what went wrong in an update after the measured one; None where all updates are made.
+        diverged: error of an update after the measured one; None if all updates are made.
     """
 
     diverged: DivergedError | None
@@ -69,7 +69,7 @@ class Ending:
     """Training is over; the best matrices wait to be scored on eval.select.
 
     Attributes:
-        reason: why it is over, in a line.
+        reason: one line on why training is over.
         best: the matrices of the best measurement.
     """
 
@@ -92,7 +92,7 @@ class Finishing:
 
 @dataclass(frozen=True)
 class Over:
-    """The trial finished, failed or was stopped; nothing more happens to it here."""
+    """The trial finished, failed or was stopped; this worker is done with it."""
 
 
 Phase = Waiting | Training | Judging | Ending | Finishing | Over
@@ -100,10 +100,10 @@ Phase = Waiting | Training | Judging | Ending | Finishing | Over
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A trial as it was when a copy of its adapter went to be measured.
+    """A trial at the time at which its adapter was copied for a measurement.
 
     Attributes:
-        progress: as of then; its points of the grid are counted as they are announced.
+        progress: a copy of that time; its `reported` grows as grid points are announced.
         state: future of the slot's state on the CPU; without moments where `checkpoint` is false.
         checkpoint: whether the measurement brings a checkpoint.
     """

@@ -1,4 +1,4 @@
-"""What a trial will do, step by step: batches, learning rates and evaluations. Imports no torch."""
+"""The schedule of a trial: batches, learning rates and evaluations by step. Imports no torch."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from loratory.spaces.training import Schedule, TrainingParameters
 
 ORDER = "epoch e: numpy.random.default_rng([seed, e]).permutation(examples); epochs follow without a gap"
-"""How the order of a trial's examples follows from its seed, e from 0; as records have it."""
+"""Rule for the order of a trial's examples, with e counted from 0, as records state it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Plan:
     Attributes:
         training: the trial's hyperparameters.
         seed: seeds the order of the examples.
-        train_examples: how many there are.
+        train_examples: number of training examples.
         evaluations: points on the nominal grid.
     """
 
@@ -31,21 +31,21 @@ class Plan:
 
     @property
     def examples_in_all(self) -> int:
-        """Examples that the trial sees, repeats counted: its epochs, to the nearest example."""
+        """Number of examples that the trial sees, repeats counted: epochs, rounded to whole examples."""
         return max(1, round(self.training.epochs * self.train_examples))
 
     @property
     def optimizer_steps(self) -> int:
-        """Updates in all; the last batch is smaller where the examples do not divide."""
+        """Number of updates; the last batch is smaller if the examples do not fill it."""
         return math.ceil(self.examples_in_all / self.training.batch_size)
 
     @property
     def warmup_steps(self) -> int:
-        """Updates in which the learning rate rises; the last update at least has its peak."""
+        """Number of updates in which the learning rate rises; at least the last update has the peak rate."""
         return min(round(self.training.warmup * self.optimizer_steps), self.optimizer_steps - 1)
 
     def batch(self, step: int) -> list[int]:
-        """Indices of the examples of an optimiser step.
+        """Return the indices of the examples of an optimiser step.
 
         Epochs follow each other without a gap, so that a batch may end one and begin the next.
 
@@ -57,11 +57,11 @@ class Plan:
         return [self._example(position) for position in range(first, last)]
 
     def learning_rate(self, step: int) -> float:
-        """Learning rate of an optimiser step.
+        """Compute the learning rate of an optimiser step.
 
-        A linear warm-up that starts one increment above zero (an update with a rate of zero is lost) and
-        leaves at least the last step its peak, then the schedule, which would reach zero one step after
-        the last.
+        A linear warm-up comes first. It starts one increment above zero, since an update with a rate of zero
+        is lost, and leaves at least the last step at the peak rate. Then the schedule follows, which would
+        reach zero one step after the last.
 
         Args:
             step: from 0.
@@ -73,10 +73,10 @@ class Plan:
         return self.training.learning_rate * _decay(self.training.schedule, progress)
 
     def evaluations_due(self, steps_made: int) -> int:
-        """How many points of the nominal grid are reached after so many updates.
+        """Return how many points of the nominal grid are reached after `steps_made` updates.
 
-        Point i of E stands at ceil(i * T / E) of T updates. Where T < E, several points stand at one
-        update: they are measured once and reported each.
+        Point i of E lies at update ceil(i * T / E) of T. If T < E, several points lie at one update: they
+        share one measurement, and each is reported.
         """
         return steps_made * self.evaluations // self.optimizer_steps
 

@@ -1,4 +1,4 @@
-"""How far a trial is: plain values, all of them in its checkpoint."""
+"""Progress of a trial: plain values, all of them in its checkpoint."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,19 @@ from loratory.objectives.stopping import Evaluated
 
 @dataclass(kw_only=True)
 class Progress:
-    """How far a trial is.
+    """Progress of a trial.
 
     Attributes:
         optimizer_steps: updates made.
-        reported: points of the nominal grid that are reported, or being measured.
+        reported: points of the nominal grid that are reported or being measured.
         examples_seen: training examples seen, repeats counted.
         tokens_seen: training tokens seen, repeats counted.
-        elapsed_seconds: time since it took its slot, earlier attempts included.
-        device_seconds: its share of the device's time.
-        pack_size: most trials that were in a pass with it, itself included.
-        peak_memory_bytes: most memory held by the pack.
-        skipped_in_a_row: updates left out one after the other for an overflow (fp16).
-        metrics: what was measured at this update; None until it is.
+        elapsed_seconds: time since the trial took its slot, earlier attempts included.
+        device_seconds: the trial's share of device time.
+        pack_size: largest number of trials in one pass with this trial, itself included.
+        peak_memory_bytes: peak memory of the pack.
+        skipped_in_a_row: consecutive updates skipped because of overflow (fp16).
+        metrics: metrics on eval.dev at this update; None before they are measured.
         history: the study's metric at each measurement on eval.dev, in order.
     """
 

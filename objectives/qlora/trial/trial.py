@@ -1,6 +1,6 @@
-"""One trial on a worker: its phase, what it knows in that phase, and the moves from phase to phase.
+"""One trial on a worker: its phase, the data of that phase, and the moves between phases.
 
-Everything that changes a trial is a method here, legal in the phases that it names and an error elsewhere.
+Only methods of `Trial` change a trial. Each is legal in the phases that it names, and an error in others.
 Slots, evaluator and events follow the phase.
 """
 
@@ -41,11 +41,11 @@ _P = TypeVar("_P")
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What decides which measurement is best, and when a trial stops.
+    """The rules that select the best measurement and stop a trial.
 
     Attributes:
         metric: name of the study's metric.
-        direction: which way it is better.
+        direction: direction in which the metric improves.
         rule: early stopping.
     """
 
@@ -56,16 +56,16 @@ class Selection:
 
 @dataclass(kw_only=True, eq=False)
 class Trial:
-    """A trial from the moment in which a worker has it.
+    """A trial on a worker.
 
     Attributes:
-        spec: what it trains.
-        plan: its schedule.
-        adapter: its configuration, and its matrices' names and shapes (on the meta device).
-        selection: how it chooses among its measurements.
-        phase: where it stands.
-        progress: how far its training is.
-        measuring: the measurement under way; None where there is none.
+        spec: hyperparameters and identity of the trial.
+        plan: schedule of batches, learning rates and evaluations.
+        adapter: configuration, and names and shapes of the matrices (on the meta device).
+        selection: rules for the best measurement and early stopping.
+        phase: current phase.
+        progress: progress of training.
+        measuring: the measurement under way; None if there is none.
         best: the matrices of the best measurement; None before the first.
     """
 
@@ -84,22 +84,22 @@ class Trial:
 
     @property
     def key(self) -> tuple[str, int]:
-        """The trial's key and its attempt."""
+        """Key and attempt of the trial."""
         return self.spec.key, self.spec.attempt
 
     @property
     def trained_out(self) -> bool:
-        """Whether every update is made."""
+        """True if every update is made."""
         return self.progress.optimizer_steps == self.plan.optimizer_steps
 
     @property
     def evaluation_due(self) -> bool:
-        """Whether the update just made is one that the grid measures."""
+        """True if the last update is at a point of the grid that is not reported yet."""
         return self.progress.reported < self.plan.evaluations_due(self.progress.optimizer_steps)
 
     @property
     def trains(self) -> bool:
-        """Whether its next update may be made now."""
+        """True if the next update may be made now."""
         return isinstance(self.phase, Training) and not self.trained_out and not self.evaluation_due
 
     @property
@@ -109,18 +109,18 @@ class Trial:
 
     @property
     def wants_measurement(self) -> bool:
-        """Whether it stands at a point of the grid and no measurement is under way."""
+        """True if a measurement is due and none is under way."""
         return isinstance(self.phase, Training) and self.evaluation_due and self.measuring is None
 
     @property
     def best_evaluation(self) -> Evaluated | None:
-        """The best measurement so far, the first of equals."""
+        """The best measurement so far, and the first of equal ones; None before any."""
         return best(self.progress.history, self.selection.direction)
 
     # Into a slot and out of it
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint. Legal in Waiting; -> Ending where it says that training is over."""
+        """Continue from a checkpoint. Legal in Waiting; -> Ending if training was over at the checkpoint."""
         self._expect(Waiting, "go on from a checkpoint")
         self.progress, self.best = checkpoint.progress, checkpoint.best
         self._began_at = time.perf_counter() - self.progress.elapsed_seconds
@@ -130,25 +130,25 @@ class Trial:
 
     @property
     def has_begun(self) -> bool:
-        """Whether it ever held a slot here."""
+        """True if the trial ever held a slot on this worker."""
         return self._entered
 
     def enter(self, slot: int) -> None:
-        """Waiting -> Training."""
+        """Take a slot. Waiting -> Training."""
         self._expect(Waiting, "enter a slot")
         self._entered = True
         self._began_at = time.perf_counter() - self.progress.elapsed_seconds
         self.phase = Training(slot)
 
     def suspend(self, state: SlotState) -> None:
-        """Training -> Waiting, to go on later from what its slot held."""
+        """Leave the slot, to continue later from `state`. Training -> Waiting."""
         self._expect(Training, "be suspended")
         self.phase = Waiting(state)
 
     # Updates
 
     def next_batch(self, train: Sequence[Example]) -> OptimizerBatch:
-        """Return the optimiser batch under way, or begin the next one. Legal in Training."""
+        """Return the optimiser batch under way, or the next one if there is none. Legal in Training."""
         training = self._expect(Training, "take a batch")
         if training.batch is None:
             step = self.progress.optimizer_steps
@@ -167,7 +167,7 @@ class Trial:
 
     @property
     def batch(self) -> OptimizerBatch | None:
-        """The optimiser batch under way, if there is one."""
+        """The optimiser batch under way; None if there is none."""
         return self.phase.batch if isinstance(self.phase, Training) else None
 
     @property
@@ -181,7 +181,7 @@ class Trial:
             self.batch.rewind()
 
     def count_update(self) -> None:
-        """Note that the batch under way became an update. Legal in Training, with a batch that is done."""
+        """Count the batch under way as an update. Legal in Training, if the batch is complete."""
         training = self._expect(Training, "make an update")
         if training.batch is None or not training.batch.done or self.trained_out:
             raise PhaseError(f"{self._name} must have a batch that is done to make an update")
@@ -192,20 +192,20 @@ class Trial:
         training.batch = None
 
     def spend(self, device_seconds: float, *, peak_memory_bytes: int) -> None:
-        """Add to its share of the device's time, and note how much memory is held."""
+        """Add to the trial's share of device time, and keep the larger peak of memory."""
         progress = self.progress
         progress.device_seconds += device_seconds
         progress.elapsed_seconds = time.perf_counter() - self._began_at
         progress.peak_memory_bytes = max(progress.peak_memory_bytes, peak_memory_bytes)
 
     def share_pass(self, trials: int) -> None:
-        """Note that so many trials, itself included, were in one pass."""
+        """Note a pass of `trials` trials, this one included."""
         self.progress.pack_size = max(self.progress.pack_size, trials)
 
     # The curve
 
     def count_skipped(self) -> int:
-        """Note an update that overflow left out (fp16). Return how many were left out in a row."""
+        """Count an update that overflow skipped (fp16), and return the number skipped in a row."""
         self.progress.skipped_in_a_row += 1
         return self.progress.skipped_in_a_row
 
@@ -216,12 +216,12 @@ class Trial:
 
     @property
     def points(self) -> tuple[CurvePoint, ...]:
-        """Points of the curve that were not taken yet."""
+        """Points of the curve that were not taken yet, without taking them."""
         return tuple(self._points)
 
     @property
     def seconds_since_points(self) -> float:
-        """Seconds since points were taken last."""
+        """Seconds since points of the curve were last taken."""
         return time.perf_counter() - self._points_taken_at
 
     def take_points(self) -> tuple[CurvePoint, ...]:
@@ -235,8 +235,8 @@ class Trial:
     def begin_measurement(self, state: Future[SlotState], *, checkpoint: bool) -> None:
         """Note that a copy of the adapter is being measured. Legal in Training, at a point of the grid.
 
-        The points that it measures count as reported from now on. Training -> Judging where all updates are
-        made: the slot is free.
+        Its grid points count as reported from now on. Training -> Judging if all updates are made, which
+        frees the slot.
         """
         self._expect(Training, "be measured")
         if not self.wants_measurement:
@@ -250,7 +250,7 @@ class Trial:
         """Note the result of the measurement under way, and keep the matrices where it is the best yet.
 
         Args:
-            metrics: values on eval.dev by name, all finite.
+            metrics: metrics on eval.dev by name, all finite.
         """
         snapshot, before = self._measurement(), self.best_evaluation
         evaluated = Evaluated(snapshot.progress.reported + 1, metrics[self.selection.metric])
@@ -260,9 +260,9 @@ class Trial:
             self.best = snapshot.state.result().matrices
 
     def next_grid_point(self) -> Measurement | None:
-        """Return the next point of the grid that the measurement under way stands for; None after the last.
+        """Return the next grid point of the measurement under way; None after the last.
 
-        Where a trial makes fewer updates than there are points, several are measured once and reported each.
+        If a trial makes fewer updates than there are points, several share a measurement; each is reported.
         """
         progress = self._measurement().progress
         if progress.reported >= self.plan.evaluations_due(progress.optimizer_steps):
@@ -286,7 +286,7 @@ class Trial:
         return self._measurement().checkpoint
 
     def checkpoint(self) -> bytes:
-        """Return what a fresh slot needs to go on exactly from the measurement under way."""
+        """Return a checkpoint at the measurement under way, as bytes; a trial continues exactly from it."""
         snapshot = self._measurement()
         state = snapshot.state.result()
         return checkpoint_bytes(
@@ -294,13 +294,13 @@ class Trial:
         )
 
     def decide(self) -> None:
-        """End the measurement under way, whose points are all reported: train on, or end.
+        """End the measurement under way, after all its points are reported: train on, or end.
 
-        Waiting, Training, Judging -> Ending where the schedule or the stopping rule says so. That comes
-        before a divergence: the measurement stands before the update that went wrong.
+        Waiting, Training, Judging -> Ending if the schedule or the stopping rule ends training. Either takes
+        precedence over a divergence, since the measurement precedes the diverged update.
 
         Raises:
-            DivergedError: a later update went wrong, and the measurement does not end the training.
+            DivergedError: a later update diverged, and the measurement does not end training.
         """
         self._measurement()
         self.measuring = None
@@ -310,9 +310,9 @@ class Trial:
             raise self.phase.diverged or PhaseError(f"{self._name} must end after its last measurement")
 
     def diverge(self, error: DivergedError) -> bool:
-        """Note that an update gave no number. Waiting, Training -> Judging, while a measurement is under way.
+        """Note that an update diverged; return True if the trial must fail now.
 
-        Return whether the trial has to fail now. After training it does not matter.
+        Waiting, Training -> Judging, if a measurement is under way. After training the error is ignored.
         """
         match self.phase:
             case Waiting() | Training() if self.measuring is None:
@@ -324,19 +324,19 @@ class Trial:
     # The end
 
     def hand_over(self, files: Future[AdapterFiles]) -> None:
-        """Ending -> Finishing: its best matrices are being scored, and made into files."""
+        """Note that the best matrices are being scored and written as files. Ending -> Finishing."""
         ending = self._expect(Ending, "be scored")
         self.phase = Finishing(ending.reason, files)
 
     def close(self) -> None:
-        """Any phase -> Over: it finished, failed or was stopped."""
+        """End the trial after it finished, failed or was stopped. Any phase -> Over."""
         if isinstance(self.phase, Over):
             raise PhaseError(f"{self._name} must not end twice")
         self.measuring = None
         self.phase = Over()
 
     def _why_over(self) -> str | None:
-        """Return why it trains no further, or None as long as it does."""
+        """Return the reason why training is over; None if it is not."""
         if self.trained_out and not self.evaluation_due:
             return "trained to the end"
         return self.selection.rule.why_stop(self.progress.history, self.selection.direction)

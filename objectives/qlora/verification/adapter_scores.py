@@ -1,4 +1,4 @@
-"""Scores of a saved adapter by plain PEFT, apart from the training engine, for `publish --verify`."""
+"""Scores of a saved adapter by plain PEFT, without the training engine, for `publish --verify`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +12,13 @@ from loratory.spaces.study import StudySpec
 
 
 def score_adapter(study: StudySpec, prepared: Prepared, adapter_folder: Path, split: Split) -> ScoreTable:
-    """Load base and adapter as a user would, with `PeftModel.from_pretrained`, and score.
+    """Load base and adapter as a user would, with `PeftModel.from_pretrained`, and score a split.
 
     Args:
-        study: names the metrics and how to decode.
-        prepared: what the objective's `prepare` gave for it.
-        adapter_folder: PEFT's two files.
-        split: what to score on.
+        study: names the metrics and the limits of decoding.
+        prepared: the result of the objective's `prepare` for this study.
+        adapter_folder: holds PEFT's two files.
+        split: the split to score.
     """
     from peft import PeftModel
 

@@ -1,4 +1,4 @@
-"""Examples to tensors: micro-batches of like lengths, and only the answers' logits."""
+"""Batches of examples as tensors, sorted by length, with the positions of the answer tokens."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from loratory.objectives.data.prepared import Example
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """B examples, padded on the right to the longest, and the places whose next token is of an answer.
+    """B examples, padded on the right to the longest, and the positions that predict answer tokens.
 
-    Padding stands after every real token, so that causal attention never sees it and no mask is needed.
+    Padding follows every real token, so causal attention never sees it and no mask is needed.
 
     Attributes:
         input_ids: int64 [B, T]; the last token of each example is only ever a target.
@@ -28,7 +28,7 @@ class Batch:
 
 
 def collate(examples: Sequence[Example], *, padding_id: int, device: torch.device) -> Batch:
-    """One batch of the examples, in their order."""
+    """Return one batch of the examples, in their order."""
     longest = max(len(example) for example in examples) - 1
     inputs: list[list[int]] = []
     rows: list[int] = []
@@ -53,10 +53,10 @@ def collate(examples: Sequence[Example], *, padding_id: int, device: torch.devic
 def collate_prompts(
     examples: Sequence[Example], *, padding_id: int, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prompts padded on the left, so that answers begin in one column.
+    """Pad prompts on the left, so that all answers begin in one column.
 
     Returns:
-        input_ids and attention mask, int64 [B, T] each.
+        Input ids and attention mask, int64 [B, T] each.
     """
     longest = max(len(example.prompt_ids) for example in examples)
     gaps = [longest - len(example.prompt_ids) for example in examples]
@@ -66,6 +66,6 @@ def collate_prompts(
 
 
 def longest_first(lengths: Iterable[int]) -> list[int]:
-    """Indices by falling length: likes stand together, and the first batch shows if memory suffices."""
+    """Return indices by descending length: batches need little padding, and the first needs most memory."""
     measured = list(lengths)
     return sorted(range(len(measured)), key=lambda index: (-measured[index], index))

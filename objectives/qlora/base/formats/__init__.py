@@ -1,4 +1,4 @@
-"""Number formats of a frozen base: the only place that knows how one is loaded, read and described."""
+"""Number formats of a frozen base. No other module knows how one is loaded, read or described."""
 
 from loratory.objectives.qlora.base.formats.base_format import BaseFormat
 from loratory.objectives.qlora.base.formats.nf4 import NF4

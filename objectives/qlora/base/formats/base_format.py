@@ -1,4 +1,4 @@
-"""What loading, packs, memory and model cards ask of a base's number format. It imports no torch."""
+"""Interface of a base's number format for loading, packs, memory and model cards. Imports no torch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FormatWords:
-    """What people are told of a format.
+    """Phrases that describe a format to people.
 
     Attributes:
-        method: how an adapter was trained, after "trained with".
-        tags: of a model card, beside those that every adapter has.
-        reach: what has to reach a weight, as "nf4 and LoRA reach".
-        passed_over: what a weight is that they do not reach, as "neither quantised nor adapted".
-        scored_on: sentences for a model card: the base that the adapter was trained and scored on.
+        method: training method of an adapter, to follow "trained with".
+        tags: tags of a model card, besides those of every adapter.
+        reach: subject and verb for weights that format and LoRA handle, as "nf4 and LoRA reach".
+        passed_over: description of the other weights, as "neither quantised nor adapted".
+        scored_on: sentences for a model card on the base that the adapter was trained and scored on.
     """
 
     method: str
@@ -33,12 +33,12 @@ class FormatWords:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadingCode:
-    """Parts of Python code that loads a base in a format; `dtype` is a variable of that code.
+    """Parts of Python code that loads a base in a format. The code defines a variable `dtype`.
 
     Attributes:
-        imports: names from transformers, beside those that every base needs.
+        imports: names imported from transformers, besides those that every base needs.
         setup: statements before the base is loaded, each with its line break.
-        argument: of `from_pretrained`, with a comma and a space behind it; empty where there is none.
+        argument: argument of `from_pretrained`, followed by a comma and a space; empty if there is none.
     """
 
     imports: tuple[str, ...] = ()
@@ -52,12 +52,12 @@ class BaseFormat:
 
     Attributes:
         words: for messages and model cards.
-        packages: whose versions decide a trial's numbers, beside those of every trial.
-        loading_code: code for a model card that loads a base as trials had it.
+        packages: packages that influence results, besides those of every trial; records list versions.
+        loading_code: code for a model card that loads the base as trials used it.
         loading_options: arguments of `from_pretrained`, from settings and compute dtype.
-        prepare: what a loaded model needs before its first pass; changes it in place.
-        frozen_weight: a linear layer's matrix, as a pack reads it in the compute dtype.
-        bytes_per_weight: memory of a linear layer per weight, from settings and bytes of the compute dtype.
+        prepare: prepares a loaded model for its first pass, in place.
+        frozen_weight: returns a linear layer's matrix as a pack reads it, in the compute dtype.
+        bytes_per_weight: memory per weight of a linear layer, from settings and bytes of the compute dtype.
     """
 
     words: FormatWords

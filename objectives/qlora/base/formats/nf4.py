@@ -1,6 +1,6 @@
 """The base in nf4 by bitsandbytes (QLoRA; Dettmers et al., 2023).
 
-Libraries are imported inside functions: model cards are written without them.
+Libraries are imported inside functions, since model cards are written without them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from loratory.objectives.packing.linear import FrozenWeight
 
-# A constant in fp32 for each 64 weights; double quantisation keeps 8 bits of it, and fp32 for 256 of them.
+# An fp32 constant per 64 weights; double quantisation stores it in 8 bits, with fp32 per 256 constants.
 _BLOCK, _BLOCKS_TOGETHER = 64, 256
 
 
@@ -47,8 +47,8 @@ def _loading_options(model: ModelSpec, dtype: "torch.dtype") -> dict[str, Any]:
 def keep_weights_in_place(model: Any) -> None:
     """Forbid bitsandbytes to repack 4-bit weights for the CPU's bf16 instructions.
 
-    It does so in the first evaluation pass, in place, and the packed weights have no right backward pass:
-    every gradient after it would be wrong.
+    bitsandbytes repacks in place in the first evaluation pass. Repacked weights have a wrong backward pass,
+    so every later gradient would be wrong.
     """
     import bitsandbytes
 
@@ -64,7 +64,7 @@ def _frozen_weight(linear: Any, dtype: "torch.dtype") -> "FrozenWeight":
 
     weight = linear.weight
     state = getattr(weight, "quant_state", None)
-    if state is None:  # a layer that bitsandbytes passes over
+    if state is None:  # a layer that bitsandbytes skips
         return FrozenWeight.dense(linear, dtype)
     return FrozenWeight(
         lambda: dequantize_4bit(weight.data, state).to(dtype), linear.in_features, linear.out_features

@@ -1,6 +1,6 @@
 """The base as it is, in the compute dtype (LoRA; Hu et al., 2021).
 
-Libraries are imported inside functions: model cards are written without them.
+Libraries are imported inside functions, since model cards are written without them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ def _loading_options(_: ModelSpec, __: "torch.dtype") -> dict[str, Any]:
 
 
 def _prepare(_: Any) -> None:
-    """Do nothing: the weights are read where they lie."""
+    """Do nothing: passes read the weights as they were loaded."""
 
 
 def _frozen_weight(linear: Any, dtype: "torch.dtype") -> "FrozenWeight":
