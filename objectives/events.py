@@ -91,8 +91,8 @@ class Ready:
 class Started:
     """A worker has begun the trial.
 
-    Its schedule takes `optimizer_steps`; the learning rate rises in the first `warmup_steps`. `order` says how
-    the order of its examples follows from its seed.
+    Its schedule takes `optimizer_steps`; the learning rate rises in the first `warmup_steps`. `order` says
+    how the order of its examples follows from its seed.
     """
 
     key: str
