@@ -38,7 +38,7 @@ class SlotOptimizer:
         self._begun = False
         self._optimizer, self._moments, self._steps = rule.build(rows, weight_decay=weight_decay)
         self.scaler = torch.amp.GradScaler(rows.master.device.type, enabled=loss_scaling)
-        # A scaler makes its scale in its first call of `scale`. No other call follows: loss weights include it.
+        # A scaler makes its scale in its first `scale` call. No other follows: loss weights include it.
         self.scaler.scale(rows.gradient.new_zeros(()))
         rows.gradient.zero_()
 
