@@ -157,7 +157,7 @@ class StudyFolder:
 
     @property
     def has_records(self) -> bool:
-        """Return True if any trial or scoring has a record."""
+        """True if any trial or scoring has a record."""
         return next(self.path.glob(f"**/{RECORD}"), None) is not None
 
     def read_manifest(self) -> Manifest:

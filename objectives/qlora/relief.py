@@ -17,7 +17,7 @@ class MemoryRelief:
 
         Args:
             engine: holds slots, passes, graphs and cache.
-            copies: copies of adapters that are still on the device.
+            copies: thread that fetches copies of adapters from the device.
         """
         self._engine, self._copies = engine, copies
 

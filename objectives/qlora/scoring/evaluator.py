@@ -60,7 +60,7 @@ class _Request:
 
     @property
     def in_order(self) -> list[str]:
-        """Return the answers in the order of the examples."""
+        """Answers in the order of the examples."""
         return [self.answers[index] for index in range(len(self.examples))]
 
 
