@@ -42,12 +42,14 @@ class Usage:
         prompt_template: the study's own, where it has one.
         max_new_tokens: longest answer that was decoded.
         model: the base's format and precision.
+        compute_dtype: number format that the adapter was trained and scored in; None where it is not known.
     """
 
     style: PromptStyle | None
     prompt_template: str | None
     max_new_tokens: int
     model: ModelSpec
+    compute_dtype: str | None = None
 
 
 def usage_section(usage: Usage, *, repo_id: str, base_id: str, base_revision: str | None) -> str:
@@ -86,10 +88,14 @@ output = model.generate(
 answer = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
 ```
 
-{base_format.words.scored_on} Answers were decoded greedily, up to the end-of-sequence token or {
-        usage.max_new_tokens
-    } new
+{base_format.words.scored_on} {
+        _computed_in(usage)
+    }Answers were decoded greedily, up to the end-of-sequence token or {usage.max_new_tokens} new
 tokens."""
+
+
+def _computed_in(usage: Usage) -> str:
+    return f"Its numbers were computed in {usage.compute_dtype}. " if usage.compute_dtype else ""
 
 
 def _prompts(usage: Usage) -> str:

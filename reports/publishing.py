@@ -185,7 +185,7 @@ def _facts(folder: StudyFolder, trial: RankedTrial, *, repo_id: str, config: dic
         repo_id=repo_id,
         base_id=config["base_model_name_or_path"],
         base_revision=config["revision"],
-        usage=_usage(folder, spec),
+        usage=_usage(folder, spec, record.provenance.compute_dtype),
         signatures=table.signatures if table else {},
         training=training.described(),
         dataset_id=dataset_hub_id(spec),
@@ -194,7 +194,7 @@ def _facts(folder: StudyFolder, trial: RankedTrial, *, repo_id: str, config: dic
     )
 
 
-def _usage(folder: StudyFolder, spec: StudySpec) -> Usage:
+def _usage(folder: StudyFolder, spec: StudySpec, compute_dtype: str | None) -> Usage:
     model = spec.model
     assert model is not None  # without a model there is no base to name
     return Usage(
@@ -202,6 +202,7 @@ def _usage(folder: StudyFolder, spec: StudySpec) -> Usage:
         prompt_template=spec.data.prompt_template if spec.data else None,
         max_new_tokens=spec.evaluation.max_new_tokens,
         model=model,
+        compute_dtype=compute_dtype,
     )
 
 

@@ -19,7 +19,7 @@ _STARTER: Final = """\
 name: {name:<26} # of the study and of its folder under runs/
 metric: rougeL                   # optimised and ranked by; also loss, bleu, chrf, token_f1, ...
 trials: 20                       # in all; run again with a larger number to go on
-early_stopping_patience: 2       # stop a trial after this many evaluations without improvement
+early_stopping_patience: 2       # stop a trial after this many evaluations without improvement; null: never
 seed: 0                          # seeds the sampler and every trial
 
 model:

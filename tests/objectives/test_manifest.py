@@ -1,8 +1,11 @@
 import json
 
+import pytest
+
 from loratory.objectives.manifest import Manifest
 from loratory.objectives.records import Check
 from loratory.objectives.versions import checksum
+from loratory.spaces.errors import LoratoryError
 from loratory.spaces.study import StudySpec
 
 SPEC = {"name": "s", "objective": "toy", "space": {"rank": [4, 8]}, "storage": "postgresql://me:secret@db/x"}
@@ -35,3 +38,23 @@ def test_a_manifest_of_version_1_says_so_and_loses_the_key_that_is_gone():
     manifest = Manifest.from_json(json.dumps(fields).encode(), "here")
     assert (manifest.began_with, manifest.splits, manifest.checks) == (1, None, [])
     assert manifest.spec == MANIFEST.spec.without_secrets()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"spec": None, "schema_version": 1}, "spec must be a JSON object, got NoneType"),
+        ({"spec": []}, "must be a study manifest, is damaged: "),
+        ({"hashes": None}, "hashes must be of type dict, got None"),
+        ({"uuid": 5}, "uuid must be of type str, got 5"),
+        ({"began_with": "1"}, "began_with must be of type int, got '1'"),
+        ({"schema_version": 3}, "schema_version must be at most 2, got 3; update loratory"),
+        ({"schema_version": None}, "schema_version must be a whole number from 1, got None"),
+    ],
+)
+def test_a_damaged_manifest_is_one_line(changes, words):
+    fields = json.loads(MANIFEST.to_json()) | changes
+    with pytest.raises(LoratoryError) as caught:
+        Manifest.from_json(json.dumps(fields).encode(), "study.json")
+    assert str(caught.value).startswith("study.json: ") and words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -59,7 +59,11 @@ def test_a_scoring_of_version_1_names_its_trial(number, trial):
             {**VERSION_1, "schema_version": 3},
             "here: schema_version must be at most 2, got 3; update",
         ),
-        ({**VERSION_1, "schema_version": 0}, "here: schema_version must be at most 2, got 0"),
+        (
+            {**VERSION_1, "schema_version": 0},
+            "is damaged: schema_version must be a whole number from 1, got 0",
+        ),
+        ({**VERSION_1, "schema_version": "2"}, "must be a whole number from 1, got '2'"),
         ({**VERSION_1, "seed": 1}, "here: must be a record, is damaged: seed: Extra inputs"),
         ([], "here: must be a record, is damaged: must be a JSON object, got list"),
     ],

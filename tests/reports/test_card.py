@@ -107,7 +107,7 @@ def test_code_that_loads_it_loads_an_unquantised_base(make_study: MakeStudy) -> 
     compile(code, "card", "exec")
     assert "dtype = torch.float16" in code and ", dtype=dtype, device_map" in code
     assert "trained with LoRA on the unquantised base" in text
-    assert "scored on the unquantised base in the number format above" in text
+    assert "scored on the unquantised base; on the base in another" in text
     assert not any(word in text.lower() for word in ("nf4", "bitsandbytes", "4 bits", "qlora"))
     assert "lora" in found.data.tags and "qlora" not in found.data.tags
 

@@ -42,7 +42,7 @@ NONE = BaseFormat(
         tags=(),
         reach="LoRA reaches",
         passed_over="not adapted",
-        scored_on="It was trained and scored on the unquantised base in the number format above; on the base "
+        scored_on="It was trained and scored on the unquantised base; on the base "
         "in another\nformat its answers differ a little.",
     ),
     packages=(),
