@@ -17,7 +17,7 @@ class ParameterFacts(Frozen):
     kind: Literal["float", "int", "categorical"]
     """Type of its values."""
     log: bool = False
-    """Whether it was sampled on a logarithmic scale."""
+    """True if it was sampled on a logarithmic scale."""
     choices: tuple[Any, ...] = ()
     """Values of a categorical parameter."""
 

@@ -75,7 +75,7 @@ class StudyOwner:
         (self._waiting_alone if alone else self._waiting).append(number)
 
     def runs_alone(self, key: str) -> bool:
-        """Whether a trial has lost so many workers that it may be what breaks them, so must not be packed."""
+        """Return whether a trial has lost so many workers that it may be what breaks them: it runs alone."""
         record = self.records.get(key)
         lost = [f for f in record.failures if f.kind is FailureKind.WORKER_LOST] if record else []
         return len(lost) >= _LOST_BEFORE_ALONE
@@ -176,7 +176,7 @@ class StudyOwner:
         return ranked[0] if ranked else None
 
     def is_current(self, key: str, attempt: int) -> bool:
-        """Whether an event belongs to the attempt under way, not to one that was stopped or replaced."""
+        """Return whether an event belongs to the current attempt, not to one that was stopped or replaced."""
         record = self.records.get(key)
         return record is not None and record.state is TrialState.RUNNING and record.attempt == attempt
 
@@ -187,7 +187,7 @@ class StudyOwner:
         return step == reached and step < self._study.evaluation.evaluations
 
     def _is_final(self, event: Failed) -> bool:
-        """Whether the trial has failed often enough. A worker lost with others proves nothing about it."""
+        """Return whether the trial has failed often enough; a worker lost with others does not count."""
         earlier = self.records[event.key].failures
         if event.kind is not FailureKind.WORKER_LOST:
             earlier = [failure for failure in earlier if failure.kind is not FailureKind.WORKER_LOST]

@@ -26,7 +26,7 @@ class ScoringQueue:
 
     @property
     def before_trials(self) -> bool:
-        """Whether the base is not scored yet; no trial starts before it is."""
+        """True until the base is scored; no trial starts before."""
         return bool(self._opening)
 
     def opening(self) -> Score | None:

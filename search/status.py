@@ -42,7 +42,7 @@ class StudyStatus(Frozen):
     name: str
     folder: str
     running: bool
-    """Whether a driver runs now."""
+    """True while a driver runs."""
     done: int
     """Finished trials that count towards the limit."""
     limit: int

@@ -25,7 +25,7 @@ class WorkerState:
 
     @property
     def idle(self) -> bool:
-        """Whether it can take a scoring now."""
+        """True if it can take a scoring now."""
         return self.ready is not None and not self.trials and self.scoring is None
 
     @property

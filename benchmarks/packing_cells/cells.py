@@ -99,5 +99,5 @@ def count_of(variant: str, prefix: str) -> int | None:
 
 
 def is_another_format(variant: str) -> bool:
-    """Whether a variant stores its base otherwise than the variants that are compared."""
+    """Return whether a variant stores its base in another form than the variants that are compared."""
     return variant.endswith((UNCACHED, UNQUANTIZED))

@@ -13,7 +13,7 @@ import torch
 
 from loratory.objectives.objective import Prepared, objective_kind
 from loratory.objectives.scores import predictions_from_bytes
-from loratory.objectives.study_folder import StudyFolder
+from loratory.objectives.study_folder import PREDICTIONS, StudyFolder
 from loratory.search.manifest import open_manifest
 from loratory.search.optuna_rows import open_rows
 from loratory.spaces.loading import load_study
@@ -79,7 +79,8 @@ def _short_answers(folder: StudyFolder, study: StudySpec) -> int:
     """Count the answers with fewer words (here: tokens) than may be decoded."""
     answers = [
         prediction.prediction
-        for path in sorted(folder.path.glob("trials/*/predictions.jsonl"))
+        for record in folder.read_records()
+        if (path := folder.trial(record.key) / PREDICTIONS).is_file()
         for prediction in predictions_from_bytes(path.read_bytes())
     ]
     return sum(len(answer.split()) < study.evaluation.max_new_tokens for answer in answers)

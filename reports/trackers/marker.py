@@ -33,7 +33,7 @@ class Marker(Frozen):
     folder: str = ""
     """The run's folder, relative to the study's."""
     complete: bool = False
-    """Whether everything is written."""
+    """True if everything is written."""
     state: TrialState = TrialState.RUNNING
     """The trial's state at the time of writing."""
     attempt: int = 1

@@ -12,4 +12,4 @@ def report(folder: FolderArgument, as_json: AsJson = False) -> None:
 
     study = StudyFolder(folder)
     html = write_report(study)
-    typer.echo((study.report / "report.json").read_text("utf-8") if as_json else f"report: {html}")
+    typer.echo(study.report_json.read_text("utf-8") if as_json else f"report: {html}")
