@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from loratory.objectives.quickstart import base_folder
 from loratory.search import StudyResult, run_study
-from loratory.search.publication import publish_adapter
+from loratory.search.commands.publish import publish_adapter
 from loratory.spaces import StudySpec
 
 
@@ -74,7 +74,7 @@ def test_trials_train_with_either_optimiser_and_none_holds_the_base_twice(
     assert all(record.resources.pack_size == 2 for record in records)
     assert "bitsandbytes" not in records[0].provenance.versions
     assert "base not quantised, in float32" in _said(console)
-    first, second = (result.folder.read_curve(record.number)[-1].loss for record in records)
+    first, second = (result.folder.read_curve(record.key)[-1].loss for record in records)
     assert first != second
 
 

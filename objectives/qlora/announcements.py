@@ -5,10 +5,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from loratory.objectives.events import AdapterFiles, Failed, Finished, Progressed, Reported, Started
+from loratory.objectives.events import AdapterFiles, Failed, Finished, Progressed, Ready, Reported, Started
 from loratory.objectives.packing.out_of_memory import is_out_of_memory
 from loratory.objectives.qlora.base.loading import Base
-from loratory.objectives.qlora.memory.device import device_name
+from loratory.objectives.qlora.engine import Engine
+from loratory.objectives.qlora.memory.device import device_name, versions
 from loratory.objectives.qlora.scoring.evaluation import Evaluation
 from loratory.objectives.qlora.trial.checkpointing import CheckpointClock
 from loratory.objectives.qlora.trial.phases import DivergedError, Finishing, PhaseError
@@ -30,6 +31,23 @@ class Announcements:
         """
         self._base, self._checkpoints = base, checkpoints
         self._device = device_name(base.device)
+
+    def ready(self, engine: Engine, hashes: dict[str, str]) -> Ready:
+        """Announce that the worker holds its base, and how it is laid out.
+
+        Args:
+            engine: slots and evaluator over the base.
+            hashes: content hashes of what was loaded.
+        """
+        return Ready(
+            device=self._device,
+            compute_dtype=str(self._base.compute_dtype).removeprefix("torch."),
+            capacity=engine.capacity,
+            versions=versions(self._base.format.packages),
+            hashes=hashes,
+            notes=engine.notes,
+            arrangement=engine.arrangement,
+        )
 
     def started(self, trial: Trial) -> Started:
         """Return the event of a trial that has begun or continues."""

@@ -9,7 +9,6 @@ from loratory.objectives.events import (
     Decision,
     Event,
     Failed,
-    Ready,
     Score,
     Start,
     Stop,
@@ -22,7 +21,6 @@ from loratory.objectives.qlora.announcements import Announcements, failed_event
 from loratory.objectives.qlora.base.loading import Base
 from loratory.objectives.qlora.device_work import DevicePolicy, DeviceWork
 from loratory.objectives.qlora.engine import Engine
-from loratory.objectives.qlora.memory.device import device_name, versions
 from loratory.objectives.qlora.relief import MemoryRelief
 from loratory.objectives.qlora.scoring.evaluator import Result
 from loratory.objectives.qlora.scoring.measurements import Measurements
@@ -66,17 +64,6 @@ class QloraObjective:
         """
         self._engine, self.capacity = engine, engine.capacity
         on_gpu = base.device.type == "cuda"
-        self._ready: list[Event] = [
-            Ready(
-                device=device_name(base.device),
-                compute_dtype=str(base.compute_dtype).removeprefix("torch."),
-                capacity=self.capacity,
-                versions=versions(base.format.packages),
-                hashes=hashes,
-                notes=engine.notes,
-                arrangement=engine.arrangement,
-            )
-        ]
         rule = stopping_rule(study.stopping)
         self._arrivals = Arrivals(
             engine.architecture,
@@ -89,6 +76,7 @@ class QloraObjective:
         self._study_scores = StudyScores(engine.slots, engine.evaluator, engine.architecture, data)
         checkpoints = CheckpointClock()
         self._announcements = Announcements(base, checkpoints)
+        self._ready: list[Event] = [self._announcements.ready(engine, hashes)]
         copies = SerialThread(threaded=on_gpu, byte_limit=_MOST_COPIED_BYTES)
         self._relief = MemoryRelief(engine, copies)
         policy = DevicePolicy(gathers=on_gpu)
