@@ -97,11 +97,11 @@ class Arrangement(Frozen):
     tokens_per_pass: int | None = None
     """Largest number of tokens in a pass, over all trials."""
     graphs: bool | None = None
-    """Whether passes are replayed as CUDA graphs."""
+    """True if passes are replayed as CUDA graphs."""
     holds_base: bool | None = None
-    """Whether a dequantised copy of the base is held."""
+    """True if a dequantised copy of the base is held."""
     gradient_checkpointing: bool | None = None
-    """Whether activations are recomputed in the backward pass."""
+    """True if activations are recomputed in the backward pass."""
     optimizer_bits: int | None = None
     """Bits of each of the optimiser's moments."""
     decoding_rows: int | None = None

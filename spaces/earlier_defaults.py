@@ -49,7 +49,7 @@ def _filled(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
 
 
 def _given(model: BaseModel) -> dict[str, Any]:
-    """What a file says itself, nested, without what was filled in."""
+    """The values that a file gives itself, nested, without defaults."""
     values = {name: getattr(model, name) for name in model.model_fields_set}
     sections = {n: v for n, v in values.items() if isinstance(v, BaseModel) and not isinstance(v, RootModel)}
     return values | {name: _given(section) for name, section in sections.items()}

@@ -302,7 +302,7 @@ def test_the_same_lives_find_nothing_where_nothing_is_planted(make_life):
 
 
 def found(make_life, plant, *, lives):
-    """Whether some lives break an invariant, or their worker."""
+    """Return whether some lives break an invariant, or their worker."""
     draw = random.Random(0)
     for _ in range(lives):
         with pytest.MonkeyPatch.context() as monkeypatch:

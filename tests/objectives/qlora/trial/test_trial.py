@@ -25,7 +25,7 @@ WRONG = DivergedError("the training loss is nan")
 
 
 def state(run, value):
-    """What a slot would hold, all of one value."""
+    """Return the state of a slot in which all numbers have one value."""
     matrices = {name: torch.full(matrix.shape, value) for name, matrix in run.adapter.state.items()}
     moments = {"exp_avg": matrices, "exp_avg_sq": matrices, "step": torch.tensor(3.0)}
     return completed(lambda: SlotState(matrices=matrices, moments=moments, scaler={}))
