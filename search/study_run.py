@@ -16,7 +16,7 @@ from loratory.search.advice import advice
 from loratory.search.executors.executor import Executor
 from loratory.search.interruption import catch_interrupt
 from loratory.search.lock import driver_lock
-from loratory.search.manifest import as_begun, check_fits, forget_beginning, open_manifest
+from loratory.search.manifest import as_begun, beginning_of, check_fits, forget_beginning, open_manifest
 from loratory.search.samplers import trial_limit
 from loratory.search.session import StudyResult, StudySession
 from loratory.search.status import study_status
@@ -67,9 +67,10 @@ def run_study(
             with _importing(kind.import_for_prepare):
                 # A missing GPU is reported at once and not after the data has been read.
                 executor.open()
-        prepared = kind.prepare(study)
+        beginning = beginning_of(folder)
+        prepared = kind.prepare(study, beginning)
         with _full_disk_in_a_line(folder):
-            manifest = open_manifest(folder, study, prepared.hashes, splits=prepared.splits)
+            manifest = open_manifest(folder, study, prepared, beginning)
             _keep_data(folder, prepared)
             _print(console, *prepared.summary, *advice(study))
             session = StudySession(folder, manifest, prepared, console)

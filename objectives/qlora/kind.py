@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.data.sources import check_files
-from loratory.objectives.objective import Objective, ObjectiveKind, Prepared
+from loratory.objectives.objective import Beginning, Objective, ObjectiveKind, Prepared
 from loratory.objectives.qlora.base.architecture import (
     Architecture,
     check_targets,
@@ -47,8 +47,12 @@ def check(study: StudySpec) -> None:
         check_files(study.data)
 
 
-def prepare(study: StudySpec) -> Prepared:
+def prepare(study: StudySpec, beginning: Beginning) -> Prepared:  # noqa: ARG001 (dated templates, cache)
     """Check base, target modules, ranks and data, and return them prepared for the workers.
+
+    Args:
+        study: the study.
+        beginning: facts of the study that are not in its file.
 
     Raises:
         InputError: base, target modules, rank or data are invalid.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from loratory.objectives.objective import Beginning, Prepared
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
 from loratory.reports.json_view import json_report
@@ -96,7 +97,7 @@ def test_an_unfinished_study_goes_on_to_the_end_that_0_1_0_gives_it(toy):
 def test_study_json_of_version_1_is_kept_when_another_takes_its_place(toy):
     first = toy.manifest.read_bytes()
     for trials in (60, 61, 62):
-        open_manifest(toy, load_study(TOY, ["name=toy-v1", f"trials={trials}"]), {})
+        open_manifest(toy, load_study(TOY, ["name=toy-v1", f"trials={trials}"]), Prepared(), Beginning.now())
         assert toy.first_manifest.is_file() == (trials > 60), "it stays until it must change"
     assert toy.first_manifest.read_bytes() == first
     manifest = toy.read_manifest()
