@@ -140,6 +140,9 @@ class StudySpec(Frozen):
         self._check_metric_name(self.metric, ("metric",))
         for place, name in enumerate(self.evaluation.metrics or ()):
             self._check_metric_name(name, ("evaluation", "metrics", place))
+        if self.evaluation.extract is not None and self.task is Task.CLASSIFICATION:
+            rule = "must be left out with data.task classification, whose labels are whole answers"
+            raise broken_rule(rule, at=("evaluation", "extract"), value=self.evaluation.extract)
 
     def _check_metric_name(self, name: str, at: tuple[str | int, ...]) -> None:
         if name not in METRICS:
