@@ -138,7 +138,8 @@ class EvaluationSpec(Frozen):
         try:
             pattern = re.compile(value)
         except re.error as error:
-            raise broken_rule(f"must be a regular expression of Python: {error}, got {shown(value)}") from error
+            rule = f"must be a regular expression of Python ({error})"
+            raise broken_rule(f"{rule}, got {shown(value)}") from error
         if pattern.search("") is not None:
             raise broken_rule(f"must not match an empty text, got {shown(value)}")
         return value

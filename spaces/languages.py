@@ -46,25 +46,30 @@ _ROWS: Final = [[part.strip() for part in row.split("|")] for row in _TABLE.spli
 LANGUAGES: Final = MappingProxyType({codes.split()[0]: names[0] for codes, *names in _ROWS})
 """English names of languages by their code of ISO 639-1."""
 
-_CODES: Final = {code: codes.split()[0] for codes, *_ in _ROWS for code in codes.split()[1:]} | {
-    **dict.fromkeys(("cmn", "yue", "wuu"), "zh"),
-    **{"fil": "tl", "iw": "he", "ji": "yi", "mo": "ro"},
-}
-# Codes of countries that are no code of a language.
-_COUNTRIES: Final = {
-    **{"jp": "ja", "cn": "zh", "hk": "zh", "mx": "es", "sp": "es", "us": "en", "gb": "en", "au": "en"},
-    **{"nz": "en", "at": "de", "cz": "cs", "dk": "da", "gr": "el", "ua": "uk", "vn": "vi", "il": "he"},
-    **{"kh": "km", "mm": "my", "by": "be", "rs": "sr", "al": "sq", "np": "ne", "lk": "si", "pk": "ur"},
-    **{"bd": "bn", "ir": "fa", "iq": "ar", "eg": "ar", "ph": "tl", "ma": "ar"},
-}
-_NAMES: Final = {name.casefold(): codes.split()[0] for codes, *names in _ROWS for name in names} | {
-    **dict.fromkeys(("mandarin", "cantonese", "chinese simplified", "chinese traditional"), "zh"),
-    **{"中文": "zh", "汉语": "zh", "漢語": "zh", "日本語": "ja", "한국어": "ko", "ไทย": "th", "العربية": "ar"},
-    **{"deutsch": "de", "français": "fr", "español": "es", "italiano": "it", "português": "pt"},
-    **{"nederlands": "nl", "polski": "pl", "русский": "ru", "українська": "uk", "türkçe": "tr"},
-    **{"svenska": "sv", "suomi": "fi", "čeština": "cs", "tiếng việt": "vi", "farsi": "fa", "हिन्दी": "hi"},
-    **{"khmer": "km", "norsk": "no", "dansk": "da", "magyar": "hu", "română": "ro", "bahasa": "id"},
-}
+# Further words, each before the code that is meant.
+_OTHER_CODES: Final = "cmn zh; yue zh; wuu zh; fil tl; iw he; ji yi; mo ro"
+_COUNTRIES: Final = """
+jp ja; cn zh; hk zh; mx es; sp es; us en; gb en; au en; nz en; at de; cz cs; dk da; gr el; ua uk; vn vi;
+il he; kh km; mm my; by be; rs sr; al sq; np ne; lk si; pk ur; bd bn; ir fa; iq ar; eg ar; ph tl; ma ar
+"""
+_OTHER_NAMES: Final = """
+mandarin zh; cantonese zh; 中文 zh; 汉语 zh; 漢語 zh; 日本語 ja; 한국어 ko; ไทย th; العربية ar; deutsch de;
+français fr; español es; italiano it; português pt; nederlands nl; polski pl; русский ru; українська uk;
+türkçe tr; svenska sv; suomi fi; čeština cs; tiếng việt vi; farsi fa; हिन्दी hi; khmer km; norsk no; dansk da; magyar hu;
+română ro; bahasa id
+"""
+
+
+def _pairs(table: str) -> dict[str, str]:
+    """Return words by the code that follows each in a table."""
+    entries = (entry.strip().rpartition(" ") for entry in table.split(";"))
+    return {word: code for word, _, code in entries}
+
+
+_CODES: Final = {code: codes.split()[0] for codes, *_ in _ROWS for code in codes.split()[1:]}
+_BY_CODE: Final = _CODES | _pairs(_OTHER_CODES)
+_NAMES: Final = {name.casefold(): codes.split()[0] for codes, *names in _ROWS for name in names}
+_BY_NAME: Final = _NAMES | _pairs(_OTHER_NAMES) | _pairs(_COUNTRIES)
 
 
 def language_of_code(text: str) -> str | None:
@@ -73,11 +78,12 @@ def language_of_code(text: str) -> str | None:
     `zh-CN`, `zho` and `cmn` give `zh`.
     """
     code = text.strip().lower().replace("_", "-").partition("-")[0]
-    return code if code in LANGUAGES else _CODES.get(code)
+    return code if code in LANGUAGES else _BY_CODE.get(code)
 
 
 def meant_language(text: str) -> str | None:
     """Return the code of ISO 639-1 that a code, a country or the name of a language means, or None."""
     word = " ".join(text.replace("_", " ").replace("(", " ").replace(")", " ").split()).casefold()
-    name = _NAMES.get(word) or _NAMES.get(word.partition(" ")[2]) or _NAMES.get(word.partition(" ")[0])
-    return name or _COUNTRIES.get(word) or language_of_code(text)
+    candidates = (word, word.partition(" ")[2], word.partition(" ")[0])  # `simplified chinese`, `english us`
+    named = next((_BY_NAME[name] for name in candidates if name in _BY_NAME), None)
+    return named or language_of_code(text)

@@ -19,7 +19,7 @@ _SIGNATURE: Final = "case:lc|punct:no-ascii|articles:no|space:fold|refs:1|script
 
 @dataclass(frozen=True)
 class Squad(MeanMetric):
-    """A metric of SQuAD's evaluate-v2.0.py (Rajpurkar et al., 2018), 0 to 100, with one reference per example.
+    """A metric of SQuAD's evaluate-v2.0.py (Rajpurkar et al., 2018), 0 to 100, with one reference each.
 
     Attributes:
         compare: function of prediction and reference, each as its words, that returns 0 to 1.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.data.sources import check_files
+from loratory.objectives.metrics.requirements import check_metrics
 from loratory.objectives.objective import Beginning, Objective, ObjectiveKind, Prepared
 from loratory.objectives.qlora.base.architecture import (
     Architecture,
@@ -38,13 +39,14 @@ def model_spec(study: StudySpec) -> ModelSpec:
 
 
 def check(study: StudySpec) -> None:
-    """Refuse missing files before libraries are imported and Ray starts.
+    """Refuse missing files and packages before libraries are imported and Ray starts.
 
     Raises:
-        InputError: a data file is missing.
+        InputError: a data file, or what a metric needs, is missing.
     """
     if study.data is not None:
         check_files(study.data)
+    check_metrics(study)
 
 
 def prepare(study: StudySpec, beginning: Beginning) -> Prepared:  # noqa: ARG001 (dated templates, cache)
@@ -80,7 +82,7 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
 
     Raises:
         LoratoryError: the base on this machine is not the one that the driver checked.
-        InputError: the base does not fit into the free memory.
+        InputError: the base does not fit into the free memory, or what a metric needs is missing.
     """
     from loratory.objectives.qlora.base.loading import choose_device, load_base
     from loratory.objectives.qlora.engine import build_engine
@@ -88,6 +90,7 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
     from loratory.objectives.qlora.objective import QloraObjective
 
     given: QloraInput = prepared.payload
+    check_metrics(study)
     check_same_base(prepared)
     architecture = _architecture(study, given.reference)
     device, dtype = choose_device(model_spec(study))

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.metrics.jobs import Job
-from loratory.objectives.metrics.scoring import TextScores, score_texts
+from loratory.objectives.metrics.scored_text import score_parts
+from loratory.objectives.metrics.scoring import TextScores
 from loratory.objectives.scores import Prediction, ScoreTable
 from loratory.spaces.study import StudySpec
 
@@ -46,11 +47,11 @@ def text_job(
         labels: every label of a classification task.
     """
     return partial(
-        score_texts,
+        score_parts,
         study.metrics,
         tuple(answers),
         tuple(example.reference for example in examples),
-        language=study.evaluation.language,
+        evaluation=study.evaluation,
         labels=tuple(labels),
     )
 
