@@ -11,6 +11,7 @@ from loratory.objectives.data.rendering import PromptStyle
 from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, StudyFolder
 from loratory.reports import formatting
 from loratory.reports.card import CardFacts, model_card
+from loratory.reports.card_training import training_rules
 from loratory.reports.card_usage import Usage
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport, RankedTrial
@@ -89,8 +90,9 @@ def stage(folder: StudyFolder, *, trial: int | None, repo_id: str, base_id: str 
     facts = _facts(folder, chosen, repo_id=repo_id, config=config)
     card = model_card(report, chosen, facts)
     refuse_secrets(CARD, card)
-    # A prompt may hold `/no_think`, which looks like a path.
-    refuse_paths(CARD, card.replace(facts.usage.prompt_template or CARD, ""))
+    # A prompt may hold `/no_think`, and a regular expression `/`, which look like paths.
+    own = card.replace(facts.usage.prompt_template or CARD, "")
+    refuse_paths(CARD, own.replace(spec.evaluation.extract or CARD, ""))
     contents = {
         ADAPTER_WEIGHTS: _weights(folder, chosen),
         ADAPTER_CONFIG: json.dumps(config, indent=2, sort_keys=True).encode(),
@@ -188,6 +190,7 @@ def _facts(folder: StudyFolder, trial: RankedTrial, *, repo_id: str, config: dic
         usage=_usage(folder, spec, record.provenance.compute_dtype),
         signatures=table.signatures if table else {},
         training=training.described(),
+        rules=training_rules(record, training),
         dataset_id=dataset_hub_id(spec),
         language=spec.evaluation.language,
         versions=record.provenance.versions,

@@ -53,10 +53,10 @@ jp ja; cn zh; hk zh; mx es; sp es; us en; gb en; au en; nz en; at de; cz cs; dk 
 il he; kh km; mm my; by be; rs sr; al sq; np ne; lk si; pk ur; bd bn; ir fa; iq ar; eg ar; ph tl; ma ar
 """
 _OTHER_NAMES: Final = """
-mandarin zh; cantonese zh; 中文 zh; 汉语 zh; 漢語 zh; 日本語 ja; 한국어 ko; ไทย th; العربية ar; deutsch de;
-français fr; español es; italiano it; português pt; nederlands nl; polski pl; русский ru; українська uk;
-türkçe tr; svenska sv; suomi fi; čeština cs; tiếng việt vi; farsi fa; हिन्दी hi; khmer km; norsk no; dansk da; magyar hu;
-română ro; bahasa id
+mandarin zh; cantonese zh; 中文 zh; 汉语 zh; 漢語 zh; 日本語 ja; 한국어 ko; ไทย th; العربية ar;
+deutsch de; français fr; español es; italiano it; português pt; nederlands nl; polski pl; русский ru;
+українська uk; türkçe tr; svenska sv; suomi fi; čeština cs; tiếng việt vi; farsi fa; हिन्दी hi; khmer km;
+norsk no; dansk da; magyar hu; română ro; bahasa id
 """
 
 
