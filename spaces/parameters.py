@@ -144,6 +144,8 @@ class CategoricalParameter(Frozen):
         Raises:
             ValueError: it is not among the choices.
         """
+        if choice not in self.choices:
+            raise ValueError(f"must be one of {', '.join(map(str, self.choices))}, got {shown(choice)}")
         return _stored(self._names[self.choices.index(choice)])
 
     @property

@@ -14,7 +14,7 @@ from loratory.objectives.metrics.text_metric import ExampleScores, MeanMetric, T
 
 _ARTICLES: Final = re.compile(r"\b(a|an|the)\b")
 _WITHOUT_PUNCTUATION: Final = str.maketrans("", "", string.punctuation)
-_SIGNATURE: Final = "case:lc|punct:no-ascii|articles:no|space:fold|refs:1|script:evaluate-v2.0"
+_SIGNATURE: Final = "case:lc|punct:no-ascii|articles:no|space:fold|refs:1|version:evaluate-v2.0"
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,14 @@ def test_sampled_values_have_the_present_names():
 
 @pytest.mark.parametrize(
     ("language", "tokenizer"),
-    [("ja", "char"), ("jpn", "char"), ("zh-CN", "zh"), ("cmn", "zh"), ("de", "13a")]
-    + [("jp", "13a"), ("Japanese", "13a"), ("", "13a")],
+    [
+        ("ja", "char"),
+        ("jpn", "char"),
+        ("zh-CN", "zh"),
+        ("cmn", "zh"),
+        ("de", "13a"),
+        *((word, "13a") for word in ("jp", "Japanese", "")),
+    ],
 )
 def test_a_language_of_version_1_scores_as_it_did(language, tokenizer):
     """Version 1 took any text; what it did not know had spaces between words."""

@@ -156,9 +156,9 @@ APPENDED = {
         f"study.yaml:9: evaluation.language: {CODE}, got 'zh-CN': did you mean zh?"
     ),
     "evaluation: {language: ''}": f"study.yaml:9: evaluation.language: {CODE}, got ''",
-    "evaluation: {bleu_tokenizer: mecab}": (
+    "evaluation: {bleu_tokenizer: moses}": (
         "study.yaml:9: evaluation.bleu_tokenizer: must be one of auto, 13a, intl, char, zh, ja-mecab, "
-        "ko-mecab, flores101, flores200, spm, none, got 'mecab'"
+        "ko-mecab, flores101, flores200, spm, none, got 'moses'"
     ),
     "evaluation: {bleu_tokenizer: flores200}": (
         f"study.yaml:9: {FILE} name the SentencePiece model of bleu_tokenizer flores200; it is never fetched"
@@ -230,6 +230,10 @@ REPLACED = {
         f"study.yaml:2: metric: must be one of {METRICS}, got 'f1': did you mean token_f1?"
     ),
     ("metric: rougeL", "metric: meteor"): f"study.yaml:2: metric: must be one of {METRICS}, got 'meteor'",
+    ("  train: train.jsonl", "  {train: t.jsonl, task: classification}\nevaluation: {extract: x}"): (
+        "study.yaml:7: evaluation.extract: must be left out with data.task classification, whose labels are "
+        "whole answers, got 'x'"
+    ),
     ("metric: rougeL", "metric: accuracy"): (
         "study.yaml:2: metric: accuracy needs labels: set data.task: classification"
     ),

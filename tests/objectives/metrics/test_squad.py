@@ -40,4 +40,4 @@ def test_articles_are_removed_as_words_and_after_punctuation():
 def test_aggregate_is_the_mean_in_percent_and_signed():
     scores = score_texts(["squad_f1"], ["a cat", "dog", "bird fish"], ["cat", "cat", "bird"])
     assert scores.aggregate["squad_f1"] == pytest.approx((100 + 0 + 200 / 3) / 3)
-    assert "script:evaluate-v2.0" in scores.signatures["squad_f1"]
+    assert "version:evaluate-v2.0" in scores.signatures["squad_f1"]
