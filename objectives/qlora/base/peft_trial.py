@@ -31,9 +31,8 @@ def try_with_peft(model: Any, layers: Iterable[str]) -> tuple[set[str], dict[str
     try:
         return _adapted(model, by_name), {}
     except REFUSALS:
-        refused = {
-            name: reason for name, named in by_name.items() if (reason := _refusal(model, name, named))
-        }
+        reasons = {name: _refusal(model, name, named) for name, named in by_name.items()}
+    refused = {name: reason for name, reason in reasons.items() if reason is not None}
     accepted = {name: named for name, named in by_name.items() if name not in refused}
     return (_adapted(model, accepted) if accepted else set()), refused
 

@@ -45,6 +45,5 @@ def _targets(study: StudySpec, architecture: Architecture) -> Check:
     choices = dict.fromkeys(map(str, study.extremes_of("target_modules")))
     layers = len(architecture.linear_layers)
     without = f", none on {', '.join(sorted(architecture.left_out))}" if architecture.left_out else ""
-    return Check(
-        name="targets", passed=True, detail=f"{', '.join(choices)} of {layers} linear layers{without}"
-    )
+    detail = f"{', '.join(choices)} of {layers} linear layers{without}"
+    return Check(name="targets", passed=True, detail=detail)

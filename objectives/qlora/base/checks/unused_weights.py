@@ -7,7 +7,7 @@ _HARMLESS = {
     "buffers": r"inv_freq$|(^|\.)(masked_bias|position_ids|rotary_emb\..*|_extra_state)$"
     r"|\.(attn|attention|self_attention)\.bias$",
     "heads for multi-token prediction": r"(^|\.)mtp\w*\.",
-    "towers for images or sound": r"(^|\.)\w*(vision|visual|image|video|audio|speech|multi_modal|multimodal)\w*\.",
+    "towers for images or sound": r"(^|\.)\w*(vision|visual|image|video|audio|speech|multi_?modal)\w*\.",
     "heads of reward models": r"^(v_head|value_head|score|reward_head)\.",
 }
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")

@@ -1,13 +1,14 @@
 """Check that every weight of a base came from its files, without loading them."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loratory.objectives.qlora.base.architecture import read_configuration
 from loratory.objectives.qlora.base.checks.unused_weights import harmless_reason
+from loratory.objectives.qlora.base.loading import quieten
 from loratory.objectives.qlora.base.reference import BaseReference
 from loratory.objectives.qlora.base.skeleton import in_one_line, model_loader
 from loratory.objectives.records import Check
@@ -17,6 +18,7 @@ NAME = "weights"
 NOT_CHECKED = Check(name=NAME, detail="every weight must come from the files, which a worker downloads")
 
 _MOST_NAMES = 3
+_CONFIGURATION = "take the config.json that was saved with them"
 # What puts a prefix before every name, and what to do about it.
 _PREFIXES = {
     "_orig_mod.": ("saved under torch.compile", "save its `_orig_mod` again"),
@@ -62,6 +64,7 @@ def read_report(reference: BaseReference, configuration: Any) -> WeightReport:
     """
     from safetensors import SafetensorError
 
+    quieten()
     if reference.has_weights and (Path(reference.source) / "adapter_config.json").is_file():
         raise InputError(
             f"model.base: {reference.location} must hold a base alone, has an adapter beside it "
@@ -110,19 +113,18 @@ def judge_weights(report: WeightReport, configuration: Any, location: str) -> Ch
     if report.mismatched:
         name, file, model = report.mismatched[0]
         raise InputError(
-            f"{rule}{_count(len(report.mismatched), 'has another shape', 'have other shapes')} than config.json "
-            f"says ({name}: {list(file)} in the file, {list(model)} by config.json); take the config.json that "
-            "was saved with them"
+            f"{rule}{_count(report.mismatched, 'has another shape', 'have other shapes')} than config.json "
+            f"says ({name}: {list(file)} in the file, {list(model)} by config.json); {_CONFIGURATION}"
         )
     if report.missing:
         raise InputError(
-            f"{rule}{_count(len(report.missing), 'is', 'are')} missing ({_first(report.missing)}) and would be "
+            f"{rule}{_count(report.missing, 'is', 'are')} missing ({_first(report.missing)}) and would be "
             f"drawn at random; {_remedy(report, strange)}"
         )
     if strange:
         raise InputError(
-            f"{rule}{_count(len(strange), 'has', 'have')} no place in the model of config.json "
-            f"({_first(strange)}); take the config.json that was saved with them, or remove them from the files"
+            f"{rule}{_count(strange, 'has', 'have')} no place in the model of config.json "
+            f"({_first(strange)}); {_CONFIGURATION}, or remove them from the files"
         )
     return Check(name=NAME, passed=True, detail=_detail(report, {r for r in reasons.values() if r}))
 
@@ -134,10 +136,10 @@ def _detail(report: WeightReport, harmless: set[str]) -> str:
 
 def _remedy(report: WeightReport, strange: tuple[str, ...]) -> str:
     if strange:
-        return f"the files have {_first(strange)} instead; take the config.json that was saved with them"
+        return f"the files have {_first(strange)} instead; {_CONFIGURATION}"
     if all(re.search(r"(^|\.)(lm_head|embed_out|output)\.", name) for name in report.missing):
         return "save the model again with its output head, as AutoModelForCausalLM loads it"
-    return "take the config.json that was saved with them, or copy or download all files again"
+    return f"{_CONFIGURATION}, or copy or download all files again"
 
 
 def _prefix(report: WeightReport) -> str | None:
@@ -156,13 +158,13 @@ def _prefixed(report: WeightReport, prefix: str) -> str:
     how, remedy = _PREFIXES.get(prefix, ("which its model does not have", "save the model again without it"))
     few = _first(name for name in report.unexpected if name.startswith(prefix))
     return (
-        f"{_count(len(report.missing), 'is', 'are')} missing ({_first(report.missing)}), as names in the files begin "
-        f"with {prefix!r} ({few}), {how}; {remedy}, or remove the prefix from the names"
+        f"{_count(report.missing, 'is', 'are')} missing ({_first(report.missing)}), as names in the files "
+        f"begin with {prefix!r} ({few}), {how}; {remedy}, or remove the prefix from the names"
     )
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one}" if number == 1 else f"{number} {many}"
+def _count(weights: Sized, one: str, many: str) -> str:
+    return f"1 {one}" if len(weights) == 1 else f"{len(weights)} {many}"
 
 
 def _first(names: Iterable[str]) -> str:
