@@ -11,7 +11,7 @@ from loratory.objectives.qlora.base.peft_trial import try_with_peft
 from loratory.spaces.errors import InputError
 
 # Parts of module names that a text never passes.
-_TOWER = re.compile(r"vision|visual|image|video|audio|speech")
+_TOWER = re.compile(r"vision|visual|image|video|audio|speech|cross_att")
 _ROUTER = re.compile(r"(.+_)?router")
 # Names of the number of experts in configurations; a gate with as many outputs is a router.
 _EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
