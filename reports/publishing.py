@@ -12,7 +12,7 @@ from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, St
 from loratory.reports import formatting
 from loratory.reports.card import CardFacts, model_card
 from loratory.reports.card_training import training_rules
-from loratory.reports.card_usage import Usage
+from loratory.reports.card_usage import DEFAULT_CLASS, Usage
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport, RankedTrial
 from loratory.reports.hub_ids import check_repo_id, dataset_hub_id, resolve_base_id
@@ -187,7 +187,7 @@ def _facts(folder: StudyFolder, trial: RankedTrial, *, repo_id: str, config: dic
         repo_id=repo_id,
         base_id=config["base_model_name_or_path"],
         base_revision=config["revision"],
-        usage=_usage(folder, spec, record.provenance.compute_dtype),
+        usage=_usage(folder, spec, config, record.provenance.compute_dtype),
         signatures=table.signatures if table else {},
         training=training.described(),
         rules=training_rules(record, training),
@@ -197,15 +197,17 @@ def _facts(folder: StudyFolder, trial: RankedTrial, *, repo_id: str, config: dic
     )
 
 
-def _usage(folder: StudyFolder, spec: StudySpec, compute_dtype: str | None) -> Usage:
+def _usage(folder: StudyFolder, spec: StudySpec, config: dict[str, Any], compute_dtype: str | None) -> Usage:
     model = spec.model
     assert model is not None  # without a model there is no base to name
+    published = (config.get("auto_mapping") or {}).get("base_model_class")  # of a multimodal release
     return Usage(
         style=_prompt_style(folder),
         prompt_template=spec.data.prompt_template if spec.data else None,
         max_new_tokens=spec.evaluation.max_new_tokens,
         model=model,
         compute_dtype=compute_dtype,
+        model_class=published or DEFAULT_CLASS,
     )
 
 
