@@ -21,6 +21,21 @@ class DataFormat(StrEnum):
     COMPLETION = "completion"
 
 
+class Learn(StrEnum):
+    """Assistant turns of a conversation that are learned."""
+
+    LAST = "last"
+    ALL = "all"
+
+
+class Thoughts(StrEnum):
+    """What is learned of an answer with a thought (`<think>...</think>`) that the chat template cuts out."""
+
+    TEMPLATE = "template"
+    KEEP = "keep"
+    CUT = "cut"
+
+
 class CleaningSpec(Frozen):
     """Rows to remove before training; the study folder keeps every removed row with its reason."""
 
@@ -55,6 +70,14 @@ class DataSpec(Frozen):
     """Column with the group of a row (such as a document or module); used if present."""
     prompt_template: str | None = None
     """Python format string over the columns; replaces the chat template and the default prompt."""
+    learn: Learn = Learn.LAST
+    """Assistant turns that are learned: the last of a row, or all (the last alone is decoded and scored)."""
+    thoughts: Thoughts = Thoughts.TEMPLATE
+    """Thoughts in answers: template leaves rows out whose thoughts the chat template cuts, keep learns the
+    answer as the file has it, cut learns every answer without its thought."""
+    adapt_turns: bool = True
+    """Where the chat template refuses the turns of a row: join the system text to the first user turn, drop
+    a leading assistant turn, join turns of one role; false removes such rows."""
     task: Task = Task.GENERATION
     """generation, or classification if every answer is one of few labels."""
     max_length: Int = Field(default=1024, ge=8, le=1_048_576)
@@ -82,5 +105,7 @@ class EvaluationSpec(Frozen):
     """Prompts decoded together."""
     metrics: tuple[str, ...] | None = None
     """Names of metrics to compute; null takes the defaults of the task."""
+    score_thoughts: bool = True
+    """Whether metrics of texts see thoughts; false scores what follows the thought (`</think>`) alone."""
     language: str | None = None
     """Language of the answers (`zh`, `ja`, `en`, ...) for tokenisation; null detects the script."""
