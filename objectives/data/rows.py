@@ -91,7 +91,7 @@ class Row:
     Attributes:
         raw: the row as it was read.
         turns: the prompt, not yet rendered.
-        answer: the text that is learned; equal to `answer_calls` where the answer is calls without text.
+        answer: the text that is learned; where it makes calls, their JSON text is its last line.
         group: value of the group column, or None.
         answer_calls: calls that are the answer, as in `Turn.calls`; "" without calls.
         tools: JSON text of the list of tools, for `apply_chat_template(tools=...)`; "" without tools.
@@ -111,6 +111,11 @@ class Row:
         if self.answer_calls or self.tools:
             content += [self.answer_calls, self.tools]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    @property
+    def answer_text(self) -> str:
+        """The answer without its calls."""
+        return self.answer.removesuffix(self.answer_calls).rstrip() if self.answer_calls else self.answer
 
     @property
     def group_key(self) -> str:
