@@ -7,7 +7,7 @@ from typing import Any, Self, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-_Value = TypeVar("_Value", bound=np.generic[Any])
+_Value = TypeVar("_Value", bound="np.generic[Any]")
 
 _BLOCK = 16_384
 
