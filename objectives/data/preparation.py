@@ -13,7 +13,7 @@ from loratory.objectives.data.encoding import Encoded, Encoder
 from loratory.objectives.data.formats import parse_rows
 from loratory.objectives.data.labels import find_labels
 from loratory.objectives.data.lengths import Lengths, check_max_length, within_length
-from loratory.objectives.data.prepared import Example, PreparedData
+from loratory.objectives.data.prepared import Example, Examples, PreparedData
 from loratory.objectives.data.rendering import PromptStyle, Tokenizer, choose_renderer
 from loratory.objectives.data.rows import Ledger, Part
 from loratory.objectives.data.screening import screen
@@ -160,7 +160,7 @@ class _Preparation:
         self._summary.split_eval(eval_)
         data = PreparedData(
             train=_drawn(examples[Part.TRAIN], self._data.train_examples, "train"),
-            dev=eval_.drawn,
+            dev=Examples.of(eval_.drawn),
             select=_drawn(eval_.rest, self._evaluation.select_examples, "select"),
             test=_drawn(examples[Part.TEST], self._evaluation.test_examples, "test"),
             labels=labels,
@@ -175,9 +175,14 @@ def content_hash(data: PreparedData) -> str:
     for name in ("train", "dev", "select", "test"):
         digest.update(f"{name}\n".encode())
         for example in getattr(data, name):
-            digest.update((json.dumps(vars(example), sort_keys=True) + "\n").encode())
+            digest.update((json.dumps(_fields(example), sort_keys=True) + "\n").encode())
     digest.update(json.dumps(data.labels).encode())
     return digest.hexdigest()
+
+
+def _fields(example: Example) -> dict[str, Any]:
+    """Return what is hashed of an example; a mask only where it has one, so that old hashes stay."""
+    return {name: value for name, value in vars(example).items() if value is not None}
 
 
 def _examples(parts: dict[Part, list[Encoded]]) -> dict[Part, list[Example]]:
@@ -201,8 +206,8 @@ def _named(examples: Iterable[Encoded], uses: Counter[str]) -> Iterable[Example]
         )
 
 
-def _drawn(examples: Sequence[Example], count: int | None, salt: str) -> tuple[Example, ...]:
-    return tuple(examples) if count is None else draw(examples, count, key=_id, salt=salt)
+def _drawn(examples: Sequence[Example], count: int | None, salt: str) -> Examples:
+    return Examples.of(examples if count is None else draw(examples, count, key=_id, salt=salt))
 
 
 def _id(example: Example) -> str:

@@ -69,14 +69,14 @@ class Summary:
 
     def lengths(self, data: PreparedData, max_new_tokens: int) -> None:
         """Note the lengths of the examples, in tokens."""
-        train = np.array([(len(example), len(example.answer_ids)) for example in data.train])
+        train = np.stack([data.train.lengths, data.train.answer_lengths], axis=1)
         for name, column in (("prompt and answer", 0), ("answer", 1)):
             middle, most, nearly, longest = np.percentile(train[:, column], [50, 90, 99, 100]).astype(int)
             self._after.append(
                 f"tokens of {name}: half up to {middle}, 90% {most}, 99% {nearly}, longest {longest}"
             )
-        scored = (*data.dev, *data.select, *data.test)
-        cut = sum(len(example.answer_ids) > max_new_tokens for example in scored)
+        scored = np.concatenate([split.answer_lengths for split in (data.dev, data.select, data.test)])
+        cut = int((scored > max_new_tokens).sum())
         if cut:
             self._after.append(
                 f"{cut:,} of {len(scored):,} eval and test answers are longer than evaluation.max_new_tokens "

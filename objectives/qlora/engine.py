@@ -148,7 +148,7 @@ class Engine:
 
     @property
     def _longest_example(self) -> int:
-        return max(map(len, self._data.train))
+        return int(self._data.train.lengths.max())
 
     def _take_passes_of(self, tokens: int) -> None:
         self._engine_size = replace(self._engine_size, tokens_per_pass=tokens)
