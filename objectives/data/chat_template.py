@@ -106,11 +106,10 @@ class ChatTemplate:
 
     def _messages(self, row: Row) -> list[Message]:
         """Return the conversation of a row, the answer last."""
-        text = "" if row.answer_calls and row.answer == row.answer_calls else row.answer.strip()
         messages = chat_messages(row.turns)
         count = sum(len(message.calls) for message in messages)
         calls = template_calls(row.answer_calls, first=count)
-        whole = [*messages, Message(role="assistant", content=text, calls=calls)]
+        whole = [*messages, Message(role="assistant", content=row.answer_text.strip(), calls=calls)]
         if self._rules.thoughts is not Thoughts.CUT:
             return whole
         return [

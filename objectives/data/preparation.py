@@ -14,9 +14,16 @@ from loratory.objectives.data.formats import parse_rows
 from loratory.objectives.data.labels import find_labels
 from loratory.objectives.data.lengths import Lengths, check_max_length, within_length
 from loratory.objectives.data.prepared import Example, Examples, PreparedData
-from loratory.objectives.data.rendering import PromptStyle, Tokenizer, choose_renderer
+from loratory.objectives.data.rendering import (
+    PromptStyle,
+    Renderer,
+    RenderingRules,
+    Tokenizer,
+    choose_renderer,
+)
 from loratory.objectives.data.rows import Ledger, Part
 from loratory.objectives.data.screening import screen
+from loratory.objectives.data.shown import learned_marks, shown_lengths, shown_rows
 from loratory.objectives.data.sources import read_sources
 from loratory.objectives.data.summary import Summary
 from loratory.objectives.study_folder import EXAMPLES, REMOVED
@@ -35,16 +42,22 @@ class DataPreparation:
         summary: lines for the terminal.
         files: files for data/ in the study folder: removed.jsonl, and examples.json with the ids and groups
             of every split in its fixed order, and how prompts are made.
+        shown: lines that only `loratory check` prints.
     """
 
     data: PreparedData
     removed: tuple[dict[str, Any], ...]
     summary: tuple[str, ...]
     files: dict[str, bytes]
+    shown: tuple[str, ...] = ()
 
 
 def prepare_data(
-    study: StudySpec, tokenizer: Tokenizer, *, max_positions: int | None = None
+    study: StudySpec,
+    tokenizer: Tokenizer,
+    *,
+    max_positions: int | None = None,
+    created_at: str | None = None,
 ) -> DataPreparation:
     """Read, clean, split and encode the data of a study.
 
@@ -52,6 +65,8 @@ def prepare_data(
         study: a study with a data section.
         tokenizer: the base model's.
         max_positions: longest input of the model, in tokens; None: no limit.
+        created_at: time at which the study began, ISO 8601, for templates that state the date; None takes
+            the clock's.
 
     Raises:
         InputError: a source cannot be read, a split is left empty, or the splits do not fit the study.
@@ -59,20 +74,29 @@ def prepare_data(
     if study.data is None:
         raise InputError("a study of objective qlora needs a section data")
     check_max_length(study.data, max_positions)
-    return _Preparation(study, study.data, tokenizer, max_positions).run()
+    rules = RenderingRules.of(study.data, created_at)
+    renderer = choose_renderer(tokenizer, study.data.prompt_template, rules)
+    return _Preparation(study, study.data, tokenizer, renderer, max_positions=max_positions).run()
 
 
 class _Preparation:
     """The steps of the preparation, and the state that they share."""
 
     def __init__(
-        self, study: StudySpec, data: DataSpec, tokenizer: Tokenizer, max_positions: int | None
+        self,
+        study: StudySpec,
+        data: DataSpec,
+        tokenizer: Tokenizer,
+        renderer: Renderer,
+        *,
+        max_positions: int | None,
     ) -> None:
         self._data, self._evaluation = data, study.evaluation
-        renderer = choose_renderer(tokenizer, data.prompt_template)
+        self._tokenizer, self._renderer = tokenizer, renderer
         self._encoder, self._style = Encoder(tokenizer, renderer), renderer.style
         self._max_positions = max_positions
         self._ledger = Ledger()
+        self._rows_read: dict[Part, int] = {}
         self._summary = Summary(renderer.description)
 
     def run(self) -> DataPreparation:
@@ -87,6 +111,7 @@ class _Preparation:
         for part, raw in read_sources(self._data).items():
             rows, found = parse_rows(raw, self._data)
             self._summary.read(part, raw, found)
+            self._rows_read[part] = len(raw)
             if part is Part.TRAIN and found is DataFormat.COMPLETION and self._style is PromptStyle.SECTIONS:
                 self._style = PromptStyle.AS_WRITTEN
                 self._summary.prompts = "prompts: as the rows write them"
@@ -142,8 +167,23 @@ class _Preparation:
         return DataPreparation(
             data=data,
             removed=tuple(self._ledger.entries),
-            summary=self._summary.lines(self._ledger),
-            files={REMOVED: self._ledger.to_jsonl(), EXAMPLES: _listing(data, self._style)},
+            summary=(*self._summary.lines(self._ledger), *self._renderer.notes()),
+            files={REMOVED: self._ledger.to_jsonl(), EXAMPLES: self._listing(data)},
+            shown=tuple(self._shown(data)),
+        )
+
+    def _listing(self, data: PreparedData) -> bytes:
+        kept = [str(self._tokenizer.added_tokens_decoder[token]) for token in data.kept_ids]
+        return _listing(data, self._style, date=self._renderer.date, kept_tokens=kept)
+
+    def _shown(self, data: PreparedData) -> Iterable[str]:
+        yield from shown_rows(data, self._tokenizer, learned_marks())
+        yield from shown_lengths(
+            data,
+            counts={part: self._ledger.counts(part) for part in Part},
+            read=self._rows_read,
+            max_length=self._data.max_length,
+            max_new_tokens=self._evaluation.max_new_tokens,
         )
 
     def _assemble(self, examples: dict[Part, list[Example]], labels: tuple[str, ...]) -> PreparedData:
@@ -165,6 +205,7 @@ class _Preparation:
             test=_drawn(examples[Part.TEST], self._evaluation.test_examples, "test"),
             labels=labels,
             sha256="",
+            kept_ids=tuple(sorted(self._encoder.kept_ids)),
         )
         return replace(data, sha256=content_hash(data))
 
@@ -203,6 +244,7 @@ def _named(examples: Iterable[Encoded], uses: Counter[str]) -> Iterable[Example]
             reference=example.reference,
             prompt_ids=example.prompt_ids,
             answer_ids=example.answer_ids,
+            learned=example.learned,
         )
 
 
@@ -218,10 +260,17 @@ def _group(example: Example) -> str:
     return example.group
 
 
-def _listing(data: PreparedData, style: PromptStyle) -> bytes:
+def _listing(
+    data: PreparedData, style: PromptStyle, *, date: str | None, kept_tokens: Sequence[str]
+) -> bytes:
     splits = {
         name: [{"id": example.example_id, "group": example.group} for example in getattr(data, name)]
         for name in ("train", "dev", "select", "test")
     }
-    listing = {"sha256": data.sha256, "prompt_style": style, "labels": data.labels, "splits": splits}
+    listing: dict[str, Any] = {"sha256": data.sha256, "prompt_style": style}
+    if date is not None:
+        listing["prompt_date"] = date
+    if kept_tokens:
+        listing["kept_tokens"] = kept_tokens
+    listing |= {"labels": data.labels, "splits": splits}
     return (json.dumps(listing, indent=1, ensure_ascii=False) + "\n").encode()

@@ -59,9 +59,7 @@ class Sections:
 
     def render(self, row: Row) -> Rendered:
         """Render a row; this never fails."""
-        answer = row.answer if row.answer == row.answer_calls else _joined(row.answer, row.answer_calls)
-        if self._rules.thoughts is Thoughts.CUT:
-            answer = after_thought(answer)
+        answer = after_thought(row.answer) if self._rules.thoughts is Thoughts.CUT else row.answer
         if row.turns and row.turns[0].role is Role.PROMPT:
             return Rendered(row.turns[0].text, answer)
         text = f"### Tools:\n{row.tools}\n\n" if row.tools else ""

@@ -47,7 +47,7 @@ def check(study: StudySpec) -> None:
         check_files(study.data)
 
 
-def prepare(study: StudySpec, beginning: Beginning) -> Prepared:  # noqa: ARG001 (dated templates, cache)
+def prepare(study: StudySpec, beginning: Beginning) -> Prepared:
     """Check base, target modules, ranks and data, and return them prepared for the workers.
 
     Args:
@@ -63,7 +63,12 @@ def prepare(study: StudySpec, beginning: Beginning) -> Prepared:  # noqa: ARG001
     architecture = _architecture(study, reference)
     check_targets(study, architecture)
     experts = architecture.unquantized_experts
-    prepared = prepare_data(study, read_tokenizer(reference), max_positions=architecture.max_positions)
+    prepared = prepare_data(
+        study,
+        read_tokenizer(reference),
+        max_positions=architecture.max_positions,
+        created_at=beginning.created_at,
+    )
     return Prepared(
         payload=QloraInput(data=prepared.data, reference=reference),
         hashes={"data": prepared.data.sha256, "base": base_sha256(reference)},
@@ -72,6 +77,7 @@ def prepare(study: StudySpec, beginning: Beginning) -> Prepared:  # noqa: ARG001
         splits=_sizes(prepared.data),
         has_base=True,
         has_test=bool(prepared.data.test),
+        shown=prepared.shown,
     )
 
 
