@@ -11,9 +11,9 @@ from loratory.objectives.data.held import call_parts, missing, tool_names
 from loratory.objectives.data.learned_turns import find_learned
 from loratory.objectives.data.messages import Form, Message, chat_messages, forms, template_calls
 from loratory.objectives.data.rendered import (
-    LeftOut,
+    LeftOutError,
     PromptStyle,
-    Refusal,
+    RefusedError,
     Rendered,
     RenderError,
     RenderingRules,
@@ -27,7 +27,9 @@ from loratory.spaces.errors import InputError
 
 _PROBE_PROMPT, _PROBE_ANSWER = "loratoryquestion", "loratoryanswer"
 _PROBE_TOOL, _PROBE_RESULT = "loratorytool", "loratoryresult"
-_TOOLS_REMEDY = "give a base whose chat template has a place for them, or write them into the text of the turns"
+_TOOLS_REMEDY = (
+    "give a base whose chat template has a place for them, or write them into the text of the turns"
+)
 
 
 class ChatTemplate:
@@ -79,11 +81,11 @@ class ChatTemplate:
             RenderError: the template refuses the conversation, or rewrites its answer or its earlier turns.
         """
         tools = json.loads(row.tools) if row.tools else None
-        refusal: Refusal | None = None
+        refusal: RefusedError | None = None
         for form in forms(self._messages(row), adapt=self._rules.adapt_turns):
             try:
                 rendered = self._rendered(form, row, tools)
-            except Refusal as error:
+            except RefusedError as error:
                 refusal = refusal or error
             else:
                 self._changes.update(form.changes)
@@ -97,8 +99,8 @@ class ChatTemplate:
         lines = [f"the chat template refuses some turns as they are: {changes}"] if changes else []
         if self._cut:
             lines.append(
-                f"the chat template cuts thoughts out of the answers of {self._cut:,} rows, which were "
-                "removed: data.thoughts keep learns them as the file has them, cut learns the rest of them"
+                f"the chat template cuts or rewrites the thoughts of {self._cut:,} answers; these rows were "
+                "removed: data.thoughts keep learns them as the file has them, cut without their thoughts"
             )
         if self.date:
             lines.append(f"prompts state the date of the study's start: {self.date}")
@@ -113,7 +115,9 @@ class ChatTemplate:
         if self._rules.thoughts is not Thoughts.CUT:
             return whole
         return [
-            replace(message, content=after_thought(message.content)) if message.role == "assistant" else message
+            replace(message, content=after_thought(message.content))
+            if message.role == "assistant"
+            else message
             for message in whole
         ]
 
@@ -143,25 +147,24 @@ class ChatTemplate:
     ) -> Rendered:
         prompt = whole.removesuffix(self._space + answer + self._tail)
         if prompt == whole:
-            return self._with_thought(before, whole, answer, tools)
+            return self._with_thought(before, answer, tools)
         # Some templates put end-of-sequence after a conversation without a generation prompt.
         if not any(
-            prompt.startswith(self._text(before, tools, add_generation_prompt=asked)) for asked in (True, False)
+            prompt.startswith(self._text(before, tools, add_generation_prompt=asked))
+            for asked in (True, False)
         ):
             raise RenderError("the chat template rewrites earlier turns when an answer follows")
         return Rendered(prompt, self._space + answer)
 
-    def _with_thought(
-        self, before: list[dict[str, Any]], whole: str, answer: str, tools: list[Any] | None
-    ) -> Rendered:
+    def _with_thought(self, before: list[dict[str, Any]], answer: str, tools: list[Any] | None) -> Rendered:
         """Return a row whose answer the template rewrites, if that is for its thought and may be mended."""
         if not has_thought(answer):
             raise RenderError("the chat template rewrites the answer")
         if self._rules.thoughts is not Thoughts.KEEP:
             self._cut += 1
             raise RenderError(
-                "the chat template cuts the thought out of the answer, or rewrites it; data.thoughts: keep "
-                "learns the answer as the file has it, cut learns it without its thought"
+                "the chat template rewrites the answer, which has a thought; data.thoughts: keep learns the "
+                "answer as the file has it, cut learns it without the thought"
             )
         prompt = self._text(before, tools, add_generation_prompt=True)
         if prompt == self._text(before, tools):
@@ -207,14 +210,14 @@ class ChatTemplate:
         """Check that nothing of a row is left out.
 
         Raises:
-            LeftOut: the template has no place for tools or calls.
-            Refusal: it leaves out a system turn.
+            LeftOutError: the template has no place for tools or calls.
+            RefusedError: it leaves out a system turn.
             RenderError: it leaves out something of this row.
         """
         text = rendered.prompt
         left_out = missing(text, tool_names(row.tools))
         if left_out is not None:
-            raise LeftOut(f"the chat template leaves out the tools ({left_out}, ...): {_TOOLS_REMEDY}")
+            raise LeftOutError(f"the chat template leaves out the tools ({left_out}, ...): {_TOOLS_REMEDY}")
         for message in prompt:
             left_out = missing(text, _parts(message))
             if left_out is not None:
@@ -223,7 +226,7 @@ class ChatTemplate:
             if missing(text, [after_thought(message.content)]) is None:
                 continue
             if message.role == "system":
-                raise Refusal("the chat template leaves out the system turn")
+                raise RefusedError("the chat template leaves out the system turn")
             if message.role == "tool":
                 self._check_calls()
             raise RenderError(f"the chat template leaves out or rewrites a turn of the {message.role}")
@@ -235,7 +238,7 @@ class ChatTemplate:
 
     def _check_calls(self) -> None:
         if not self._has_calls:
-            raise LeftOut(f"the chat template has no place for tool calls and their results: {_TOOLS_REMEDY}")
+            raise LeftOutError(f"the chat template has no place for tool calls and their results: {_TOOLS_REMEDY}")
 
     @cached_property
     def _has_calls(self) -> bool:
@@ -248,14 +251,14 @@ class ChatTemplate:
         )
         try:
             text = self._text([message.fields for message in chat_messages(turns)])
-        except Refusal:
+        except RefusedError:
             return False
         return missing(text, (_PROBE_TOOL, _PROBE_RESULT)) is None
 
     def _probe(self) -> tuple[str, str]:
         try:
             whole = self._text([_plain("user", _PROBE_PROMPT), _plain("assistant", _PROBE_ANSWER)])
-        except Refusal as error:
+        except RefusedError as error:
             raise InputError(
                 f"the tokenizer's chat template fails: {error.__cause__}; set data.prompt_template"
             ) from error

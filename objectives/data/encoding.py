@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from loratory.objectives.data.rendered import LeftOut
+from loratory.objectives.data.rendered import LeftOutError
 from loratory.objectives.data.rendering import Rendered, Renderer, RenderError, Tokenizer
 from loratory.objectives.data.rows import Ledger, Part, Reason, Row
 from loratory.objectives.data.special_tokens import AnswerReader, ending_ids, special_ids
@@ -82,7 +82,7 @@ class Encoder:
     def _render(self, row: Row, part: Part, ledger: Ledger) -> Rendered | None:
         try:
             text = self._renderer.render(row)
-        except LeftOut as error:
+        except LeftOutError as error:
             raise InputError(f"{row.raw.place}: {error}") from error
         except RenderError as error:
             ledger.remove(part, row.raw, reason=Reason.TEMPLATE, detail=str(error))
@@ -181,7 +181,9 @@ class Encoder:
             clean_up_tokenization_spaces=False,
         )
         return [
-            reads if self._keepable.isdisjoint(written := self._written(example, text)) else self._read(written)
+            reads
+            if self._keepable.isdisjoint(written := self._written(example, text))
+            else self._read(written)
             for example, text, reads in zip(examples, texts, decoded, strict=True)
         ]
 

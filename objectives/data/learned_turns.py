@@ -83,7 +83,11 @@ def _spans(
         place += len(pieces[number])
         final = number == len(turns) - 1
         end = next(
-            (end for end in _possible_ends(turn, text, place) if _follows(pieces[number + 1], text, end, final)),
+            (
+                end
+                for end in _possible_ends(turn, text, place)
+                if _follows(pieces[number + 1], text, end, final)
+            ),
             None,
         )
         if end is None:
@@ -98,7 +102,7 @@ def _spans(
 
 
 def _possible_ends(turn: Message, text: str, place: int) -> Iterable[int]:
-    """Return where a turn that begins at `place` may end: known where it is text, searched where it has calls."""
+    """Return where a turn that begins at `place` may end: anywhere where it has calls."""
     if turn.calls:
         return range(place + 1, len(text) + 1)
     written = dict.fromkeys((turn.content, after_thought(turn.content)))

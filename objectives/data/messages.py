@@ -120,7 +120,7 @@ def _system_joined(messages: Sequence[Message]) -> list[Message]:
             waiting.append(message.content)
             continue
         if message.role == "user" and waiting:
-            message = replace(message, content=_BETWEEN.join([*waiting, message.content]))  # noqa: PLW2901
+            message = replace(message, content=_BETWEEN.join([*waiting, message.content]))
             waiting = []
         joined.append(message)
     return list(messages) if waiting else joined

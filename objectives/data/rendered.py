@@ -51,11 +51,11 @@ class RenderError(Exception):
     """The template refuses a row or changes it; the message says how."""
 
 
-class Refusal(RenderError):
+class RefusedError(RenderError):
     """The template refuses the turns of a row as they are; it may take them in another form."""
 
 
-class LeftOut(RenderError):
+class LeftOutError(RenderError):
     """The template has no place for tools or calls; every row that has them would lose them."""
 
 

@@ -1,5 +1,6 @@
 """Render rows as the text that the model reads, by chat template or, without one, in sections."""
 
+from types import MappingProxyType
 
 from loratory.objectives.data.chat_template import ChatTemplate
 from loratory.objectives.data.rendered import (

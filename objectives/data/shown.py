@@ -103,8 +103,8 @@ def shown_lengths(
     scored = (data.dev, data.select, data.test)
     cut, total = sum(int((s.answer_lengths > max_new_tokens).sum()) for s in scored), sum(map(len, scored))
     yield (
-        f"dev, select, test: {cut:,} of {total:,} answers ({share(cut, total)}) are longer than what is decoded "
-        f"(evaluation.max_new_tokens {max_new_tokens:,})"
+        f"dev, select, test: {cut:,} of {total:,} answers ({share(cut, total)}) are longer than what is "
+        f"decoded (evaluation.max_new_tokens {max_new_tokens:,})"
     )
 
 

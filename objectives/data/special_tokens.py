@@ -1,4 +1,4 @@
-"""Special tokens in answers: those that end or pad an answer are left out of its text, others belong to it."""
+"""Special tokens in answers: those that end or pad one are left out of its text, others belong to it."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from loratory.objectives.data.rendered import Refusal, Tokenizer
+from loratory.objectives.data.rendered import RefusedError, Tokenizer
 
 _CODES = "aAbBcdDeFgGhHIjklmMnpPrRsStTuUVwWxXyYzZ"
 
@@ -51,7 +51,7 @@ class TemplateText:
         """Return a conversation as text.
 
         Raises:
-            Refusal: the template fails or refuses the conversation.
+            RefusedError: the template fails or refuses the conversation.
         """
         from jinja2 import TemplateError
 
@@ -63,7 +63,7 @@ class TemplateText:
                 list(messages), tokenize=False, add_generation_prompt=add_generation_prompt, **options
             )
         except (TemplateError, TypeError, ValueError, LookupError) as error:
-            raise Refusal(f"the chat template refuses it: {error}") from error
+            raise RefusedError(f"the chat template refuses it: {error}") from error
         return text
 
     def _dated(self, tools: list[Any] | None) -> str:

@@ -16,7 +16,7 @@ def has_thought(text: str) -> bool:
 
 
 def after_thought(text: str) -> str:
-    """Return what follows the last thought of a text, without outer white space; the text without a thought."""
+    """Return what follows the last thought of a text, stripped; the whole text where it has no thought."""
     for _, end in MARKS:
         if end in text:
             return text.rpartition(end)[2].strip()

@@ -35,7 +35,7 @@ def test_answers_are_the_targets_of_the_places_before_them():
 
 def test_examples_pass_once_each_and_keep_their_place_in_the_batch():
     batch = make()
-    assert (batch.lengths, batch.answer_tokens, batch.tokens) == ([4, 8, 1], 7, 16)
+    assert (batch.lengths, batch.target_tokens, batch.tokens) == ([4, 8, 1], 7, 16)
     first = batch.take([1], slot=2, loss_scale=1.0)
     assert (batch.lengths, batch.done) == ([4, 1], False)
     second = batch.take([1, 0], slot=2, loss_scale=1.0)
