@@ -18,6 +18,7 @@ from loratory.objectives.data.rendered import (
     RenderError,
     RenderingRules,
     Tokenizer,
+    check_marks,
 )
 from loratory.objectives.data.rows import Role, Row, Turn
 from loratory.objectives.data.template_text import TemplateText
@@ -80,6 +81,7 @@ class ChatTemplate:
         Raises:
             RenderError: the template refuses the conversation, or rewrites its answer or its earlier turns.
         """
+        check_marks(row, self._rules.learn)
         tools = json.loads(row.tools) if row.tools else None
         refusal: RefusedError | None = None
         for form in forms(self._messages(row), adapt=self._rules.adapt_turns):
@@ -238,7 +240,9 @@ class ChatTemplate:
 
     def _check_calls(self) -> None:
         if not self._has_calls:
-            raise LeftOutError(f"the chat template has no place for tool calls and their results: {_TOOLS_REMEDY}")
+            raise LeftOutError(
+                f"the chat template has no place for tool calls and their results: {_TOOLS_REMEDY}"
+            )
 
     @cached_property
     def _has_calls(self) -> bool:

@@ -56,7 +56,7 @@ class RefusedError(RenderError):
 
 
 class LeftOutError(RenderError):
-    """The template has no place for tools or calls; every row that has them would lose them."""
+    """Something that changes what is learned would be left out: tools, calls or a mark. It stops the study."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +88,19 @@ class RenderingRules:
             adapt_turns=data.adapt_turns,
             learn=data.learn,
             date=None if created_at is None else datetime.fromisoformat(created_at),
+        )
+
+
+def check_marks(row: Row, learn: Learn) -> None:
+    """Refuse a row that marks an earlier turn as learned where only the last is.
+
+    Raises:
+        LeftOutError: the mark would not be honoured.
+    """
+    if learn is Learn.LAST and any(turn.learn for turn in row.turns):
+        raise LeftOutError(
+            "a turn before the last answer is marked as learned and data.learn is last: set data.learn: all, "
+            "or leave the marks out with data.columns, such as {weight: null}"
         )
 
 
@@ -130,6 +143,7 @@ class Renderer(Protocol):
 
         Raises:
             RenderError: the row cannot be rendered.
+            LeftOutError: nor can others like it.
         """
         ...
 

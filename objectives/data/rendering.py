@@ -10,6 +10,7 @@ from loratory.objectives.data.rendered import (
     RenderError,
     RenderingRules,
     Tokenizer,
+    check_marks,
 )
 from loratory.objectives.data.rows import Role, Row, Turn
 from loratory.objectives.data.thoughts import after_thought
@@ -59,7 +60,12 @@ class Sections:
         self._rules = rules or RenderingRules()
 
     def render(self, row: Row) -> Rendered:
-        """Render a row; this never fails."""
+        """Render a row.
+
+        Raises:
+            LeftOutError: a mark of the row would not be honoured.
+        """
+        check_marks(row, self._rules.learn)
         answer = after_thought(row.answer) if self._rules.thoughts is Thoughts.CUT else row.answer
         if row.turns and row.turns[0].role is Role.PROMPT:
             return Rendered(row.turns[0].text, answer)
