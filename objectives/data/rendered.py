@@ -56,7 +56,7 @@ class RefusedError(RenderError):
 
 
 class LeftOutError(RenderError):
-    """Something that changes what is learned would be left out: tools, calls or a mark. It stops the study."""
+    """Tools, calls or a mark, which change what is learned, would be left out; this stops the study."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,4 +79,4 @@ def date_codes(date: datetime) -> dict[str, str]:
     codes = [f"%{code}" for code in _CODES]
     unpadded = [f"%-{code}" for code in "dHIjmMSyUW"]
     written = {code: date.strftime(code) for code in [*unpadded, *codes]}
-    return written | {"%%": "%"}
+    return {"%%": "\0", **written, "\0": "%"}
