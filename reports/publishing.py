@@ -197,20 +197,32 @@ def _facts(folder: StudyFolder, trial: RankedTrial, *, repo_id: str, config: dic
 def _usage(folder: StudyFolder, spec: StudySpec, compute_dtype: str | None) -> Usage:
     model = spec.model
     assert model is not None  # without a model there is no base to name
+    listing = _read_listing(folder)
     return Usage(
-        style=_prompt_style(folder),
+        style=_prompt_style(listing),
         prompt_template=spec.data.prompt_template if spec.data else None,
         max_new_tokens=spec.evaluation.max_new_tokens,
         model=model,
         compute_dtype=compute_dtype,
+        prompt_date=listing.get("prompt_date"),
+        kept_tokens=tuple(listing.get("kept_tokens", ())),
+        score_thoughts=spec.evaluation.score_thoughts,
     )
 
 
-def _prompt_style(folder: StudyFolder) -> PromptStyle | None:
+def _read_listing(folder: StudyFolder) -> dict[str, Any]:
+    """Return data/examples.json, or nothing where it cannot be read."""
     try:
         listing = json.loads(folder.examples.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return listing if isinstance(listing, dict) else {}
+
+
+def _prompt_style(listing: dict[str, Any]) -> PromptStyle | None:
+    try:
         return PromptStyle(listing["prompt_style"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError):
         return None
 
 

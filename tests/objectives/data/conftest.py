@@ -50,7 +50,8 @@ WRITES_THOUGHTS = (
 TOOLS = (
     "{% if tools %}<|im_start|>system\n{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}<|im_end|>\n"
     "{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
-    "{% for call in m.tool_calls or [] %}{{ '\n' }}<tool_call>\n{{ call.function | tojson }}\n</tool_call>{% endfor %}"
+    "{% for call in m.tool_calls or [] %}{{ '\n' }}<tool_call>\n"
+    "{{ call.function | tojson }}\n</tool_call>{% endfor %}"
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 # Llama's: one call alone, which ends in a token of its own; results are written as JSON.
@@ -70,7 +71,8 @@ CALL_IDS = (
     "{{ raise_exception('Tool call IDs should be alphanumeric strings with length 9!') }}{% endif %}"
     "[{{ m.name }} {{ m.tool_call_id }}]{{ m.content }}</s>"
     "{% else %}<{{ m.role }}>{{ m.content }}"
-    "{% for call in m.tool_calls or [] %}({{ call.id }} {{ call.function | tojson }}){% endfor %}</s>{% endif %}"
+    "{% for call in m.tool_calls or [] %}({{ call.id }} {{ call.function | tojson }}){% endfor %}"
+    "</s>{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 TEMPLATES = {
