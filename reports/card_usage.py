@@ -47,6 +47,9 @@ class Usage:
         model: the base's format and precision.
         compute_dtype: number format that the adapter was trained and scored in; None where it is not known.
         model_class: name of transformers' class that loads the base.
+        prompt_date: the date that prompts state, ISO 8601; None where they state none.
+        kept_tokens: special tokens that are part of answers.
+        score_thoughts: whether metrics of texts saw the thoughts in answers.
     """
 
     style: PromptStyle | None
@@ -55,6 +58,9 @@ class Usage:
     model: ModelSpec
     compute_dtype: str | None = None
     model_class: str = DEFAULT_CLASS
+    prompt_date: str | None = None
+    kept_tokens: tuple[str, ...] = ()
+    score_thoughts: bool = True
 
 
 def usage_section(usage: Usage, *, repo_id: str, base_id: str, base_revision: str | None) -> str:
@@ -90,13 +96,38 @@ model = PeftModel.from_pretrained(base, {repo_id!r})
 output = model.generate(
     **inputs, max_new_tokens={usage.max_new_tokens}, do_sample=False, repetition_penalty=1.0
 )
-answer = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+{_answer(usage)}
 ```
 
 {base_format.words.scored_on} {
         _computed_in(usage)
     }Answers were decoded greedily, up to the end-of-sequence token or {usage.max_new_tokens} new
-tokens."""
+tokens.{_scored(usage)}"""
+
+
+def _answer(usage: Usage) -> str:
+    """Return code that turns the output into the text that was scored."""
+    if not usage.kept_tokens:
+        return (
+            'answer = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], '
+            "skip_special_tokens=True).strip()"
+        )
+    return f"""\
+kept = {set_of(usage.kept_tokens)}  # special tokens that are part of answers
+left_out = {{i for i, t in tokenizer.added_tokens_decoder.items() if t.special and str(t) not in kept}}
+ids = [i for i in output[0, inputs["input_ids"].shape[1] :].tolist() if i not in left_out]
+answer = tokenizer.decode(ids).strip()"""
+
+
+def set_of(texts: tuple[str, ...]) -> str:
+    """Return Python code of a set of texts, in their order."""
+    return "{" + ", ".join(map(repr, texts)) + "}"
+
+
+def _scored(usage: Usage) -> str:
+    if usage.score_thoughts:
+        return ""
+    return " Metrics of texts were computed on what follows the thought in an answer (`</think>`)."
 
 
 def _computed_in(usage: Usage) -> str:
@@ -105,6 +136,11 @@ def _computed_in(usage: Usage) -> str:
 
 def _prompts(usage: Usage) -> str:
     rule = _RULES[usage.style]
+    if usage.prompt_date is not None:
+        rule += (
+            f" The template states the date. Training and scoring stated that of the study's start, "
+            f"{usage.prompt_date}; transformers' own function states today's."
+        )
     if not rule.endswith(":"):
         return rule
     text = usage.prompt_template if usage.style is PromptStyle.TEMPLATE else _SECTIONS

@@ -201,21 +201,33 @@ def _usage(folder: StudyFolder, spec: StudySpec, config: dict[str, Any], compute
     model = spec.model
     assert model is not None  # without a model there is no base to name
     published = (config.get("auto_mapping") or {}).get("base_model_class")  # of a multimodal release
+    listing = _read_listing(folder)
     return Usage(
-        style=_prompt_style(folder),
+        style=_prompt_style(listing),
         prompt_template=spec.data.prompt_template if spec.data else None,
         max_new_tokens=spec.evaluation.max_new_tokens,
         model=model,
         compute_dtype=compute_dtype,
         model_class=published or DEFAULT_CLASS,
+        prompt_date=listing.get("prompt_date"),
+        kept_tokens=tuple(listing.get("kept_tokens", ())),
+        score_thoughts=spec.evaluation.score_thoughts,
     )
 
 
-def _prompt_style(folder: StudyFolder) -> PromptStyle | None:
+def _read_listing(folder: StudyFolder) -> dict[str, Any]:
+    """Return data/examples.json, or nothing where it cannot be read."""
     try:
         listing = json.loads(folder.examples.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return listing if isinstance(listing, dict) else {}
+
+
+def _prompt_style(listing: dict[str, Any]) -> PromptStyle | None:
+    try:
         return PromptStyle(listing["prompt_style"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError):
         return None
 
 

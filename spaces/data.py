@@ -24,6 +24,28 @@ class DataFormat(StrEnum):
     COMPLETION = "completion"
 
 
+class Learn(StrEnum):
+    """Assistant turns of a conversation that are learned."""
+
+    LAST = "last"
+    ALL = "all"
+
+
+class Thoughts(StrEnum):
+    """What is learned of an answer with a thought (`<think>...</think>`) that the chat template cuts out."""
+
+    TEMPLATE = "template"
+    KEEP = "keep"
+    CUT = "cut"
+
+
+class BadRows(StrEnum):
+    """Treatment of rows that cannot be read."""
+
+    STOP = "stop"
+    REMOVE = "remove"
+
+
 class CleaningSpec(Frozen):
     """Rows to remove before training; the study folder keeps every removed row with its reason."""
 
@@ -39,7 +61,7 @@ class DataSpec(Frozen):
     """Sources of the three splits, and rules for reading them."""
 
     train: str = Field(min_length=1)
-    """JSONL, CSV or Parquet file, Hub data set id, or `builtin:quickstart`."""
+    """File (JSONL, JSON, CSV, TSV, Parquet, Arrow), glob, saved folder, Hub id, or `builtin:quickstart`."""
     eval: str | None = None
     """Source of eval examples; null takes `eval_fraction` of train (whole groups, if rows have groups)."""
     test: str | None = None
@@ -52,12 +74,22 @@ class DataSpec(Frozen):
     """Commit of a Hub data set; pin it."""
     format: DataFormat = DataFormat.AUTO
     """Row format; auto detects it from the columns."""
-    columns: dict[str, str] = {}
-    """The name that the format expects, mapped to the name of the column that holds it."""
+    columns: dict[str, str | None] = {}
+    """Expected name to the column that holds it, or its path (`answers.text[0]`); null: do not use it."""
+    bad_rows: BadRows = BadRows.STOP
+    """stop, or remove: rows that cannot be read stop the study, or are removed, kept and counted."""
     group_column: str | None = "group"
     """Column with the group of a row (such as a document or module); used if present."""
     prompt_template: str | None = None
     """Python format string over the columns; replaces the chat template and the default prompt."""
+    learn: Learn = Learn.LAST
+    """Assistant turns that are learned: the last of a row, or all (the last alone is decoded and scored)."""
+    thoughts: Thoughts = Thoughts.TEMPLATE
+    """Thoughts in answers: template leaves rows out whose thoughts the chat template cuts, keep learns the
+    answer as the file has it, cut learns every answer without its thought."""
+    adapt_turns: bool = True
+    """Where the chat template refuses the turns of a row: join the system text to the first user turn, drop
+    a leading assistant turn, join turns of one role; false removes such rows."""
     task: Task = Task.GENERATION
     """generation, or classification if every answer is one of few labels."""
     max_length: Int = Field(default=1024, ge=8, le=1_048_576)
@@ -106,6 +138,8 @@ class EvaluationSpec(Frozen):
     """Prompts decoded together."""
     metrics: tuple[str, ...] | None = None
     """Names of metrics to compute; null takes the defaults of the task."""
+    score_thoughts: bool = True
+    """Whether metrics of texts see thoughts; false scores what follows the thought (`</think>`) alone."""
     language: str | None = None
     """Language of the answers, a code of ISO 639-1 (`zh`, `ja`, `en`, ...), for tokenisation; null detects
     the script."""

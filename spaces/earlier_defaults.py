@@ -7,7 +7,9 @@ from pydantic import BaseModel, RootModel
 from loratory.spaces.earlier_names import renamed_spec
 from loratory.spaces.study import StudySpec
 
-DEFAULTS: dict[int, dict[str, Any]] = {1: {"training": {"schedule": "cosine"}}}
+DEFAULTS: dict[int, dict[str, Any]] = {
+    1: {"training": {"schedule": "cosine"}, "data": {"adapt_turns": False}}
+}
 """Version to the keys of the study file that had another default then, nested as in the file.
 
 A key that came later stands here too where its default changes what a study computes, with the value that

@@ -14,14 +14,21 @@ from loratory.objectives.data.encoding import Encoded, Encoder
 from loratory.objectives.data.formats import parse_rows
 from loratory.objectives.data.labels import find_labels
 from loratory.objectives.data.lengths import Lengths, check_max_length, within_length
-from loratory.objectives.data.prepared import Example, PreparedData
-from loratory.objectives.data.rendering import PromptStyle, Tokenizer, choose_renderer
+from loratory.objectives.data.prepared import Example, Examples, PreparedData
+from loratory.objectives.data.rendering import (
+    PromptStyle,
+    Renderer,
+    RenderingRules,
+    Tokenizer,
+    choose_renderer,
+)
 from loratory.objectives.data.rows import Ledger, Part
 from loratory.objectives.data.screening import screen
+from loratory.objectives.data.shown import learned_marks, shown_lengths, shown_rows
 from loratory.objectives.data.sources import read_sources
 from loratory.objectives.data.summary import Summary
 from loratory.objectives.study_folder import EXAMPLES, REMOVED
-from loratory.spaces.data import DataFormat, DataSpec
+from loratory.spaces.data import DataSpec
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
@@ -36,16 +43,22 @@ class DataPreparation:
         summary: lines for the terminal.
         files: files for data/ in the study folder: removed.jsonl, and examples.json with the ids and groups
             of every split in its fixed order, and how prompts are made.
+        shown: lines that only `loratory check` prints.
     """
 
     data: PreparedData
     removed: tuple[dict[str, Any], ...]
     summary: tuple[str, ...]
     files: dict[str, bytes]
+    shown: tuple[str, ...] = ()
 
 
 def prepare_data(
-    study: StudySpec, tokenizer: Tokenizer, *, max_positions: int | None = None
+    study: StudySpec,
+    tokenizer: Tokenizer,
+    *,
+    max_positions: int | None = None,
+    created_at: str | None = None,
 ) -> DataPreparation:
     """Read, clean, split and encode the data of a study.
 
@@ -53,6 +66,8 @@ def prepare_data(
         study: a study with a data section.
         tokenizer: the base model's.
         max_positions: longest input of the model, in tokens; None: no limit.
+        created_at: time at which the study began, ISO 8601, for templates that state the date; None takes
+            the clock's.
 
     Raises:
         InputError: a source cannot be read, a split is left empty, or the splits do not fit the study.
@@ -60,20 +75,29 @@ def prepare_data(
     if study.data is None:
         raise InputError("a study of objective qlora needs a section data")
     check_max_length(study.data, max_positions)
-    return _Preparation(study, study.data, tokenizer, max_positions).run()
+    rules = RenderingRules.of(study.data, created_at)
+    renderer = choose_renderer(tokenizer, study.data.prompt_template, rules)
+    return _Preparation(study, study.data, tokenizer, renderer, max_positions=max_positions).run()
 
 
 class _Preparation:
     """The steps of the preparation, and the state that they share."""
 
     def __init__(
-        self, study: StudySpec, data: DataSpec, tokenizer: Tokenizer, max_positions: int | None
+        self,
+        study: StudySpec,
+        data: DataSpec,
+        tokenizer: Tokenizer,
+        renderer: Renderer,
+        *,
+        max_positions: int | None,
     ) -> None:
         self._data, self._evaluation = data, study.evaluation
-        renderer = choose_renderer(tokenizer, data.prompt_template)
+        self._tokenizer, self._renderer = tokenizer, renderer
         self._encoder, self._style = Encoder(tokenizer, renderer), renderer.style
         self._max_positions = max_positions
         self._ledger = Ledger()
+        self._rows_read: dict[Part, int] = {}
         self._summary = Summary(renderer.description)
 
     def run(self) -> DataPreparation:
@@ -86,12 +110,15 @@ class _Preparation:
     def _read(self) -> dict[Part, list[Encoded]]:
         encoded = {}
         for part, raw in read_sources(self._data).items():
-            rows, found = parse_rows(raw, self._data)
-            self._summary.read(part, raw, found)
-            if part is Part.TRAIN and found is DataFormat.COMPLETION and self._style is PromptStyle.SECTIONS:
+            parsed = parse_rows(raw, self._data)
+            parsed.note_removed(part, self._ledger)
+            self._summary.read(part, raw, parsed.found)
+            self._summary.columns(part, parsed.unused)
+            self._rows_read[part] = len(raw)
+            if part is Part.TRAIN and parsed.as_written and self._style is PromptStyle.SECTIONS:
                 self._style = PromptStyle.AS_WRITTEN
                 self._summary.prompts = "prompts: as the rows write them"
-            encoded[part] = self._encoder.encode(screen(rows, part, self._ledger), part, self._ledger)
+            encoded[part] = self._encoder.encode(screen(parsed.rows, part, self._ledger), part, self._ledger)
             if not encoded[part]:
                 raise InputError(self._nothing_left(part))
         return encoded
@@ -144,8 +171,23 @@ class _Preparation:
         return DataPreparation(
             data=data,
             removed=tuple(self._ledger.entries),
-            summary=self._summary.lines(self._ledger),
-            files={REMOVED: self._ledger.to_jsonl(), EXAMPLES: _listing(data, self._style)},
+            summary=(*self._summary.lines(self._ledger), *self._renderer.notes()),
+            files={REMOVED: self._ledger.to_jsonl(), EXAMPLES: self._listing(data)},
+            shown=tuple(self._shown(data)),
+        )
+
+    def _listing(self, data: PreparedData) -> bytes:
+        kept = [str(self._tokenizer.added_tokens_decoder[token]) for token in data.kept_ids]
+        return _listing(data, self._style, date=self._renderer.date, kept_tokens=kept)
+
+    def _shown(self, data: PreparedData) -> Iterable[str]:
+        yield from shown_rows(data, self._tokenizer, learned_marks())
+        yield from shown_lengths(
+            data,
+            counts={part: self._ledger.counts(part) for part in Part},
+            read=self._rows_read,
+            max_length=self._data.max_length,
+            max_new_tokens=self._evaluation.max_new_tokens,
         )
 
     def _assemble(self, examples: dict[Part, list[Example]], labels: tuple[str, ...]) -> PreparedData:
@@ -162,11 +204,12 @@ class _Preparation:
         self._summary.split_eval(eval_)
         data = PreparedData(
             train=_drawn(examples[Part.TRAIN], self._data.train_examples, "train"),
-            dev=eval_.drawn,
+            dev=Examples.of(eval_.drawn),
             select=_drawn(eval_.rest, self._evaluation.select_examples, "select"),
             test=_drawn(examples[Part.TEST], self._evaluation.test_examples, "test"),
             labels=labels,
             sha256="",
+            kept_ids=tuple(sorted(self._encoder.kept_ids)),
         )
         return replace(data, sha256=content_hash(data))
 
@@ -177,9 +220,14 @@ def content_hash(data: PreparedData) -> str:
     for name in ("train", "dev", "select", "test"):
         digest.update(f"{name}\n".encode())
         for example in getattr(data, name):
-            digest.update((json.dumps(vars(example), sort_keys=True) + "\n").encode())
+            digest.update((json.dumps(_fields(example), sort_keys=True) + "\n").encode())
     digest.update(json.dumps(data.labels).encode())
     return digest.hexdigest()
+
+
+def _fields(example: Example) -> dict[str, Any]:
+    """Return what is hashed of an example; a mask only where it has one, so that old hashes stay."""
+    return {name: value for name, value in vars(example).items() if value is not None}
 
 
 def _examples(parts: dict[Part, list[Encoded]]) -> dict[Part, list[Example]]:
@@ -200,11 +248,12 @@ def _named(examples: Iterable[Encoded], uses: Counter[str]) -> Iterable[Example]
             reference=example.reference,
             prompt_ids=example.prompt_ids,
             answer_ids=example.answer_ids,
+            learned=example.learned,
         )
 
 
-def _drawn(examples: Sequence[Example], count: int | None, salt: str) -> tuple[Example, ...]:
-    return tuple(examples) if count is None else draw(examples, count, key=_id, salt=salt)
+def _drawn(examples: Sequence[Example], count: int | None, salt: str) -> Examples:
+    return Examples.of(examples if count is None else draw(examples, count, key=_id, salt=salt))
 
 
 def _id(example: Example) -> str:
@@ -215,10 +264,17 @@ def _group(example: Example) -> str:
     return example.group
 
 
-def _listing(data: PreparedData, style: PromptStyle) -> bytes:
+def _listing(
+    data: PreparedData, style: PromptStyle, *, date: str | None, kept_tokens: Sequence[str]
+) -> bytes:
     splits = {
         name: [{"id": example.example_id, "group": example.group} for example in getattr(data, name)]
         for name in ("train", "dev", "select", "test")
     }
-    listing = {"sha256": data.sha256, "prompt_style": style, "labels": data.labels, "splits": splits}
+    listing: dict[str, Any] = {"sha256": data.sha256, "prompt_style": style}
+    if date is not None:
+        listing["prompt_date"] = date
+    if kept_tokens:
+        listing["kept_tokens"] = kept_tokens
+    listing |= {"labels": data.labels, "splits": splits}
     return (json.dumps(listing, indent=1, ensure_ascii=False) + "\n").encode()

@@ -148,7 +148,7 @@ class Engine:
 
     @property
     def _longest_example(self) -> int:
-        return max(map(len, self._data.train))
+        return int(self._data.train.lengths.max())
 
     def _take_passes_of(self, tokens: int) -> None:
         self._engine_size = replace(self._engine_size, tokens_per_pass=tokens)
@@ -175,6 +175,7 @@ class Engine:
             decoder=self._decoder,
             stack=self._stack,
             labels=self._data.labels,
+            kept_ids=self._data.kept_ids,
             # While a CPU trains, another process on it gains nothing.
             jobs=TextJobs(apart=self._base.device.type == "cuda"),
         )

@@ -48,7 +48,7 @@ def check(study: StudySpec) -> None:
     check_metrics(study)
 
 
-def prepare(study: StudySpec, beginning: Beginning) -> Prepared:  # noqa: ARG001 (dated templates, cache)
+def prepare(study: StudySpec, beginning: Beginning) -> Prepared:
     """Check base, target modules, ranks and data, and return them prepared for the workers.
 
     Args:
@@ -64,7 +64,12 @@ def prepare(study: StudySpec, beginning: Beginning) -> Prepared:  # noqa: ARG001
     reference = resolve_base(model_spec(study))
     architecture = _architecture(study, reference)
     checks = check_base(study, architecture, reference)
-    prepared = prepare_data(study, read_tokenizer(reference), max_positions=architecture.max_positions)
+    prepared = prepare_data(
+        study,
+        read_tokenizer(reference),
+        max_positions=architecture.max_positions,
+        created_at=beginning.created_at,
+    )
     return Prepared(
         payload=QloraInput(data=prepared.data, reference=reference),
         hashes={"data": prepared.data.sha256, "base": base_sha256(reference)},
@@ -74,6 +79,7 @@ def prepare(study: StudySpec, beginning: Beginning) -> Prepared:  # noqa: ARG001
         has_base=True,
         has_test=bool(prepared.data.test),
         checks=checks,
+        shown=prepared.shown,
     )
 
 

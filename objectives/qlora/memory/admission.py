@@ -102,7 +102,7 @@ def _batch_sizes(study: StudySpec) -> tuple[float, ...]:
 
 
 def _mean_tokens(data: PreparedData) -> float:
-    return sum(map(len, data.train)) / len(data.train)
+    return int(data.train.lengths.sum()) / len(data.train)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +175,7 @@ def _asked_slots(study: StudySpec, model: PackedModel) -> int | None:
 
 
 def _size_on_gpu(study: StudySpec, data: PreparedData, model: PackedModel, memory: MemoryNeeds) -> EngineSize:
-    smallest_pass = memory.bytes_per_token * max(max(map(len, data.train)), _LEAST_TOKENS)
+    smallest_pass = memory.bytes_per_token * max(int(data.train.lengths.max()), _LEAST_TOKENS)
     # Half of the memory is left for passes, which keep the GPU busy.
     fit = max(1, (memory.free_bytes - smallest_pass) // (2 * memory.bytes_per_slot))
     slots = _asked_slots(study, model) or min(wanted_slots(study, data), fit)
@@ -269,4 +269,5 @@ def _decoding_rows(
 
 def longest_prompt(data: PreparedData) -> int:
     """Return the length of the longest decoded prompt, in tokens."""
-    return max(len(example.prompt_ids) for split in (data.dev, data.select, data.test) for example in split)
+    splits = (data.dev, data.select, data.test)
+    return max(int(split.prompt_lengths.max(initial=0)) for split in splits)

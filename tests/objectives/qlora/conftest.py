@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from loratory.objectives.data.prepared import Example, PreparedData
+from loratory.objectives.data.prepared import Example, Examples, PreparedData
 from loratory.objectives.events import Failed, Finished, Start, Stopped
 from loratory.objectives.objective import Prepared
 from loratory.objectives.qlora.base.architecture import read_architecture
@@ -140,7 +140,7 @@ def multimodal_folder(tmp_path_factory, tokenizer):
 def make_examples(tokenizer):
     """A function: count and seed to examples whose answer repeats a word of the prompt, or is a label."""
 
-    def make(count, seed=0, *, labels=False) -> tuple[Example, ...]:
+    def make(count, seed=0, *, labels=False) -> Examples:
         draw = random.Random(seed)
         examples = []
         for index in range(count):
@@ -157,7 +157,7 @@ def make_examples(tokenizer):
                     answer_ids=(*tokenizer(answer)["input_ids"], tokenizer.eos_token_id),
                 )
             )
-        return tuple(examples)
+        return Examples.of(examples)
 
     return make
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from loratory.objectives.data.prepared import Example
 from loratory.objectives.events import Finished, Reported
 from loratory.objectives.qlora.scoring.evaluation import score_answers, text_job
 
@@ -51,3 +52,19 @@ def test_extracted_answers_are_scored_and_predictions_are_kept_whole(make_study,
     assert [prediction.prediction for prediction in found.predictions] == answers
     assert "extract:" in found.scores.signatures["bleu"]
     assert "extract:" not in found.scores.signatures["loss"]
+
+
+@pytest.mark.parametrize(
+    ("score_thoughts", "expected"), [(True, [0.0, 0.0, 0.0, 1.0]), (False, [1.0, 0.0, 1.0, 1.0])]
+)
+def test_thoughts_may_be_left_out_of_what_is_scored(make_study, score_thoughts, expected):
+    references = ("a\n</think>\n\nred", "a\n</think>\n\nred", "<think>b</think>red", "red")
+    answers = ("other\n</think>\n\nred", "red without an end", "<think>c</think> red", "red")
+    prompts = ("<think>\n", "<think>\n", "", "")
+    examples = [
+        Example(example_id=str(n), group="", prompt=p, reference=r, prompt_ids=(1,), answer_ids=(2,))
+        for n, (p, r) in enumerate(zip(prompts, references, strict=True))
+    ]
+    study = make_study(evaluation={"metrics": ["exact_match"], "score_thoughts": score_thoughts})
+    scored = text_job(study, examples, answers, ())()
+    assert scored.metrics["exact_match"].tolist() == expected
