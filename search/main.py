@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from loratory.search.commands import COMMANDS
+from loratory.search.terminal import replace_what_cannot_be_shown
 from loratory.spaces.errors import LoratoryError
 
 app = typer.Typer(
@@ -48,6 +49,7 @@ def main() -> None:
     The exit status is 0 when the command has done its work, 2 for bad input, 130 when interrupted, and 1 for
     anything else. 3 (cannot tell) and 4 (worse) are reserved for `decide`.
     """
+    replace_what_cannot_be_shown(sys.stdout, sys.stderr)
     try:
         app()
     except LoratoryError as error:
