@@ -23,7 +23,9 @@ def listed_values(distribution: BaseDistribution) -> list[Any] | None:
             # A thousandth of a step allows for rounding in the last value.
             count = int((distribution.high - distribution.low) / step + 1e-3) + 1
             return [distribution.low + index * step for index in range(count)]
-    return [distribution.low] if isinstance(distribution, FloatDistribution) and distribution.single() else None
+    return (
+        [distribution.low] if isinstance(distribution, FloatDistribution) and distribution.single() else None
+    )
 
 
 def count_points(space: Mapping[str, BaseDistribution]) -> int | None:

@@ -75,4 +75,3 @@ def grid_size(study: StudySpec) -> int | None:
     if study.sampler.name is not SamplerName.GRID:
         return None
     return math.prod(len(values) for values in grid(study).values())
-

@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from loratory.search.points import count_points, listed_values, place
 
 Point = dict[str, Any]
+Key = tuple[Any, ...]
 
 _DRAWS = 100
 _MOST_LISTED = 1_000_000
@@ -52,8 +53,8 @@ class UnseenSampler(BaseSampler):
         """Return the inner sampler's point, or another one if an earlier trial has it."""
         open_names = [n for n, d in self._space.items() if n not in trial.params and not d.single()]
         point = self._draw(self._inner, study, trial, open_names)
-        earlier = _earlier_points(study, trial)
-        if not self._is_among(earlier, trial.params | point):
+        earlier = {self._key(params) for params in _earlier_points(study, trial)}
+        if self._key(trial.params | point) not in earlier:
             return point
         return self._redraw(study, trial, open_names, earlier) or point
 
@@ -90,31 +91,27 @@ class UnseenSampler(BaseSampler):
         }
 
     def _redraw(
-        self, study: Study, trial: FrozenTrial, names: Sequence[str], earlier: Sequence[Point]
+        self, study: Study, trial: FrozenTrial, names: Sequence[str], earlier: Set[Key]
     ) -> Point | None:
         """Return a random point that no earlier trial has; None where none is left."""
         points = count_points(self._space)
-        if points is not None and len({self._key(point) for point in earlier}) >= points:
+        if points is not None and len(earlier) >= points:
             return None
         sampler = RandomSampler(seed=self._seed)
         for _ in range(_DRAWS):
             point = self._draw(sampler, study, trial, names)
-            if not self._is_among(earlier, trial.params | point):
+            if self._key(trial.params | point) not in earlier:
                 return point
         # Few are left. Of a space with more points, 100 draws have found one.
         return self._one_of_few(trial, names, earlier) if points and points <= _MOST_LISTED else None
 
-    def _one_of_few(self, trial: FrozenTrial, names: Sequence[str], earlier: Sequence[Point]) -> Point | None:
-        known = {self._key(point) for point in earlier}
+    def _one_of_few(self, trial: FrozenTrial, names: Sequence[str], earlier: Set[Key]) -> Point | None:
         values = [listed_values(self._space[name]) or [] for name in names]
         candidates = (dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*values))
-        left = [point for point in candidates if self._key(trial.params | point) not in known]
+        left = [point for point in candidates if self._key(trial.params | point) not in earlier]
         return random.Random(self._seed).choice(left) if left else None
 
-    def _is_among(self, earlier: Sequence[Point], point: Point) -> bool:
-        return any(all(other.get(name) == value for name, value in point.items()) for other in earlier)
-
-    def _key(self, point: Point) -> tuple[Any, ...]:
+    def _key(self, point: Point) -> Key:
         return tuple(
             place(distribution, point[name]) if name in point else None
             for name, distribution in self._space.items()

@@ -167,8 +167,8 @@ class StudySpec(Frozen):
         gpus = self.resources.gpus_per_worker
         if gpus is not None and gpus > 1:
             rule = (
-                f"must be at most 1, got {gpus:g}: a worker uses one GPU, the others would idle; leave the key "
-                "out for a worker on every GPU, or choose a base that fits one"
+                f"must be at most 1, got {gpus:g}: a worker uses one GPU, the others would idle; leave the "
+                "key out for a worker on every GPU, or choose a base that fits one"
             )
             raise broken_rule(rule, at=("resources", "gpus_per_worker"))
 

@@ -12,7 +12,9 @@ _LONGEST_PROJECT, _LONGEST_TAG = 128, 64
 def check_project(name: str) -> None:
     """Raise an error for a project that W&B refuses; the rule is that of `wandb.Settings.project`."""
     team, slash, project = name.partition("/")
-    remedy = f": write entity: {team} and project: {project}" if slash and _plain(team) and _plain(project) else ""
+    remedy = (
+        f": write entity: {team} and project: {project}" if slash and _plain(team) and _plain(project) else ""
+    )
     _check_characters(name, _NOT_IN_A_PROJECT, remedy)
     if len(name) > _LONGEST_PROJECT:
         raise broken_rule(f"must be at most {_LONGEST_PROJECT} characters, got {len(name)}: shorten it")
