@@ -55,10 +55,9 @@ def check_cluster(address: str) -> Callable[[], None]:
     if _has_own_security():
         return lambda: None
     token = _token_for(address)
-    restore = set_token_mode(needed=token is not None)
     _check_versions(address, token)
     _check_place(address, token)
-    return restore
+    return set_token_mode(needed=token is not None)
 
 
 def check_reachable(address: str) -> None:
@@ -98,8 +97,8 @@ def _token_for(address: str) -> Token | None:
     if not _is_open_to(address, token):
         raise _refusal(
             address,
-            f"the cluster refuses the token of {token.source} on {_here()}: put that of {host} there, which is "
-            "in ~/.ray/auth_token where `ray start --head` ran (`ray get-auth-token` prints it)",
+            f"the cluster refuses the token of {token.source} on {_here()}: put that of {host} there, "
+            "which is in ~/.ray/auth_token where `ray start --head` ran (`ray get-auth-token` prints it)",
         )
     return token
 
@@ -137,7 +136,8 @@ def _check_versions(address: str, token: Token | None) -> None:
         raise _refusal(
             address,
             f"versions must be equal on all nodes: {host} has Ray {theirs[0]} on Python {theirs[1]}, "
-            f"{_here()} has Ray {ours[0]} on Python {ours[1]}; install the same on both, then start Ray on {host} anew",
+            f"{_here()} has Ray {ours[0]} on Python {ours[1]}; install the same on both, "
+            f"then start Ray on {host} anew",
         )
 
 
