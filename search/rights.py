@@ -19,8 +19,8 @@ def missing_right(error: BaseException) -> InputError | None:
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _DENIED:
             return InputError(
-                f"{_place(str(cause.filename))}: must be readable and writable for you: {cause.strerror}; give "
-                "yourself the right (chmod, chown), or choose another place"
+                f"{_place(str(cause.filename))}: must be readable and writable for you: {cause.strerror}; "
+                "give yourself the right (chmod, chown), or choose another place"
             )
         if isinstance(cause, sqlite3.OperationalError) and "readonly database" in str(cause):
             return InputError(

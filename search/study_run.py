@@ -141,7 +141,7 @@ def _owned(folder: StudyFolder) -> Iterator[None]:
 
 @contextmanager
 def _full_disk_in_a_line(folder: StudyFolder) -> Iterator[None]:
-    """Replace errors on a full disk by one line, and of missing rights: SQLite and Optuna report invalid data."""
+    """Replace errors on a full disk, and of missing rights, by one line; SQLite reports invalid data."""
     try:
         yield
     except (OSError, StorageInternalError) as error:

@@ -30,7 +30,7 @@ def check_entity(name: str) -> None:
 def check_tag(tag: str, place: int) -> None:
     """Raise an error for a tag that W&B refuses; the rule is that of `wandb.Settings.run_tags`."""
     if not 1 <= len(tag) <= _LONGEST_TAG:
-        raise broken_rule(f"must be 1 to {_LONGEST_TAG} characters, got {len(tag)}: shorten it", at=(place,))
+        raise broken_rule(f"must be 1 to {_LONGEST_TAG} characters, got {len(tag)}", at=(place,))
 
 
 def _check_characters(name: str, forbidden: str, remedy: str) -> None:

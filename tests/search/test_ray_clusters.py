@@ -171,7 +171,7 @@ def test_a_machine_that_is_no_node_is_told_how_to_become_one(head, monkeypatch):
 
 def test_a_file_that_cannot_be_read_is_named(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/nowhere/token")
-    with pytest.raises(InputError, match="RAY_AUTH_TOKEN_PATH: must name a file .* /nowhere/token"):
+    with pytest.raises(InputError, match=r"RAY_AUTH_TOKEN_PATH: must name a file .* /nowhere/token"):
         find_token()
 
 
