@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ray._raylet import AuthenticationTokenLoader, Config
+from ray import _raylet
 
 from loratory.spaces.errors import InputError
 
@@ -41,8 +41,9 @@ def find_token() -> Token | None:
                 f"{_PATH}: must name a file with the cluster's token, {named} cannot be read or is empty"
             )
         return Token(text, f"{named} ({_PATH})")
-    text = _read(_home_file()) if _home_file() else ""
-    return Token(text, str(_home_file())) if text else None
+    file = _home_file()
+    text = _read(file) if file is not None else ""
+    return Token(text, str(file)) if text else None
 
 
 def token_sources() -> str:
@@ -79,7 +80,7 @@ def make_token() -> None:
             opened.write(token)
     except OSError:
         os.environ[_TEXT] = token
-    AuthenticationTokenLoader.instance().reset_cache()
+    _raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _set_mode(mode: str | None) -> None:
@@ -88,8 +89,8 @@ def _set_mode(mode: str | None) -> None:
     else:
         os.environ[_MODE] = mode
     # Ray reads both once and keeps them.
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    _raylet.Config.initialize("")
+    _raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _home_file() -> Path | None:
