@@ -1,18 +1,22 @@
 # make quickstart   a real study on this machine, about five minutes after the install
 # make test         the tests
+# make chaos        the tests that take minutes or need root
 # make check        format, lint, types
 # make benchmark    packs against one trial at a time, on this machine's CPU: about two minutes
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test check format benchmark clean
+.PHONY: quickstart test chaos check format benchmark clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/loratory quickstart
 
 test: $(VENV)/installed
 	$(BIN)/pytest
+
+chaos: $(VENV)/installed
+	$(BIN)/pytest -m chaos
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .

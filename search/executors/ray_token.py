@@ -4,11 +4,13 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-
-from ray import _raylet
+from typing import Any
 
 from loratory.spaces.errors import InputError
+
+_raylet: Any = import_module("ray._raylet")
 
 _MODE, _TEXT, _PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
