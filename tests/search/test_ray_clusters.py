@@ -17,7 +17,7 @@ from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
 
 from loratory.objectives.study_folder import StudyFolder
 from loratory.search.executors.cluster import check_cluster, resolve_address
-from loratory.search.executors.ray_token import find_token
+from loratory.search.executors.ray_token import _set_mode, find_token
 from loratory.spaces.errors import InputError
 
 TOKEN = "0123456789abcdef" * 4
@@ -72,11 +72,17 @@ def _put_token(home: Path, token: str = TOKEN) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_token(monkeypatch, tmp_path):
+def no_token(tmp_path):
     """An environment in which nothing says how Ray is to authenticate."""
+    before = dict(os.environ)
     for name in OF_RAY:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
+        os.environ.pop(name, None)
+    os.environ["HOME"] = str(tmp_path)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    # Ray keeps the mode that it has read.
+    _set_mode(before.get("RAY_AUTH_MODE"))
 
 
 def test_the_token_that_is_there_is_used_without_being_asked_for(head, tmp_path, monkeypatch):
@@ -181,7 +187,8 @@ def test_an_address_that_is_none_is_refused(address):
         resolve_address(address)
 
 
-def test_a_port_of_something_else_is_refused_in_a_line():
+def test_a_port_of_something_else_is_refused_in_a_line(monkeypatch):
+    monkeypatch.setattr("loratory.search.executors.cluster._CONNECT_SECONDS", 0.5)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
