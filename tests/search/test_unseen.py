@@ -60,8 +60,8 @@ def test_a_small_space_is_walked_whole_before_a_point_comes_again(name, space, t
 
 def test_gp_does_not_repeat_a_pruned_point(toy_study):
     study = toy_study(sampler={"name": "gp", "startup_trials": 4}, space=FLOAT)
-    assert len(set(walk(study, 12, prune_most))) == 12
-    assert len(set(walk_bare(study, 12, prune_most))) < 12, "Optuna has learned it: is the redraw needed?"
+    assert len(set(walk(study, 16, prune_most))) == 16
+    assert len(set(walk_bare(study, 16, prune_most))) < 16, "Optuna has learned it: is the redraw needed?"
 
 
 def walk_bare(study, trials, tell):
