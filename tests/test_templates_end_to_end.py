@@ -19,7 +19,8 @@ from loratory.search.commands.publish import publish_adapter
 from loratory.spaces import StudySpec
 
 TEMPLATE = (
-    "Today: {{ strftime_now('%d %b %Y') }}\n{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}"
+    "Today: {{ strftime_now('%d %b %Y') }}\n"
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}"
     "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 FIRST_DAY = datetime(2026, 3, 5, 23, 59, tzinfo=UTC)

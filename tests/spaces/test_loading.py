@@ -183,7 +183,18 @@ APPENDED = {
     "early_stopping_patience: 0": "study.yaml:9: early_stopping_patience: must be >= 1, got 0",
     "time_limit_minutes: 0": "study.yaml:9: time_limit_minutes: must be > 0, got 0",
     "resources: {gpus_per_worker: 1.5}": (
-        "study.yaml:9: resources.gpus_per_worker: must be whole above 1, got 1.5"
+        "study.yaml:9: resources.gpus_per_worker: must be at most 1, got 1.5: a worker uses one GPU, the "
+        "others would idle; leave the key out for a worker on every GPU, or choose a base that fits one"
+    ),
+    "tracking: {wandb: {project: team/llm}}": (
+        "study.yaml:9: tracking.wandb.project: must be free of / \\ # ? % : and line breaks, got 'team/llm': "
+        "write entity: team and project: llm"
+    ),
+    "tracking: {wandb: {project: 'a:b', entity: 'https://wandb.ai/me', tags: [ok, '']}}": (
+        "study.yaml:9: tracking.wandb.project: must be free of / \\ # ? % : and line breaks, got 'a:b'\n"
+        "study.yaml:9: tracking.wandb.entity: must be free of / \\ # ? % : @ , ; ' \" and line breaks, got "
+        "'https://wandb.ai/me': write the name of a user or team alone\n"
+        "study.yaml:9: tracking.wandb.tags.1: must be 1 to 64 characters, got 0"
     ),
     "packing: {slots: 0, tokens_per_pass: true}": (
         "study.yaml:9: packing.slots: must be >= 1, got 0\n"
