@@ -190,6 +190,7 @@ class Pack:
 
     def pass_budget(self, tokens: int) -> PassBudget:
         """Return the budget of an empty pass of at most `tokens` tokens."""
+        tokens = 0 if self.model.alone else tokens  # into an empty pass any sequence fits
         return PassBudget(tokens, granule=self.granule, apart=not self.model.concatenates)
 
     def lay_out(self, pieces: Sequence[Piece], *, slots: int | None = None) -> HostPass:
