@@ -3,7 +3,6 @@
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from loratory.objectives.data.prepared import Example, PreparedData
@@ -14,32 +13,12 @@ from loratory.objectives.records import Check
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 from model_matrix.architectures import ARCHITECTURES
-from model_matrix.bases import make_base
+from model_matrix.bases import END, make_base
 from model_matrix.plain import NEAR_TIE, PlainAdapter, load_base
 from model_matrix.study import Outcome, prepare, tiny_study
+from model_matrix.verdict import Verdict
 
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What came of an architecture.
-
-    Attributes:
-        name: of the architecture.
-        result: `right`, `refused`, `wrong` or `not made`.
-        training: `packed` or `one at a time`, where it is right.
-        decoding: `cache`, or `generate` where transformers decodes, where it is right.
-        detail: the refusal, the reason for a slower way, or the fault.
-        seconds: that it took.
-    """
-
-    name: str
-    result: str
-    training: str = ""
-    decoding: str = ""
-    detail: str = ""
-    seconds: float = 0.0
 
 
 def judge(name: str, folder: Path) -> Verdict:
@@ -107,10 +86,10 @@ def _faults(outcome: Outcome, study: StudySpec, base: Path, given: QloraInput) -
 def _wrong_answer(adapter: PlainAdapter, example: Example, prediction: str) -> str | None:
     """Return how an answer differs from the reference's by the token rule; None where it does not."""
     ids, margins = adapter.answer(example)
-    expected = [f"w{token}" if token > 1 else "end" for token in ids]
-    got = [*prediction.split(), *(["end"] if expected[-1] == "end" else [])]
-    tie = next((place for place, margin in enumerate(margins) if margin < NEAR_TIE), len(expected))
-    if got[:tie] == expected[:tie] and (tie < len(expected) or len(got) == len(expected)):
+    tie = next((place for place, margin in enumerate(margins) if margin < NEAR_TIE), None)
+    # Texts have no padding and no end, which an answer may hold as any other tokens.
+    expected, got = [f"w{token}" for token in ids[:tie] if token > END], prediction.split()
+    if got == expected or (tie is not None and got[: len(expected)] == expected):
         return None
     return f"an answer is {' '.join(got)!r} instead of {' '.join(expected)!r}"
 
