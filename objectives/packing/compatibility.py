@@ -1,6 +1,6 @@
 """A probe that runs a model packed and unpacked, to tell whether its sequences may be concatenated."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +11,8 @@ from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.out_of_memory import device_is_lost, is_out_of_memory
 from loratory.objectives.packing.passes import lay_out
 from loratory.objectives.packing.probe import Reference
-from loratory.objectives.packing.shapes import Piece, exact_shape, rows_shape
+from loratory.objectives.packing.shapes import PassShape, Piece, exact_shape, granule_on, rows_shape
 from loratory.objectives.packing.stack import AdapterStack
-
-_GRANULE = 32
 
 
 @dataclass(frozen=True)
@@ -64,34 +62,60 @@ class PackingProbe:
         if self.depends_on_lengths:
             rope_type = self._switched[0]
             return f"its rotary embedding ({rope_type}) depends on the longest sequence of a pass"
-        wrong = self._why_wrong(packed, apart=False)
+        wrong = self._why_wrong(lambda: self._concatenated(packed), packed)
+        if wrong is None and not self.calls:
+            # Such models may have buffers as long as a sequence may be, and passes are longer.
+            wrong = self._why_wrong(
+                lambda: self._concatenated(packed, repeat=self._past_the_end(packed)), packed
+            )
         return f"its sequences see each other when they stand in one row ({wrong})" if wrong else None
 
     @torch.no_grad()
     def why_not_apart(self, packed: PackedModel) -> str | None:
         """Return the reason why sequences must not share a pass either where each is a row of its own."""
-        return self._why_wrong(packed, apart=True)
+        return self._why_wrong(lambda: self._apart(packed), packed)
 
-    def _why_wrong(self, packed: PackedModel, *, apart: bool) -> str | None:
-        """Return what is wrong with the logits of a pass over all sequences; None where they are right."""
+    def _why_wrong(self, logits: Callable[[], Sequence[torch.Tensor]], packed: PackedModel) -> str | None:
+        """Return what is wrong with the logits of all sequences; None where they are right."""
         try:
-            logits = self._logits(packed, apart=apart)
+            got = logits()
         except Exception as error:
             return reason(error)
-        return self.reference.why_wrong(logits, packed.compute_dtype)
+        return self.reference.why_wrong(got, packed.compute_dtype)
 
-    def _logits(self, packed: PackedModel, *, apart: bool) -> Sequence[torch.Tensor]:
-        pieces = [
+    def _past_the_end(self, packed: PackedModel) -> int:
+        """Return how often to repeat the sequences for a pass that is longer than the base's longest sequence."""
+        positions = getattr(packed.model.config.get_text_config(), "max_position_embeddings", None) or 0
+        return 1 + positions // sum(len(sequence.input_ids) for sequence in self.reference.sequences)
+
+    def _concatenated(self, packed: PackedModel, *, repeat: int = 1) -> Sequence[torch.Tensor]:
+        """Compute the logits in one row; where sequences are repeated, those of the last time."""
+        pieces = self._pieces * repeat
+        return self._run(packed, pieces, exact_shape)[-len(self._pieces) :]
+
+    def _apart(self, packed: PackedModel) -> Sequence[torch.Tensor]:
+        """Compute the logits in rows apart, in one pass or each in its own."""
+        passes = [[piece] for piece in self._pieces] if packed.alone else [self._pieces]
+        return [logits for pieces in passes for logits in self._run(packed, pieces, rows_shape)]
+
+    @property
+    def _pieces(self) -> list[Piece]:
+        return [
             Piece(slot=-1, input_ids=s.input_ids, first=len(s.prompt) - 1, targets=s.answer)
             for s in self.reference.sequences
         ]
-        host = lay_out(pieces, (rows_shape if apart else exact_shape)(pieces, slots=1, granule=_GRANULE))
+
+    def _run(
+        self, packed: PackedModel, pieces: Sequence[Piece], shape: Callable[..., PassShape]
+    ) -> Sequence[torch.Tensor]:
+        """Compute the logits of sequences in one pass without adapters."""
+        host = lay_out(pieces, shape(pieces, slots=1, granule=granule_on(packed.device)))
         stack = AdapterStack(
             packed.layers, slots=1, rank=8, device=packed.device, compute_dtype=packed.compute_dtype
         )
         buffer = torch.from_numpy(host.buffer).to(packed.device)
         inputs = type(host.inputs).over(buffer, host.shape, host.spans)
-        layout = None if apart else _RecordingLayout(packed.layout(inputs), self.calls)
+        layout = _RecordingLayout(packed.layout(inputs), self.calls) if packed.concatenates else None
         with packed.enter_pass(inputs, stack, attention=layout):
             logits = packed.logits(inputs).float()
         return logits.split([len(piece.targets) for piece in pieces])
