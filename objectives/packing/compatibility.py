@@ -1,17 +1,18 @@
 """A probe that runs a model packed and unpacked, to tell whether its sequences may be concatenated."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from loratory.objectives.packing.attention import AttentionCall, SequenceLayout
+from loratory.objectives.packing.gradients import GradientSink
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.out_of_memory import device_is_lost, is_out_of_memory
-from loratory.objectives.packing.passes import lay_out
+from loratory.objectives.packing.passes import PassInputs, lay_out
 from loratory.objectives.packing.probe import Reference
-from loratory.objectives.packing.shapes import PassShape, Piece, exact_shape, granule_on, rows_shape
+from loratory.objectives.packing.shapes import Piece, exact_shape, granule_on, rows_shape
 from loratory.objectives.packing.stack import AdapterStack
 
 
@@ -70,6 +71,22 @@ class PackingProbe:
             )
         return f"its sequences see each other when they stand in one row ({wrong})" if wrong else None
 
+    def why_not_trained(self, packed: PackedModel) -> str | None:
+        """Return the reason why no adapter can be trained; None where it can."""
+        stack = self._stack(packed)
+        with torch.no_grad():
+            stack.master.fill_(1e-3)  # where A and B are zero, so are their gradients
+        stack.refresh(0)
+        pieces = [replace(piece, slot=0, weight=1.0) for piece in self._pieces]
+        inputs = self._inputs(packed, pieces if packed.concatenates else pieces[-1:])
+        sink = GradientSink(stack)
+        try:
+            with packed.enter_pass(inputs, stack, gradients=sink) as current:
+                current.backward(packed.losses(inputs)[0])
+        except Exception as error:
+            return reason(error)
+        return None if bool(sink.flat.any()) else "no gradient reaches its adapters"
+
     @torch.no_grad()
     def why_not_apart(self, packed: PackedModel) -> str | None:
         """Return the reason why sequences must not share a pass either where each is a row of its own."""
@@ -84,19 +101,19 @@ class PackingProbe:
         return self.reference.why_wrong(got, packed.compute_dtype)
 
     def _past_the_end(self, packed: PackedModel) -> int:
-        """Return how often to repeat the sequences for a pass that is longer than the base's longest sequence."""
+        """Return how often to repeat the sequences for a pass longer than the base's longest sequence."""
         positions = getattr(packed.model.config.get_text_config(), "max_position_embeddings", None) or 0
         return 1 + positions // sum(len(sequence.input_ids) for sequence in self.reference.sequences)
 
     def _concatenated(self, packed: PackedModel, *, repeat: int = 1) -> Sequence[torch.Tensor]:
         """Compute the logits in one row; where sequences are repeated, those of the last time."""
         pieces = self._pieces * repeat
-        return self._run(packed, pieces, exact_shape)[-len(self._pieces) :]
+        return self._run(packed, pieces)[-len(self._pieces) :]
 
     def _apart(self, packed: PackedModel) -> Sequence[torch.Tensor]:
         """Compute the logits in rows apart, in one pass or each in its own."""
         passes = [[piece] for piece in self._pieces] if packed.alone else [self._pieces]
-        return [logits for pieces in passes for logits in self._run(packed, pieces, rows_shape)]
+        return [logits for pieces in passes for logits in self._run(packed, pieces)]
 
     @property
     def _pieces(self) -> list[Piece]:
@@ -105,20 +122,25 @@ class PackingProbe:
             for s in self.reference.sequences
         ]
 
-    def _run(
-        self, packed: PackedModel, pieces: Sequence[Piece], shape: Callable[..., PassShape]
-    ) -> Sequence[torch.Tensor]:
+    def _run(self, packed: PackedModel, pieces: Sequence[Piece]) -> Sequence[torch.Tensor]:
         """Compute the logits of sequences in one pass without adapters."""
-        host = lay_out(pieces, shape(pieces, slots=1, granule=granule_on(packed.device)))
-        stack = AdapterStack(
-            packed.layers, slots=1, rank=8, device=packed.device, compute_dtype=packed.compute_dtype
-        )
-        buffer = torch.from_numpy(host.buffer).to(packed.device)
-        inputs = type(host.inputs).over(buffer, host.shape, host.spans)
+        inputs = self._inputs(packed, pieces)
         layout = _RecordingLayout(packed.layout(inputs), self.calls) if packed.concatenates else None
-        with packed.enter_pass(inputs, stack, attention=layout):
+        with packed.enter_pass(inputs, self._stack(packed), attention=layout):
             logits = packed.logits(inputs).float()
         return logits.split([len(piece.targets) for piece in pieces])
+
+    def _inputs(self, packed: PackedModel, pieces: Sequence[Piece]) -> PassInputs:
+        shape = exact_shape if packed.concatenates else rows_shape
+        host = lay_out(pieces, shape(pieces, slots=1, granule=granule_on(packed.device)))
+        buffer = torch.from_numpy(host.buffer).to(packed.device)
+        return PassInputs.over(buffer, host.shape, host.spans)
+
+    def _stack(self, packed: PackedModel) -> AdapterStack:
+        """Return an adapter of zeros."""
+        return AdapterStack(
+            packed.layers, slots=1, rank=8, device=packed.device, compute_dtype=packed.compute_dtype
+        )
 
 
 def reason(error: Exception) -> str:

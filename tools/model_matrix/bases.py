@@ -1,4 +1,4 @@
-"""Tiny random bases of any architecture, with a tokenizer in which every token is a word of its own."""
+"""Tiny random bases of any architecture, with a tokenizer of their size."""
 
 import random
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 VOCABULARY, PADDING, END = 160, 0, 1
+_LETTERS = "abcdefghijklm"
 _STANDARD_DEVIATION = 0.15  # large enough for attention to matter and for answers to vary
 
 
@@ -39,21 +40,31 @@ def _draw(model: torch.nn.Module) -> None:
 
 
 def make_tokenizer() -> Any:
-    """Return a tokenizer whose texts are words `w2` to `w159`: text and tokens tell the same."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    """Return a byte-level tokenizer; its 160 tokens are 13 letters, and words of one or two of them."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = {"<pad>": PADDING, "</s>": END} | {f"w{place}": place for place in range(2, VOCABULARY)}
-    inner = Tokenizer(models.WordLevel(words, unk_token="w2"))
-    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    space, letters = "\u0120", _LETTERS
+    merges = [(space, letter) for letter in letters] + [(f"{space}{word[0]}", word[1]) for word in _words()]
+    tokens = ["<pad>", "</s>", space, *letters, *("".join(merge) for merge in merges)]
+    vocabulary = {token: place for place, token in enumerate(tokens)}
+    inner = Tokenizer(models.BPE(vocabulary, merges))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>", pad_token="<pad>")
+
+
+def _words() -> list[str]:
+    """Return words of two letters, as many as the vocabulary has room for."""
+    room = VOCABULARY - 3 - 2 * len(_LETTERS)
+    return [first + second for first in _LETTERS for second in _LETTERS][:room]
 
 
 def draw_rows(count: int, *, seed: int) -> list[dict[str, str]]:
     """Return rows of drawn words; prompts have 1 to 24, answers 2 to 6."""
-    draw = random.Random(seed)
+    draw, words = random.Random(seed), _words()
 
-    def words(most: int, least: int = 1) -> str:
-        return " ".join(f"w{draw.randrange(2, VOCABULARY)}" for _ in range(draw.randint(least, most)))
+    def text(most: int, least: int = 1) -> str:
+        return "".join(f" {draw.choice(words)}" for _ in range(draw.randint(least, most)))
 
-    return [{"prompt": f"{words(24)}\n", "completion": words(6, 2)} for _ in range(count)]
+    return [{"prompt": text(24), "completion": text(6, 2)} for _ in range(count)]

@@ -4,16 +4,17 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from loratory.objectives.data.prepared import Example, PreparedData
 from loratory.objectives.qlora.adapters.adapter import new_adapter
 from loratory.objectives.qlora.base.architecture import read_architecture
 from loratory.objectives.qlora.kind import QLORA, QloraInput
+from loratory.objectives.qlora.scoring.evaluation import text_of
 from loratory.objectives.records import Check
 from loratory.spaces.errors import InputError
-from loratory.spaces.study import StudySpec
 from model_matrix.architectures import ARCHITECTURES
-from model_matrix.bases import END, make_base
+from model_matrix.bases import make_base, make_tokenizer
 from model_matrix.plain import NEAR_TIE, PlainAdapter, load_base
 from model_matrix.study import Outcome, prepare, tiny_study
 from model_matrix.verdict import Verdict
@@ -54,7 +55,7 @@ def _judge(name: str, base: Path, folder: Path) -> Verdict:
     given: QloraInput = prepared.payload
     try:
         outcome = Outcome(study, objective)
-        faults = [*_faults(outcome, study, base, given)]
+        faults = [*_faults(outcome, base, given)]
     except Exception as error:
         return Verdict(name=name, result="wrong", detail=_line(error))
     checks = {check.name: check for check in outcome.ready.checks}
@@ -67,7 +68,7 @@ def _judge(name: str, base: Path, folder: Path) -> Verdict:
     )
 
 
-def _faults(outcome: Outcome, study: StudySpec, base: Path, given: QloraInput) -> Iterator[str]:
+def _faults(outcome: Outcome, base: Path, given: QloraInput) -> Iterator[str]:
     """Yield what differs from transformers and PEFT."""
     data: PreparedData = given.data
     adapter = PlainAdapter(load_base(base), outcome.finished.adapter, base / "adapter")
@@ -76,25 +77,25 @@ def _faults(outcome: Outcome, study: StudySpec, base: Path, given: QloraInput) -
     apart = max(abs(ours - theirs) for ours, theirs in zip(losses, expected, strict=True))
     if not apart <= LOSS_TOLERANCE:
         yield f"a loss differs from PEFT's by {apart:.1e}"
+    tokenizer = make_tokenizer()
     for example, prediction in zip(data.select, outcome.finished.predictions, strict=True):
-        if fault := _wrong_answer(adapter, example, prediction.prediction):
+        if fault := _wrong_answer(adapter, tokenizer, example, prediction.prediction):
             yield fault
             break
-    yield from _wrong_training(outcome, study, base, given)
+    yield from _wrong_training(outcome, base, given)
 
 
-def _wrong_answer(adapter: PlainAdapter, example: Example, prediction: str) -> str | None:
+def _wrong_answer(adapter: PlainAdapter, tokenizer: Any, example: Example, prediction: str) -> str | None:
     """Return how an answer differs from the reference's by the token rule; None where it does not."""
     ids, margins = adapter.answer(example)
     tie = next((place for place, margin in enumerate(margins) if margin < NEAR_TIE), None)
-    # Texts have no padding and no end, which an answer may hold as any other tokens.
-    expected, got = [f"w{token}" for token in ids[:tie] if token > END], prediction.split()
-    if got == expected or (tie is not None and got[: len(expected)] == expected):
+    expected = text_of(tokenizer, ids[:tie])
+    if prediction == expected or (tie is not None and prediction.startswith(expected)):
         return None
-    return f"an answer is {' '.join(got)!r} instead of {' '.join(expected)!r}"
+    return f"an answer is {prediction!r} instead of {expected!r}"
 
 
-def _wrong_training(outcome: Outcome, study: StudySpec, base: Path, given: QloraInput) -> Iterator[str]:
+def _wrong_training(outcome: Outcome, base: Path, given: QloraInput) -> Iterator[str]:
     """Yield how the curve differs from that of PEFT."""
     architecture = read_architecture(given.reference, allow_unquantized_experts=True)
     start = new_adapter(
@@ -111,7 +112,8 @@ def _wrong_training(outcome: Outcome, study: StudySpec, base: Path, given: Qlora
         if not abs(point.loss - loss) <= LOSS_TOLERANCE * max(1.0, loss):
             yield f"the loss of update {point.optimizer_step} is {point.loss:.6f} instead of {loss:.6f}"
         if not abs(point.grad_norm - norm) <= GRADIENT_TOLERANCE * norm:
-            yield f"the gradient of update {point.optimizer_step} is {point.grad_norm:.4g} instead of {norm:.4g}"
+            step = point.optimizer_step
+            yield f"the gradient of update {step} is {point.grad_norm:.4g} instead of {norm:.4g}"
 
 
 def _why_slower(checks: dict[str, Check]) -> str:

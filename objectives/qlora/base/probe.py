@@ -109,6 +109,11 @@ class BaseProbe:
         """
         ways = Ways(generation=None, checks=(_passed("causal", _CAUSAL),), notes=())
         ways = self._choose_training(model, ways)
+        if (untrained := self._packing.why_not_trained(model)) is not None:
+            raise InputError(
+                f"model.base: {self._name} must be trained through all of its linear layers, cannot "
+                f"be: {untrained}; take another base"
+            )
         return (
             self._choose_decoding(model, ways)
             if self._decodes
