@@ -1,18 +1,22 @@
 # make quickstart   a real study on this machine, about five minutes after the install
 # make test         the tests
+# make models       every architecture of transformers that is known to work, or its refusal: about three minutes
 # make check        format, lint, types
 # make benchmark    packs against one trial at a time, on this machine's CPU: about two minutes
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test check format benchmark clean
+.PHONY: quickstart test models check format benchmark clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/loratory quickstart
 
 test: $(VENV)/installed
 	$(BIN)/pytest
+
+models: $(VENV)/installed
+	cd tools && ../$(BIN)/python -m model_matrix.main
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .

@@ -219,7 +219,13 @@ ARCHITECTURES: dict[str, Architecture] = {
     "longcat_flash": Architecture(
         _EXPERTS
         | _LATENT
-        | {"ffn_hidden_size": 96, "expert_ffn_hidden_size": 32, "num_layers": 2, "zero_expert_num": 1}
+        | {
+            "head_dim": 8,
+            "ffn_hidden_size": 96,
+            "expert_ffn_hidden_size": 32,
+            "num_layers": 2,
+            "zero_expert_num": 1,
+        }
     ),
     "deepseek_v32": Architecture(
         _EXPERTS | _LATENT | {"index_n_heads": 4, "index_head_dim": 16, "index_topk": 8}
@@ -289,11 +295,13 @@ ARCHITECTURES: dict[str, Architecture] = {
             }
         }
     ),
-    "bailing_hybrid": Architecture(_EXPERTS | _LATENT),
+    "bailing_hybrid": Architecture(
+        _EXPERTS | _LATENT | {"layer_types": ["linear_attention", "full_attention"]}
+    ),
     "minimax": Architecture(_EXPERTS | _HEAD | {"block_size": 8}),
     "lfm2": Architecture({"layer_types": ["conv", "full_attention"]}),
     "lfm2_moe": Architecture(_EXPERTS | {"layer_types": ["conv", "full_attention"]}),
-    "lfm3": Architecture(),
+    "lfm3": Architecture({"layer_types": ["conv", "full_attention"]}),
     "falcon_h1": Architecture(_MAMBA),
     "bamba": Architecture(_MAMBA | {"mamba_expand": 1, "attn_layer_indices": [1]}),
     "granitemoehybrid": Architecture(
@@ -320,7 +328,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "num_hidden_layers": 4,
         }
     ),
-    "mamba": Architecture({"state_size": 8, "time_step_rank": 4}),
+    "mamba": Architecture({"state_size": 8, "time_step_rank": 4, "intermediate_size": 128}),
     "mamba2": Architecture(
         {"state_size": 8, "num_heads": 8, "head_dim": 16, "n_groups": 1, "chunk_size": 16}
     ),
@@ -375,4 +383,25 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mvp": Architecture(_ENCODER),
     "plbart": Architecture(_ENCODER),
     "xlm": Architecture({"emb_dim": 64, "n_layers": 2, "n_heads": 4}),
+    "mamba, not quantised": Architecture(
+        {"state_size": 8, "time_step_rank": 4, "intermediate_size": 128},
+        model_type="mamba",
+        model={"quantization": "none"},
+    ),
+    "rwkv without rescaled layers": Architecture(
+        {"attention_hidden_size": 64, "rescale_every": 0}, model_type="rwkv"
+    ),
+    "longcat_flash, not quantised": Architecture(
+        _EXPERTS
+        | _LATENT
+        | {
+            "head_dim": 8,
+            "ffn_hidden_size": 96,
+            "expert_ffn_hidden_size": 32,
+            "num_layers": 2,
+            "zero_expert_num": 1,
+        },
+        model_type="longcat_flash",
+        model={"quantization": "none"},
+    ),
 }
