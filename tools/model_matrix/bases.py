@@ -34,7 +34,7 @@ def _draw(model: torch.nn.Module) -> None:
     for module in model.modules():
         kinds = torch.nn.Linear, torch.nn.Embedding
         if isinstance(module, kinds) or type(module).__name__ == "Conv1D":
-            module.weight.normal_(0.0, _STANDARD_DEVIATION)
+            torch.nn.init.normal_(module.weight, 0.0, _STANDARD_DEVIATION)
             if isinstance(bias := getattr(module, "bias", None), torch.Tensor):
                 bias.normal_(0.0, _STANDARD_DEVIATION)
 
