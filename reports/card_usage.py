@@ -7,6 +7,9 @@ from loratory.objectives.data.rendering import PromptStyle
 from loratory.objectives.qlora.base.formats import format_of
 from loratory.spaces.model import ComputeDtype, ModelSpec
 
+DEFAULT_CLASS = "AutoModelForCausalLM"
+"""The class of transformers that loads a base of text alone."""
+
 _DTYPES = {
     ComputeDtype.AUTO: "bfloat16",
     ComputeDtype.BF16: "bfloat16",
@@ -43,6 +46,7 @@ class Usage:
         max_new_tokens: longest answer that was decoded.
         model: the base's format and precision.
         compute_dtype: number format that the adapter was trained and scored in; None where it is not known.
+        model_class: name of transformers' class that loads the base.
         prompt_date: the date that prompts state, ISO 8601; None where they state none.
         kept_tokens: special tokens that are part of answers.
         score_thoughts: whether metrics of texts saw the thoughts in answers.
@@ -53,6 +57,7 @@ class Usage:
     max_new_tokens: int
     model: ModelSpec
     compute_dtype: str | None = None
+    model_class: str = DEFAULT_CLASS
     prompt_date: str | None = None
     kept_tokens: tuple[str, ...] = ()
     score_thoughts: bool = True
@@ -78,10 +83,10 @@ def usage_section(usage: Usage, *, repo_id: str, base_id: str, base_revision: st
 ```python
 import torch
 from peft import PeftModel
-from transformers import {", ".join(("AutoModelForCausalLM", "AutoTokenizer", *code.imports))}
+from transformers import {", ".join(sorted((usage.model_class, "AutoTokenizer", *code.imports)))}
 
 dtype = {dtype}{auto}
-{code.setup}base = AutoModelForCausalLM.from_pretrained(
+{code.setup}base = {usage.model_class}.from_pretrained(
     {base_id!r}{options}, {code.argument}dtype=dtype, device_map="auto"
 )
 tokenizer = AutoTokenizer.from_pretrained({base_id!r}{options})

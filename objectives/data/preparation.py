@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from loratory.objectives.data.answers import check_answers_found
 from loratory.objectives.data.drawing import draw, split_count, split_fraction
 from loratory.objectives.data.duplicates import clean
 from loratory.objectives.data.encoding import Encoded, Encoder
@@ -157,6 +158,7 @@ class _Preparation:
         )
 
     def _finish(self, parts: dict[Part, list[Encoded]]) -> DataPreparation:
+        check_answers_found(parts, self._evaluation)
         labels = find_labels(
             parts,
             task=self._data.task,

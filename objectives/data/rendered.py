@@ -129,14 +129,17 @@ class Renderer(Protocol):
         style: how prompts are made.
         adds_special_tokens: whether the tokens with which the tokenizer starts a text must be added.
         closing: the text between an answer and the end-of-sequence token.
-        date: the date that prompts state, ISO 8601; None where they state none.
     """
 
     description: str
     style: PromptStyle
     adds_special_tokens: bool
     closing: str
-    date: str | None
+
+    @property
+    def date(self) -> str | None:
+        """The date that prompts state, ISO 8601; None where they state none."""
+        ...
 
     def render(self, row: Row) -> Rendered:
         """Render a row.

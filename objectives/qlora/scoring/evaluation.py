@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.data.thoughts import after_thought, answer_alone
 from loratory.objectives.metrics.jobs import Job
-from loratory.objectives.metrics.scoring import TextScores, score_texts
+from loratory.objectives.metrics.scored_text import score_parts
+from loratory.objectives.metrics.scoring import TextScores
 from loratory.objectives.scores import Prediction, ScoreTable
 from loratory.spaces.study import StudySpec
 
@@ -51,11 +52,11 @@ def text_job(
         answers = [answer_alone(answer, prompt=example.prompt) for answer, example in pairs]
         references = tuple(after_thought(reference) for reference in references)
     return partial(
-        score_texts,
+        score_parts,
         study.metrics,
         tuple(answers),
         references,
-        language=study.evaluation.language,
+        evaluation=study.evaluation,
         labels=tuple(labels),
     )
 

@@ -1,10 +1,11 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.events import Finished, Reported
-from loratory.objectives.qlora.scoring.evaluation import text_job
+from loratory.objectives.qlora.scoring.evaluation import score_answers, text_job
 
 METRICS = {"metric": "rougeL", "evaluation": {"metrics": ["rougeL", "bleu", "exact_match"]}}
 
@@ -38,6 +39,19 @@ def test_classification_is_learned_and_scored(
     assert {"loss", "accuracy", "macro_f1"} <= set(finished.scores.aggregate)
     assert finished.scores.aggregate["accuracy"] > 0.6
     assert {prediction.prediction for prediction in finished.predictions} <= {"E", "O"}
+
+
+def test_extracted_answers_are_scored_and_predictions_are_kept_whole(make_study, make_examples):
+    study = make_study(metric="exact_match", evaluation={"metrics": ["bleu"], "extract": r"\w+$"})
+    examples = make_examples(3, 5)
+    answers = ["what was asked: " + examples[0].reference.split()[-1], "other", "..."]
+    texts = text_job(study, examples, answers, labels=())()
+    found = score_answers(examples, loss_sums=np.ones(3), answers=answers, texts=texts)
+    assert found.scores.metrics["exact_match"].tolist() == [1, 0, 0]
+    assert found.scores.aggregate["unmatched"] == pytest.approx(1 / 3)
+    assert [prediction.prediction for prediction in found.predictions] == answers
+    assert "extract:" in found.scores.signatures["bleu"]
+    assert "extract:" not in found.scores.signatures["loss"]
 
 
 @pytest.mark.parametrize(
