@@ -62,10 +62,26 @@ class RawRow:
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of the conversation before the answer."""
+    """One turn of the conversation before the answer.
+
+    Attributes:
+        role: who speaks.
+        text: what is said; may be "" where there are calls.
+        calls: JSON text of a list of calls `{"name": ..., "arguments": {...}}`; "" without calls.
+        learn: the row's own mark on an assistant turn (a weight or train flag); None without a mark.
+    """
 
     role: Role
     text: str
+    calls: str = ""
+    learn: bool | None = None
+
+    @property
+    def content(self) -> list[Any]:
+        """The parts of the turn that decide its row's `content_id`."""
+        if self.learn is not None:
+            return [self.role, self.text, self.calls, self.learn]
+        return [self.role, self.text, self.calls] if self.calls else [self.role, self.text]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,19 +91,25 @@ class Row:
     Attributes:
         raw: the row as it was read.
         turns: the prompt, not yet rendered.
-        answer: the text that is learned.
+        answer: the text that is learned; equal to `answer_calls` where the answer is calls without text.
         group: value of the group column, or None.
+        answer_calls: calls that are the answer, as in `Turn.calls`; "" without calls.
+        tools: JSON text of the list of tools, for `apply_chat_template(tools=...)`; "" without tools.
     """
 
     raw: RawRow
     turns: tuple[Turn, ...]
     answer: str
     group: str | None
+    answer_calls: str = ""
+    tools: str = ""
 
     @cached_property
     def content_id(self) -> str:
-        """First 16 hex digits of the SHA-256 of prompt and answer; equal on every machine."""
-        content = [[[turn.role, turn.text] for turn in self.turns], self.answer]
+        """First 16 hex digits of the SHA-256 of prompt, answer and tools; equal on every machine."""
+        content: list[Any] = [[turn.content for turn in self.turns], self.answer]
+        if self.answer_calls or self.tools:
+            content += [self.answer_calls, self.tools]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     @property
