@@ -6,7 +6,17 @@ from pydantic import BaseModel, RootModel
 
 from loratory.spaces.study import StudySpec
 
-DEFAULTS: dict[int, dict[str, Any]] = {1: {}}
+DEFAULTS: dict[int, dict[str, Any]] = {
+    1: {
+        "data": {
+            "eval_fraction": 0.1,
+            "max_length": 1024,
+            "stratify": False,
+            "cleaning": {"near_duplicate_parts": False},
+        },
+        "evaluation": {"dev_examples": 64},
+    }
+}
 """Version to the keys of the study file that had another default then, nested as in the file.
 
 A key that came later stands here too where its default changes what a study computes, with the value that

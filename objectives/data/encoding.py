@@ -19,6 +19,7 @@ class Encoded:
         reference: the answer.
         prompt_ids: token ids of the prompt; the loss leaves them out.
         answer_ids: token ids of the answer, which are learned; end-of-sequence is the last.
+        learned: for each token of prompt and answer, whether the loss is on it; None: on the answer alone.
     """
 
     row: Row
@@ -26,6 +27,7 @@ class Encoded:
     reference: str
     prompt_ids: tuple[int, ...]
     answer_ids: tuple[int, ...]
+    learned: tuple[bool, ...] | None = None
 
     def __len__(self) -> int:
         """Return the number of tokens of prompt and answer."""
