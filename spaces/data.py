@@ -21,6 +21,13 @@ class DataFormat(StrEnum):
     COMPLETION = "completion"
 
 
+class BadRows(StrEnum):
+    """Treatment of rows that cannot be read."""
+
+    STOP = "stop"
+    REMOVE = "remove"
+
+
 class CleaningSpec(Frozen):
     """Rows to remove before training; the study folder keeps every removed row with its reason."""
 
@@ -38,7 +45,7 @@ class DataSpec(Frozen):
     """Sources of the three splits, and rules for reading them."""
 
     train: str = Field(min_length=1)
-    """JSONL, CSV or Parquet file, Hub data set id, or `builtin:quickstart`."""
+    """File (JSONL, JSON, CSV, TSV, Parquet, Arrow), glob, saved folder, Hub id, or `builtin:quickstart`."""
     eval: str | None = None
     """Source of eval examples; null takes `eval_fraction` of train (whole groups, if rows have groups)."""
     test: str | None = None
@@ -51,8 +58,10 @@ class DataSpec(Frozen):
     """Commit of a Hub data set; pin it."""
     format: DataFormat = DataFormat.AUTO
     """Row format; auto detects it from the columns."""
-    columns: dict[str, str] = {}
-    """The name that the format expects, mapped to the name of the column that holds it."""
+    columns: dict[str, str | None] = {}
+    """Expected name to the column that holds it, or its path (`answers.text[0]`); null: do not use it."""
+    bad_rows: BadRows = BadRows.STOP
+    """stop, or remove: rows that cannot be read stop the study, or are removed, kept and counted."""
     group_column: str | None = "group"
     """Column with the group of a row (such as a document or module); used if present."""
     prompt_template: str | None = None

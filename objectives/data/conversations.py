@@ -1,13 +1,16 @@
 """Read lists of turns in the formats of OpenAI (`role`, `content`) and ShareGPT (`from`, `value`)."""
 
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from loratory.objectives.data.rows import RawRow, Role, Turn
-from loratory.objectives.data.view import View, as_text, shortened
+from loratory.objectives.data.calls import read_calls
+from loratory.objectives.data.learned_columns import LEARNED_KEYS, MARKS, is_filled, is_null
+from loratory.objectives.data.rows import BadRowError, Role, Turn
+from loratory.objectives.data.values import as_text, from_json, read_mark, shortened
 from loratory.spaces.errors import InputError
-
-Dialogue = tuple[tuple[Turn, ...], str]
 
 _ROLES = MappingProxyType(
     {
@@ -20,53 +23,172 @@ _ROLES = MappingProxyType(
         "chatgpt": Role.ASSISTANT,
         "model": Role.ASSISTANT,
         "bot": Role.ASSISTANT,
+        "function_call": Role.ASSISTANT,
+        "tool_call": Role.ASSISTANT,
         "tool": Role.TOOL,
         "function": Role.TOOL,
         "observation": Role.TOOL,
+        "ipython": Role.TOOL,
+        "tool_response": Role.TOOL,
+        "function_response": Role.TOOL,
     }
 )
+_CALL_ROLES = ("function_call", "tool_call")
+_SPECIAL_KEYS = MARKS | LEARNED_KEYS
+_CALL_KEYS = ("tool_calls", "function_call")
 
 
-def read_conversation(view: View, column: str) -> Dialogue:
-    """Return the turns before the last answer, and that answer ("" where there is none).
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """What a format makes of a row: the turns before the answer, and the answer.
 
-    Args:
-        view: the row.
-        column: the column with the list of turns; both OpenAI's and ShareGPT's keys are accepted.
-
-    Raises:
-        InputError: the value is not a list of turns that each have a known role and a text.
+    Attributes:
+        turns: the prompt.
+        answer: text of the answer; "" where there is none.
+        calls: calls of the answer, as in `Turn.calls`.
+        learned: whether there is an answer that the marks of the row let the model learn.
     """
-    items = view.value(column)
-    if not isinstance(items, list):
-        raise InputError(
-            f"{view.raw.place}: {column} must be a list of turns, got {type(items).__name__} "
-            f"{shortened(items)}"
-        )
-    turns = [_turn(item, view.raw, f"{column}[{index}]") for index, item in enumerate(items)]
+
+    turns: tuple[Turn, ...]
+    answer: str
+    calls: str = ""
+    learned: bool = True
+
+
+def split_answer(turns: Sequence[Turn]) -> Dialogue:
+    """Return the turns before the last answer that is learned, and that answer ("" where there is none).
+
+    Turns that say nothing are left out, but for results of tools: an empty one is a result too.
+    """
     answers = [index for index, turn in enumerate(turns) if turn.role is Role.ASSISTANT]
-    last = answers[-1] if answers else len(turns)
-    answer = turns[last].text if answers else ""
-    return tuple(turn for turn in turns[:last] if turn.text), answer
+    learned = [index for index in answers if turns[index].learn is not False]
+    if not learned:
+        return Dialogue(_said(turns), "", learned=not answers)
+    answer = turns[learned[-1]]
+    text = "\n".join(filter(None, (answer.text, answer.calls)))
+    return Dialogue(_said(turns[: learned[-1]]), text, answer.calls)
 
 
-def _turn(item: Any, raw: RawRow, place: str) -> Turn:
-    if not isinstance(item, dict):
-        raise InputError(f"{raw.place}: {place} must be an object, got {type(item).__name__}")
-    role_key, text_key = ("from", "value") if "from" in item else ("role", "content")
-    for key in (role_key, text_key):
-        if item.get(key) is None:
-            raise InputError(f"{raw.place}: {place}.{key} must be text, got null or nothing")
-    role = _ROLES.get(as_text(item[role_key], raw, f"{place}.{role_key}").lower())
+def _said(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    return tuple(turn for turn in turns if turn.text or turn.calls or turn.role is Role.TOOL)
+
+
+class TurnReader:
+    """Reads lists of turns, and remembers the keys that were not used.
+
+    Attributes:
+        unused: names of the keys of turns that nothing reads, such as `messages[].id`.
+    """
+
+    def __init__(self, unwanted: frozenset[str]) -> None:
+        self._unwanted = unwanted
+        self.unused: dict[str, None] = {}
+
+    def read(self, value: Any, row_place: str, column: str) -> list[Turn]:
+        """Return the turns of a list.
+
+        Args:
+            value: a list of turns, or its JSON text.
+            row_place: file and number of the row, for messages.
+            column: the column of the list, for messages.
+
+        Raises:
+            BadRowError: the value is not a list of turns that each have a known role and a text or calls.
+            InputError: a turn has a mark, or holds something, that cannot be honoured.
+        """
+        items = from_json(value)
+        if not isinstance(items, list):
+            kind = f"{type(items).__name__} {shortened(items)}"
+            raise BadRowError(row_place, f"{column} must be a list of turns, got {kind}")
+        return [self._turn(item, row_place, f"{column}[{index}]") for index, item in enumerate(items)]
+
+    def _turn(self, item: Any, row_place: str, place: str) -> Turn:
+        if not isinstance(item, dict):
+            raise BadRowError(row_place, f"{place} must be an object, got {type(item).__name__}")
+        role_key, text_key = _keys(item)
+        name, role = _role(item.get(role_key), row_place, f"{place}.{role_key}")
+        calls = _calls(item, row_place, place)
+        if name in _CALL_ROLES:
+            calls, text = read_calls(item.get(text_key), row_place, f"{place}.{text_key}"), ""
+        elif is_null(item.get(text_key)) and (calls or role is Role.TOOL):
+            text = ""
+        else:
+            text = _content(item.get(text_key), role, row_place, f"{place}.{text_key}").strip()
+        learn = self._other_keys(item, {role_key, text_key, *_CALL_KEYS}, f"{row_place}: {place}")
+        if learn and role is not Role.ASSISTANT:
+            raise InputError(
+                f"{row_place}: {place} must not be marked as learned: only turns of the assistant are"
+            )
+        return Turn(role, text, calls, learn if role is Role.ASSISTANT else None)
+
+    def _other_keys(self, item: dict[str, Any], read: set[str], place: str) -> bool | None:
+        """Return the turn's mark; what would change what is learned stops the study."""
+        learn = None
+        for key, value in item.items():
+            if key in read or is_null(value):
+                continue
+            name = key.lower()
+            if key in self._unwanted or name not in _SPECIAL_KEYS:
+                self.unused.setdefault(f"{_without_index(place)}.{key}")
+            elif name in MARKS:
+                learn = read_mark(value, f"{place}.{key}") and learn is not False
+            elif is_filled(value):
+                raise InputError(
+                    f"{place}.{key} changes what is learned and is not read: move it into the turn's text "
+                    f"(tools: into a column), or leave it out with data.columns: {{{key}: null}}"
+                )
+        return learn
+
+
+def marked(turns: Sequence[Turn], learn: bool) -> list[Turn]:
+    """Return turns with a mark on each answer that has none of its own."""
+    return [
+        replace(turn, learn=learn) if turn.role is Role.ASSISTANT and turn.learn is None else turn
+        for turn in turns
+    ]
+
+
+def _keys(item: dict[str, Any]) -> tuple[str, str]:
+    """Return the keys of role and text; the two layouts may be mixed."""
+    if "from" in item:
+        return "from", "value" if "value" in item or "content" not in item else "content"
+    return "role", "content" if "content" in item or "value" not in item else "value"
+
+
+def _role(value: Any, row_place: str, place: str) -> tuple[str, Role]:
+    if is_null(value):
+        raise BadRowError(row_place, f"{place} must be text, got null or nothing")
+    name = as_text(value, row_place, place).lower()
+    role = _ROLES.get(name)
     if role is None:
-        known = ", ".join(_ROLES)
-        raise InputError(f"{raw.place}: {place}.{role_key} must be one of {known}, got {item[role_key]!r}")
-    return Turn(role, _content(item[text_key], raw, f"{place}.{text_key}").strip())
+        raise BadRowError(row_place, f"{place} must be one of {', '.join(_ROLES)}, got {value!r}")
+    return name, role
 
 
-def _content(content: Any, raw: RawRow, place: str) -> str:
-    """Return the text of a turn; OpenAI may write it as a list of text parts."""
+def _calls(item: dict[str, Any], row_place: str, place: str) -> str:
+    for key in _CALL_KEYS:
+        if key in item and is_filled(item[key]):
+            return read_calls(item[key], row_place, f"{place}.{key}")
+    return ""
+
+
+def _content(content: Any, role: Role, row_place: str, place: str) -> str:
+    """Return the text of a turn; OpenAI may write it as a list of text parts, tools may give any JSON."""
+    if is_null(content):
+        raise BadRowError(row_place, f"{place} must be text, got null or nothing")
+    parts = isinstance(content, list) and all(_is_text_part(part) for part in content)
+    if role is Role.TOOL and isinstance(content, (list, dict)) and not parts:
+        return json.dumps(content, ensure_ascii=False)
     if not isinstance(content, list):
-        return as_text(content, raw, place)
-    parts = [part.get("text") if isinstance(part, dict) else part for part in content]
-    return "".join(as_text(part, raw, f"{place} (text only)") for part in parts)
+        return as_text(content, row_place, place)
+    texts = [part.get("text") if isinstance(part, dict) else part for part in content]
+    return "".join(as_text(text, row_place, f"{place} (text only)") for text in texts)
+
+
+def _is_text_part(part: Any) -> bool:
+    return isinstance(part, str) or (isinstance(part, dict) and isinstance(part.get("text"), str))
+
+
+def _without_index(place: str) -> str:
+    """Return `messages[]` of `a.jsonl, row 7: messages[2]`."""
+    return place.rpartition(": ")[2].rpartition("[")[0] + "[]"

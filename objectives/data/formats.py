@@ -1,25 +1,19 @@
 """Parse raw rows into prompts and answers: alpaca, chat messages, ShareGPT and prompt/completion."""
 
 import difflib
-from collections.abc import Callable, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from loratory.objectives.data.conversations import Dialogue, read_conversation
-from loratory.objectives.data.prompt_template import fill_template
-from loratory.objectives.data.rows import RawRow, Role, Row, Turn
-from loratory.objectives.data.view import View, shortened
-from loratory.spaces.data import DataFormat, DataSpec
+from loratory.objectives.data.detection import detect_format
+from loratory.objectives.data.layouts import Layout
+from loratory.objectives.data.learned_columns import LEARNED_COLUMNS, is_null
+from loratory.objectives.data.prompt_template import fill_template, template_columns
+from loratory.objectives.data.row_columns import RowColumns
+from loratory.objectives.data.rows import BadRowError, Ledger, Part, RawRow, Reason, Role, Row, Turn
+from loratory.objectives.data.values import scalar_text, shortened
+from loratory.objectives.data.view import MISSING, Columns, View, described
+from loratory.spaces.data import BadRows, DataFormat, DataSpec
 from loratory.spaces.errors import InputError
-
-NEEDED_COLUMNS = MappingProxyType(
-    {
-        DataFormat.MESSAGES: ("messages",),
-        DataFormat.SHAREGPT: ("conversations",),
-        DataFormat.ALPACA: ("instruction", "output"),
-        DataFormat.COMPLETION: ("prompt", "completion"),
-    }
-)
-"""Columns that each format must have, in the order in which formats are tried."""
 
 _RENAMEABLE = (
     "messages",
@@ -28,106 +22,195 @@ _RENAMEABLE = (
     "instruction",
     "input",
     "output",
+    "history",
     "prompt",
     "completion",
+    "tools",
 )
 
 
-def parse_rows(rows: Sequence[RawRow], data: DataSpec) -> tuple[list[Row], DataFormat]:
+@dataclass(frozen=True, kw_only=True)
+class RemovedRow:
+    """A row that was not parsed, with the reason and what was wrong."""
+
+    raw: RawRow
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parsed:
+    """The rows of one source.
+
+    Attributes:
+        rows: the parsed rows in order.
+        found: their format.
+        as_written: whether prompts are texts that already have the form in which the model reads them.
+        removed: rows that could not be read, or whose marks leave nothing to learn.
+        used: columns that were read, as the file names them.
+        unused: columns and keys of turns that were not.
+    """
+
+    rows: list[Row]
+    found: DataFormat
+    as_written: bool
+    removed: list[RemovedRow]
+    used: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def note_removed(self, part: Part, ledger: Ledger) -> None:
+        """Note the removed rows in the ledger."""
+        for row in self.removed:
+            ledger.remove(part, row.raw, reason=row.reason, detail=row.detail)
+
+
+def parse_rows(rows: Iterable[RawRow], data: DataSpec) -> Parsed:
     """Parse the rows of one source.
 
     Args:
-        rows: at least one raw row.
-        data: format, renames, group column and prompt template.
-
-    Returns:
-        The parsed rows in order, and their format.
+        rows: raw rows.
+        data: format, names of columns, group column, prompt template and treatment of bad rows.
 
     Raises:
-        InputError: a row lacks a column that the format needs, or a value is of the wrong type.
+        InputError: a row cannot be read and stops the study, a column changes what is learned and is not
+            read, or a mark cannot be honoured.
     """
-    _check_renames(data.columns)
-    found = detect_format(View(rows[0], data.columns), data.format)
-    read = _READERS[found]
-    parsed = []
-    for raw in rows:
-        view = View(raw, data.columns)
-        turns, answer = read(view)
-        if data.prompt_template is not None:
-            text = fill_template(data.prompt_template, view, answer=NEEDED_COLUMNS[found][-1])
+    parser = RowParser(data)
+    parsed = list(parser.parse(rows))
+    return Parsed(
+        rows=parsed,
+        found=parser.found,
+        as_written=parser.as_written,
+        removed=parser.removed,
+        used=parser.used,
+        unused=parser.unused,
+    )
+
+
+class RowParser:
+    """Parses the rows of one source, one by one; the first row tells the format.
+
+    Attributes:
+        found: the format, once a row was read.
+        removed: rows that could not be read, or whose marks leave nothing to learn.
+    """
+
+    def __init__(self, data: DataSpec) -> None:
+        _check_renames(data.columns)
+        self._data = data
+        self._columns = Columns(data.columns)
+        self._template = template_columns(data.prompt_template) if data.prompt_template is not None else None
+        self._layout: Layout | None = None
+        self._watch: RowColumns | None = None
+        self.found = data.format
+        self.removed: list[RemovedRow] = []
+
+    @property
+    def as_written(self) -> bool:
+        """Whether prompts are texts that already have the form in which the model reads them."""
+        return self._layout is not None and self._layout.as_written
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Columns that were read, as the file names them."""
+        return tuple(self._watch.used) if self._watch else ()
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Columns and keys of turns that were not read."""
+        if self._watch is None or self._layout is None:
+            return ()
+        return (
+            *(name for name in self._watch.unused if name not in self._watch.used),
+            *self._layout.turns.unused,
+        )
+
+    def parse(self, rows: Iterable[RawRow]) -> Iterator[Row]:
+        """Return the parsed rows; those that cannot be read stop, or are kept in `removed`.
+
+        Raises:
+            InputError: as `parse_rows`.
+        """
+        for raw in rows:
+            if raw.problem:
+                self._remove(raw, Reason.UNREADABLE, raw.problem)
+                continue
+            try:
+                row = self._row(raw)
+            except BadRowError as error:
+                if self._data.bad_rows is BadRows.STOP:
+                    raise
+                self._remove(raw, Reason.UNREADABLE, error.rule)
+                continue
+            if row is None:
+                self._remove(raw, Reason.NOT_LEARNED, "its marks leave no answer to learn")
+            else:
+                yield row
+
+    def _remove(self, raw: RawRow, reason: Reason, detail: str) -> None:
+        self.removed.append(RemovedRow(raw=raw, reason=reason, detail=detail))
+
+    def _row(self, raw: RawRow) -> Row | None:
+        view = View(raw, self._columns)
+        layout, watch = self._begun(view)
+        learned = watch.learns(raw)
+        dialogue = layout.read(view)
+        if not (learned and dialogue.learned):
+            return None
+        turns, tools = dialogue.turns, ""
+        if self._data.prompt_template is None:
+            tools = layout.tools(view)
+        else:
+            text = fill_template(self._data.prompt_template, view, answer=layout.answer_column)
             turns = (Turn(Role.PROMPT, text),)
-        parsed.append(Row(raw=raw, turns=turns, answer=answer, group=_group(raw, data)))
-    return parsed, found
+        return Row(
+            raw=raw,
+            turns=turns,
+            answer=dialogue.answer,
+            group=_group(raw, self._columns, self._data),
+            answer_calls=dialogue.calls,
+            tools=tools,
+        )
+
+    def _begun(self, view: View) -> tuple[Layout, RowColumns]:
+        """Return how rows are read, which the first row decides."""
+        if self._layout is None or self._watch is None:
+            self.found = detect_format(view, self._data.format)
+            self._layout = Layout(self.found, self._columns, view)
+            read, learned = self._layout.columns, LEARNED_COLUMNS
+            if self._template is not None:
+                # A template decides by itself what the model reads.
+                read = [self._columns.actual(name) for name in (*self._template, self._layout.answer_column)]
+                learned = frozenset()
+            read += [self._data.group_column] if self._data.group_column else []
+            self._watch = RowColumns(self._columns, read, learned)
+        return self._layout, self._watch
 
 
-def detect_format(view: View, named: DataFormat) -> DataFormat:
-    """Return the named format, or for `auto` the first format whose columns the row has.
-
-    Raises:
-        InputError: no format fits.
-    """
-    if named is not DataFormat.AUTO:
-        return named
-    for found, needed in NEEDED_COLUMNS.items():
-        if all(view.has(column) for column in needed):
-            return found
-    wanted = "; ".join(f"{name}: {', '.join(needed)}" for name, needed in NEEDED_COLUMNS.items())
-    raise InputError(
-        f"{view.raw.place}: must have the columns of a format ({wanted}), "
-        f"has {', '.join(view.raw.fields) or 'none'}; map names with data.columns"
-    )
-
-
-def _alpaca(view: View) -> Dialogue:
-    turns = (
-        Turn(Role.SYSTEM, view.optional_text("system").strip()),
-        Turn(Role.USER, view.text("instruction").strip()),
-        Turn(Role.INPUT, view.optional_text("input").strip()),
-    )
-    return tuple(turn for turn in turns if turn.text), view.text("output").strip()
-
-
-def _completion(view: View) -> Dialogue:
-    # The space before an answer is part of it, since it decides how the first word is tokenised.
-    return (Turn(Role.PROMPT, view.text("prompt")),), view.text("completion").rstrip()
-
-
-def _messages(view: View) -> Dialogue:
-    return read_conversation(view, "messages")
-
-
-def _sharegpt(view: View) -> Dialogue:
-    return read_conversation(view, "conversations")
-
-
-def _group(raw: RawRow, data: DataSpec) -> str | None:
+def _group(raw: RawRow, columns: Columns, data: DataSpec) -> str | None:
     column = data.group_column
     if column is None:
         return None
-    if column not in raw.fields:
+    value = columns.find(raw.fields, column)
+    if value is MISSING:
         if column == DataSpec.model_fields["group_column"].default:
             return None
-        raise InputError(
-            f"{raw.place}: must have the column {column} that data.group_column names, "
-            f"has {', '.join(raw.fields) or 'none'}"
+        raise BadRowError(
+            raw.place,
+            f"must have the column {column} that data.group_column names, has {described(raw.fields)}",
         )
-    value = raw.fields[column]
-    if value is not None and not isinstance(value, (str, int)):
-        raise InputError(f"{raw.place}: {column} must be text, got {type(value).__name__} {shortened(value)}")
-    return None if value in (None, "") else str(value)
+    # pandas makes 3.0 of a group 3 where another row has none.
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else scalar_text(value)
+    if text is None and not is_null(value):
+        raise BadRowError(
+            raw.place, f"{column} must be text or a number, got {type(value).__name__} {shortened(value)}"
+        )
+    return text or None
 
 
-def _check_renames(columns: dict[str, str]) -> None:
-    for name in columns:
-        if name not in _RENAMEABLE:
+def _check_renames(columns: dict[str, str | None]) -> None:
+    for name, column in columns.items():
+        if column is not None and name not in _RENAMEABLE:
             close = difflib.get_close_matches(name, _RENAMEABLE, n=1)
             hint = f": did you mean {close[0]}?" if close else f"; known are {', '.join(_RENAMEABLE)}"
             raise InputError(f"data.columns: no format expects a column {name}{hint}")
-
-
-_READERS: dict[DataFormat, Callable[[View], Dialogue]] = {
-    DataFormat.ALPACA: _alpaca,
-    DataFormat.COMPLETION: _completion,
-    DataFormat.MESSAGES: _messages,
-    DataFormat.SHAREGPT: _sharegpt,
-}

@@ -1,27 +1,30 @@
 """Read a data set from the Hub, or from a folder that `datasets` can read."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from loratory.objectives.data.arrow_rows import BATCH_ROWS, numbered
+from loratory.objectives.data.files import as_raw_rows
 from loratory.objectives.data.rows import Part, RawRow
+from loratory.objectives.data.saved import USUAL_SPLITS, missing_split
 from loratory.spaces.data import DataSpec
 from loratory.spaces.errors import InputError
 
-USUAL_SPLITS = {
-    Part.TRAIN: ("train",),
-    Part.EVAL: ("validation", "valid", "dev", "eval"),
-    Part.TEST: ("test",),
-}
-
 
 def read_hub(name: str, part: Part, data: DataSpec) -> list[RawRow]:
-    """Read all rows of one split.
+    """Read all rows of one split, as `iterate_hub` does."""
+    return list(iterate_hub(name, part, data))
+
+
+def iterate_hub(name: str, part: Part, data: DataSpec) -> Iterator[RawRow]:
+    """Read the rows of one split, one by one.
 
     Args:
         name: `owner/name`, or `owner/name:split` with a split as `datasets` accepts it (`train[:5%]`).
         part: the part of the study; without `:split`, the split of its usual name is read.
-        data: configuration name and revision.
+        data: configuration name, revision and treatment of bad rows.
 
     Raises:
         InputError: the data set cannot be found, reached or read, or the split is missing or empty.
@@ -32,14 +35,19 @@ def read_hub(name: str, part: Part, data: DataSpec) -> list[RawRow]:
         cache = folder if Path(identifier).is_dir() else None
         try:
             table = _load(identifier, split or _usual_split(identifier, part, data), data, cache)
-            rows = [RawRow(file=name, number=n, fields=_named(row, table)) for n, row in enumerate(table, 1)]
+            yield from as_raw_rows(_rows(table, name), name, data.bad_rows)
         except InputError:
             raise
         except Exception as error:  # the Hub client, fsspec and every file format raise their own
             raise InputError(f"data.{part} {name}: {_cause(error)}") from error
-    if not rows:
-        raise InputError(f"data.{part} {name}: must hold rows, is empty")
-    return rows
+
+
+def _rows(table: Any, name: str) -> Iterator[tuple[int, Any]]:
+    """Return the rows as Arrow holds them: images and sounds, which no study reads, stay encoded."""
+    names = {
+        column: feature.names for column, feature in table.features.items() if hasattr(feature, "int2str")
+    }
+    return numbered(table.with_format("arrow").iter(batch_size=BATCH_ROWS), name, names)
 
 
 def _load(identifier: str, split: str, data: DataSpec, cache: str | None) -> Any:
@@ -56,19 +64,8 @@ def _usual_split(identifier: str, part: Part, data: DataSpec) -> str:
     splits = datasets.get_dataset_split_names(identifier, data.hub_config, revision=data.hub_revision)
     found = next((split for split in USUAL_SPLITS[part] if split in splits), None)
     if found is None:
-        wanted = " or ".join(USUAL_SPLITS[part])
-        raise InputError(
-            f"data.{part} {identifier}: must have a split {wanted}, has {', '.join(splits)}; "
-            f"name one as {identifier}:{splits[0]}"
-        )
+        raise InputError(missing_split(part, identifier, USUAL_SPLITS[part], splits))
     return found
-
-
-def _named(row: dict[str, Any], table: Any) -> dict[str, Any]:
-    """Return the row with the names of class labels, where the data set has names."""
-    names = {column: feature for column, feature in table.features.items() if hasattr(feature, "int2str")}
-    labels = {c: f.int2str(row[c]) for c, f in names.items() if isinstance(row[c], int) and row[c] >= 0}
-    return {**row, **labels}
 
 
 def _cause(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from loratory.objectives.data.screening import screen
 from loratory.objectives.data.sources import read_sources
 from loratory.objectives.data.summary import Summary
 from loratory.objectives.study_folder import EXAMPLES, REMOVED
-from loratory.spaces.data import DataFormat, DataSpec
+from loratory.spaces.data import DataSpec
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
@@ -85,12 +85,14 @@ class _Preparation:
     def _read(self) -> dict[Part, list[Encoded]]:
         encoded = {}
         for part, raw in read_sources(self._data).items():
-            rows, found = parse_rows(raw, self._data)
-            self._summary.read(part, raw, found)
-            if part is Part.TRAIN and found is DataFormat.COMPLETION and self._style is PromptStyle.SECTIONS:
+            parsed = parse_rows(raw, self._data)
+            parsed.note_removed(part, self._ledger)
+            self._summary.read(part, raw, parsed.found)
+            self._summary.columns(part, parsed.unused)
+            if part is Part.TRAIN and parsed.as_written and self._style is PromptStyle.SECTIONS:
                 self._style = PromptStyle.AS_WRITTEN
                 self._summary.prompts = "prompts: as the rows write them"
-            encoded[part] = self._encoder.encode(screen(rows, part, self._ledger), part, self._ledger)
+            encoded[part] = self._encoder.encode(screen(parsed.rows, part, self._ledger), part, self._ledger)
             if not encoded[part]:
                 raise InputError(self._nothing_left(part))
         return encoded

@@ -2,7 +2,7 @@
 
 from string import Formatter
 
-from loratory.objectives.data.view import View
+from loratory.objectives.data.view import View, described
 from loratory.spaces.errors import InputError
 
 
@@ -17,20 +17,25 @@ def fill_template(template: str, view: View, *, answer: str) -> str:
     Raises:
         InputError: the template is no format string, or names a missing column or the answer's.
     """
-    names = _template_columns(template)
-    answer_columns = {answer, view.columns.get(answer, answer)}
+    names = template_columns(template)
+    answer_columns = {answer, view.actual(answer)}
     values = {}
     for name in names:
         if name in answer_columns:
             raise InputError(f"data.prompt_template must not hold the answer, has {{{name}}}")
         if not view.has(name):
-            have = ", ".join(view.raw.fields)
+            have = described(view.raw.fields)
             raise InputError(f"data.prompt_template: {view.raw.place} has no column {name}; it has {have}")
         values[name] = view.optional_text(name)
     return template.format(**values)
 
 
-def _template_columns(template: str) -> list[str]:
+def template_columns(template: str) -> list[str]:
+    """Return the names of the columns in a template.
+
+    Raises:
+        InputError: the template is no format string, or a field is no name of a column.
+    """
     try:
         fields = [field for field in Formatter().parse(template) if field[1] is not None]
     except ValueError as error:

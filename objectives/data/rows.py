@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
+
+from loratory.spaces.errors import InputError
 
 
 class Part(StrEnum):
@@ -19,6 +22,8 @@ class Part(StrEnum):
 class Reason(StrEnum):
     """Why a row was removed."""
 
+    UNREADABLE = "unreadable"
+    NOT_LEARNED = "not_learned"
     EMPTY = "empty"
     WRONG_ENCODING = "wrong_encoding"
     TEMPLATE = "template"
@@ -27,6 +32,20 @@ class Reason(StrEnum):
     EXACT_DUPLICATE = "exact_duplicate"
     NEAR_DUPLICATE = "near_duplicate"
     LEAKED = "leaked"
+
+
+class BadRowError(InputError):
+    """A row that cannot be read; `data.bad_rows` says whether it stops the study or is removed.
+
+    Attributes:
+        rule: the message without the row's place.
+        content: what could be read of the row, for removed.jsonl.
+    """
+
+    def __init__(self, place: str, rule: str, content: dict[str, Any] | None = None) -> None:
+        super().__init__(f"{place}: {rule}")
+        self.rule = rule
+        self.content = content or {}
 
 
 class Role(StrEnum):
@@ -40,7 +59,7 @@ class Role(StrEnum):
     PROMPT = "prompt"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RawRow:
     """A row as it was read.
 
@@ -48,11 +67,13 @@ class RawRow:
         file: the file or Hub data set, as the study file names it.
         number: from 1; the line of a JSONL file, else the record (the header of a CSV is not counted).
         fields: column name to value.
+        problem: why the row cannot be read; "" for a row that can. Only with `data.bad_rows: remove`.
     """
 
     file: str
     number: int
     fields: dict[str, Any]
+    problem: str = ""
 
     @property
     def place(self) -> str:
@@ -60,7 +81,7 @@ class RawRow:
         return f"{self.file}, row {self.number}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One turn of the conversation before the answer.
 
@@ -91,7 +112,7 @@ class Row:
     Attributes:
         raw: the row as it was read.
         turns: the prompt, not yet rendered.
-        answer: the text that is learned; equal to `answer_calls` where the answer is calls without text.
+        answer: the text that is learned; where it makes calls, their JSON text is its last line.
         group: value of the group column, or None.
         answer_calls: calls that are the answer, as in `Turn.calls`; "" without calls.
         tools: JSON text of the list of tools, for `apply_chat_template(tools=...)`; "" without tools.
@@ -111,6 +132,11 @@ class Row:
         if self.answer_calls or self.tools:
             content += [self.answer_calls, self.tools]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    @property
+    def answer_text(self) -> str:
+        """The answer without its calls."""
+        return self.answer.removesuffix(self.answer_calls).rstrip() if self.answer_calls else self.answer
 
     @property
     def group_key(self) -> str:
@@ -160,7 +186,15 @@ class Ledger:
 
 def _line(entry: dict[str, Any]) -> bytes:
     try:
-        return (json.dumps(entry, ensure_ascii=False, default=str) + "\n").encode()
-    except UnicodeEncodeError:
-        # Half a surrogate pair has no UTF-8; an escape keeps it.
-        return (json.dumps(entry, default=str) + "\n").encode()
+        return (json.dumps(entry, ensure_ascii=False, allow_nan=False, default=str) + "\n").encode()
+    except (UnicodeEncodeError, ValueError):
+        # Half a surrogate pair has no UTF-8; an escape keeps it. NaN is no JSON; null stands for it.
+        return (json.dumps(_finite(entry), default=str) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,11 +1,16 @@
 """Read the sources that `data.train`, `data.eval` and `data.test` name."""
 
+import glob
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from loratory.objectives.data.files import READERS, no_such_file, read_file
-from loratory.objectives.data.hub import read_hub
+from loratory.objectives.data.files import READERS, as_raw_rows, iterate_file, no_such_file
+from loratory.objectives.data.hub import iterate_hub
+from loratory.objectives.data.opening import data_suffix
 from loratory.objectives.data.rows import Part, RawRow
+from loratory.objectives.data.saved import is_saved, read_saved
 from loratory.spaces.data import QUICKSTART_DATA, DataSpec
 from loratory.spaces.errors import InputError
 
@@ -14,21 +19,32 @@ def check_files(data: DataSpec) -> None:
     """Check that the files which a study names exist.
 
     Raises:
-        InputError: a file is missing.
+        InputError: a file is missing, or a pattern matches none.
     """
     for part in Part:
         name = getattr(data, part)
-        if name is not None and _is_file_name(name) and not Path(name).expanduser().is_file():
+        if name is None or name.startswith("builtin:"):
+            continue
+        if _is_pattern(name):
+            _matching(name, part)
+        elif _is_file_name(name) and not is_saved(name) and not Path(name).expanduser().is_file():
             raise InputError(f"data.{part}: {no_such_file(name)}")
 
 
 def read_sources(data: DataSpec) -> dict[Part, list[RawRow]]:
-    """Read the rows of every split for which the study names a source.
+    """Read all rows of every source, as `open_sources` does."""
+    with open_sources(data) as sources:
+        return {part: list(rows) for part, rows in sources.items()}
+
+
+@contextmanager
+def open_sources(data: DataSpec) -> Iterator[dict[Part, Iterator[RawRow]]]:
+    """Return iterators over the rows of every split for which the study names a source.
 
     `builtin:quickstart` as train brings its own eval and test, unless the study file names others.
 
     Raises:
-        InputError: a source cannot be read.
+        InputError: a source cannot be read; raised while iterating, too.
     """
     builtin = data.train == QUICKSTART_DATA
     named = {
@@ -38,23 +54,48 @@ def read_sources(data: DataSpec) -> dict[Part, list[RawRow]]:
     }
     with tempfile.TemporaryDirectory(prefix="loratory-quickstart-") as folder:
         files = _quickstart(Path(folder), data) if QUICKSTART_DATA in named.values() else {}
-        return {part: _read(name, part, data, files) for part, name in named.items() if name is not None}
+        yield {part: _rows(name, part, data, files) for part, name in named.items() if name is not None}
 
 
-def _read(name: str, part: Part, data: DataSpec, quickstart: dict[Part, Path]) -> list[RawRow]:
+def _rows(name: str, part: Part, data: DataSpec, quickstart: dict[Part, Path]) -> Iterator[RawRow]:
     if name == QUICKSTART_DATA:
-        return read_file(quickstart[part], f"{QUICKSTART_DATA}/{part}.jsonl")
-    if name.startswith("builtin:"):
+        yield from iterate_file(quickstart[part], f"{QUICKSTART_DATA}/{part}.jsonl")
+    elif name.startswith("builtin:"):
         raise InputError(f"data.{part}: the only builtin data is {QUICKSTART_DATA}, got {name}")
-    path = Path(name).expanduser()
-    if path.is_file() or _is_file_name(name):
-        return read_file(path, name)
-    return read_hub(name, part, data)
+    elif _is_pattern(name):
+        for file in _matching(name, part):
+            yield from iterate_file(Path(file), file, data.bad_rows)
+    elif is_saved(name):
+        yield from as_raw_rows(read_saved(name, part), name, data.bad_rows)
+    elif Path(name).expanduser().is_file() or (_is_file_name(name) and not Path(name).expanduser().is_dir()):
+        yield from iterate_file(Path(name).expanduser(), name, data.bad_rows)
+    else:
+        yield from iterate_hub(name, part, data)
 
 
 def _is_file_name(name: str) -> bool:
     """Return whether a name ends like a readable file; else it may be the id of a data set."""
-    return not name.startswith("builtin:") and Path(name).suffix.lower() in READERS
+    return not name.startswith("builtin:") and data_suffix(name) in READERS
+
+
+def _is_pattern(name: str) -> bool:
+    """Return whether a name is a glob; a bracket alone may be a slice of a split, `owner/name:train[:5%]`."""
+    if Path(name).expanduser().exists():
+        return False
+    return "*" in name or "?" in name or ("[" in name and _is_file_name(name))
+
+
+def _matching(pattern: str, part: Part) -> list[str]:
+    """Return the files that a pattern matches, sorted."""
+    # Path.glob takes no absolute patterns.
+    found = glob.glob(str(Path(pattern).expanduser()), recursive=True)  # noqa: PTH207
+    files = sorted(file for file in found if Path(file).is_file())
+    if not files:
+        raise InputError(
+            f"data.{part}: {pattern} must match a file, matches none; "
+            f"paths are relative to the folder you run in ({Path.cwd()})"
+        )
+    return files
 
 
 def _quickstart(folder: Path, data: DataSpec) -> dict[Part, Path]:

@@ -20,12 +20,20 @@ class Summary:
     def __init__(self, prompts: str) -> None:
         self.prompts = prompts
         self._read: dict[Part, str] = {}
+        self._unused: dict[Part, str] = {}
         self._after: list[str] = []
         self._held_back = 0
 
     def read(self, part: Part, raw: Sequence[RawRow], found: DataFormat) -> None:
         """Note that a source was read."""
-        self._read[part] = f"{part}: read {len(raw):,} rows of {raw[0].file} ({found})"
+        files = list(dict.fromkeys(row.file for row in raw))
+        more = f" and {len(files) - 1:,} more files" if len(files) > 1 else ""
+        self._read[part] = f"{part}: read {len(raw):,} rows of {files[0]}{more} ({found})"
+
+    def columns(self, part: Part, unused: Sequence[str]) -> None:
+        """Note the columns of a source that were not used."""
+        if unused:
+            self._unused[part] = f"{part}: columns not used: {', '.join(unused)}"
 
     def drew_eval(self, drawn: int, total: int, fraction: float) -> None:
         """Note that eval was drawn from train."""
@@ -89,7 +97,8 @@ class Summary:
         for part, read in self._read.items():
             counts = ledger.counts(part)
             removed = ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "nothing"
-            lines += [read, f"{part}: removed {removed}"]
+            unused = [self._unused[part]] if part in self._unused else []
+            lines += [read, *unused, f"{part}: removed {removed}"]
         return (*lines, self.prompts, *self._after)
 
 

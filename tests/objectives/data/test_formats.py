@@ -10,8 +10,8 @@ TALK = [("system", "Be kind."), ("user", "Hi"), ("assistant", "Hello"), ("user",
 
 def _parse(fields, **data):
     spec = DataSpec(train="x", **data)
-    rows, found = parse_rows([RawRow(file="a.jsonl", number=7, fields=fields)], spec)
-    return rows[0], found
+    parsed = parse_rows([RawRow(file="a.jsonl", number=7, fields=fields)], spec)
+    return parsed.rows[0], parsed.found
 
 
 def _turns(row):
@@ -106,8 +106,12 @@ def test_prompt_template_over_the_columns():
         ({"instruction": "a"}, {"format": "alpaca"}, "row 7: must have a column output, has instruction"),
         ({"instruction": None, "output": "b"}, {}, "row 7: instruction must be text, got null"),
         ({"instruction": "a", "output": None}, {}, "row 7: output must be text, got null"),
-        ({"instruction": "a", "output": 3}, {}, "row 7: output must be text, got int 3"),
-        ({"q": "a", "output": 3}, {"columns": {"instruction": "q"}}, "row 7: output must be text, got int 3"),
+        ({"instruction": "a", "output": [3]}, {}, r"row 7: output must be text, got list \[3\]"),
+        (
+            {"q": "a", "output": [3]},
+            {"columns": {"instruction": "q"}},
+            "row 7: output must be text, got list",
+        ),
         ({"prompt": "a", "completion": ["b"]}, {}, r"completion must be text, got list \['b'\]"),
         ({"messages": "hi"}, {}, "messages must be a list of turns, got str 'hi'"),
         ({"messages": ["hi"]}, {}, r"messages\[0\] must be an object, got str"),
@@ -132,7 +136,11 @@ def test_prompt_template_over_the_columns():
             {"group_column": "doc"},
             "must have the column doc that data.group_column",
         ),
-        ({"prompt": "a", "completion": "b", "group": 1.5}, {}, "group must be text, got float 1.5"),
+        (
+            {"prompt": "a", "completion": "b", "group": [1]},
+            {},
+            r"group must be text or a number, got list \[1\]",
+        ),
         (
             {"prompt": "a", "completion": "b"},
             {"prompt_template": "{x}"},

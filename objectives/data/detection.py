@@ -1,0 +1,70 @@
+"""Tell the format of rows by their columns, and help where none fits."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from loratory.objectives.data.rows import BadRowError
+from loratory.objectives.data.values import inner_paths, scalar_text
+from loratory.objectives.data.view import View, described, is_turns
+from loratory.spaces.data import DataFormat
+from loratory.spaces.errors import InputError
+
+NEEDED_COLUMNS = MappingProxyType(
+    {
+        DataFormat.MESSAGES: ("messages",),
+        DataFormat.SHAREGPT: ("conversations",),
+        DataFormat.ALPACA: ("instruction", "output"),
+        DataFormat.COMPLETION: ("prompt", "completion"),
+    }
+)
+"""Columns that each format must have, in the order in which formats are tried."""
+
+_NO_TEXT = frozenset({"id", "idx", "index", "uuid", "source", "group"})
+
+
+def detect_format(view: View, named: DataFormat) -> DataFormat:
+    """Return the named format, or for `auto` the first format whose columns the row has.
+
+    Raises:
+        BadRowError: no format fits.
+        InputError: the rows are preferences.
+    """
+    if named is not DataFormat.AUTO:
+        return named
+    for found, needed in NEEDED_COLUMNS.items():
+        if all(view.has(column) for column in needed):
+            return found
+    fields = view.raw.fields
+    if "chosen" in fields:
+        raise InputError(_preferences(view.raw.place, fields))
+    wanted = "; ".join(f"{name}: {', '.join(needed)}" for name, needed in NEEDED_COLUMNS.items())
+    raise BadRowError(
+        view.raw.place,
+        f"must have the columns of a format ({wanted}), has {described(fields)}; "
+        f"map names with data.columns{_suggestion(fields)}",
+    )
+
+
+def _preferences(place: str, fields: Mapping[str, Any]) -> str:
+    """Return the message about preference data."""
+    mapping = "completion: chosen" if "prompt" in fields else "messages: chosen"
+    return (
+        f"{place}: chosen and rejected answers are preferences, which no study is tuned on; "
+        f"to learn the chosen ones, set data.columns: {{{mapping}}}"
+    )
+
+
+def _suggestion(fields: Mapping[str, Any]) -> str:
+    """Return how `data.columns` could read a row: its turns, else its first two texts."""
+    for name, value in fields.items():
+        if is_turns(value):
+            return f", such as {{messages: {name}}}"
+    texts = [
+        path for name, value in fields.items() if name.lower() not in _NO_TEXT for path in _texts(name, value)
+    ]
+    return f", such as {{prompt: {texts[0]}, completion: {texts[1]}}}" if len(texts) > 1 else ""
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    return [name] if scalar_text(value) is not None else inner_paths(value, name)
