@@ -53,6 +53,8 @@ class CleaningSpec(Frozen):
     """Remove rows that repeat an earlier row of their split (after Unicode and space folding)."""
     near_duplicate_threshold: Annotated[Float, Field(gt=0, le=1)] | None = 0.9
     """Remove training rows with at least this MinHash Jaccard similarity (word 5-grams) to an earlier row."""
+    near_duplicate_parts: bool = True
+    """Keep rows whose questions or answers differ, however much they share; false compares wholes alone."""
     leaked: bool = True
     """Remove training rows that are also in eval or test."""
 
@@ -66,8 +68,11 @@ class DataSpec(Frozen):
     """Source of eval examples; null takes `eval_fraction` of train (whole groups, if rows have groups)."""
     test: str | None = None
     """Source of test examples, scored once for the winner and the base; null: no test score."""
-    eval_fraction: Float = Field(default=0.1, gt=0, lt=1)
-    """Share of train that becomes eval when `eval` is null."""
+    eval_fraction: Annotated[Float, Field(gt=0, lt=1)] | None = None
+    """Share of train that becomes eval when `eval` is null.
+
+    Null takes a tenth, and of few rows up to a quarter.
+    """
     hub_config: str | None = None
     """Configuration name of a Hub data set."""
     hub_revision: str | None = None
@@ -92,10 +97,15 @@ class DataSpec(Frozen):
     a leading assistant turn, join turns of one role; false removes such rows."""
     task: Task = Task.GENERATION
     """generation, or classification if every answer is one of few labels."""
-    max_length: Int = Field(default=1024, ge=8, le=1_048_576)
-    """Longest prompt plus answer in tokens; longer rows are removed, never cut."""
+    max_length: Annotated[Int, Field(ge=8, le=1_048_576)] | None = None
+    """Longest prompt plus answer in tokens; longer rows are removed, never cut.
+
+    Null takes the model's longest input or 1,024, whichever is less.
+    """
     train_examples: Annotated[Int, Field(ge=1)] | None = None
     """Largest number of training examples, drawn by a fixed hash; null takes all."""
+    stratify: bool = True
+    """Draw the labels of a classification in proportion, and never the last row of one out of train."""
     cleaning: CleaningSpec = CleaningSpec()
     """Rows to remove before training."""
 
@@ -126,8 +136,11 @@ class EvaluationSpec(Frozen):
 
     evaluations: Int = Field(default=4, ge=1, le=1000)
     """Evaluations per trial, at equal fractions of its schedule: the nominal grid."""
-    dev_examples: Int = Field(default=64, ge=1)
-    """Eval examples that drive pruning, early stopping and the choice of checkpoint."""
+    dev_examples: Annotated[Int, Field(ge=1)] | None = None
+    """Eval examples that drive pruning, early stopping and the choice of checkpoint.
+
+    Null takes 64, and of few eval examples half.
+    """
     select_examples: Annotated[Int, Field(ge=1)] | None = None
     """Other eval examples that rank finished trials; null takes all the rest."""
     test_examples: Annotated[Int, Field(ge=1)] | None = None

@@ -8,7 +8,17 @@ from loratory.spaces.earlier_names import renamed_spec
 from loratory.spaces.study import StudySpec
 
 DEFAULTS: dict[int, dict[str, Any]] = {
-    1: {"training": {"schedule": "cosine"}, "data": {"adapt_turns": False}}
+    1: {
+        "training": {"schedule": "cosine"},
+        "data": {
+            "adapt_turns": False,
+            "eval_fraction": 0.1,
+            "max_length": 1024,
+            "stratify": False,
+            "cleaning": {"near_duplicate_parts": False},
+        },
+        "evaluation": {"dev_examples": 64},
+    }
 }
 """Version to the keys of the study file that had another default then, nested as in the file.
 

@@ -1,19 +1,20 @@
 """The answers in references that are scored, where a study extracts them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from loratory.objectives.data.encoding import Encoded
+from loratory.objectives.data.encoded_rows import EncodedRows, Indices
 from loratory.objectives.data.rows import Part
 from loratory.objectives.metrics.scored_text import scored_part
 from loratory.spaces.data import EvaluationSpec
 from loratory.spaces.errors import InputError
 
 
-def check_answers_found(parts: Mapping[Part, Sequence[Encoded]], evaluation: EvaluationSpec) -> None:
+def check_answers_found(rows: EncodedRows, parts: Mapping[Part, Indices], evaluation: EvaluationSpec) -> None:
     """Refuse references of eval and test in which there is nothing to score.
 
     Args:
-        parts: the cleaned rows of each split.
+        rows: all rows.
+        parts: indices of the cleaned rows of each split.
         evaluation: names what to extract.
 
     Raises:
@@ -22,10 +23,11 @@ def check_answers_found(parts: Mapping[Part, Sequence[Encoded]], evaluation: Eva
     if evaluation.extract is None:
         return
     for part in (Part.EVAL, Part.TEST):
-        without = [example for example in parts[part] if scored_part(example.reference, evaluation) is None]
+        references = rows.examples.references
+        without = [i for i in parts[part].tolist() if scored_part(references[i], evaluation) is None]
         if without:
             raise InputError(
-                f"{without[0].row.raw.place}: evaluation.extract must find the answer in every reference of "
-                f"eval and test, {evaluation.extract!r} finds none in {without[0].reference[-80:]!r} "
+                f"{rows.place(without[0])}: evaluation.extract must find the answer in every reference of "
+                f"eval and test, {evaluation.extract!r} finds none in {references[without[0]][-80:]!r} "
                 f"({len(without)} of {len(parts[part])} of {part}); change it or the rows"
             )

@@ -78,6 +78,23 @@ class Examples(Sequence[Example]):
             learned=_learned(given),
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the examples of several sequences as one."""
+        if len(parts) < 2:
+            return parts[0] if parts else cls.of(())
+        masked = any(part.learned is not None for part in parts)
+        return cls(
+            example_ids=Texts.joined([part.example_ids for part in parts]),
+            groups=Texts.joined([part.groups for part in parts]),
+            prompts=Texts.joined([part.prompts for part in parts]),
+            references=Texts.joined([part.references for part in parts]),
+            token_ids=np.concatenate([part.token_ids for part in parts]),
+            offsets=offsets_of(np.concatenate([part.lengths for part in parts])),
+            prompt_lengths=np.concatenate([part.prompt_lengths for part in parts]),
+            learned=np.concatenate([part.mask() for part in parts]) if masked else None,
+        )
+
     def __len__(self) -> int:
         return len(self.prompt_lengths)
 
@@ -131,9 +148,16 @@ class Examples(Sequence[Example]):
         """Tokens of each answer, int64 [n]."""
         return self.lengths - self.prompt_lengths
 
+    def mask(self) -> NDArray[np.bool_]:
+        """Return whether the loss is on each token, bool [T]."""
+        if self.learned is not None:
+            return self.learned
+        answers = np.repeat(self.offsets[:-1] + self.prompt_lengths, self.lengths)
+        return np.arange(len(self.token_ids)) >= answers
+
 
 def _learned(examples: Sequence[Example]) -> NDArray[np.bool_] | None:
     if all(e.learned is None for e in examples):
         return None
     masks = [e.learned or (*[False] * len(e.prompt_ids), *[True] * len(e.answer_ids)) for e in examples]
-    return np.array([learned for mask in masks for learned in mask], dtype=np.bool_)
+    return np.array([on for mask in masks for on in mask], dtype=np.bool_)
