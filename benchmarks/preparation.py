@@ -2,9 +2,9 @@
 
     python benchmarks/preparation.py [--rows 50000 200000] [--chat-template]
 
-Makes short rows like those of chats (lengths log-normal, one in fifty a near copy), prepares them in a process of
-their own with the quick start's tokenizer, and then once more as a resume does. Prints seconds from the start of
-the process with its imports, seconds of the preparation alone, and the process's peak memory.
+Makes short rows like those of chats (lengths log-normal, one in fifty a near copy), prepares them in a
+process of its own with the quick start's tokenizer, and once more as a resume does. Prints seconds of the
+process with its imports, of the preparation, processor seconds of the latter and the peak memory.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from loratory.objectives.quickstart import base_folder
@@ -24,7 +25,23 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 COPIED = 0.02
-_SYLLABLES = ("ka", "lo", "mi", "ren", "sta", "vor", "the", "an", "du", "pel", "ish", "ton", "gra", "ze", "qui")
+_SYLLABLES = (
+    "ka",
+    "lo",
+    "mi",
+    "ren",
+    "sta",
+    "vor",
+    "the",
+    "an",
+    "du",
+    "pel",
+    "ish",
+    "ton",
+    "gra",
+    "ze",
+    "qui",
+)
 
 PROCESS = """
 import json, resource, sys, time
@@ -33,7 +50,7 @@ from loratory.objectives.objective import Beginning
 from loratory.objectives.qlora.kind import QLORA
 from loratory.spaces.study import StudySpec
 QLORA.import_for_prepare()
-imported = time.perf_counter()
+imported, worked = time.perf_counter(), time.process_time()
 study = StudySpec.model_validate(json.loads(sys.argv[1]))
 beginning = Beginning(created_at="2026-01-01T00:00:00+00:00", cache=Path(sys.argv[2]))
 prepared = QLORA.prepare(study, beginning)
@@ -41,6 +58,7 @@ for name, data in prepared.files.items():
     (Path(sys.argv[2]) / name).write_bytes(data)
 print(json.dumps({
     "prepared_s": time.perf_counter() - imported,
+    "worked_s": time.process_time() - worked,
     "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     "sha256": prepared.hashes["data"], "splits": prepared.splits,
 }))
@@ -96,8 +114,6 @@ def _base(folder: Path, *, chat_template: bool) -> Path:
 
 def measure(file: Path, base: Path, cache: Path) -> str:
     """Prepare a file in a process of its own; return what it took, in words."""
-    import time
-
     study = {
         "name": "preparation",
         "space": {"rank": [4, 8]},
@@ -107,13 +123,17 @@ def measure(file: Path, base: Path, cache: Path) -> str:
     }
     began = time.perf_counter()
     run = subprocess.run(
-        [sys.executable, "-c", PROCESS, json.dumps(study), str(cache)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", PROCESS, json.dumps(study), str(cache)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if run.returncode:
         return f"failed: {run.stderr.strip().splitlines()[-1]}"
     found = json.loads(run.stdout.splitlines()[-1])
     return (
-        f"{time.perf_counter() - began:.1f} s in all, {found['prepared_s']:.2f} s of preparation, "
+        f"{time.perf_counter() - began:.1f} s in all, {found['prepared_s']:.2f} s of preparation "
+        f"({found['worked_s']:.2f} s of processors), "
         f"{found['peak_gib']:.2f} GiB; {found['splits']}, {found['sha256'][:12]}"
     )
 

@@ -51,7 +51,10 @@ class DataSpec(Frozen):
     test: str | None = None
     """Source of test examples, scored once for the winner and the base; null: no test score."""
     eval_fraction: Annotated[Float, Field(gt=0, lt=1)] | None = None
-    """Share of train that becomes eval when `eval` is null; null takes a tenth, of few rows up to a quarter."""
+    """Share of train that becomes eval when `eval` is null.
+
+    Null takes a tenth, and of few rows up to a quarter.
+    """
     hub_config: str | None = None
     """Configuration name of a Hub data set."""
     hub_revision: str | None = None

@@ -29,13 +29,13 @@ model:
 
 data:
   train: train.jsonl             # JSONL, CSV or Parquet file, or a Hub data set id
-  eval: null                     # the same for eval; null takes a tenth of train, of few rows up to a quarter
+  eval: null                     # the same for eval; null takes a tenth of train, of few rows more
   test: null                     # the same for test, scored once, for the winner; null: none
-  max_length: null               # longest prompt plus answer in tokens; null: 1,024, or what the model can read
+  max_length: null               # longest prompt plus answer in tokens; null: 1,024, or what the model reads
 
 evaluation:
   evaluations: 4                 # how often each trial is scored while it trains
-  dev_examples: null             # eval examples for pruning; the others rank trials; null: 64, or half of eval
+  dev_examples: null             # eval examples for pruning, the others rank trials; null: 64 or half of eval
   max_new_tokens: 128            # longest answer decoded
 
 space:                           # what is searched; a plain list means "one of"

@@ -139,7 +139,7 @@ def _fill(
     label: Callable[[_Item], str] | None,
     leave_one: bool,
 ) -> set[str]:
-    """Return groups that fill some room, in hash order; in proportion to their labels, where there are any."""
+    """Return groups that fill some room, in hash order; labels are in proportion, where there are any."""
     sizes = Counter(map(group, items))
     order = sorted(sizes, key=lambda name: rank(salt, name))
     if label is not None:

@@ -43,15 +43,16 @@ def clean(
     if cleaning.near_duplicate_threshold is not None:
         compared = kept if cleaning.leaked else {Part.TRAIN: kept[Part.TRAIN]}
         near = NearDuplicates(
-            rows, compared, threshold=cleaning.near_duplicate_threshold, by_parts=cleaning.near_duplicate_parts
+            rows,
+            compared,
+            threshold=cleaning.near_duplicate_threshold,
+            by_parts=cleaning.near_duplicate_parts,
         )
         kept |= {part: near.removed_from(part, ledger) for part in compared}
     return {part: kept[part] for part in Part}
 
 
-def _without_leaked(
-    rows: EncodedRows, kept: Mapping[Part, Indices], part: Part, ledger: Ledger
-) -> Indices:
+def _without_leaked(rows: EncodedRows, kept: Mapping[Part, Indices], part: Part, ledger: Ledger) -> Indices:
     held_out = [(other, index) for other in _LEAKS_FROM[part] for index in kept[other].tolist()]
     places = {rows.compared.digest(i): f"{other} ({rows.place(i)})" for other, i in reversed(held_out)}
     problems = {}

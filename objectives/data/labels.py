@@ -31,7 +31,9 @@ def find_labels(rows: EncodedRows, parts: Mapping[Part, Indices], *, max_new_tok
             f"({', '.join(map(repr, known[:3]))}); for free text set data.task: generation"
         )
     for part in (Part.EVAL, Part.TEST):
-        for index, label in zip(parts[part].tolist(), rows.examples.references.take(parts[part]), strict=True):
+        for index, label in zip(
+            parts[part].tolist(), rows.examples.references.take(parts[part]), strict=True
+        ):
             if label not in labels:
                 raise InputError(
                     f"{rows.place(index)}: label {label!r} of {part} is not in train; "
@@ -42,12 +44,10 @@ def find_labels(rows: EncodedRows, parts: Mapping[Part, Indices], *, max_new_tok
 
 
 def return_missing(rows: EncodedRows, parts: Mapping[Part, Indices]) -> dict[Part, Indices]:
-    """Return the splits with eval rows in train whose label train lost to cleaning; eval was drawn from it."""
+    """Return the splits of which eval was drawn from train, with eval's rows in train whose label it lost."""
     known = set(rows.examples.references.take(parts[Part.TRAIN]))
     eval_ = parts[Part.EVAL]
-    missing = np.array(
-        [label not in known for label in rows.examples.references.take(eval_)], dtype=np.bool_
-    )
+    missing = np.array([label not in known for label in rows.examples.references.take(eval_)], dtype=np.bool_)
     train = np.sort(np.concatenate([parts[Part.TRAIN], eval_[missing]]))
     return {**parts, Part.TRAIN: train, Part.EVAL: eval_[~missing]}
 

@@ -33,7 +33,9 @@ class NearDuplicates:
     ) -> None:
         self._rows, self._parts = rows, parts
         self._places = np.concatenate(list(parts.values()))
-        self._ends = dict(zip(parts, np.cumsum([len(indices) for indices in parts.values()]).tolist(), strict=True))
+        self._ends = dict(
+            zip(parts, np.cumsum([len(indices) for indices in parts.values()]).tolist(), strict=True)
+        )
         own = _OwnWords(rows.compared.take(self._places))
         if by_parts:
             near = _NearParts(own, threshold)
@@ -99,7 +101,9 @@ class _OwnWords:
     def _passages(self, chosen: NDArray[np.bool_], row: NDArray[np.int64]) -> Passages:
         rows = self._rows
         parts = offsets_of(np.bincount(row[chosen], minlength=len(rows.kinds)))
-        return Passages.of_parts(rows.words, rows.word_offsets, np.flatnonzero(chosen), parts, rows.vocabulary)
+        return Passages.of_parts(
+            rows.words, rows.word_offsets, np.flatnonzero(chosen), parts, rows.vocabulary
+        )
 
 
 def _shared(texts: NDArray[np.int64], row: NDArray[np.int64], turns: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,8 +1,10 @@
 """Whether the parts of two similar rows are near: their answers, and what their prompts do not share.
 
-Rows that share a long context are similar as wholes, whatever they ask. Two of them are copies only if no passage
-of one prompt stands in the place of another passage, and if their answers are near by themselves.
+Rows that share a long context are similar as wholes, whatever they ask. Two of them are copies only if no
+passage of one prompt stands in the place of another passage, and if their answers are near by themselves.
 """
+
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +32,7 @@ class Passages:
         vocabulary: of the words.
     """
 
-    def __init__(
-        self, words: NDArray[np.int32], offsets: NDArray[np.int64], vocabulary: Vocabulary
-    ) -> None:
+    def __init__(self, words: NDArray[np.int32], offsets: NDArray[np.int64], vocabulary: Vocabulary) -> None:
         self._words, self._offsets, self._weights = words, offsets, vocabulary.weights()
 
     @classmethod
@@ -76,7 +76,7 @@ class Passages:
         """Return the words of each text as bytes."""
         data = self._words.tobytes()
         ends = (self._offsets * self._words.itemsize).tolist()
-        return [data[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+        return [data[start:end] for start, end in pairwise(ends)]
 
     def __getitem__(self, index: int) -> Words:
         return self._words[self._offsets[index] : self._offsets[index + 1]].astype(np.int64)
@@ -89,7 +89,10 @@ class Passages:
     def share_new(self, first: int, second: int) -> float:
         """Return the largest share of the words of either text that the other does not have there."""
         texts, news = (self[first], self[second]), new_words(self[first], self[second])
-        shares = [self._size(words[new]) / (self._size(words) or 1.0) for words, new in zip(texts, news, strict=True)]
+        shares = [
+            self._size(words[new]) / (self._size(words) or 1.0)
+            for words, new in zip(texts, news, strict=True)
+        ]
         return max(shares)
 
     def replaced(self, first: int, second: int) -> bool:

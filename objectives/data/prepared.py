@@ -41,3 +41,8 @@ class PreparedData:
             Split.CONFIRM: Examples.of(()),
             Split.TEST: self.test,
         }
+
+    @property
+    def named_splits(self) -> dict[str, Examples]:
+        """The examples of every split by its name, train first."""
+        return {"train": self.train, "dev": self.dev, "select": self.select, "test": self.test}

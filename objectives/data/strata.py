@@ -51,7 +51,7 @@ class _Choice:
         self._room, self._taken = room, Counter[str]()
 
     def take(self, group: Mapping[str, int], *, nearer: bool) -> bool:
-        """Take a group if it fits, and, if that is asked for, only if the labels come nearer to their shares."""
+        """Take a group if it fits, with `nearer` only if that brings the labels nearer to their shares."""
         size = sum(group.values())
         if size > self._room or any(self._taken[n] + count > self._most[n] for n, count in group.items()):
             return False

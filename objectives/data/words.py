@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from hashlib import blake2b
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ class Vocabulary:
 
     def __init__(self) -> None:
         self._words, self._texts = _Numbers(), _Numbers()
+        self._digests = bytearray()
 
     def words(self, text: str) -> list[int]:
         """Return the numbers of a text's words.
@@ -48,8 +50,9 @@ class Vocabulary:
 
     def hashes(self) -> NDArray[np.uint64]:
         """Return a hash of each word by its number, uint64 [words]; equal on every machine."""
-        digests = b"".join(blake2b(word.encode(), digest_size=8).digest() for word in self._words)
-        return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+        for word in islice(self._words, len(self._digests) // 8, None):
+            self._digests += blake2b(word.encode(), digest_size=8).digest()
+        return np.frombuffer(self._digests, dtype="<u8").astype(np.uint64)
 
     def weights(self) -> NDArray[np.float64]:
         """Return how much of a word each one is by its number, float64 [words]: 1 in scripts with spaces."""

@@ -99,7 +99,11 @@ def make_study():
                 "name": "data",
                 "space": {"rank": [4, 8]},
                 "model": {"base": "tiny"},
-                "data": {"train": str(Path(train)) if isinstance(train, Path) else train, **data},
+                "data": {
+                    "train": str(Path(train)) if isinstance(train, Path) else train,
+                    "eval_fraction": 0.1,
+                }
+                | data,
                 "evaluation": {"dev_examples": 2, **(evaluation or {})},
             }
         )
