@@ -47,7 +47,7 @@ space:                           # what is searched; a plain list means "one of"
 training:                        # what is fixed
   target_modules: all-linear     # linear layers with an adapter; or a list, such as [q_proj, v_proj]
   dropout: 0.05                  # of the adapter's input
-  schedule: cosine               # of the learning rate, after the warm-up: cosine, linear, constant
+  schedule: cosine               # of the learning rate, as in transformers: cosine, linear, constant
   warmup: 0.05                   # share of the steps in which the learning rate rises
   weight_decay: 0.0              # on the adapter's weights
   optimizer: adamw               # or lora_plus: a larger learning rate for the matrices B

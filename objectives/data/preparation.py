@@ -1,13 +1,14 @@
 """Prepare a study's data, from its sources to token ids: read, clean and split. Loads no weights."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from loratory.objectives.data.answers import check_answers_found
 from loratory.objectives.data.content import content_hash, with_unique_ids
 from loratory.objectives.data.drawing import Halves, draw, split_count, split_fraction
 from loratory.objectives.data.duplicates import clean
@@ -17,9 +18,16 @@ from loratory.objectives.data.labels import find_labels, return_missing, unscore
 from loratory.objectives.data.lengths import Lengths, resolve_max_length, within_length
 from loratory.objectives.data.prepared import Examples, PreparedData
 from loratory.objectives.data.reading import ReadSource, read_encoded
-from loratory.objectives.data.rendering import PromptStyle, Tokenizer, choose_renderer
+from loratory.objectives.data.rendering import (
+    PromptStyle,
+    Renderer,
+    RenderingRules,
+    Tokenizer,
+    choose_renderer,
+)
 from loratory.objectives.data.rows import Ledger, Part
 from loratory.objectives.data.shares import dev_examples, eval_fraction
+from loratory.objectives.data.shown import learned_marks, shown_lengths, shown_rows
 from loratory.objectives.data.summary import Summary
 from loratory.objectives.study_folder import EXAMPLES, REMOVED
 from loratory.spaces.data import DataSpec
@@ -39,11 +47,13 @@ class DataPreparation:
         summary: lines for the terminal.
         files: files for data/ in the study folder: removed.jsonl, and examples.json with the ids and groups
             of every split in its fixed order, and how prompts are made.
+        shown: lines that only `loratory check` prints.
     """
 
     data: PreparedData
     summary: tuple[str, ...]
     files: dict[str, bytes]
+    shown: tuple[str, ...] = ()
 
     @cached_property
     def removed(self) -> tuple[dict[str, Any], ...]:
@@ -52,7 +62,11 @@ class DataPreparation:
 
 
 def prepare_data(
-    study: StudySpec, tokenizer: Tokenizer, *, max_positions: int | None = None
+    study: StudySpec,
+    tokenizer: Tokenizer,
+    *,
+    max_positions: int | None = None,
+    created_at: str | None = None,
 ) -> DataPreparation:
     """Read, clean, split and encode the data of a study.
 
@@ -60,6 +74,8 @@ def prepare_data(
         study: a study with a data section.
         tokenizer: the base model's.
         max_positions: longest input of the model, in tokens; None: no limit.
+        created_at: time at which the study began, ISO 8601, for templates that state the date; None takes
+            the clock's.
 
     Raises:
         InputError: a source cannot be read, a split is left empty, or the splits do not fit the study.
@@ -68,7 +84,9 @@ def prepare_data(
         raise InputError("a study of objective qlora needs a section data")
     max_length = resolve_max_length(study.data, max_positions)
     lengths = Lengths(max_length, max_positions, study.evaluation.max_new_tokens)
-    return _Preparation(study, study.data, tokenizer, lengths).run()
+    rules = RenderingRules.of(study.data, created_at)
+    renderer = choose_renderer(tokenizer, study.data.prompt_template, rules)
+    return _Preparation(study, study.data, tokenizer, renderer, lengths=lengths).run()
 
 
 class _Preparation:
@@ -76,9 +94,17 @@ class _Preparation:
 
     _rows: EncodedRows
 
-    def __init__(self, study: StudySpec, data: DataSpec, tokenizer: Tokenizer, lengths: Lengths) -> None:
+    def __init__(
+        self,
+        study: StudySpec,
+        data: DataSpec,
+        tokenizer: Tokenizer,
+        renderer: Renderer,
+        *,
+        lengths: Lengths,
+    ) -> None:
         self._data, self._evaluation, self._lengths = data, study.evaluation, lengths
-        renderer = choose_renderer(tokenizer, data.prompt_template)
+        self._tokenizer, self._renderer = tokenizer, renderer
         self._encoder, self._style = Encoder(tokenizer, renderer), renderer.style
         self._ledger = Ledger()
         self._summary = Summary(renderer.description)
@@ -159,6 +185,7 @@ class _Preparation:
         )
 
     def _finish(self, parts: dict[Part, Indices]) -> DataPreparation:
+        check_answers_found(self._rows, parts, self._evaluation)
         labels: tuple[str, ...] = ()
         if self._data.task is Task.CLASSIFICATION:
             labels = find_labels(self._rows, parts, max_new_tokens=self._evaluation.max_new_tokens)
@@ -168,8 +195,23 @@ class _Preparation:
         self._summary.lengths(data, self._evaluation.max_new_tokens)
         return DataPreparation(
             data=data,
-            summary=self._summary.lines(self._ledger),
-            files={REMOVED: self._ledger.to_jsonl(), EXAMPLES: _listing(data, self._style)},
+            summary=(*self._summary.lines(self._ledger), *self._renderer.notes()),
+            files={REMOVED: self._ledger.to_jsonl(), EXAMPLES: self._listing(data)},
+            shown=tuple(self._shown(data)),
+        )
+
+    def _listing(self, data: PreparedData) -> bytes:
+        kept = [str(self._tokenizer.added_tokens_decoder[token]) for token in data.kept_ids]
+        return _listing(data, self._style, date=self._renderer.date, kept_tokens=kept)
+
+    def _shown(self, data: PreparedData) -> Iterator[str]:
+        yield from shown_rows(data, self._tokenizer, learned_marks())
+        yield from shown_lengths(
+            data,
+            counts={part: self._ledger.counts(part) for part in Part},
+            read={part: source.rows for part, source in self._sources.items()},
+            max_length=self._lengths.max_length,
+            max_new_tokens=self._evaluation.max_new_tokens,
         )
 
     def _assemble(self, parts: dict[Part, Indices], labels: tuple[str, ...]) -> PreparedData:
@@ -184,6 +226,7 @@ class _Preparation:
             test=draws.drawn(parts[Part.TEST], self._evaluation.test_examples, "test"),
             labels=labels,
             sha256="",
+            kept_ids=tuple(sorted(self._encoder.kept_ids)),
         )
         self._summary.sizes(named, parts, data, self._data)
         return replace(data, sha256=content_hash(data))
@@ -228,7 +271,9 @@ class _Draws:
         return self._examples.take(indices)
 
 
-def _listing(data: PreparedData, style: PromptStyle) -> bytes:
+def _listing(
+    data: PreparedData, style: PromptStyle, *, date: str | None, kept_tokens: Sequence[str]
+) -> bytes:
     splits = {
         name: [
             {"id": example_id, "group": group}
@@ -236,5 +281,10 @@ def _listing(data: PreparedData, style: PromptStyle) -> bytes:
         ]
         for name, split in data.named_splits.items()
     }
-    listing = {"sha256": data.sha256, "prompt_style": style, "labels": data.labels, "splits": splits}
+    listing: dict[str, Any] = {"sha256": data.sha256, "prompt_style": style}
+    if date is not None:
+        listing["prompt_date"] = date
+    if kept_tokens:
+        listing["kept_tokens"] = kept_tokens
+    listing |= {"labels": data.labels, "splits": splits}
     return (json.dumps(listing, indent=1, ensure_ascii=False) + "\n").encode()

@@ -19,6 +19,7 @@ class PreparedData:
         test: scored once at the end; may be empty.
         labels: for classification, every label in a fixed order; else empty.
         sha256: SHA-256 of all fields above.
+        kept_ids: special tokens that answers hold; the text of a decoded answer keeps them.
     """
 
     train: Examples
@@ -27,6 +28,7 @@ class PreparedData:
     test: Examples
     labels: tuple[str, ...]
     sha256: str
+    kept_ids: tuple[int, ...] = ()
 
     def split(self, split: Split) -> Examples:
         """Return the examples of a split that is scored."""

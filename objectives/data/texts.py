@@ -54,7 +54,7 @@ class Texts(Sequence[str]):
         return self._text(self.data[self.offsets[place] : self.offsets[place + 1]].tobytes())
 
     def __iter__(self) -> Iterator[str]:
-        data, offsets = memoryview(self.data), self.offsets.tolist()
+        data, offsets = memoryview(self.data.data), self.offsets.tolist()
         for start, end in pairwise(offsets):
             yield self._text(data[start:end])
 

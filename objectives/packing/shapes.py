@@ -26,7 +26,8 @@ class Piece:
         slot: the slot of its adapter; -1 for the bare base.
         input_ids: its tokens.
         first: index of the token that predicts the first target.
-        targets: the tokens that this token and those after it predict.
+        targets: the tokens that are predicted, in their order.
+        places: index of the token that predicts each target; None: `first` and those after it, without a gap.
         weight: weight of each target in the loss.
         dropout: the seed of its dropout masks; None where nothing is dropped.
     """
@@ -35,6 +36,7 @@ class Piece:
     input_ids: Sequence[int]
     first: int
     targets: Sequence[int]
+    places: Sequence[int] | None = None
     weight: float = 0.0
     dropout: DropoutSeed | None = None
 

@@ -175,6 +175,7 @@ class Engine:
             decoder=self._decoder,
             stack=self._stack,
             labels=self._data.labels,
+            kept_ids=self._data.kept_ids,
             # While a CPU trains, another process on it gains nothing.
             jobs=TextJobs(apart=self._base.device.type == "cuda"),
         )

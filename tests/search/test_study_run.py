@@ -41,7 +41,7 @@ def test_a_missing_gpu_is_said_while_libraries_are_imported_and_no_data_is_read(
     use(monkeypatch, prepare=lambda *_: read.append("data"), import_for_prepare=lambda: told.wait(60))
     try:
         with pytest.raises(InputError, match="must fit a node"):
-            run_study(toy_study(resources={"gpus_per_worker": 3}), runs=tmp_path)
+            run_study(toy_study(resources={"cpus_per_worker": 999}), runs=tmp_path)
     finally:
         told.set()
     assert read == []

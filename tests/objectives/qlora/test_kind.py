@@ -4,13 +4,17 @@ import pickle
 import pytest
 
 from loratory.objectives.events import Finished, Ready, Score, Scored, Split
-from loratory.objectives.objective import objective_kind
-from loratory.objectives.qlora.kind import QLORA, build, prepare
+from loratory.objectives.objective import Beginning, objective_kind
+from loratory.objectives.qlora.kind import QLORA, build
 from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.study import ObjectiveName
 from loratory.spaces.trial import resolve_trial
 
 COLOURS = ["red", "green", "blue", "stone", "river", "hill"]
+
+
+def prepare(study):
+    return QLORA.prepare(study, Beginning.now())
 
 
 @pytest.fixture
