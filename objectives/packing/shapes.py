@@ -6,6 +6,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
+import torch
+
 SMALLEST_BUCKET = 256
 """Tokens of the smallest pass that is captured."""
 
@@ -83,6 +85,12 @@ class PassShape(NamedTuple):
         """A small shape that runs the same kernels; only for concatenated sequences."""
         tokens = 8 * self.granule
         return self._replace(tokens=tokens, sequences=8, longest=tokens, targets=tokens)
+
+
+def granule_on(device: torch.device) -> int:
+    """Return the tokens per block of a pass, each with one adapter."""
+    # GPU kernels need more rows; on a CPU padding costs time.
+    return 32 if device.type == "cuda" else 8
 
 
 def round_up(number: int, step: int) -> int:
