@@ -95,10 +95,26 @@ class Encoder:
             return []
         prompts = self._tokenize([text.prompt for _, text in rendered])
         wholes = self._tokenize([text.prompt + text.answer for _, text in rendered])
-        alone = self._tokenize([text.answer for _, text in rendered])
+        answers = self._answers([text.answer for _, text in rendered], prompts, wholes)
         return [
-            self._encoded(row, text, prompt, _after(prompt, whole, answer))
-            for (row, text), prompt, whole, answer in zip(rendered, prompts, wholes, alone, strict=True)
+            self._encoded(row, text, prompt, answer)
+            for (row, text), prompt, answer in zip(rendered, prompts, answers, strict=True)
+        ]
+
+    def _answers(
+        self, texts: Sequence[str], prompts: Sequence[list[int]], wholes: Sequence[list[int]]
+    ) -> list[list[int]]:
+        """Return the ids of answers as they follow their prompts.
+
+        At inference the prompt is encoded alone. If a token of the whole text spans the border between
+        prompt and answer, the answer is encoded alone too.
+        """
+        follows = [whole[: len(prompt)] == prompt for prompt, whole in zip(prompts, wholes, strict=True)]
+        spanning = [text for text, clean in zip(texts, follows, strict=True) if not clean]
+        alone = iter(self._tokenize(spanning) if spanning else [])
+        return [
+            whole[len(prompt) :] if clean else next(alone)
+            for prompt, whole, clean in zip(prompts, wholes, follows, strict=True)
         ]
 
     def _encoded(self, row: Row, text: Rendered, prompt: list[int], answer: list[int]) -> Encoded:
@@ -170,7 +186,8 @@ class Encoder:
         return None
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        found = self._tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
+        ids: list[list[int]] = found["input_ids"]
         return ids
 
     def _decode(self, examples: Sequence[Encoded], texts: Sequence[Rendered]) -> list[str]:
@@ -206,15 +223,6 @@ class Encoder:
             reads = self._tokenizer.batch_decode([list(ids)], skip_special_tokens=True)[0] if ids else "-"
             self._closings[text] = () if reads.strip() else ids
         return self._closings[text]
-
-
-def _after(prompt: list[int], whole: list[int], alone: list[int]) -> list[int]:
-    """Return the answer's ids as they follow the prompt.
-
-    At inference the prompt is encoded alone. If a token of the whole text spans the border between prompt
-    and answer, the answer is encoded alone too.
-    """
-    return whole[len(prompt) :] if whole[: len(prompt)] == prompt else alone
 
 
 def _folded(text: str) -> str:

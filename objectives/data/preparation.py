@@ -1,7 +1,7 @@
 """Prepare a study's data, from its sources to token ids: read, clean and split. Loads no weights."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -204,7 +204,7 @@ class _Preparation:
         kept = [str(self._tokenizer.added_tokens_decoder[token]) for token in data.kept_ids]
         return _listing(data, self._style, date=self._renderer.date, kept_tokens=kept)
 
-    def _shown(self, data: PreparedData) -> Iterable[str]:
+    def _shown(self, data: PreparedData) -> Iterator[str]:
         yield from shown_rows(data, self._tokenizer, learned_marks())
         yield from shown_lengths(
             data,
