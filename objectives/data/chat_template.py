@@ -219,7 +219,10 @@ class ChatTemplate:
         text = rendered.prompt
         left_out = missing(text, tool_names(row.tools))
         if left_out is not None:
-            raise LeftOutError(f"the chat template leaves out the tools ({left_out}, ...): {_TOOLS_REMEDY}")
+            raise LeftOutError(
+                f"the chat template leaves out the tools ({left_out}, ...): {_TOOLS_REMEDY}, or leave them "
+                "out with data.columns: {tools: null}"
+            )
         for message in prompt:
             left_out = missing(text, _parts(message))
             if left_out is not None:
