@@ -184,7 +184,7 @@ def nonzero_start(schedule: Schedule, *, warmup: int, updates: int) -> Callable[
 
 
 def backward(model: Any, examples: list[Any], dtype: torch.dtype) -> float:
-    """Add the gradient of a batch, one example after the other; return the mean loss of its learned tokens."""
+    """Add the gradient of a batch, one example after the other; return the mean loss of learned tokens."""
     tokens, total = sum(map(sum, map(learned, examples))), 0.0
     for example in examples:
         ids = torch.tensor([[*example.prompt_ids, *example.answer_ids]], device=DEVICE)
