@@ -285,4 +285,4 @@ def _plain(role: str, content: str) -> dict[str, Any]:
 
 
 def _parts(message: Message) -> list[str]:
-    return call_parts(json.dumps([call["function"] for call in message.calls]))
+    return call_parts([call["function"] for call in message.calls])
