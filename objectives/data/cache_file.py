@@ -113,10 +113,10 @@ def _arrays_of(split: str, examples: Examples) -> Arrays:
 
 
 def _examples_of(split: str, arrays: Arrays) -> Examples:
-    texts = {
+    texts: dict[str, Any] = {
         name: Texts(arrays[f"{split} {name} data"], arrays[f"{split} {name} offsets"]) for name in _TEXTS
     }
-    numbers = {name: arrays[f"{split} {name}"] for name in _NUMBERS}
+    numbers: dict[str, Any] = {name: arrays[f"{split} {name}"] for name in _NUMBERS}
     return Examples(**texts, **numbers, learned=arrays.get(f"{split} learned"))
 
 
