@@ -58,7 +58,7 @@ def write_cache(
         "summary": summary,
         "arrays": [(name, array.dtype.str, len(array)) for name, array in arrays.items()],
     }
-    blocks = [json.dumps(head).encode() + b"\n"]
+    blocks: list[bytes | memoryview] = [json.dumps(head).encode() + b"\n"]
     size = len(_FIRST) + _DIGEST + len(blocks[0])
     for array in arrays.values():
         blocks += [bytes(-size % _ALIGNED), np.ascontiguousarray(array).data.cast("B") if len(array) else b""]
