@@ -1,7 +1,9 @@
 """Prepare a study's data, from its sources to token ids: read, clean and split. Loads no weights."""
 
+import gc
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -86,7 +88,20 @@ def prepare_data(
     lengths = Lengths(max_length, max_positions, study.evaluation.max_new_tokens)
     rules = RenderingRules.of(study.data, created_at)
     renderer = choose_renderer(tokenizer, study.data.prompt_template, rules)
-    return _Preparation(study, study.data, tokenizer, renderer, lengths=lengths).run()
+    with _no_collection():
+        return _Preparation(study, study.data, tokenizer, renderer, lengths=lengths).run()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Switch the search for cyclic garbage off: a preparation makes none, and many objects to look at."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class _Preparation:
@@ -112,7 +127,13 @@ class _Preparation:
     def run(self) -> DataPreparation:
         parts = self._split(self._read())
         parts = {part: self._within_length(parts[part], part) for part in Part}
-        parts = clean(self._rows, parts, cleaning=self._data.cleaning, ledger=self._ledger)
+        parts = clean(
+            self._rows,
+            parts,
+            cleaning=self._data.cleaning,
+            near_duplicates=self._data.near_duplicates,
+            ledger=self._ledger,
+        )
         if self._label is not None and self._draws_eval:
             parts = return_missing(self._rows, parts)
         self._check_left(parts)
