@@ -12,7 +12,7 @@ from loratory.objectives.versions import record_from_bytes, record_to_bytes
 from loratory.spaces.errors import InputError
 
 # File names in data/, in the folder of a trial, in its adapter/, and in the folder of a scoring.
-REMOVED, EXAMPLES = "removed.jsonl", "examples.json"
+REMOVED, EXAMPLES, PREPARED = "removed.jsonl", "examples.json", "prepared.bin"
 RECORD, SCORES, PREDICTIONS = "record.json", "scores.npz", "predictions.jsonl"
 ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 

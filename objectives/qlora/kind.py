@@ -59,16 +59,26 @@ def prepare(study: StudySpec, beginning: Beginning) -> Prepared:
         InputError: base, target modules, rank or data are invalid.
     """
     from loratory.objectives.data.preparation import prepare_data
+    from loratory.objectives.data.preparation_key import preparation_key
+    from loratory.objectives.data.prepared_cache import prepare_once
     from loratory.objectives.qlora.base.checks.driver import check_base
 
     reference = resolve_base(model_spec(study))
     architecture = _architecture(study, reference)
     checks = check_base(study, architecture, reference)
-    prepared = prepare_data(
-        study,
-        read_tokenizer(reference),
-        max_positions=architecture.max_positions,
-        created_at=beginning.created_at,
+    positions, created_at = architecture.max_positions, beginning.created_at
+    prepared = prepare_once(
+        lambda: prepare_data(
+            study, read_tokenizer(reference), max_positions=positions, created_at=created_at
+        ),
+        folder=beginning.cache,
+        key=lambda: preparation_key(
+            study,
+            base=reference.source,
+            revision=reference.revision,
+            max_positions=positions,
+            created_at=created_at,
+        ),
     )
     return Prepared(
         payload=QloraInput(data=prepared.data, reference=reference),
