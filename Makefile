@@ -1,13 +1,14 @@
 # make quickstart   a real study on this machine, about five minutes after the install
 # make test         the tests
 # make chaos        the tests that take minutes or need root
+# make models       every architecture of transformers that is known to work, or its refusal: about three minutes
 # make check        format, lint, types
 # make benchmark    packs against one trial at a time, on this machine's CPU: about two minutes
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test chaos check format benchmark clean
+.PHONY: quickstart test chaos models check format benchmark clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/loratory quickstart
@@ -17,6 +18,9 @@ test: $(VENV)/installed
 
 chaos: $(VENV)/installed
 	$(BIN)/pytest -m chaos
+
+models: $(VENV)/installed
+	cd tools && ../$(BIN)/python -m model_matrix.main
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .

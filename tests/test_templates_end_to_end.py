@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -20,8 +21,8 @@ from loratory.spaces import StudySpec
 
 TEMPLATE = (
     "Today: {{ strftime_now('%d %b %Y') }}\n"
-    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}"
-    "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 FIRST_DAY = datetime(2026, 3, 5, 23, 59, tzinfo=UTC)
 
@@ -40,6 +41,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.chat_template = TEMPLATE
     model = AutoModelForCausalLM.from_pretrained(base_folder())
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    # The new token is likelier than the one with which the base begins, so that answers begin with it.
+    prompt = [{"role": "user", "content": "Add 1 to x of 7."}]
+    ids = tokenizer.apply_chat_template(
+        prompt, add_generation_prompt=True, return_tensors="pt", return_dict=False
+    )
+    with torch.no_grad():
+        likeliest = model(ids).logits[0, -1].argmax()
+        head = model.get_output_embeddings().weight
+        head[tokenizer.convert_tokens_to_ids("<s_a>")] = 1.5 * head[likeliest]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -56,8 +66,8 @@ def test_a_dated_study_goes_on_a_day_later_and_verifies(
         "name": "dated",
         "metric": "chrf",
         "trials": 1,
-        "space": {"learning_rate": [3e-2]},
-        "training": {"epochs": 4, "batch_size": 8, "rank": 8},
+        "space": {"learning_rate": [1e-3]},
+        "training": {"epochs": 2, "batch_size": 8, "rank": 8},
         "model": {"base": str(base), "quantization": "none"},
         "data": {
             "train": str(tmp_path / "train.jsonl"),
@@ -78,11 +88,13 @@ def test_a_dated_study_goes_on_a_day_later_and_verifies(
     records = result.folder.read_records()
     assert [record.state for record in records] == ["COMPLETE", "COMPLETE"]
     assert {record.provenance.study_created_at for record in records} == {FIRST_DAY.isoformat()}
-    for folder in (result.folder.scored(BASE), *(result.folder.trial(record.key) for record in records)):
+    written = []
+    for folder in (result.folder.score(BASE), *(result.folder.trial(record.key) for record in records)):
         predictions = predictions_from_bytes((folder / "predictions.jsonl").read_bytes())
         assert all("Today: 05 Mar 2026" in prediction.prompt for prediction in predictions)
         assert all(prediction.reference.startswith("<s_a>add") for prediction in predictions)
-    assert any("<s_a>" in prediction.prediction for prediction in predictions)
+        written += [prediction.prediction for prediction in predictions]
+    assert any("<s_a>" in text for text in written), written[::5]
     publish_adapter(result.folder, console, repo="someone/dated", base_id="someone/base", verify=True)
     card = (result.folder.path / "publish" / "README.md").read_text()
     assert "2026-03-05" in card

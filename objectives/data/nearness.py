@@ -70,7 +70,8 @@ class Passages:
     def sizes(self) -> NDArray[np.float64]:
         """Size of each text in words of a script with spaces, float64 [n]."""
         summed = np.concatenate([[0.0], np.cumsum(self._weights[self._words])])
-        return summed[self._offsets[1:]] - summed[self._offsets[:-1]]
+        sizes: NDArray[np.float64] = summed[self._offsets[1:]] - summed[self._offsets[:-1]]
+        return sizes
 
     def keys(self) -> list[bytes]:
         """Return the words of each text as bytes."""

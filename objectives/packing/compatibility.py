@@ -128,7 +128,10 @@ class PackingProbe:
         layout = _RecordingLayout(packed.layout(inputs), self.calls) if packed.concatenates else None
         with packed.enter_pass(inputs, self._stack(packed), attention=layout):
             logits = packed.logits(inputs).float()
-        return logits.split([len(piece.targets) for piece in pieces])
+        parts: tuple[torch.Tensor, ...] = torch.functional.split(
+            logits, [len(piece.targets) for piece in pieces]
+        )
+        return parts
 
     def _inputs(self, packed: PackedModel, pieces: Sequence[Piece]) -> PassInputs:
         shape = exact_shape if packed.concatenates else rows_shape
@@ -167,6 +170,6 @@ def rope_switches(config: Any) -> Iterator[tuple[str, int]]:
         match rope.get("rope_type"):
             case "longrope":
                 original = rope.get("original_max_position_embeddings")
-                yield "longrope", original or getattr(text, "original_max_position_embeddings", 0)
+                yield "longrope", original or getattr(text, "original_max_position_embeddings", None) or 0
             case "dynamic":
-                yield "dynamic", getattr(text, "max_position_embeddings", 0)
+                yield "dynamic", getattr(text, "max_position_embeddings", None) or 0

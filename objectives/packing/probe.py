@@ -43,6 +43,7 @@ class Reference:
         sequences: the sequences, the longest prompt first. Where the base's attention has a window that some
             sequence of the data exceeds, one of them exceeds it too.
         expected: per sequence, fp32 [answer tokens, V].
+        changed: matrices of the model that are others, or hold other numbers, after its forward passes.
     """
 
     def __init__(
@@ -75,8 +76,10 @@ class Reference:
             key=lambda sequence: -len(sequence.prompt),
         )
         self._other = int(kept[0]), int(kept[-1])
+        before = _matrices(model)
         with torch.no_grad():
             self.expected = [self._logits(model, s.input_ids)[-_NEW_TOKENS:] for s in self.sequences]
+        self.changed = sorted({name for name, _ in before.items() ^ _matrices(model).items()})
 
     @property
     def finite(self) -> bool:
@@ -152,6 +155,11 @@ class Reference:
             shape = None if logits is None else tuple(getattr(logits, "shape", ()))
             raise ValueError(f"logits: must be of shape (1, {len(ids)}, vocabulary), got {shape}")
         return logits[0].float()
+
+
+def _matrices(model: Any) -> dict[str, tuple[int, int]]:
+    """Return identity and version of each matrix, which change with its numbers."""
+    return {name: (id(p), p._version) for name, p in model.named_parameters() if p.ndim > 1}
 
 
 def _special_tokens(model: Any) -> set[int]:

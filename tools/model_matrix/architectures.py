@@ -38,73 +38,7 @@ class Architecture:
 
 
 _HEAD: dict[str, Any] = {"head_dim": 16}
-_WINDOW: dict[str, Any] = {"sliding_window": 8}
-_EXPERTS: dict[str, Any] = {
-    "num_experts": 4,
-    "num_local_experts": 4,
-    "n_routed_experts": 4,
-    "num_experts_per_tok": 2,
-    "moe_topk": 2,
-    "moe_num_experts": 4,
-    "moe_k": 2,
-    "moe_intermediate_size": 32,
-    "shared_expert_intermediate_size": 32,
-    "n_shared_experts": 1,
-    "n_group": 1,
-    "topk_group": 1,
-    "first_k_dense_replace": 1,
-    "num_dense_layers": 1,
-}
-_LATENT: dict[str, Any] = {
-    "num_key_value_heads": 4,
-    "q_lora_rank": 32,
-    "kv_lora_rank": 16,
-    "qk_rope_head_dim": 8,
-    "qk_nope_head_dim": 16,
-    "v_head_dim": 16,
-}
-_DELTA: dict[str, Any] = {
-    **_HEAD,
-    "linear_num_value_heads": 4,
-    "linear_num_key_heads": 2,
-    "linear_key_head_dim": 16,
-    "linear_value_head_dim": 16,
-    "layer_types": ["linear_attention", "full_attention"],
-}
-_MAMBA: dict[str, Any] = {
-    "mamba_d_ssm": 64,
-    "mamba_n_heads": 4,
-    "mamba_d_head": 16,
-    "mamba_d_state": 8,
-    "mamba_n_groups": 1,
-    "mamba_expand": 1,
-    "mamba_chunk_size": 16,
-}
-_ENCODER: dict[str, Any] = {
-    "d_model": 64,
-    "encoder_layers": 2,
-    "decoder_layers": 2,
-    "encoder_ffn_dim": 96,
-    "decoder_ffn_dim": 96,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
-    "decoder_start_token_id": 0,
-}
-_DYNAMIC: dict[str, Any] = {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}
-
-
-def _longrope(switch: int) -> dict[str, Any]:
-    rope = {
-        "rope_type": "longrope",
-        "rope_theta": 1e4,
-        "short_factor": [1.0] * 8,
-        "long_factor": [4.0] * 8,
-        "original_max_position_embeddings": switch,
-    }
-    return {"rope_parameters": rope, "original_max_position_embeddings": switch}
-
-
-_HEAD: dict[str, Any] = {"head_dim": 16}
+_ALL_HEADS: dict[str, Any] = {"num_key_value_heads": 4}
 _WINDOW: dict[str, Any] = {"sliding_window": 8}
 _EXPERTS: dict[str, Any] = {
     "num_experts": 4,
@@ -185,8 +119,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "glm": Architecture(_HEAD),
     "glm4": Architecture(_HEAD),
     "gpt_bigcode": Architecture(),
-    "gpt_neox": Architecture(),
-    "gpt_neox_japanese": Architecture(),
+    "gpt_neox": Architecture(_ALL_HEADS),
+    "gpt_neox_japanese": Architecture(_ALL_HEADS),
     "granite": Architecture(),
     "granite_swa": Architecture(_WINDOW),
     "helium": Architecture(_HEAD),
@@ -199,15 +133,15 @@ ARCHITECTURES: dict[str, Architecture] = {
     "olmo": Architecture(),
     "olmo2": Architecture(),
     "olmo3": Architecture(_WINDOW),
-    "opt": Architecture({"ffn_dim": 96, "word_embed_proj_dim": 64}),
-    "persimmon": Architecture(),
+    "opt": Architecture(_ALL_HEADS | {"ffn_dim": 96, "word_embed_proj_dim": 64}),
+    "persimmon": Architecture(_ALL_HEADS),
     "phi": Architecture(),
     "qwen2": Architecture(),
     "seed_oss": Architecture(_HEAD),
     "smollm3": Architecture(),
     "stablelm": Architecture(),
     "starcoder2": Architecture(_WINDOW),
-    "biogpt": Architecture(),
+    "biogpt": Architecture(_ALL_HEADS),
     "bloom": Architecture(),
     "mpt": Architecture({"d_model": 64, "n_heads": 4, "n_layers": 2}),
     "xglm": Architecture({"d_model": 64, "ffn_dim": 96, "num_layers": 2, "attention_heads": 4}),
@@ -219,9 +153,6 @@ ARCHITECTURES: dict[str, Architecture] = {
     "hrm_text": Architecture(),
     "llama with tied embeddings": Architecture({"tie_word_embeddings": True}, model_type="llama"),
     "llama with dynamic rope": Architecture(_DYNAMIC, model_type="llama"),
-    "llama with dynamic rope, exceeded": Architecture(
-        _DYNAMIC | {"max_position_embeddings": 24}, model_type="llama"
-    ),
     "falcon with alibi": Architecture({"alibi": True}, model_type="falcon"),
     "falcon, new decoder": Architecture(
         {"new_decoder_architecture": True, "num_kv_heads": 2}, model_type="falcon"
@@ -264,7 +195,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         _HEAD | _WINDOW | {"bos_token_id": 2, "layer_types": ["sliding_attention", "full_attention"]}
     ),
     "modernbert-decoder": Architecture(
-        {"bos_token_id": 2, "cls_token_id": 2, "sep_token_id": 1, "local_attention": 8}
+        _ALL_HEADS | {"bos_token_id": 2, "cls_token_id": 2, "sep_token_id": 1, "local_attention": 8}
     ),
     "gpt2": Architecture({"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128}),
     "openai-gpt": Architecture({"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128}),
@@ -272,7 +203,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "gpt_neo": Architecture(
         {"num_layers": 2, "attention_types": [[["global", "local"], 1]], "window_size": 8}
     ),
-    "ctrl": Architecture({"n_embd": 64, "dff": 96}),
+    "ctrl": Architecture(_ALL_HEADS | {"n_embd": 64, "dff": 96}),
     "cpmant": Architecture(
         {"dim_head": 16, "dim_ff": 96, "prompt_types": 4, "prompt_length": 4, "segment_types": 4}
     ),
@@ -288,7 +219,13 @@ ARCHITECTURES: dict[str, Architecture] = {
     "longcat_flash": Architecture(
         _EXPERTS
         | _LATENT
-        | {"ffn_hidden_size": 96, "expert_ffn_hidden_size": 32, "num_layers": 2, "zero_expert_num": 1}
+        | {
+            "head_dim": 8,
+            "ffn_hidden_size": 96,
+            "expert_ffn_hidden_size": 32,
+            "num_layers": 2,
+            "zero_expert_num": 1,
+        }
     ),
     "deepseek_v32": Architecture(
         _EXPERTS | _LATENT | {"index_n_heads": 4, "index_head_dim": 16, "index_topk": 8}
@@ -327,7 +264,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "n_heads": 4,
             "n_layers": 2,
             "max_seq_len": 128,
-            "attn_config": {"kv_n_heads": 2, "rope_theta": 1e4},
+            "attn_config": {"kv_n_heads": 2, "rope_theta": 1e4, "clip_qkv": 8.0},
             "ffn_config": {
                 "ffn_hidden_size": 32,
                 "moe_num_experts": 4,
@@ -358,11 +295,13 @@ ARCHITECTURES: dict[str, Architecture] = {
             }
         }
     ),
-    "bailing_hybrid": Architecture(_EXPERTS | _LATENT),
+    "bailing_hybrid": Architecture(
+        _EXPERTS | _LATENT | {"layer_types": ["linear_attention", "full_attention"]}
+    ),
     "minimax": Architecture(_EXPERTS | _HEAD | {"block_size": 8}),
     "lfm2": Architecture({"layer_types": ["conv", "full_attention"]}),
     "lfm2_moe": Architecture(_EXPERTS | {"layer_types": ["conv", "full_attention"]}),
-    "lfm3": Architecture(),
+    "lfm3": Architecture({"layer_types": ["conv", "full_attention"]}),
     "falcon_h1": Architecture(_MAMBA),
     "bamba": Architecture(_MAMBA | {"mamba_expand": 1, "attn_layer_indices": [1]}),
     "granitemoehybrid": Architecture(
@@ -389,7 +328,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "num_hidden_layers": 4,
         }
     ),
-    "mamba": Architecture({"state_size": 8, "time_step_rank": 4}),
+    "mamba": Architecture({"state_size": 8, "time_step_rank": 4, "intermediate_size": 128}),
     "mamba2": Architecture(
         {"state_size": 8, "num_heads": 8, "head_dim": 16, "n_groups": 1, "chunk_size": 16}
     ),
@@ -444,4 +383,25 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mvp": Architecture(_ENCODER),
     "plbart": Architecture(_ENCODER),
     "xlm": Architecture({"emb_dim": 64, "n_layers": 2, "n_heads": 4}),
+    "mamba, not quantised": Architecture(
+        {"state_size": 8, "time_step_rank": 4, "intermediate_size": 128},
+        model_type="mamba",
+        model={"quantization": "none"},
+    ),
+    "rwkv without rescaled layers": Architecture(
+        {"attention_hidden_size": 64, "rescale_every": 0}, model_type="rwkv"
+    ),
+    "longcat_flash, not quantised": Architecture(
+        _EXPERTS
+        | _LATENT
+        | {
+            "head_dim": 8,
+            "ffn_hidden_size": 96,
+            "expert_ffn_hidden_size": 32,
+            "num_layers": 2,
+            "zero_expert_num": 1,
+        },
+        model_type="longcat_flash",
+        model={"quantization": "none"},
+    ),
 }

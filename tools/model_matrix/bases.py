@@ -34,9 +34,9 @@ def _draw(model: torch.nn.Module) -> None:
     for module in model.modules():
         kinds = torch.nn.Linear, torch.nn.Embedding
         if isinstance(module, kinds) or type(module).__name__ == "Conv1D":
-            module.weight.normal_(0.0, _STANDARD_DEVIATION)
-            if isinstance(bias := getattr(module, "bias", None), torch.Tensor):
-                bias.normal_(0.0, _STANDARD_DEVIATION)
+            for parameter in (module.weight, getattr(module, "bias", None)):
+                if isinstance(parameter, torch.Tensor):
+                    parameter.normal_(0.0, _STANDARD_DEVIATION)
 
 
 def make_tokenizer() -> Any:

@@ -16,8 +16,8 @@ NEAR_TIE = 1e-4
 """Answers may differ from the first token on of which the reference's two best logits differ by less."""
 
 
-def load_base(folder: Path) -> Any:
-    """Load a base in nf4 with double quantisation, in fp32, as users of an adapter do."""
+def load_base(folder: Path, quantization: str = "nf4") -> Any:
+    """Load a base in fp32, in nf4 with double quantisation or not quantised, as users of an adapter do."""
     import bitsandbytes
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -27,7 +27,8 @@ def load_base(folder: Path) -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.float32,
     )
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, quantization_config=nf4)
+    options = {"quantization_config": nf4} if quantization == "nf4" else {}
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)
     for module in model.modules():
         if isinstance(module, bitsandbytes.nn.Linear4bit):
             # Otherwise CPUs with AVX512-BF16 compute in bf16 after the first pass.
@@ -72,6 +73,8 @@ class PlainAdapter:
             use_cache=use_cache,
             eos_token_id=END,
             pad_token_id=PADDING,
+            forced_eos_token_id=None,  # settings of BART and others, which are not greedy
+            forced_bos_token_id=None,
             output_logits=True,
             return_dict_in_generate=True,
         )

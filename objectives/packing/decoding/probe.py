@@ -1,6 +1,6 @@
 """A probe that decodes given answers, to tell whether the logits are those of a full forward pass."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -140,7 +140,7 @@ def _run(decoder: Decoder | ApartDecoder, sequences: Sequence[ProbeSequence]) ->
         RuntimeError: an answer is not that of its prompt.
     """
     decoder.add(Prompt(slot=BASE, key=place, ids=s.prompt) for place, s in enumerate(sequences))
-    answers = {}
+    answers: dict[Hashable, tuple[int, ...]] = {}
     while decoder.busy:
         answers |= {answer.key: answer.ids for answer in decoder.advance()}
     if answers != {place: sequence.answer for place, sequence in enumerate(sequences)}:

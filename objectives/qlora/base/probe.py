@@ -10,6 +10,7 @@ from loratory.objectives.packing.decoding.apart import Generation
 from loratory.objectives.packing.decoding.cache import why_not_cached
 from loratory.objectives.packing.decoding.probe import DecodingProbe
 from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.qlora.base.formats.none import NONE
 from loratory.objectives.qlora.base.loading import Base
 from loratory.objectives.qlora.memory.admission import longest_prompt
 from loratory.objectives.records import Check
@@ -77,10 +78,17 @@ class BaseProbe:
         except (ValueError, TypeError, RuntimeError, AttributeError, KeyError, NotImplementedError) as error:
             if isinstance(error, torch.AcceleratorError | torch.OutOfMemoryError):
                 raise
+            unquantized = "" if base.format is NONE else ", or set model.quantization to none"
             raise InputError(
                 f"model.base: {name} must compute logits from tokens alone, got {type(error).__name__}: "
-                f"{' '.join(str(error).split())[:200]}; take a causal language model for text"
+                f"{' '.join(str(error).split())[:200]}; take a causal language model for "
+                f"text{unquantized}"
             ) from error
+        if changed := self._packing.reference.changed:
+            raise InputError(
+                f"model.base: {name} must keep its weights, changes {len(changed)} matrices in a forward "
+                f"pass ({changed[0]} ...); take another base"
+            )
         self._check_causal(base)
 
     def _check_causal(self, base: Base) -> None:
@@ -167,7 +175,7 @@ class BaseProbe:
     def _choose_generation(self, model: PackedModel, cache: str) -> Generation:
         """Choose the fastest way of `generate` that is right."""
         reasons = []
-        ways = [*Generation][1 if self._packing.depends_on_lengths else 0 :]
+        ways: list[Generation] = list(Generation)[1 if self._packing.depends_on_lengths else 0 :]
         for generation in ways:
             wrong = self._decoding(model).why_not_generated(generation)
             if wrong is None:
