@@ -334,3 +334,9 @@ def test_a_train_in_which_nothing_could_be_learned_is_refused(prepare, write_jso
         InputError, match=r"data.train must leave examples, all rows were removed \(10 empty\)"
     ):
         prepare(write_jsonl(rows), eval=write_jsonl(alpaca_rows(10), "eval.jsonl"))
+
+
+def test_the_listing_is_laid_out_as_json_is(prepare, write_jsonl, alpaca_rows):
+    rows = [{**row, "group": f'"Größe" {n % 30}\\'} for n, row in enumerate(alpaca_rows(40))]
+    written = prepare(write_jsonl(rows)).files["examples.json"].decode()
+    assert written == json.dumps(json.loads(written), indent=1, ensure_ascii=False) + "\n"
