@@ -12,7 +12,8 @@ from loratory.objectives.versions import record_from_bytes, record_to_bytes
 from loratory.spaces.errors import InputError
 
 # File names in data/, in the folder of a trial, in its adapter/, and in the folder of a scoring.
-REMOVED, EXAMPLES, PREPARED = "removed.jsonl", "examples.json", "prepared.bin"
+REMOVED, EXAMPLES = "removed.jsonl", "examples.json"
+PREPARED = "prepared.cache"
 RECORD, SCORES, PREDICTIONS = "record.json", "scores.npz", "predictions.jsonl"
 ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 

@@ -190,7 +190,8 @@ class Encoder:
         return None
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        found = self._tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
+        ids: list[list[int]] = found["input_ids"]
         return ids
 
     def _decode(self, examples: Sequence[Encoded], texts: Sequence[Rendered]) -> list[str]:

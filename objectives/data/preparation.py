@@ -2,7 +2,7 @@
 
 import gc
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -226,7 +226,7 @@ class _Preparation:
         kept = [str(self._tokenizer.added_tokens_decoder[token]) for token in data.kept_ids]
         return listing(data, self._style, date=self._renderer.date, kept_tokens=kept)
 
-    def _shown(self, data: PreparedData) -> Iterable[str]:
+    def _shown(self, data: PreparedData) -> Iterator[str]:
         yield from shown_rows(data, self._tokenizer, learned_marks())
         yield from shown_lengths(
             data,

@@ -1,7 +1,6 @@
 """Examples ready to train on: token ids with the prompt masked, split, in a fixed order."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from loratory.objectives.data.examples import Example, Examples
 from loratory.objectives.events import Split
@@ -22,8 +21,6 @@ class PreparedData:
         sha256: SHA-256 of all fields above.
         kept_ids: special tokens that answers hold; the text of a decoded answer keeps them.
     """
-
-    SPLITS: ClassVar = ("train", "dev", "select", "test")
 
     train: Examples
     dev: Examples
@@ -50,4 +47,4 @@ class PreparedData:
     @property
     def named_splits(self) -> dict[str, Examples]:
         """The examples of every split by its name, train first."""
-        return {name: getattr(self, name) for name in self.SPLITS}
+        return {"train": self.train, "dev": self.dev, "select": self.select, "test": self.test}

@@ -100,7 +100,7 @@ def verify_scores(folder: "StudyFolder", adapter: Path, console: "Console", *, t
 
     manifest = folder.read_manifest()
     stated = read_card_metrics(adapter / CARD)
-    beginning = Beginning(created_at=manifest.created_at, cache=folder.data)
+    beginning = Beginning(created_at=manifest.created_at)
     prepared = objective_kind(manifest.spec.objective).prepare(manifest.spec, beginning)
     if prepared.hashes != manifest.hashes:
         raise InputError(

@@ -12,11 +12,38 @@ from loratory.objectives.data.encoding import Encoded
 from loratory.objectives.data.rows import Ledger, Part, RawRow, Role, Row, Turn
 from loratory.spaces.data import CleaningSpec, NearDuplicates
 
-ENGLISH = (
-    "river engine garden market planet violin bridge harbour forest ledger stone window letter captain winter",
-    "island mirror candle orchard thunder saddle kitchen poem shadow valley anchor basket copper dragon feather",
-)
-ENGLISH = " ".join(ENGLISH).split()
+ENGLISH = [
+    "river",
+    "engine",
+    "garden",
+    "market",
+    "planet",
+    "violin",
+    "bridge",
+    "harbour",
+    "forest",
+    "ledger",
+    "stone",
+    "window",
+    "letter",
+    "captain",
+    "winter",
+    "island",
+    "mirror",
+    "candle",
+    "orchard",
+    "thunder",
+    "saddle",
+    "kitchen",
+    "poem",
+    "shadow",
+    "valley",
+    "anchor",
+    "basket",
+    "copper",
+    "dragon",
+    "feather",
+]
 CHINESE = [chr(code) for code in range(0x4E00, 0x4E00 + 900, 7)]
 THAI = [chr(code) for code in range(0x0E01, 0x0E2F)]
 SPACED, UNSPACED = ("english", "russian"), ("chinese", "thai")

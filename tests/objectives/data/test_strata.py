@@ -32,24 +32,6 @@ def test_labels_keep_their_shares_to_a_row():
     assert split_fraction(items[::-1], 0.1, group=_key, salt="eval", label=_label).drawn[::-1] == halves.drawn
 
 
-@given(items=ITEMS, fraction=st.sampled_from([0.01, 0.1, 0.25, 0.5, 0.9]))
-def test_no_label_loses_its_last_row(items, fraction):
-    halves = split_fraction(items, fraction, group=_key, salt="eval", label=_label)
-    assert Counter(halves.drawn + halves.rest) == Counter(items)
-    assert set(map(_label, halves.rest)) == set(map(_label, items))
-    assert bool(halves.drawn) == (len(items) > len(set(map(_label, items))))
-
-
-@given(items=ITEMS, groups=st.integers(2, 9), fraction=st.sampled_from([0.1, 0.25, 0.5]))
-def test_groups_stay_whole(items, groups, fraction):
-    def group(item):
-        return str(item[1] % groups)
-
-    halves = split_fraction(items, fraction, group=group, salt="eval", label=_label)
-    assert not {group(item) for item in halves.drawn} & {group(item) for item in halves.rest}
-    assert set(map(_label, halves.rest)) == set(map(_label, items))
-
-
 @given(items=ITEMS, data=st.data())
 def test_counts_are_met(items, data):
     count = data.draw(st.integers(1, len(items) - 1))
