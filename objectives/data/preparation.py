@@ -2,7 +2,7 @@
 
 import gc
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +18,7 @@ from loratory.objectives.data.encoded_rows import EncodedRows, Indices
 from loratory.objectives.data.encoding import Encoder
 from loratory.objectives.data.labels import find_labels, return_missing, unscored
 from loratory.objectives.data.lengths import Lengths, resolve_max_length, within_length
+from loratory.objectives.data.listing import listing
 from loratory.objectives.data.prepared import Examples, PreparedData
 from loratory.objectives.data.reading import ReadSource, read_encoded
 from loratory.objectives.data.rendering import (
@@ -223,7 +224,7 @@ class _Preparation:
 
     def _listing(self, data: PreparedData) -> bytes:
         kept = [str(self._tokenizer.added_tokens_decoder[token]) for token in data.kept_ids]
-        return _listing(data, self._style, date=self._renderer.date, kept_tokens=kept)
+        return listing(data, self._style, date=self._renderer.date, kept_tokens=kept)
 
     def _shown(self, data: PreparedData) -> Iterator[str]:
         yield from shown_rows(data, self._tokenizer, learned_marks())
@@ -291,22 +292,3 @@ class _Draws:
             chosen = draw(indices.tolist(), count, key=self._key, salt=salt, label=self._label)
             indices = np.array(chosen, dtype=np.int64)
         return self._examples.take(indices)
-
-
-def _listing(
-    data: PreparedData, style: PromptStyle, *, date: str | None, kept_tokens: Sequence[str]
-) -> bytes:
-    splits = {
-        name: [
-            {"id": example_id, "group": group}
-            for example_id, group in zip(split.example_ids, split.groups, strict=True)
-        ]
-        for name, split in data.named_splits.items()
-    }
-    listing: dict[str, Any] = {"sha256": data.sha256, "prompt_style": style}
-    if date is not None:
-        listing["prompt_date"] = date
-    if kept_tokens:
-        listing["kept_tokens"] = kept_tokens
-    listing |= {"labels": data.labels, "splits": splits}
-    return (json.dumps(listing, indent=1, ensure_ascii=False) + "\n").encode()

@@ -389,3 +389,9 @@ def test_max_length_unset_is_what_the_model_reads_up_to_1024(prepare, write_json
     assert limits() == ["1024"]
     assert limits(max_positions=400, evaluation={"max_new_tokens": 8}) == ["400"]
     assert limits(max_length=8192) == []
+
+
+def test_the_listing_is_laid_out_as_json_is(prepare, write_jsonl, alpaca_rows):
+    rows = [{**row, "group": f'"Größe" {n % 30}\\'} for n, row in enumerate(alpaca_rows(40))]
+    written = prepare(write_jsonl(rows)).files["examples.json"].decode()
+    assert written == json.dumps(json.loads(written), indent=1, ensure_ascii=False) + "\n"
