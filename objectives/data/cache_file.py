@@ -58,7 +58,7 @@ def write_cache(
         "summary": summary,
         "arrays": [(name, array.dtype.str, len(array)) for name, array in arrays.items()],
     }
-    blocks = [json.dumps(head).encode() + b"\n"]
+    blocks: list[bytes | memoryview] = [json.dumps(head).encode() + b"\n"]
     size = len(_FIRST) + _DIGEST + len(blocks[0])
     for array in arrays.values():
         blocks += [bytes(-size % _ALIGNED), np.ascontiguousarray(array).data.cast("B") if len(array) else b""]
@@ -113,10 +113,10 @@ def _arrays_of(split: str, examples: Examples) -> Arrays:
 
 
 def _examples_of(split: str, arrays: Arrays) -> Examples:
-    texts = {
+    texts: dict[str, Any] = {
         name: Texts(arrays[f"{split} {name} data"], arrays[f"{split} {name} offsets"]) for name in _TEXTS
     }
-    numbers = {name: arrays[f"{split} {name}"] for name in _NUMBERS}
+    numbers: dict[str, Any] = {name: arrays[f"{split} {name}"] for name in _NUMBERS}
     return Examples(**texts, **numbers, learned=arrays.get(f"{split} learned"))
 
 

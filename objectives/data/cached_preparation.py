@@ -1,6 +1,5 @@
 """Preparation of a study's data, or what an earlier run of the study kept of it."""
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,27 +46,28 @@ def prepare_cached(
             created_at=created_at,
             base_sha256=base_sha256,
         )
-    lines: tuple[str, ...] = ()
-    if cache is not None and key is not None:
-        try:
-            if (kept := read_cache(cache / PREPARED, key)) is not None:
-                data, summary, files = kept
-                return DataPreparation(data=data, summary=summary, files=files)
-        except DamagedError as error:
-            lines = (f"data/{PREPARED} is damaged ({error}): the data is prepared again",)
+    if cache is None or study.data is None or key is None:
+        return prepare_data(study, tokenizer, max_positions=max_positions, created_at=created_at)
+    kept, lines = _kept(cache / PREPARED, key)
+    if kept is not None:
+        return kept
     prepared = prepare_data(study, tokenizer, max_positions=max_positions, created_at=created_at)
     # Files that changed while they were read must not be kept under the hash of their earlier content.
-    if (
-        cache is not None
-        and key is not None
-        and study.data is not None
-        and hash_sources(study.data) == sources
-    ):
+    if hash_sources(study.data) == sources:
         lines += _keep(cache / PREPARED, key, prepared)
-    elif cache is not None:
-        with suppress(OSError):
-            (cache / PREPARED).unlink(missing_ok=True)
     return replace(prepared, summary=(*lines, *prepared.summary))
+
+
+def _kept(path: Path, key: str) -> tuple[DataPreparation | None, tuple[str, ...]]:
+    """Return what the cache holds for a key, if anything, and lines for the terminal."""
+    try:
+        kept = read_cache(path, key)
+    except DamagedError as error:
+        return None, (f"data/{path.name} is damaged ({error}): the data is prepared again",)
+    if kept is None:
+        return None, ()
+    data, summary, files = kept
+    return DataPreparation(data=data, summary=summary, files=files), ()
 
 
 def _keep(path: Path, key: str, prepared: DataPreparation) -> tuple[str, ...]:
@@ -75,5 +75,5 @@ def _keep(path: Path, key: str, prepared: DataPreparation) -> tuple[str, ...]:
         write_cache(path, key, prepared.data, summary=prepared.summary, files=prepared.files)
     except OSError as error:
         # Data that is prepared again costs time only; a full disk is reported where records are written.
-        return (f"data/{PREPARED} cannot be kept ({error.strerror}): a resume prepares the data again",)
+        return (f"data/{path.name} cannot be kept ({error.strerror}): a resume prepares the data again",)
     return ()

@@ -43,7 +43,8 @@ class ComparedRows:
 
     def digest(self, index: int) -> bytes:
         """Return the hash of a row's prompt and answer."""
-        return bytes(self.digests[index].tobytes())
+        found: bytes = self.digests[index].tobytes()
+        return found
 
     def take(self, indices: NDArray[np.int64]) -> "ComparedRows":
         """Return the rows at some indices, in their order."""
