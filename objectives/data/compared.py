@@ -43,8 +43,7 @@ class ComparedRows:
 
     def digest(self, index: int) -> bytes:
         """Return the hash of a row's prompt and answer."""
-        found: bytes = self.digests[index].tobytes()
-        return found
+        return bytes(self.digests[index].tobytes())
 
     def take(self, indices: NDArray[np.int64]) -> "ComparedRows":
         """Return the rows at some indices, in their order."""

@@ -30,7 +30,7 @@ from loratory.objectives.data.rendering import (
 )
 from loratory.objectives.data.rows import Ledger, Part
 from loratory.objectives.data.shares import dev_examples, eval_fraction
-from loratory.objectives.data.shown import learned_marks, shown_lengths, shown_rows
+from loratory.objectives.data.shown import learned_marks, shown_columns, shown_lengths, shown_rows
 from loratory.objectives.data.summary import Summary
 from loratory.objectives.study_folder import EXAMPLES, REMOVED
 from loratory.spaces.data import DataSpec
@@ -228,6 +228,7 @@ class _Preparation:
 
     def _shown(self, data: PreparedData) -> Iterator[str]:
         yield from shown_rows(data, self._tokenizer, learned_marks())
+        yield from shown_columns({part: (s.used, s.unused) for part, s in self._sources.items()})
         yield from shown_lengths(
             data,
             counts={part: self._ledger.counts(part) for part in Part},
