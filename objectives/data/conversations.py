@@ -100,9 +100,13 @@ class TurnReader:
         if not isinstance(items, list):
             kind = f"{type(items).__name__} {shortened(items)}"
             raise BadRowError(row_place, f"{column} must be a list of turns, got {kind}")
-        return [self._turn(item, row_place, f"{column}[{index}]") for index, item in enumerate(items)]
+        return [self._turn(item, row_place, column, index) for index, item in enumerate(items)]
 
-    def _turn(self, item: Any, row_place: str, place: str) -> Turn:
+    def _turn(self, item: Any, row_place: str, column: str, index: int) -> Turn:
+        plain = _plain_turn(item)
+        if plain is not None:
+            return plain
+        place = f"{column}[{index}]"
         if not isinstance(item, dict):
             raise BadRowError(row_place, f"{place} must be an object, got {type(item).__name__}")
         role_key, text_key = _keys(item)
@@ -146,6 +150,17 @@ def marked(turns: Sequence[Turn], learn: bool) -> list[Turn]:
         replace(turn, learn=learn) if turn.role is Role.ASSISTANT and turn.learn is None else turn
         for turn in turns
     ]
+
+
+def _plain_turn(item: Any) -> Turn | None:
+    """Return a turn that is nothing but a role and a text, as nearly all are; None for another."""
+    if not isinstance(item, dict) or len(item) != 2:
+        return None
+    name, text = item.get("role", item.get("from")), item.get("content", item.get("value"))
+    if not isinstance(name, str) or not isinstance(text, str) or name in _CALL_ROLES:
+        return None
+    role = _ROLES.get(name)
+    return Turn(role, text.strip()) if role is not None else None
 
 
 def _keys(item: dict[str, Any]) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Tell the format of rows by their columns, and help where none fits."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +21,7 @@ NEEDED_COLUMNS = MappingProxyType(
 )
 """Columns that each format must have, in the order in which formats are tried."""
 
+_ANSWER = re.compile("answer|response|output|completion|target|label|summary|chosen", re.IGNORECASE)
 _NO_TEXT = frozenset({"id", "idx", "index", "uuid", "source", "group"})
 
 
@@ -63,7 +65,10 @@ def _suggestion(fields: Mapping[str, Any]) -> str:
     texts = [
         path for name, value in fields.items() if name.lower() not in _NO_TEXT for path in _texts(name, value)
     ]
-    return f", such as {{prompt: {texts[0]}, completion: {texts[1]}}}" if len(texts) > 1 else ""
+    if len(texts) < 2:
+        return ""
+    answer = next((path for path in texts[1:] if _ANSWER.search(path)), texts[1])
+    return f", such as {{prompt: {texts[0]}, completion: {answer}}}"
 
 
 def _texts(name: str, value: Any) -> list[str]:

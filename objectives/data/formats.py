@@ -15,6 +15,7 @@ from loratory.objectives.data.view import MISSING, Columns, View, described
 from loratory.spaces.data import BadRows, DataFormat, DataSpec
 from loratory.spaces.errors import InputError
 
+_USUAL_GROUP = DataSpec.model_fields["group_column"].default
 _RENAMEABLE = (
     "messages",
     "conversations",
@@ -193,7 +194,7 @@ def _group(raw: RawRow, columns: Columns, data: DataSpec) -> str | None:
         return None
     value = columns.find(raw.fields, column)
     if value is MISSING:
-        if column == DataSpec.model_fields["group_column"].default:
+        if column == _USUAL_GROUP:
             return None
         raise BadRowError(
             raw.place,

@@ -72,7 +72,7 @@ class Layout:
         Raises:
             BadRowError: the value is no list of objects.
         """
-        if self.as_written:
+        if self.as_written or self._lacks(view, TOOLS_COLUMNS):
             return ""
         filled = [name for name in self._candidates(TOOLS_COLUMNS) if is_filled(view.optional(name))]
         self._check_one(view, filled)
@@ -118,6 +118,8 @@ class Layout:
 
     def _history(self, view: View) -> list[Turn]:
         """Return the turns of Alpaca's `history`: pairs of question and answer, or a list of turns."""
+        if self._lacks(view, ("history",)):
+            return []
         value = from_json(view.optional("history"))
         if not is_filled(value):
             return []
@@ -129,12 +131,18 @@ class Layout:
 
     def _text(self, view: View, names: tuple[str, ...]) -> str:
         """Return the text of the one column of several names that is filled; "" where none is."""
+        if self._lacks(view, names):
+            return ""
         values = {name: view.optional(name) for name in self._candidates(names)}
         filled = [name for name, value in values.items() if value is not None and scalar_text(value) != ""]
         if len(filled) > 1:
             filled = [name for name in filled if (scalar_text(values[name]) or "-").strip()]
             self._check_one(view, filled)
         return view.optional_text(filled[0]).strip() if filled else ""
+
+    def _lacks(self, view: View, names: tuple[str, ...]) -> bool:
+        """Return whether a row surely has none of the columns."""
+        return names[0] not in self._columns.names and view.raw.fields.keys().isdisjoint(names)
 
     def _candidates(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names under which a column is looked for: where it is mapped, the first alone."""

@@ -83,7 +83,7 @@ class RowColumns:
 
 def _unread(place: str, column: str) -> str:
     return (
-        f"{place}: the column {column} changes what is learned, and the format does not read it: "
-        f"map it with data.columns, name it in data.prompt_template, "
+        f"{place}: the column {column} changes what is learned, and this format does not read it: "
+        f"use a format that does, name it in data.prompt_template, "
         f"or leave it out with data.columns: {{{column}: null}}"
     )

@@ -101,7 +101,10 @@ class View:
         Raises:
             BadRowError: the row has no such column, or it is null.
         """
-        actual = self.actual(column)
+        actual = self._columns.names.get(column, column)
+        value = self.raw.fields.get(actual)
+        if isinstance(value, str):
+            return value
         value = self._columns.find(self.raw.fields, actual)
         if value is MISSING:
             raise BadRowError(
@@ -128,7 +131,8 @@ class View:
         Raises:
             BadRowError: the value is missing, null, a list or an object.
         """
-        return as_text(self.value(column), self.raw.place, self.actual(column))
+        value = self.value(column)
+        return value if isinstance(value, str) else as_text(value, self.raw.place, self.actual(column))
 
     def optional_text(self, column: str) -> str:
         """Return the column's text, or "" if it is missing or null."""
