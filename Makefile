@@ -1,18 +1,26 @@
 # make quickstart   a real study on this machine, about five minutes after the install
 # make test         the tests
+# make chaos        the tests that take minutes or need root
+# make models       every architecture of transformers that is known to work, or its refusal: about three minutes
 # make check        format, lint, types
 # make benchmark    packs against one trial at a time, on this machine's CPU: about two minutes
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test check format benchmark clean
+.PHONY: quickstart test chaos models check format benchmark clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/loratory quickstart
 
 test: $(VENV)/installed
 	$(BIN)/pytest
+
+chaos: $(VENV)/installed
+	$(BIN)/pytest -m chaos
+
+models: $(VENV)/installed
+	cd tools && ../$(BIN)/python -m model_matrix.main
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .
@@ -31,8 +39,8 @@ clean:
 
 # A venv of another checkout would import that checkout's code: each has its own.
 $(VENV)/installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
-	  { echo "loratory needs Python 3.11 or 3.12: make PYTHON=python3.11 ..."; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "loratory needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@

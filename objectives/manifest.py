@@ -7,6 +7,7 @@ from loratory.objectives import version_1
 from loratory.objectives.records import SCHEMA_VERSION, Check
 from loratory.objectives.versions import fault, read_fields, seal
 from loratory.spaces.errors import LoratoryError
+from loratory.spaces.recorded import RECORDED
 from loratory.spaces.study import StudySpec
 
 
@@ -64,4 +65,4 @@ def _parsed(fields: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(fields.get(name, kind()), kind):
             raise ValueError(f"{name} must be of type {kind.__name__}, got {fields[name]!r}")
     checks = [Check.model_validate(check) for check in fields.get("checks", [])]
-    return {**fields, "spec": StudySpec.model_validate(fields["spec"]), "checks": checks}
+    return {**fields, "spec": StudySpec.model_validate(fields["spec"], context=RECORDED), "checks": checks}

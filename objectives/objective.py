@@ -3,9 +3,12 @@
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 from loratory.objectives.events import Decision, Event
+from loratory.objectives.records import Check
 from loratory.spaces.study import ObjectiveName, StudySpec
 
 
@@ -28,6 +31,24 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """Facts of a study, other than its file, that its preparation depends on.
+
+    Attributes:
+        created_at: UTC time at which the study began, ISO 8601; chat templates that state the date use it.
+        cache: folder for what need not be prepared again on resume; None keeps nothing.
+    """
+
+    created_at: str
+    cache: Path | None = None
+
+    @classmethod
+    def now(cls) -> Self:
+        """Return the beginning of a study that begins now and keeps nothing."""
+        return cls(created_at=datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """Result of the driver's preparation, sent to each worker once, before it loads the base.
 
@@ -39,6 +60,8 @@ class Prepared:
         splits: number of examples in each split, by name; None if the objective has none.
         has_base: whether there is an untuned base to score before the first trial.
         has_test: whether there is a test split to score the winner on at the end.
+        checks: what was asked of the base; `passed` is None where only a worker can tell.
+        shown: lines for `loratory check`: rendered rows, lengths, columns.
     """
 
     payload: Any = None
@@ -48,6 +71,8 @@ class Prepared:
     splits: dict[str, int] | None = None
     has_base: bool = False
     has_test: bool = False
+    checks: tuple[Check, ...] = ()
+    shown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +87,7 @@ class ObjectiveKind:
         import_for_build: runs on a worker before `build`, while the driver prepares.
     """
 
-    prepare: Callable[[StudySpec], Prepared]
+    prepare: Callable[[StudySpec, Beginning], Prepared]
     build: Callable[[StudySpec, Prepared], Objective]
     check: Callable[[StudySpec], None] = lambda _: None
     import_for_prepare: Callable[[], None] = lambda: None

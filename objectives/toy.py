@@ -30,7 +30,7 @@ from loratory.objectives.events import (
     Stop,
     Stopped,
 )
-from loratory.objectives.objective import ObjectiveKind, Prepared
+from loratory.objectives.objective import Beginning, ObjectiveKind, Prepared
 from loratory.objectives.records import Arrangement, CurvePoint, FailureKind, Measurement, Resources
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.stopping import Evaluated, best, stopping_rule
@@ -309,7 +309,7 @@ def _resources(slot: _Slot) -> Resources:
     )
 
 
-def _prepare(_study: StudySpec) -> Prepared:
+def _prepare(_study: StudySpec, _beginning: Beginning) -> Prepared:
     return Prepared(summary=("toy objective: nothing to read",), has_base=True)
 
 

@@ -6,12 +6,14 @@ Fields that version 1 did not have are null or empty. Its files are rewritten on
 from typing import Any
 
 from loratory.spaces.earlier_defaults import with_defaults_of
+from loratory.spaces.earlier_names import renamed_params
 from loratory.spaces.trial import trial_key
 
 
 def trial_record(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a trial's record; its key is its number in four digits."""
-    return {**fields, "schema_version": 2, "key": trial_key(fields["number"])}
+    key = trial_key(fields["number"])
+    return {**fields, "schema_version": 2, "key": key, "params": renamed_params(1, fields["params"])}
 
 
 def score_record(fields: dict[str, Any]) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def score_record(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def manifest(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of study.json, with the defaults of version 1 where its spec lacks a key.
+    """Return the fields of study.json, with the defaults and the schedules of version 1.
 
     The key `direction` is dropped: the metric implies it.
     """

@@ -14,7 +14,7 @@ from loratory.reports import formatting
 from loratory.reports.card_usage import Usage, usage_section
 from loratory.reports.comparison_report import ComparisonReport, RankedTrial
 from loratory.reports.markdown import escaped, table
-from loratory.reports.markdown_view import comparison_table, ranking_table
+from loratory.reports.markdown_view import comparison_table, ranking_table, signature_list
 
 MOST_TRIALS = 20
 """Largest number of ranked trials listed in the card."""
@@ -31,6 +31,7 @@ class CardFacts:
         usage: instructions for loading and prompting the adapter.
         signatures: metric to details of the computation.
         training: every hyperparameter of the trial, sampled and fixed.
+        rules: order of the examples and learning rate by update, in sentences.
         dataset_id: Hub id of the training data; None if it is not on the Hub.
         language: language of the answers; None if the study does not name it.
         versions: package versions that the trial ran with.
@@ -42,6 +43,7 @@ class CardFacts:
     usage: Usage
     signatures: dict[str, str]
     training: dict[str, Any]
+    rules: tuple[str, ...]
     dataset_id: str | None
     language: str | None
     versions: dict[str, str]
@@ -69,12 +71,13 @@ def model_card(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -
         "## Scores",
         comparison_table(report, trial),
         _method(report, trial),
-        *_signatures(facts),
+        *signature_list(facts.signatures),
         "## All ranked trials",
         ranking_table(report, limit=MOST_TRIALS),
         f"{formatting.counts(report.counts).capitalize()}. Published: trial {trial.number}.",
         "## Training",
         table(["hyperparameter", "value"], _hyperparameters(trial, facts), text_columns=2),
+        *facts.rules,
         _provenance(report, trial, facts),
         "## Limits",
         _limits(report, trial),
@@ -151,11 +154,6 @@ def _method(report: ComparisonReport, trial: RankedTrial) -> str:
         return text
     units = f"{how.units} {how.unit}s"
     return f"{text} Intervals are {how.level:.0%} bootstrap intervals over {units}, each trial alone."
-
-
-def _signatures(facts: CardFacts) -> list[str]:
-    lines = [f"- {formatting.label(name)}: `{text}`" for name, text in facts.signatures.items()]
-    return ["\n".join(["How each metric is computed:", "", *lines])] if lines else []
 
 
 def _won_test(report: ComparisonReport, trial: RankedTrial) -> bool:

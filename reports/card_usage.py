@@ -7,6 +7,9 @@ from loratory.objectives.data.rendering import PromptStyle
 from loratory.objectives.qlora.base.formats import format_of
 from loratory.spaces.model import ComputeDtype, ModelSpec
 
+DEFAULT_CLASS = "AutoModelForCausalLM"
+"""The class of transformers that loads a base of text alone."""
+
 _DTYPES = {
     ComputeDtype.AUTO: "bfloat16",
     ComputeDtype.BF16: "bfloat16",
@@ -43,6 +46,10 @@ class Usage:
         max_new_tokens: longest answer that was decoded.
         model: the base's format and precision.
         compute_dtype: number format that the adapter was trained and scored in; None where it is not known.
+        model_class: name of transformers' class that loads the base.
+        prompt_date: the date that prompts state, ISO 8601; None where they state none.
+        kept_tokens: special tokens that are part of answers.
+        score_thoughts: whether metrics of texts saw the thoughts in answers.
     """
 
     style: PromptStyle | None
@@ -50,6 +57,10 @@ class Usage:
     max_new_tokens: int
     model: ModelSpec
     compute_dtype: str | None = None
+    model_class: str = DEFAULT_CLASS
+    prompt_date: str | None = None
+    kept_tokens: tuple[str, ...] = ()
+    score_thoughts: bool = True
 
 
 def usage_section(usage: Usage, *, repo_id: str, base_id: str, base_revision: str | None) -> str:
@@ -72,10 +83,10 @@ def usage_section(usage: Usage, *, repo_id: str, base_id: str, base_revision: st
 ```python
 import torch
 from peft import PeftModel
-from transformers import {", ".join(("AutoModelForCausalLM", "AutoTokenizer", *code.imports))}
+from transformers import {", ".join(sorted((usage.model_class, "AutoTokenizer", *code.imports)))}
 
 dtype = {dtype}{auto}
-{code.setup}base = AutoModelForCausalLM.from_pretrained(
+{code.setup}base = {usage.model_class}.from_pretrained(
     {base_id!r}{options}, {code.argument}dtype=dtype, device_map="auto"
 )
 tokenizer = AutoTokenizer.from_pretrained({base_id!r}{options})
@@ -85,13 +96,38 @@ model = PeftModel.from_pretrained(base, {repo_id!r})
 output = model.generate(
     **inputs, max_new_tokens={usage.max_new_tokens}, do_sample=False, repetition_penalty=1.0
 )
-answer = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip()
+{_answer(usage)}
 ```
 
 {base_format.words.scored_on} {
         _computed_in(usage)
     }Answers were decoded greedily, up to the end-of-sequence token or {usage.max_new_tokens} new
-tokens."""
+tokens.{_scored(usage)}"""
+
+
+def _answer(usage: Usage) -> str:
+    """Return code that turns the output into the text that was scored."""
+    if not usage.kept_tokens:
+        return (
+            'answer = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], '
+            "skip_special_tokens=True).strip()"
+        )
+    return f"""\
+kept = {set_of(usage.kept_tokens)}  # special tokens that are part of answers
+left_out = {{i for i, t in tokenizer.added_tokens_decoder.items() if t.special and str(t) not in kept}}
+ids = [i for i in output[0, inputs["input_ids"].shape[1] :].tolist() if i not in left_out]
+answer = tokenizer.decode(ids).strip()"""
+
+
+def set_of(texts: tuple[str, ...]) -> str:
+    """Return Python code of a set of texts, in their order."""
+    return "{" + ", ".join(map(repr, texts)) + "}"
+
+
+def _scored(usage: Usage) -> str:
+    if usage.score_thoughts:
+        return ""
+    return " Metrics of texts were computed on what follows the thought in an answer (`</think>`)."
 
 
 def _computed_in(usage: Usage) -> str:
@@ -100,6 +136,11 @@ def _computed_in(usage: Usage) -> str:
 
 def _prompts(usage: Usage) -> str:
     rule = _RULES[usage.style]
+    if usage.prompt_date is not None:
+        rule += (
+            f" The template states the date. Training and scoring stated that of the study's start, "
+            f"{usage.prompt_date}; transformers' own function states today's."
+        )
     if not rule.endswith(":"):
         return rule
     text = usage.prompt_template if usage.style is PromptStyle.TEMPLATE else _SECTIONS

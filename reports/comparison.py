@@ -65,6 +65,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         samples=_samples(folder, ordered, tables, metric),
         totals=_totals(records),
         uncertainty=uncertainty,
+        signatures=_signatures(tables, ordered),
         versions=ordered[0].provenance.versions if ordered else {},
     )
 
@@ -143,6 +144,11 @@ def _intervals(
     drawn = resampling(first, seed=seed)
     found = intervals(tables, metric, drawn)
     return found, drawn.described if found else None
+
+
+def _signatures(tables: dict[str, ScoreTable], ordered: Sequence[TrialRecord]) -> dict[str, str]:
+    keys = [*(record.key for record in ordered[:1]), BASE]
+    return next((tables[key].signatures for key in keys if key in tables), {})
 
 
 def _scores(record: ScoreRecord | None, interval: Interval | None) -> Scores | None:

@@ -250,6 +250,9 @@ class ComparisonReport(Frozen):
     totals: Totals
     uncertainty: Uncertainty | None = None
     """Method of the intervals; null if no per-example scores are kept."""
+    signatures: dict[str, str] = {}
+    """Details of how each metric was computed (tokenizer, case, stemmer, version), by name: of the best
+    trial's scores, or else of the base's."""
     versions: dict[str, str] = {}
     """Package versions on the best trial's worker."""
 

@@ -1,12 +1,10 @@
 """Importance of parameters: PED-ANOVA on an in-memory study rebuilt from the records."""
 
-import json
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from loratory.objectives.records import TrialRecord
@@ -34,7 +32,7 @@ def parameter_importance(
         direction: which values are better.
     """
     distributions = space.distributions()
-    trials = [trial for record in records if (trial := _rebuilt(record, distributions)) is not None]
+    trials = [trial for record in records if (trial := _rebuilt(record, space, distributions)) is not None]
     count = len(trials)
     if count < FEWEST_TRIALS:
         return Importance(
@@ -74,17 +72,13 @@ def _quiet_study(direction: Direction) -> optuna.Study:
         optuna.logging.set_verbosity(verbosity)
 
 
-def _rebuilt(record: TrialRecord, distributions: dict[str, BaseDistribution]) -> FrozenTrial | None:
-    """Convert a record to an Optuna trial; None if a parameter is not in the space."""
+def _rebuilt(
+    record: TrialRecord, space: SearchSpace, distributions: dict[str, BaseDistribution]
+) -> FrozenTrial | None:
+    """Convert a record to an Optuna trial; None if a parameter or a choice is not in the space."""
     try:
         known = {name: distributions[name] for name in record.params}
-        params = {name: _stored(value, known[name]) for name, value in record.params.items()}
+        params = space.encode(record.params)
         return optuna.trial.create_trial(params=params, distributions=known, values=record.values)
     except (KeyError, ValueError):
         return None
-
-
-def _stored(value: Any, distribution: BaseDistribution) -> Any:
-    """Convert a value to Optuna's form, in which a choice that is a list is JSON text."""
-    listed = isinstance(distribution, CategoricalDistribution) and isinstance(value, list | tuple)
-    return json.dumps(value) if listed else value

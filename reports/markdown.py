@@ -13,6 +13,14 @@ def escaped(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(text.split())).replace("&", "&amp;")
 
 
+def code(text: str) -> str:
+    """Return text on one line as inline code, which shows it unchanged."""
+    line = " ".join(text.splitlines())
+    longest = max((len(found) for found in re.findall("`+", line)), default=0)
+    fence, space = "`" * (longest + 1), " " if longest else ""
+    return f"{fence}{space}{line}{space}{fence}"
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 0) -> str:
     """Return a table with escaped cells; columns after the first `text_columns` are aligned to the right."""
     rule = [":--" if index < text_columns else "--:" for index in range(len(header))]

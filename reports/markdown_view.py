@@ -6,7 +6,7 @@ from loratory.reports import formatting
 from loratory.reports.columns import Column, View, columns
 from loratory.reports.comparison_report import ComparisonReport, RankedTrial, TrialFacts
 from loratory.reports.comparison_rows import comparison_rows, metric_names, tie_note
-from loratory.reports.markdown import escaped, fenced, table
+from loratory.reports.markdown import code, escaped, fenced, table
 
 
 def markdown_report(report: ComparisonReport) -> str:
@@ -14,6 +14,7 @@ def markdown_report(report: ComparisonReport) -> str:
     parts = [f"# {escaped(report.study.name)}", _opening(report)]
     if report.best:
         parts += ["## Base, median and best", comparison_table(report)]
+        parts += signature_list(report.signatures)
         parts += ["## Ranking", ranking_table(report), *_interval_note(report)]
         parts += ["## What decided", *_importance(report)]
     if report.unranked:
@@ -33,6 +34,12 @@ def comparison_table(report: ComparisonReport, published: RankedTrial | None = N
         for row in comparison_rows(report, published)
     ]
     return table(["model", "split", *map(formatting.label, names)], rows, text_columns=2)
+
+
+def signature_list(signatures: dict[str, str]) -> list[str]:
+    """Return a list of how each metric was computed; nothing where that is not known."""
+    lines = [f"- {formatting.label(name)}: {code(text)}" for name, text in signatures.items()]
+    return ["\n".join(["How each metric is computed:", "", *lines])] if lines else []
 
 
 def ranking_table(report: ComparisonReport, *, limit: int | None = None) -> str:

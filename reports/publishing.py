@@ -11,7 +11,8 @@ from loratory.objectives.data.rendering import PromptStyle
 from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, StudyFolder
 from loratory.reports import formatting
 from loratory.reports.card import CardFacts, model_card
-from loratory.reports.card_usage import Usage
+from loratory.reports.card_training import training_rules
+from loratory.reports.card_usage import DEFAULT_CLASS, Usage
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport, RankedTrial
 from loratory.reports.hub_ids import check_repo_id, dataset_hub_id, resolve_base_id
@@ -89,8 +90,9 @@ def stage(folder: StudyFolder, *, trial: int | None, repo_id: str, base_id: str 
     facts = _facts(folder, chosen, repo_id=repo_id, config=config)
     card = model_card(report, chosen, facts)
     refuse_secrets(CARD, card)
-    # A prompt may hold `/no_think`, which looks like a path.
-    refuse_paths(CARD, card.replace(facts.usage.prompt_template or CARD, ""))
+    # A prompt may hold `/no_think`, and a regular expression `/`, which look like paths.
+    own = card.replace(facts.usage.prompt_template or CARD, "")
+    refuse_paths(CARD, own.replace(spec.evaluation.extract or CARD, ""))
     contents = {
         ADAPTER_WEIGHTS: _weights(folder, chosen),
         ADAPTER_CONFIG: json.dumps(config, indent=2, sort_keys=True).encode(),
@@ -185,32 +187,47 @@ def _facts(folder: StudyFolder, trial: RankedTrial, *, repo_id: str, config: dic
         repo_id=repo_id,
         base_id=config["base_model_name_or_path"],
         base_revision=config["revision"],
-        usage=_usage(folder, spec, record.provenance.compute_dtype),
+        usage=_usage(folder, spec, config, record.provenance.compute_dtype),
         signatures=table.signatures if table else {},
         training=training.described(),
+        rules=training_rules(record, training),
         dataset_id=dataset_hub_id(spec),
         language=spec.evaluation.language,
         versions=record.provenance.versions,
     )
 
 
-def _usage(folder: StudyFolder, spec: StudySpec, compute_dtype: str | None) -> Usage:
+def _usage(folder: StudyFolder, spec: StudySpec, config: dict[str, Any], compute_dtype: str | None) -> Usage:
     model = spec.model
     assert model is not None  # without a model there is no base to name
+    published = (config.get("auto_mapping") or {}).get("base_model_class")  # of a multimodal release
+    listing = _read_listing(folder)
     return Usage(
-        style=_prompt_style(folder),
+        style=_prompt_style(listing),
         prompt_template=spec.data.prompt_template if spec.data else None,
         max_new_tokens=spec.evaluation.max_new_tokens,
         model=model,
         compute_dtype=compute_dtype,
+        model_class=published or DEFAULT_CLASS,
+        prompt_date=listing.get("prompt_date"),
+        kept_tokens=tuple(listing.get("kept_tokens", ())),
+        score_thoughts=spec.evaluation.score_thoughts,
     )
 
 
-def _prompt_style(folder: StudyFolder) -> PromptStyle | None:
+def _read_listing(folder: StudyFolder) -> dict[str, Any]:
+    """Return data/examples.json, or nothing where it cannot be read."""
     try:
         listing = json.loads(folder.examples.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return listing if isinstance(listing, dict) else {}
+
+
+def _prompt_style(listing: dict[str, Any]) -> PromptStyle | None:
+    try:
         return PromptStyle(listing["prompt_style"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError):
         return None
 
 

@@ -16,7 +16,11 @@ def advice(study: StudySpec) -> list[str]:
             f"under {_FEWEST_FOR_HYPERBAND} trials median prunes better"
         )
     if study.sampler.name is SamplerName.GP and study.pruner.name is not PrunerName.NONE:
-        lines.append("note: sampler gp does not learn from pruned trials; tpe does")
+        lines.append(
+            "warning: sampler gp does not learn from pruned trials: each costs its training and teaches gp "
+            "nothing (of 50 trials of the toy the median pruner stopped 18 to 42); set pruner: none, or take "
+            "sampler tpe, which learns from them"
+        )
     if study.sampler.name is SamplerName.CMAES:
         lines.append(
             "note: sampler cmaes draws categorical parameters at random, and ignores infeasible trials"

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from loratory.search.commands import COMMANDS
+from loratory.search.rights import missing_right
+from loratory.search.terminal import replace_what_cannot_be_shown
 from loratory.spaces.errors import LoratoryError
 
 app = typer.Typer(
@@ -48,16 +50,16 @@ def main() -> None:
     The exit status is 0 when the command has done its work, 2 for bad input, 130 when interrupted, and 1 for
     anything else. 3 (cannot tell) and 4 (worse) are reserved for `decide`.
     """
+    replace_what_cannot_be_shown(sys.stdout, sys.stderr)
     try:
         app()
-    except LoratoryError as error:
-        if _debug:
-            raise
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_status)
     except Exception as error:
         if _debug:
             raise
+        told = error if isinstance(error, LoratoryError) else missing_right(error)
+        if told is not None:
+            print(told, file=sys.stderr)
+            sys.exit(told.exit_status)
         print(f"{type(error).__name__}: {error} (loratory --debug shows the traceback)", file=sys.stderr)
         sys.exit(1)
 

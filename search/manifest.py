@@ -3,11 +3,11 @@
 import subprocess
 import uuid
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from loratory.objectives.atomic_files import write_atomically
 from loratory.objectives.manifest import Manifest
+from loratory.objectives.objective import Beginning, Prepared
 from loratory.objectives.records import SCHEMA_VERSION
 from loratory.objectives.study_folder import StudyFolder
 from loratory.objectives.versions import read_fields
@@ -35,31 +35,43 @@ def as_begun(folder: StudyFolder, study: StudySpec) -> StudySpec:
     return as_begun_with(folder.read_manifest().began_with, study)
 
 
+def beginning_of(folder: StudyFolder) -> Beginning:
+    """Return the facts of a study's beginning: from its manifest, or of now where it begins."""
+    beginning = replace(Beginning.now(), cache=folder.data)
+    if folder.manifest.is_file():
+        return replace(beginning, created_at=folder.read_manifest().created_at)
+    return beginning
+
+
 def open_manifest(
-    folder: StudyFolder, study: StudySpec, hashes: dict[str, str], *, splits: dict[str, int] | None = None
+    folder: StudyFolder, study: StudySpec, prepared: Prepared, beginning: Beginning
 ) -> Manifest:
     """Return the manifest of a study that begins or goes on, and write it where it says something new.
 
     Args:
         folder: the study folder.
         study: the study, as the version that it began with understands its file.
-        hashes: content hashes of base and data, by name.
-        splits: examples in each split, by name; null where the objective has none.
+        prepared: hashes of base and data, sizes of the splits, checks of the base.
+        beginning: when the study began.
 
     Raises:
         InputError: the study file or its data changed in a way that contradicts the records.
     """
     if not folder.manifest.is_file():
-        created = datetime.now(UTC).isoformat(timespec="seconds")
         manifest = Manifest(
-            uuid=str(uuid.uuid4()), spec=study, hashes=hashes, created_at=created, splits=splits
+            uuid=str(uuid.uuid4()),
+            spec=study,
+            hashes=prepared.hashes,
+            created_at=beginning.created_at,
+            splits=prepared.splits,
+            checks=list(prepared.checks),
         )
         write_atomically(folder.manifest, manifest.to_json().encode())
         return manifest
     earlier = folder.read_manifest()
     check_fits(folder, earlier, study)
-    _check_hashes(folder, earlier.hashes, hashes)
-    manifest = replace(earlier, spec=study, hashes=hashes)
+    _check_hashes(folder, earlier.hashes, prepared.hashes)
+    manifest = replace(earlier, spec=study, hashes=prepared.hashes, checks=list(prepared.checks))
     if manifest.to_json() != earlier.to_json():
         _keep_first(folder)
         write_atomically(folder.manifest, manifest.to_json().encode())

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
@@ -14,6 +14,8 @@ from optuna.samplers import (
     TPESampler,
 )
 
+from loratory.search.points import listed_values
+from loratory.search.unseen import UnseenSampler
 from loratory.spaces.samplers import SamplerName
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import derive_seed
@@ -24,9 +26,16 @@ def build_sampler(study: StudySpec, number: int) -> BaseSampler:
 
     Optuna does not store a sampler's random state, so each ask gets a sampler seeded by study and trial. A
     resumed study then asks the same as an uninterrupted one with the same finished trials. The grid alone is
-    shuffled by the study's seed, because its order must not change between trials.
+    shuffled by the study's seed, because its order must not change between trials. It repeats no point by
+    itself; the others are kept from it.
     """
+    if study.sampler.name is SamplerName.GRID:
+        return GridSampler(grid(study), seed=study.seed)
     seed = derive_seed(study.seed, number)
+    return UnseenSampler(_inner(study, seed), space=study.space.distributions(), seed=seed)
+
+
+def _inner(study: StudySpec, seed: int) -> BaseSampler:
     startup = study.sampler.startup_trials
     options: dict[str, Any] = {} if startup is None else {"n_startup_trials": startup}
     match study.sampler.name:
@@ -34,19 +43,25 @@ def build_sampler(study: StudySpec, number: int) -> BaseSampler:
             return TPESampler(seed=seed, **options)
         case SamplerName.RANDOM:
             return RandomSampler(seed=seed)
-        case SamplerName.GRID:
-            return GridSampler(grid(study), seed=study.seed)
         case SamplerName.CMAES:
             return CmaEsSampler(seed=seed, warn_independent_sampling=False, **options)
         case SamplerName.GP:
             return GPSampler(seed=seed, warn_independent_sampling=False, **options)
         case SamplerName.NSGA2:
             return NSGAIISampler(seed=seed, population_size=study.sampler.population_size or 50)
+    raise ValueError(f"no such sampler: {study.sampler.name}")
 
 
 def grid(study: StudySpec) -> dict[str, list[Any]]:
     """Return every value of every parameter, for the grid sampler."""
-    return {name: _values(distribution) for name, distribution in study.space.distributions().items()}
+    return {name: _listed(distribution) for name, distribution in study.space.distributions().items()}
+
+
+def _listed(distribution: BaseDistribution) -> list[Any]:
+    values = listed_values(distribution)
+    if values is None:
+        raise TypeError(f"grid needs listed values, got {distribution}")
+    return values
 
 
 def trial_limit(study: StudySpec) -> int:
@@ -60,16 +75,3 @@ def grid_size(study: StudySpec) -> int | None:
     if study.sampler.name is not SamplerName.GRID:
         return None
     return math.prod(len(values) for values in grid(study).values())
-
-
-def _values(distribution: Any) -> list[Any]:
-    match distribution:
-        case CategoricalDistribution():
-            return list(distribution.choices)
-        case IntDistribution():
-            return list(range(distribution.low, distribution.high + 1, distribution.step))
-        case FloatDistribution(step=float() as step):
-            # A thousandth of a step allows for rounding in the last value.
-            count = int((distribution.high - distribution.low) / step + 1e-3) + 1
-            return [distribution.low + index * step for index in range(count)]
-    raise TypeError(f"grid needs listed values, got {distribution}")

@@ -16,10 +16,12 @@ from loratory.search.advice import advice
 from loratory.search.executors.executor import Executor
 from loratory.search.interruption import catch_interrupt
 from loratory.search.lock import driver_lock
-from loratory.search.manifest import as_begun, check_fits, forget_beginning, open_manifest
+from loratory.search.manifest import as_begun, beginning_of, check_fits, forget_beginning, open_manifest
+from loratory.search.rights import missing_right
 from loratory.search.samplers import trial_limit
 from loratory.search.session import StudyResult, StudySession
 from loratory.search.status import study_status
+from loratory.search.terminal import replace_what_cannot_be_shown
 from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.study import StudySpec
 
@@ -50,6 +52,7 @@ def run_study(
         LoratoryError: the study cannot go on; the folder and its report hold all that was recorded.
     """
     console = console or Console(quiet=True)
+    replace_what_cannot_be_shown(console.file)
     folder = StudyFolder(Path(runs) / study.name)
     study = as_begun(folder, study)
     with (
@@ -67,9 +70,10 @@ def run_study(
             with _importing(kind.import_for_prepare):
                 # A missing GPU is reported at once and not after the data has been read.
                 executor.open()
-        prepared = kind.prepare(study)
+        beginning = beginning_of(folder)
+        prepared = kind.prepare(study, beginning)
         with _full_disk_in_a_line(folder):
-            manifest = open_manifest(folder, study, prepared.hashes, splits=prepared.splits)
+            manifest = open_manifest(folder, study, prepared, beginning)
             _keep_data(folder, prepared)
             _print(console, *prepared.summary, *advice(study))
             session = StudySession(folder, manifest, prepared, console)
@@ -120,6 +124,7 @@ def _owned(folder: StudyFolder) -> Iterator[None]:
     """
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
+        folder.lock.open("a").close()
     except OSError as error:
         raise InputError(
             f"{folder.path}: must be a folder that can be written to: {error.strerror}"
@@ -136,10 +141,12 @@ def _owned(folder: StudyFolder) -> Iterator[None]:
 
 @contextmanager
 def _full_disk_in_a_line(folder: StudyFolder) -> Iterator[None]:
-    """Replace errors on a full disk by one line, since SQLite and Optuna report invalid data."""
+    """Replace errors on a full disk, and of missing rights, by one line; SQLite reports invalid data."""
     try:
         yield
     except (OSError, StorageInternalError) as error:
+        if (told := missing_right(error)) is not None:
+            raise told from error
         if shutil.disk_usage(folder.path).free > _FULL_BYTES:
             raise
         raise LoratoryError(

@@ -1,12 +1,15 @@
 """Sources of the examples, and rules for reading, cleaning, splitting and scoring them."""
 
+import re
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from loratory.spaces.frozen import Float, Frozen, Int
+from loratory.spaces.languages import LANGUAGES, meant_language
 from loratory.spaces.metric_names import Task
+from loratory.spaces.rules import broken_rule, shown
 
 QUICKSTART_DATA = "builtin:quickstart"
 
@@ -19,6 +22,21 @@ class DataFormat(StrEnum):
     MESSAGES = "messages"
     SHAREGPT = "sharegpt"
     COMPLETION = "completion"
+
+
+class Learn(StrEnum):
+    """Assistant turns of a conversation that are learned."""
+
+    LAST = "last"
+    ALL = "all"
+
+
+class Thoughts(StrEnum):
+    """What is learned of an answer with a thought (`<think>...</think>`) that the chat template cuts out."""
+
+    TEMPLATE = "template"
+    KEEP = "keep"
+    CUT = "cut"
 
 
 class BadRows(StrEnum):
@@ -35,6 +53,8 @@ class CleaningSpec(Frozen):
     """Remove rows that repeat an earlier row of their split (after Unicode and space folding)."""
     near_duplicate_threshold: Annotated[Float, Field(gt=0, le=1)] | None = 0.9
     """Remove training rows with at least this MinHash Jaccard similarity (word 5-grams) to an earlier row."""
+    near_duplicate_parts: bool = True
+    """Keep rows whose questions or answers differ, however much they share; false compares wholes alone."""
     leaked: bool = True
     """Remove training rows that are also in eval or test."""
 
@@ -48,8 +68,11 @@ class DataSpec(Frozen):
     """Source of eval examples; null takes `eval_fraction` of train (whole groups, if rows have groups)."""
     test: str | None = None
     """Source of test examples, scored once for the winner and the base; null: no test score."""
-    eval_fraction: Float = Field(default=0.1, gt=0, lt=1)
-    """Share of train that becomes eval when `eval` is null."""
+    eval_fraction: Annotated[Float, Field(gt=0, lt=1)] | None = None
+    """Share of train that becomes eval when `eval` is null.
+
+    Null takes a tenth, and of few rows up to a quarter.
+    """
     hub_config: str | None = None
     """Configuration name of a Hub data set."""
     hub_revision: str | None = None
@@ -64,14 +87,48 @@ class DataSpec(Frozen):
     """Column with the group of a row (such as a document or module); used if present."""
     prompt_template: str | None = None
     """Python format string over the columns; replaces the chat template and the default prompt."""
+    learn: Learn = Learn.LAST
+    """Assistant turns that are learned: the last of a row, or all (the last alone is decoded and scored)."""
+    thoughts: Thoughts = Thoughts.TEMPLATE
+    """Thoughts in answers: template leaves rows out whose thoughts the chat template cuts, keep learns the
+    answer as the file has it, cut learns every answer without its thought."""
+    adapt_turns: bool = True
+    """Where the chat template refuses the turns of a row: join the system text to the first user turn, drop
+    a leading assistant turn, join turns of one role; false removes such rows."""
     task: Task = Task.GENERATION
     """generation, or classification if every answer is one of few labels."""
-    max_length: Int = Field(default=1024, ge=8, le=1_048_576)
-    """Longest prompt plus answer in tokens; longer rows are removed, never cut."""
+    max_length: Annotated[Int, Field(ge=8, le=1_048_576)] | None = None
+    """Longest prompt plus answer in tokens; longer rows are removed, never cut.
+
+    Null takes the model's longest input or 1,024, whichever is less.
+    """
     train_examples: Annotated[Int, Field(ge=1)] | None = None
     """Largest number of training examples, drawn by a fixed hash; null takes all."""
+    stratify: bool = True
+    """Draw the labels of a classification in proportion, and never the last row of one out of train."""
     cleaning: CleaningSpec = CleaningSpec()
     """Rows to remove before training."""
+
+
+class BleuTokenizer(StrEnum):
+    """Tokenizer of BLEU, by sacrebleu's name; auto chooses by language or script."""
+
+    AUTO = "auto"
+    MTEVAL_13A = "13a"
+    INTL = "intl"
+    CHAR = "char"
+    ZH = "zh"
+    JA_MECAB = "ja-mecab"
+    KO_MECAB = "ko-mecab"
+    FLORES101 = "flores101"
+    FLORES200 = "flores200"
+    SPM = "spm"
+    NONE = "none"
+
+    @property
+    def reads_file(self) -> bool:
+        """True if it is a SentencePiece model in a file."""
+        return self in (BleuTokenizer.FLORES101, BleuTokenizer.FLORES200, BleuTokenizer.SPM)
 
 
 class EvaluationSpec(Frozen):
@@ -79,8 +136,11 @@ class EvaluationSpec(Frozen):
 
     evaluations: Int = Field(default=4, ge=1, le=1000)
     """Evaluations per trial, at equal fractions of its schedule: the nominal grid."""
-    dev_examples: Int = Field(default=64, ge=1)
-    """Eval examples that drive pruning, early stopping and the choice of checkpoint."""
+    dev_examples: Annotated[Int, Field(ge=1)] | None = None
+    """Eval examples that drive pruning, early stopping and the choice of checkpoint.
+
+    Null takes 64, and of few eval examples half.
+    """
     select_examples: Annotated[Int, Field(ge=1)] | None = None
     """Other eval examples that rank finished trials; null takes all the rest."""
     test_examples: Annotated[Int, Field(ge=1)] | None = None
@@ -91,5 +151,52 @@ class EvaluationSpec(Frozen):
     """Prompts decoded together."""
     metrics: tuple[str, ...] | None = None
     """Names of metrics to compute; null takes the defaults of the task."""
+    score_thoughts: bool = True
+    """Whether metrics of texts see thoughts; false scores what follows the thought (`</think>`) alone."""
     language: str | None = None
-    """Language of the answers (`zh`, `ja`, `en`, ...) for tokenisation; null detects the script."""
+    """Language of the answers, a code of ISO 639-1 (`zh`, `ja`, `en`, ...), for tokenisation; null detects
+    the script."""
+    bleu_tokenizer: BleuTokenizer = BleuTokenizer.AUTO
+    """Tokenizer of BLEU, as published scores name it; auto takes zh for Chinese, char for Japanese and other
+    scripts without spaces, else 13a."""
+    bleu_tokenizer_file: str | None = None
+    """SentencePiece model of bleu_tokenizer flores101, flores200 or spm, at this path on every machine."""
+    rouge_stemmer: bool = False
+    """Stem words (Porter) in rouge_score_1, rouge_score_2, rouge_score_L and rouge_score_Lsum."""
+    extract: str | None = None
+    """Regular expression (Python) that takes the answer out of predictions and references before they are
+    scored: group 1, or the whole match, of the last match; null scores the whole text."""
+
+    @field_validator("language")
+    @classmethod
+    def _is_a_code(cls, value: str | None) -> str | None:
+        if value is None or value in LANGUAGES:
+            return value
+        meant = meant_language(value)
+        hint = f": did you mean {meant}?" if meant else ""
+        rule = "must be a code of ISO 639-1, such as en, zh or ja, or null"
+        raise broken_rule(f"{rule}, got {shown(value)}{hint}")
+
+    @field_validator("extract")
+    @classmethod
+    def _finds_something(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        try:
+            pattern = re.compile(value)
+        except re.error as error:
+            rule = f"must be a regular expression of Python ({error})"
+            raise broken_rule(f"{rule}, got {shown(value)}") from error
+        if pattern.search("") is not None:
+            raise broken_rule(f"must not match an empty text, got {shown(value)}")
+        return value
+
+    @model_validator(mode="after")
+    def _has_the_file(self) -> Self:
+        if self.bleu_tokenizer.reads_file and not self.bleu_tokenizer_file:
+            rule = f"must name the SentencePiece model of bleu_tokenizer {self.bleu_tokenizer}"
+            raise broken_rule(f"{rule}; it is never fetched", at=("bleu_tokenizer_file",))
+        if self.bleu_tokenizer_file is not None and not self.bleu_tokenizer.reads_file:
+            rule = "must be left out unless bleu_tokenizer is flores101, flores200 or spm"
+            raise broken_rule(rule, at=("bleu_tokenizer_file",), value=self.bleu_tokenizer_file)
+        return self

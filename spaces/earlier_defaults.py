@@ -4,13 +4,26 @@ from typing import Any
 
 from pydantic import BaseModel, RootModel
 
+from loratory.spaces.earlier_names import renamed_spec
 from loratory.spaces.study import StudySpec
 
-DEFAULTS: dict[int, dict[str, Any]] = {1: {}}
+DEFAULTS: dict[int, dict[str, Any]] = {
+    1: {
+        "training": {"schedule": "cosine"},
+        "data": {
+            "adapt_turns": False,
+            "eval_fraction": 0.1,
+            "max_length": 1024,
+            "stratify": False,
+            "cleaning": {"near_duplicate_parts": False},
+        },
+        "evaluation": {"dev_examples": 64},
+    }
+}
 """Version to the keys of the study file that had another default then, nested as in the file.
 
 A key that came later stands here too where its default changes what a study computes, with the value that
-leaves it as it was. Version 2 is the present one.
+leaves it as it was. Values have the names that they had then. Version 2 is the present one.
 """
 
 _OF_ONE_OBJECTIVE = ("model", "data", "toy")
@@ -26,14 +39,19 @@ def as_begun_with(version: int, study: StudySpec) -> StudySpec:
     earlier = DEFAULTS.get(version)
     if not earlier:
         return study
-    fields = _filled(_given(study), earlier)
-    fixed = {n: v for n, v in fields.get("training", {}).items() if n not in study.space.root}
-    return StudySpec.model_validate({**fields, "training": fixed})
+    given = _given(study) | {"space": study.space.model_dump(mode="json")}
+    return StudySpec.model_validate(with_defaults_of(version, given))
 
 
 def with_defaults_of(version: int, spec: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a recorded spec with a version's defaults in the place of missing keys."""
-    return _filled(spec, DEFAULTS.get(version, {}))
+    """Return the fields of a recorded spec with a version's defaults in the place of missing keys.
+
+    Values that had other names then have their present names.
+    """
+    filled = _filled(spec, DEFAULTS.get(version, {}))
+    if isinstance(training := filled.get("training"), dict):
+        filled["training"] = {n: v for n, v in training.items() if n not in (filled.get("space") or ())}
+    return renamed_spec(version, filled)
 
 
 def _filled(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

@@ -53,10 +53,19 @@ METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
         "rouge1": Metric(label="ROUGE-1", scorer=f"{_PACKAGE}.rouge:Rouge1", default_for=_TEXT),
         "rouge2": Metric(label="ROUGE-2", scorer=f"{_PACKAGE}.rouge:Rouge2", default_for=_TEXT),
         "rougeL": Metric(label="ROUGE-L", scorer=f"{_PACKAGE}.rouge:RougeL", default_for=_TEXT),
+        "rougeLsum": Metric(label="ROUGE-Lsum", scorer=f"{_PACKAGE}.rouge:RougeLsum"),
         "token_f1": Metric(label="token F1", scorer=f"{_PACKAGE}.answers:TokenF1", default_for=_TEXT),
         "exact_match": Metric(
             label="exact match", scorer=f"{_PACKAGE}.answers:ExactMatch", default_for=_TEXT + _LABELS
         ),
+        "rouge_score_1": Metric(label="ROUGE-1 (rouge_score)", scorer=f"{_PACKAGE}.rouge:PackageRouge1"),
+        "rouge_score_2": Metric(label="ROUGE-2 (rouge_score)", scorer=f"{_PACKAGE}.rouge:PackageRouge2"),
+        "rouge_score_L": Metric(label="ROUGE-L (rouge_score)", scorer=f"{_PACKAGE}.rouge:PackageRougeL"),
+        "rouge_score_Lsum": Metric(
+            label="ROUGE-Lsum (rouge_score)", scorer=f"{_PACKAGE}.rouge:PackageRougeLsum"
+        ),
+        "squad_f1": Metric(label="SQuAD F1", scorer=f"{_PACKAGE}.squad:SquadF1"),
+        "squad_exact_match": Metric(label="SQuAD exact match", scorer=f"{_PACKAGE}.squad:SquadExactMatch"),
         "accuracy": Metric(
             label="accuracy", scorer=f"{_PACKAGE}.labels:Accuracy", default_for=_LABELS, needs_labels=True
         ),

@@ -104,6 +104,17 @@ class CategoricalParameter(Frozen):
     type: Literal["categorical"] = "categorical"
     choices: tuple[Any, ...] = Field(min_length=1)
     """The values to choose from; a list among them (`target_modules`) is one choice."""
+    stored: tuple[Any, ...] | None = None
+    """Names of the choices in the Optuna storage, where an earlier version began the study and named them
+    otherwise; null: the choices themselves."""
+
+    @model_validator(mode="after")
+    def _one_name_each(self) -> Self:
+        if self.stored is not None and len(self.stored) != len(self.choices):
+            raise ValueError(
+                f"stored must name each of the {len(self.choices)} choices, got {len(self.stored)} names"
+            )
+        return self
 
     @field_validator("choices")
     @classmethod
@@ -116,7 +127,7 @@ class CategoricalParameter(Frozen):
 
     def distribution(self) -> BaseDistribution:
         """Return the Optuna distribution, in which choices that Optuna cannot store are JSON text."""
-        return CategoricalDistribution([_stored(choice) for choice in self.choices])
+        return CategoricalDistribution([_stored(name) for name in self._names])
 
     def extremes(self) -> tuple[Any, ...]:
         """Return the values that bound the parameter: all are legal if these are."""
@@ -124,7 +135,22 @@ class CategoricalParameter(Frozen):
 
     def decode(self, stored: CategoricalChoiceType) -> Any:
         """Return the choice that Optuna stores as `stored`."""
-        return next(choice for choice in self.choices if _stored(choice) == stored)
+        names = map(_stored, self._names)
+        return next(choice for choice, name in zip(self.choices, names, strict=True) if name == stored)
+
+    def encode(self, choice: Any) -> CategoricalChoiceType:
+        """Return what Optuna stores for a choice.
+
+        Raises:
+            ValueError: it is not among the choices.
+        """
+        if choice not in self.choices:
+            raise ValueError(f"must be one of {', '.join(map(str, self.choices))}, got {shown(choice)}")
+        return _stored(self._names[self.choices.index(choice)])
+
+    @property
+    def _names(self) -> tuple[Any, ...]:
+        return self.choices if self.stored is None else self.stored
 
 
 def _stored(choice: Any) -> CategoricalChoiceType:

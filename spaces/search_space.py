@@ -41,9 +41,22 @@ class SearchSpace(RootModel[dict[str, Parameter]]):
         """Convert values sampled by Optuna to the values of the study file."""
         return {name: _decoded(self.root[name], value) for name, value in stored.items()}
 
+    def encode(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert values of the study file to those that Optuna stores.
+
+        Raises:
+            KeyError: a name is not in the space.
+            ValueError: a value is not among the choices.
+        """
+        return {name: _encoded(self.root[name], value) for name, value in values.items()}
+
 
 def _decoded(parameter: Parameter, value: Any) -> Any:
     return parameter.decode(value) if isinstance(parameter, CategoricalParameter) else value
+
+
+def _encoded(parameter: Parameter, value: Any) -> Any:
+    return parameter.encode(value) if isinstance(parameter, CategoricalParameter) else value
 
 
 def _legal(name: str, parameter: Parameter) -> Parameter:

@@ -29,13 +29,13 @@ model:
 
 data:
   train: train.jsonl             # JSONL, CSV or Parquet file, or a Hub data set id
-  eval: null                     # the same for eval; null takes a tenth of train
+  eval: null                     # the same for eval; null takes a tenth of train, of few rows more
   test: null                     # the same for test, scored once, for the winner; null: none
-  max_length: 1024               # longest prompt plus answer in tokens; longer rows are left out
+  max_length: null               # longest prompt plus answer in tokens; null: 1,024, or what the model reads
 
 evaluation:
   evaluations: 4                 # how often each trial is scored while it trains
-  dev_examples: 64               # eval examples for pruning and early stopping; the others rank the trials
+  dev_examples: null             # eval examples for pruning, the others rank trials; null: 64 or half of eval
   max_new_tokens: 128            # longest answer decoded
 
 space:                           # what is searched; a plain list means "one of"
@@ -47,7 +47,7 @@ space:                           # what is searched; a plain list means "one of"
 training:                        # what is fixed
   target_modules: all-linear     # linear layers with an adapter; or a list, such as [q_proj, v_proj]
   dropout: 0.05                  # of the adapter's input
-  schedule: cosine               # of the learning rate, after the warm-up: cosine, linear, constant
+  schedule: cosine               # of the learning rate, as in transformers: cosine, linear, constant
   warmup: 0.05                   # share of the steps in which the learning rate rises
   weight_decay: 0.0              # on the adapter's weights
   optimizer: adamw               # or lora_plus: a larger learning rate for the matrices B

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_serializer, model_validator
+from pydantic import Field, ValidationInfo, field_serializer, model_validator
 
 from loratory.spaces.data import DataSpec, EvaluationSpec
 from loratory.spaces.frozen import Float, Frozen, Int
@@ -13,6 +13,7 @@ from loratory.spaces.metric_names import METRICS, Direction, Task, default_metri
 from loratory.spaces.model import ModelSpec, Quantization
 from loratory.spaces.packing import PackingSpec
 from loratory.spaces.pruners import PrunerName, PrunerSpec
+from loratory.spaces.recorded import is_recorded
 from loratory.spaces.resources import ResourceSpec
 from loratory.spaces.rules import STUDY_NAME, broken_rule, did_you_mean, shown
 from loratory.spaces.samplers import SamplerName, SamplerSpec
@@ -89,12 +90,14 @@ class StudySpec(Frozen):
         return {key: item for key, item in value.items() if key != "direction"}
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self, info: ValidationInfo) -> Self:
         self._check_training()
         self._check_stopping()
         self._check_sections()
         self._check_metric()
         self._check_search()
+        if not is_recorded(info):
+            self._check_resources()
         return self
 
     def _check_training(self) -> None:
@@ -140,6 +143,9 @@ class StudySpec(Frozen):
         self._check_metric_name(self.metric, ("metric",))
         for place, name in enumerate(self.evaluation.metrics or ()):
             self._check_metric_name(name, ("evaluation", "metrics", place))
+        if self.evaluation.extract is not None and self.task is Task.CLASSIFICATION:
+            rule = "must be left out with data.task classification, whose labels are whole answers"
+            raise broken_rule(rule, at=("evaluation", "extract"), value=self.evaluation.extract)
 
     def _check_metric_name(self, name: str, at: tuple[str | int, ...]) -> None:
         if name not in METRICS:
@@ -159,6 +165,15 @@ class StudySpec(Frozen):
         if self.pruner.name is not PrunerName.NONE and least > most:
             rule = f"must be <= evaluation.evaluations ({most})"
             raise broken_rule(rule, at=("pruner", "min_evaluations"), value=least)
+
+    def _check_resources(self) -> None:
+        gpus = self.resources.gpus_per_worker
+        if gpus is not None and gpus > 1:
+            rule = (
+                f"must be at most 1, got {gpus:g}: a worker uses one GPU, the others would idle; leave the "
+                "key out for a worker on every GPU, or choose a base that fits one"
+            )
+            raise broken_rule(rule, at=("resources", "gpus_per_worker"))
 
     @field_serializer("training")
     def _fixed_only(self, training: TrainingParameters) -> dict[str, Any]:

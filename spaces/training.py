@@ -9,11 +9,24 @@ from loratory.spaces.frozen import Float, Frozen, Int
 
 
 class Schedule(StrEnum):
-    """Shape of the learning rate after the warm-up."""
+    """Learning rate by update: a linear warm-up, then a cosine, a straight line or a constant.
+
+    The first three are those of transformers' `get_scheduler` (`constant` is its `constant_with_warmup`), so
+    that Trainer, TRL and Axolotl train with the same rates: a warm-up starts at a rate of zero and takes
+    `warmup` of the updates, rounded up. The update at a rate of zero leaves the weights as they are; the
+    moments of AdamW take its gradient in.
+
+    Those with a nonzero start are loratory 0.1.0's, which a study that began with it keeps: a warm-up of W
+    updates starts at 1 / (W + 1) of the peak rate, and W is rounded to the nearest number. Without a warm-up
+    they equal the others.
+    """
 
     COSINE = "cosine"
     LINEAR = "linear"
     CONSTANT = "constant"
+    COSINE_NONZERO_START = "cosine_nonzero_start"
+    LINEAR_NONZERO_START = "linear_nonzero_start"
+    CONSTANT_NONZERO_START = "constant_nonzero_start"
 
 
 class OptimizerName(StrEnum):
@@ -51,9 +64,10 @@ class TrainingParameters(Frozen):
     target_modules: str | tuple[str, ...] = "all-linear"
     """`all-linear`, or names of the linear layers that get an adapter (`q_proj`, `v_proj`, ...)."""
     schedule: Schedule = Schedule.COSINE
-    """Shape of the learning rate after the warm-up."""
+    """Learning rate by update: `cosine`, `linear` or `constant` after the warm-up, as in transformers."""
     warmup: Float = Field(default=0.05, ge=0, lt=1)
-    """Share of the optimiser steps in which the learning rate rises linearly from zero."""
+    """Share of the optimiser steps in which the learning rate rises linearly from zero, rounded up to whole
+    steps; a trial of one step has no warm-up."""
     weight_decay: Float = Field(default=0.0, ge=0, le=10)
     """Decoupled weight decay on the adapter's weights."""
     max_grad_norm: Annotated[Float, Field(gt=0)] | None = 1.0

@@ -11,7 +11,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from loratory.objectives.events import Split
-from loratory.objectives.objective import objective_kind
+from loratory.objectives.objective import Beginning, objective_kind
 from loratory.objectives.qlora.verification.adapter_scores import score_adapter
 from loratory.objectives.quickstart import base_folder
 from loratory.objectives.scores import ScoreTable, predictions_from_bytes
@@ -82,7 +82,7 @@ def test_the_result_is_the_best_trial(result, complete):
 
 def test_every_kept_adapter_reproduces_its_recorded_scores_by_plain_peft(result, complete):
     manifest = result.folder.read_manifest()
-    prepared = objective_kind(manifest.spec.objective).prepare(manifest.spec)
+    prepared = objective_kind(manifest.spec.objective).prepare(manifest.spec, Beginning.now())
     assert prepared.hashes == manifest.hashes
     for record in complete:
         table = score_adapter(manifest.spec, prepared, result.folder.adapter(record.key), Split.SELECT)

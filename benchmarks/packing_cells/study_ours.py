@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from loratory.objectives.objective import Prepared, objective_kind
+from loratory.objectives.objective import Beginning, Prepared, objective_kind
 from loratory.objectives.scores import predictions_from_bytes
 from loratory.objectives.study_folder import PREDICTIONS, StudyFolder
 from loratory.search.manifest import open_manifest
@@ -25,7 +25,7 @@ from packing_cells.study_trace import read_trace, summarize_trace
 def prepare(study_file: Path) -> tuple[StudySpec, Prepared]:
     """Load a study and its data as its driver does."""
     study = load_study(study_file)
-    return study, objective_kind(study.objective).prepare(study)
+    return study, objective_kind(study.objective).prepare(study, Beginning.now())
 
 
 def run_ours(

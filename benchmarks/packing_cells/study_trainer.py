@@ -108,7 +108,7 @@ class TrainerStudy:
                 max_steps=steps,
                 learning_rate=training.learning_rate,
                 schedule="cosine",
-                warmup_steps=round(WARMUP * steps),
+                warmup_steps=plan.warmup_steps,
             ),
             train_dataset=rows_of(order),
             data_collator=Collator(padding_id=model.config.pad_token_id),

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from loratory.objectives.data.strata import choose_in_proportion, leaving_one
+
 _Item = TypeVar("_Item")
 
 
@@ -31,15 +33,40 @@ def rank(salt: str, key: str) -> bytes:
     return hashlib.sha256(f"{salt}\0{key}".encode()).digest()
 
 
-def draw(items: Sequence[_Item], count: int, *, key: Callable[[_Item], str], salt: str) -> tuple[_Item, ...]:
-    """Draw `count` items, or all if there are fewer; a larger draw contains every smaller one."""
+def draw(
+    items: Sequence[_Item],
+    count: int,
+    *,
+    key: Callable[[_Item], str],
+    salt: str,
+    label: Callable[[_Item], str] | None = None,
+) -> tuple[_Item, ...]:
+    """Draw `count` items, or all if there are fewer; without labels a larger draw contains every smaller one.
+
+    Args:
+        items: the items to draw from.
+        count: number of items to draw.
+        key: name of an item.
+        salt: name of the draw.
+        label: label of an item; labels are drawn in proportion. None: items have no labels.
+    """
     order = sorted(range(len(items)), key=lambda index: (rank(salt, key(items[index])), index))
-    chosen = set(order[:count])
+    if label is None or count >= len(items):
+        chosen = set(order[:count])
+    else:
+        single = {str(index): {label(item): 1} for index, item in enumerate(items)}
+        names = choose_in_proportion(single, count, order=[str(i) for i in order], leave_one=False)
+        chosen = set(map(int, names))
     return tuple(item for index, item in enumerate(items) if index in chosen)
 
 
 def split_fraction(
-    items: Sequence[_Item], fraction: float, *, group: Callable[[_Item], str], salt: str
+    items: Sequence[_Item],
+    fraction: float,
+    *,
+    group: Callable[[_Item], str],
+    salt: str,
+    label: Callable[[_Item], str] | None = None,
 ) -> Halves[_Item]:
     """Draw whole groups up to a share of the items; more only if every group is larger than that share.
 
@@ -48,12 +75,18 @@ def split_fraction(
         fraction: share to draw.
         group: name of an item's group.
         salt: name of the draw.
+        label: label of an item; labels are drawn in proportion, and of each at least one item is not drawn.
+            None: items have no labels.
+
+    Returns:
+        The halves; where every group has the last item of a label, nothing is drawn.
     """
     sizes = Counter(map(group, items))
     room = min(max(1, round(len(items) * fraction)), len(items) - 1)
-    chosen = _fill(sizes, room, salt)
+    chosen = _fill(items, room, group=group, salt=salt, label=label, leave_one=True)
     if not chosen:
-        chosen = {min(sizes, key=lambda name: (sizes[name], rank(salt, name)))}
+        names = sizes if label is None else leaving_one(_labels_of(items, group, label))
+        chosen = set(sorted(names, key=lambda name: (sizes[name], rank(salt, name)))[:1])
     return _halves(items, group, chosen)
 
 
@@ -64,6 +97,7 @@ def split_count(
     group: Callable[[_Item], str],
     key: Callable[[_Item], str],
     salt: str,
+    label: Callable[[_Item], str] | None = None,
 ) -> Halves[_Item]:
     """Draw exactly `count` items, by whole groups where that is possible.
 
@@ -77,14 +111,15 @@ def split_count(
         group: name of an item's group.
         key: name of an item.
         salt: name of the draw.
+        label: label of an item; labels are drawn in proportion. None: items have no labels.
     """
     sizes = Counter(map(group, items))
-    chosen = _fill(sizes, count, salt)
+    chosen = _fill(items, count, group=group, salt=salt, label=label, leave_one=False)
     gap = count - sum(sizes[name] for name in chosen)
     cut = min((n for n in sizes if n not in chosen), key=lambda n: (sizes[n], rank(salt, n)), default=None)
     held_back = sizes[cut] - gap if gap and cut is not None else 0
     if held_back > len(items) / 10 or held_back >= len(items) - count:
-        drawn = draw(items, count, key=key, salt=salt)
+        drawn = draw(items, count, key=key, salt=salt, label=label)
         return Halves(drawn, _without(items, drawn), by_group=False)
     halves = _halves(items, group, chosen)
     if not gap:
@@ -95,13 +130,36 @@ def split_count(
     return Halves(drawn, _without(halves.rest, members), _without(members, filler))
 
 
-def _fill(sizes: Counter[str], room: int, salt: str) -> set[str]:
+def _fill(
+    items: Sequence[_Item],
+    room: int,
+    *,
+    group: Callable[[_Item], str],
+    salt: str,
+    label: Callable[[_Item], str] | None,
+    leave_one: bool,
+) -> set[str]:
+    """Return groups that fill some room, in hash order; labels are in proportion, where there are any."""
+    sizes = Counter(map(group, items))
+    order = sorted(sizes, key=lambda name: rank(salt, name))
+    if label is not None:
+        labels = _labels_of(items, group, label)
+        return choose_in_proportion(labels, room, order=order, leave_one=leave_one)
     chosen = set()
-    for name in sorted(sizes, key=lambda name: rank(salt, name)):
+    for name in order:
         if sizes[name] <= room:
             chosen.add(name)
             room -= sizes[name]
     return chosen
+
+
+def _labels_of(
+    items: Sequence[_Item], group: Callable[[_Item], str], label: Callable[[_Item], str]
+) -> dict[str, Counter[str]]:
+    labels: dict[str, Counter[str]] = {}
+    for item in items:
+        labels.setdefault(group(item), Counter())[label(item)] += 1
+    return labels
 
 
 def _halves(items: Sequence[_Item], group: Callable[[_Item], str], chosen: set[str]) -> Halves[_Item]:

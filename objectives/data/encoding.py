@@ -1,11 +1,13 @@
-"""Encode rows as token ids with the loss on the answer alone, and check that each row is encoded so."""
+"""Encode rows as token ids with the loss on what is learned, and check that each row is encoded so."""
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from loratory.objectives.data.rendered import LeftOutError
 from loratory.objectives.data.rendering import Rendered, Renderer, RenderError, Tokenizer
 from loratory.objectives.data.rows import Ledger, Part, Reason, Row
+from loratory.objectives.data.special_tokens import AnswerReader, ending_ids, special_ids
 from loratory.spaces.errors import InputError
 
 
@@ -17,8 +19,9 @@ class Encoded:
         row: the row that was encoded.
         prompt: the text that the model reads.
         reference: the answer.
-        prompt_ids: token ids of the prompt; the loss leaves them out.
+        prompt_ids: token ids of the prompt.
         answer_ids: token ids of the answer, which are learned; end-of-sequence is the last.
+        learned: for each token of prompt and answer, whether the loss is on it; None: on the answer alone.
     """
 
     row: Row
@@ -26,6 +29,7 @@ class Encoded:
     reference: str
     prompt_ids: tuple[int, ...]
     answer_ids: tuple[int, ...]
+    learned: tuple[bool, ...] | None = None
 
     def __len__(self) -> int:
         """Return the number of tokens of prompt and answer."""
@@ -33,7 +37,11 @@ class Encoded:
 
 
 class Encoder:
-    """Renders and encodes rows with one tokenizer."""
+    """Renders and encodes rows with one tokenizer.
+
+    Attributes:
+        kept_ids: special tokens that are part of answers encoded so far, which their texts keep.
+    """
 
     def __init__(self, tokenizer: Tokenizer, renderer: Renderer) -> None:
         if tokenizer.eos_token_id is None or not tokenizer.eos_token:
@@ -45,20 +53,28 @@ class Encoder:
         self._eos_id: int = tokenizer.eos_token_id
         self._bos_id = tokenizer.bos_token_id
         self._opening = self._opening_ids() if renderer.adds_special_tokens else ()
-        self._closing = self._closing_ids()
+        self._closings: dict[str, tuple[int, ...]] = {}
+        self._keepable = special_ids(tokenizer) - ending_ids(tokenizer, self._closing(renderer.closing))
+        self._read = AnswerReader(tokenizer, self._keepable)
+        self.kept_ids: set[int] = set()
 
     def encode(self, rows: Sequence[Row], part: Part, ledger: Ledger) -> list[Encoded]:
-        """Encode rows; rows that the template or the tokenizer cannot represent go to the ledger."""
+        """Encode rows; rows that the template or the tokenizer cannot represent go to the ledger.
+
+        Raises:
+            InputError: the chat template has no place for the tools or calls of a row.
+        """
         rendered = [(row, text) for row in rows if (text := self._render(row, part, ledger)) is not None]
         encoded = self._ids(rendered)
         if not encoded:
             return []
-        decoded = self._decode([example.answer_ids for example in encoded])
         kept = []
-        for example, reads in zip(encoded, decoded, strict=True):
-            problem = self._problem(example, reads)
+        texts = [text for _, text in rendered]
+        for text, example, reads in zip(texts, encoded, self._decode(encoded, texts), strict=True):
+            problem = self._problem(example, text, reads)
             if problem is None:
                 kept.append(example)
+                self.kept_ids |= self._keepable.intersection(self._written(example, text))
             else:
                 ledger.remove(part, example.row.raw, reason=Reason.UNENCODABLE, detail=problem)
         return kept
@@ -66,11 +82,13 @@ class Encoder:
     def _render(self, row: Row, part: Part, ledger: Ledger) -> Rendered | None:
         try:
             text = self._renderer.render(row)
+        except LeftOutError as error:
+            raise InputError(f"{row.raw.place}: {error}") from error
         except RenderError as error:
             ledger.remove(part, row.raw, reason=Reason.TEMPLATE, detail=str(error))
             return None
         # Answers prepared for another trainer may already end with end-of-sequence; it is added once, below.
-        return Rendered(text.prompt, text.answer.rstrip().removesuffix(self._eos).rstrip())
+        return replace(text, answer=text.answer.rstrip().removesuffix(self._eos).rstrip())
 
     def _ids(self, rendered: Sequence[tuple[Row, Rendered]]) -> list[Encoded]:
         if not rendered:  # transformers encodes and decodes an empty list as one empty text
@@ -79,15 +97,48 @@ class Encoder:
         wholes = self._tokenize([text.prompt + text.answer for _, text in rendered])
         alone = self._tokenize([text.answer for _, text in rendered])
         return [
-            Encoded(
-                row=row,
-                prompt=text.prompt,
-                reference=text.answer.strip(),
-                prompt_ids=self._opened(prompt),
-                answer_ids=(*_after(prompt, whole, answer), *self._closing, self._eos_id),
-            )
+            self._encoded(row, text, prompt, _after(prompt, whole, answer))
             for (row, text), prompt, whole, answer in zip(rendered, prompts, wholes, alone, strict=True)
         ]
+
+    def _encoded(self, row: Row, text: Rendered, prompt: list[int], answer: list[int]) -> Encoded:
+        encoded = Encoded(
+            row=row,
+            prompt=text.prompt,
+            reference=text.answer.strip(),
+            prompt_ids=self._opened(prompt),
+            answer_ids=(*answer, *self._closing_of(text), self._eos_id),
+        )
+        if not text.learned:
+            return encoded
+        mask = self._mask(text, shift=len(encoded.prompt_ids) - len(prompt))
+        return replace(encoded, learned=(*mask, *[True] * len(encoded.answer_ids)))
+
+    def _mask(self, text: Rendered, *, shift: int) -> list[bool]:
+        """Return for each token of a prompt whether it begins within a part that is learned.
+
+        Args:
+            text: the row.
+            shift: tokens that were put before the prompt's own, negative where some were removed.
+
+        Raises:
+            InputError: the tokenizer does not tell which characters a token stands for.
+        """
+        try:
+            places = self._tokenizer(
+                text.prompt, add_special_tokens=False, verbose=False, return_offsets_mapping=True
+            )["offset_mapping"]
+        except NotImplementedError as error:
+            raise InputError(
+                "data.learn: all needs a fast tokenizer, which knows the place of each token; "
+                "the base has none: set data.learn: last"
+            ) from error
+        mask = [
+            any(start <= first < end and last > first for start, end in text.learned)
+            for first, last in places
+        ]
+        mask = [*[False] * shift, *mask[max(0, -shift) :]]
+        return [False, *mask[1:]]  # nothing predicts the first token
 
     def _opened(self, prompt: Sequence[int]) -> tuple[int, ...]:
         """Return the prompt with one beginning-of-sequence token, whether text, tokenizer or both add it."""
@@ -96,7 +147,7 @@ class Encoder:
             ids = ids[1:]
         return ids
 
-    def _problem(self, example: Encoded, decoded: str) -> str | None:
+    def _problem(self, example: Encoded, text: Rendered, decoded: str) -> str | None:
         """Return what is wrong with an example's token ids, or None."""
         if not example.prompt_ids:
             return "the tokenizer makes no token of the prompt"
@@ -104,26 +155,57 @@ class Encoder:
             return f"the answer holds the end-of-sequence token {self._eos}"
         if _folded(decoded) != _folded(example.reference):
             return f"the learned tokens read {decoded[:80]!r}, not the answer"
+        if example.learned is not None:
+            return self._problem_of_turns(example, text)
+        return None
+
+    def _problem_of_turns(self, example: Encoded, text: Rendered) -> str | None:
+        """Return what is wrong with the learned tokens of earlier turns, or None."""
+        learned = [token for token, on in zip(example.prompt_ids, example.learned or (), strict=False) if on]
+        reads = self._tokenizer.batch_decode(
+            [learned], skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )[0]
+        if _folded(reads) != _folded("".join(text.prompt[start:end] for start, end in text.learned)):
+            return f"the learned tokens of earlier turns read {reads[:80]!r}, not these turns"
         return None
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
-    def _decode(self, sequences: list[tuple[int, ...]]) -> list[str]:
-        return self._tokenizer.batch_decode(
-            [list(ids) for ids in sequences], skip_special_tokens=True, clean_up_tokenization_spaces=False
+    def _decode(self, examples: Sequence[Encoded], texts: Sequence[Rendered]) -> list[str]:
+        """Return the texts of answers, with the special tokens that belong to them."""
+        decoded = self._tokenizer.batch_decode(
+            [list(example.answer_ids) for example in examples],
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
         )
+        return [
+            reads
+            if self._keepable.isdisjoint(written := self._written(example, text))
+            else self._read(written)
+            for example, text, reads in zip(examples, texts, decoded, strict=True)
+        ]
+
+    def _written(self, example: Encoded, text: Rendered) -> tuple[int, ...]:
+        """Return the answer's tokens without those that end the turn."""
+        return example.answer_ids[: len(example.answer_ids) - len(self._closing_of(text)) - 1]
+
+    def _closing_of(self, text: Rendered) -> tuple[int, ...]:
+        return self._closing(self._renderer.closing if text.closing is None else text.closing)
 
     def _opening_ids(self) -> tuple[int, ...]:
         """Return the beginning-of-sequence token if the tokenizer starts texts with it, else nothing."""
         first = self._tokenizer("a")["input_ids"][:1]
         return (self._bos_id,) if self._bos_id is not None and first == [self._bos_id] else ()
 
-    def _closing_ids(self) -> tuple[int, ...]:
-        """Return the template's end-of-turn tokens; none if they are text, which would be scored."""
-        ids = tuple(self._tokenize([self._renderer.closing])[0]) if self._renderer.closing else ()
-        return ids if ids and not self._decode([ids])[0].strip() else ()
+    def _closing(self, text: str) -> tuple[int, ...]:
+        """Return the token ids of an end of turn; none if they are text, which would be scored."""
+        if text not in self._closings:
+            ids = tuple(self._tokenize([text])[0]) if text else ()
+            reads = self._tokenizer.batch_decode([list(ids)], skip_special_tokens=True)[0] if ids else "-"
+            self._closings[text] = () if reads.strip() else ids
+        return self._closings[text]
 
 
 def _after(prompt: list[int], whole: list[int], alone: list[int]) -> list[int]:

@@ -1,47 +1,71 @@
 """The labels of a classification study."""
 
-from loratory.objectives.data.encoding import Encoded
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from loratory.objectives.data.encoded_rows import EncodedRows, Indices
 from loratory.objectives.data.rows import Part
 from loratory.objectives.metrics.labels import MOST_LABELS
 from loratory.spaces.errors import InputError
-from loratory.spaces.metric_names import Task
 
 
-def find_labels(parts: dict[Part, list[Encoded]], *, task: Task, max_new_tokens: int) -> tuple[str, ...]:
-    """Return every label of the training rows, sorted; none where answers are free text.
+def find_labels(rows: EncodedRows, parts: Mapping[Part, Indices], *, max_new_tokens: int) -> tuple[str, ...]:
+    """Return every label of the training rows, sorted.
 
     Args:
-        parts: the cleaned rows of each split.
-        task: generation or classification.
+        rows: all rows.
+        parts: indices of the cleaned rows of each split.
         max_new_tokens: longest answer that is decoded, in tokens.
 
     Raises:
         InputError: train has fewer than two labels or over a thousand, eval or test has a label that is not
             in train, or a label is longer than `max_new_tokens`.
     """
-    if task is not Task.CLASSIFICATION:
-        return ()
-    labels = tuple(sorted({example.reference for example in parts[Part.TRAIN]}))
-    if not 2 <= len(labels) <= MOST_LABELS:
+    labels = set(rows.examples.references.take(parts[Part.TRAIN]))
+    known = tuple(sorted(labels))
+    if not 2 <= len(known) <= MOST_LABELS:
         raise InputError(
-            f"data.task classification needs 2 to {MOST_LABELS} labels in train, got {len(labels)} "
-            f"({', '.join(map(repr, labels[:3]))}); for free text set data.task: generation"
+            f"data.task classification needs 2 to {MOST_LABELS} labels in train, got {len(known)} "
+            f"({', '.join(map(repr, known[:3]))}); for free text set data.task: generation"
         )
     for part in (Part.EVAL, Part.TEST):
-        for example in parts[part]:
-            if example.reference not in labels:
+        for index, label in zip(
+            parts[part].tolist(), rows.examples.references.take(parts[part]), strict=True
+        ):
+            if label not in labels:
                 raise InputError(
-                    f"{example.row.raw.place}: label {example.reference!r} of {part} is not in train; "
-                    f"known are {', '.join(labels[:10])}{', ...' if len(labels) > 10 else ''}"
+                    f"{rows.place(index)}: label {label!r} of {part} is not in train; "
+                    f"known are {', '.join(known[:10])}{', ...' if len(known) > 10 else ''}"
                 )
-    _check_decodable(parts[Part.TRAIN], max_new_tokens)
-    return labels
+    _check_decodable(rows, parts[Part.TRAIN], max_new_tokens)
+    return known
 
 
-def _check_decodable(train: list[Encoded], max_new_tokens: int) -> None:
-    longest = max(train, key=lambda example: len(example.answer_ids))
-    if len(longest.answer_ids) > max_new_tokens:
+def return_missing(rows: EncodedRows, parts: Mapping[Part, Indices]) -> dict[Part, Indices]:
+    """Return the splits of which eval was drawn from train, with eval's rows in train whose label it lost."""
+    known = set(rows.examples.references.take(parts[Part.TRAIN]))
+    eval_ = parts[Part.EVAL]
+    missing = np.array([label not in known for label in rows.examples.references.take(eval_)], dtype=np.bool_)
+    train = np.sort(np.concatenate([parts[Part.TRAIN], eval_[missing]]))
+    return {**parts, Part.TRAIN: train, Part.EVAL: eval_[~missing]}
+
+
+def unscored(rows: EncodedRows, parts: Mapping[Part, Indices]) -> dict[str, int]:
+    """Return the labels of train that no eval row has, and their numbers of rows, the rarest first."""
+    counts = Counter(rows.examples.references.take(parts[Part.TRAIN]))
+    for label in set(rows.examples.references.take(parts[Part.EVAL])):
+        counts.pop(label, None)
+    return dict(sorted(counts.items(), key=lambda item: (item[1], item[0])))
+
+
+def _check_decodable(rows: EncodedRows, train: Indices, max_new_tokens: int) -> None:
+    lengths = rows.examples.answer_lengths[train]
+    longest = int(lengths.max())
+    if longest > max_new_tokens:
+        label = rows.examples.references[int(train[int(lengths.argmax())])]
         raise InputError(
-            f"evaluation.max_new_tokens must be at least {len(longest.answer_ids)}, the length of the label "
-            f"{longest.reference[:60]!r}, got {max_new_tokens}"
+            f"evaluation.max_new_tokens must be at least {longest}, the length of the label "
+            f"{label[:60]!r}, got {max_new_tokens}"
         )

@@ -1,28 +1,41 @@
 """Prepare a study's data, from its sources to token ids: read, clean and split. Loads no weights."""
 
-import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
-from loratory.objectives.data.drawing import draw, split_count, split_fraction
+import numpy as np
+
+from loratory.objectives.data.answers import check_answers_found
+from loratory.objectives.data.content import content_hash, with_unique_ids
+from loratory.objectives.data.drawing import Halves, draw, split_count, split_fraction
 from loratory.objectives.data.duplicates import clean
-from loratory.objectives.data.encoding import Encoded, Encoder
-from loratory.objectives.data.formats import parse_rows
-from loratory.objectives.data.labels import find_labels
-from loratory.objectives.data.lengths import Lengths, check_max_length, within_length
-from loratory.objectives.data.prepared import Example, PreparedData
-from loratory.objectives.data.rendering import PromptStyle, Tokenizer, choose_renderer
+from loratory.objectives.data.encoded_rows import EncodedRows, Indices
+from loratory.objectives.data.encoding import Encoder
+from loratory.objectives.data.labels import find_labels, return_missing, unscored
+from loratory.objectives.data.lengths import Lengths, resolve_max_length, within_length
+from loratory.objectives.data.prepared import Examples, PreparedData
+from loratory.objectives.data.reading import ReadSource, read_encoded
+from loratory.objectives.data.rendering import (
+    PromptStyle,
+    Renderer,
+    RenderingRules,
+    Tokenizer,
+    choose_renderer,
+)
 from loratory.objectives.data.rows import Ledger, Part
-from loratory.objectives.data.screening import screen
-from loratory.objectives.data.sources import read_sources
+from loratory.objectives.data.shares import dev_examples, eval_fraction
+from loratory.objectives.data.shown import learned_marks, shown_lengths, shown_rows
 from loratory.objectives.data.summary import Summary
 from loratory.objectives.study_folder import EXAMPLES, REMOVED
 from loratory.spaces.data import DataSpec
 from loratory.spaces.errors import InputError
+from loratory.spaces.metric_names import Task
 from loratory.spaces.study import StudySpec
+
+__all__ = ["DataPreparation", "content_hash", "prepare_data"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,20 +44,29 @@ class DataPreparation:
 
     Attributes:
         data: the splits, ready to train on.
-        removed: one dict per removed row: split, file, row, reason, detail, content.
         summary: lines for the terminal.
         files: files for data/ in the study folder: removed.jsonl, and examples.json with the ids and groups
             of every split in its fixed order, and how prompts are made.
+        shown: lines that only `loratory check` prints.
     """
 
     data: PreparedData
-    removed: tuple[dict[str, Any], ...]
     summary: tuple[str, ...]
     files: dict[str, bytes]
+    shown: tuple[str, ...] = ()
+
+    @cached_property
+    def removed(self) -> tuple[dict[str, Any], ...]:
+        """One dict per removed row: split, file, row, reason, detail, content."""
+        return tuple(json.loads(line) for line in self.files[REMOVED].splitlines())
 
 
 def prepare_data(
-    study: StudySpec, tokenizer: Tokenizer, *, max_positions: int | None = None
+    study: StudySpec,
+    tokenizer: Tokenizer,
+    *,
+    max_positions: int | None = None,
+    created_at: str | None = None,
 ) -> DataPreparation:
     """Read, clean, split and encode the data of a study.
 
@@ -52,75 +74,106 @@ def prepare_data(
         study: a study with a data section.
         tokenizer: the base model's.
         max_positions: longest input of the model, in tokens; None: no limit.
+        created_at: time at which the study began, ISO 8601, for templates that state the date; None takes
+            the clock's.
 
     Raises:
         InputError: a source cannot be read, a split is left empty, or the splits do not fit the study.
     """
     if study.data is None:
         raise InputError("a study of objective qlora needs a section data")
-    check_max_length(study.data, max_positions)
-    return _Preparation(study, study.data, tokenizer, max_positions).run()
+    max_length = resolve_max_length(study.data, max_positions)
+    lengths = Lengths(max_length, max_positions, study.evaluation.max_new_tokens)
+    rules = RenderingRules.of(study.data, created_at)
+    renderer = choose_renderer(tokenizer, study.data.prompt_template, rules)
+    return _Preparation(study, study.data, tokenizer, renderer, lengths=lengths).run()
 
 
 class _Preparation:
     """The steps of the preparation, and the state that they share."""
 
+    _rows: EncodedRows
+
     def __init__(
-        self, study: StudySpec, data: DataSpec, tokenizer: Tokenizer, max_positions: int | None
+        self,
+        study: StudySpec,
+        data: DataSpec,
+        tokenizer: Tokenizer,
+        renderer: Renderer,
+        *,
+        lengths: Lengths,
     ) -> None:
-        self._data, self._evaluation = data, study.evaluation
-        renderer = choose_renderer(tokenizer, data.prompt_template)
+        self._data, self._evaluation, self._lengths = data, study.evaluation, lengths
+        self._tokenizer, self._renderer = tokenizer, renderer
         self._encoder, self._style = Encoder(tokenizer, renderer), renderer.style
-        self._max_positions = max_positions
         self._ledger = Ledger()
         self._summary = Summary(renderer.description)
 
     def run(self) -> DataPreparation:
         parts = self._split(self._read())
-        fitting = {part: self._within_length(parts[part], part) for part in Part}
-        parts = clean(fitting, cleaning=self._data.cleaning, ledger=self._ledger)
+        parts = {part: self._within_length(parts[part], part) for part in Part}
+        parts = clean(self._rows, parts, cleaning=self._data.cleaning, ledger=self._ledger)
+        if self._label is not None and self._draws_eval:
+            parts = return_missing(self._rows, parts)
         self._check_left(parts)
         return self._finish(parts)
 
-    def _read(self) -> dict[Part, list[Encoded]]:
-        encoded = {}
-        for part, raw in read_sources(self._data).items():
-            parsed = parse_rows(raw, self._data)
-            parsed.note_removed(part, self._ledger)
-            self._summary.read(part, raw, parsed.found)
-            self._summary.columns(part, parsed.unused)
-            if part is Part.TRAIN and parsed.as_written and self._style is PromptStyle.SECTIONS:
-                self._style = PromptStyle.AS_WRITTEN
-                self._summary.prompts = "prompts: as the rows write them"
-            encoded[part] = self._encoder.encode(screen(parsed.rows, part, self._ledger), part, self._ledger)
-            if not encoded[part]:
-                raise InputError(self._nothing_left(part))
-        return encoded
+    @property
+    def _draws_eval(self) -> bool:
+        return Part.EVAL not in self._sources
 
-    def _split(self, read: dict[Part, list[Encoded]]) -> dict[Part, list[Encoded]]:
-        parts = {part: read.get(part, []) for part in Part}
-        if Part.EVAL not in read:
-            train = parts[Part.TRAIN]
-            if len({e.row.group_key for e in train}) < 2:
-                raise InputError(
-                    "data.eval must name a source: the rows of train are all one group and cannot be split; "
-                    "or set data.group_column: null"
-                )
-            halves = split_fraction(
-                train, self._data.eval_fraction, group=lambda e: e.row.group_key, salt="eval"
-            )
-            parts[Part.TRAIN], parts[Part.EVAL] = list(halves.rest), list(halves.drawn)
-            self._summary.drew_eval(len(halves.drawn), len(train), self._data.eval_fraction)
+    def _read(self) -> dict[Part, Indices]:
+        self._rows, self._sources = read_encoded(self._data, self._encoder, self._ledger)
+        for part, source in self._sources.items():
+            self._note(part, source)
+            if not len(source.indices):
+                raise InputError(self._nothing_left(part))
+        return {part: source.indices for part, source in self._sources.items()}
+
+    def _note(self, part: Part, source: ReadSource) -> None:
+        self._summary.read(part, source)
+        if part is Part.TRAIN and source.as_written and self._style is PromptStyle.SECTIONS:
+            self._style = PromptStyle.AS_WRITTEN
+            self._summary.prompts = "prompts: as the rows write them"
+
+    def _split(self, read: dict[Part, Indices]) -> dict[Part, Indices]:
+        parts = {part: read.get(part, np.empty(0, dtype=np.int64)) for part in Part}
+        if self._draws_eval:
+            halves = self._halves(parts[Part.TRAIN].tolist())
+            parts[Part.TRAIN], parts[Part.EVAL] = np.array(halves.rest), np.array(halves.drawn)
         return parts
 
-    def _within_length(self, examples: Sequence[Encoded], part: Part) -> list[Encoded]:
-        lengths = Lengths(self._data.max_length, self._max_positions, self._evaluation.max_new_tokens)
-        return within_length(examples, part, lengths=lengths, ledger=self._ledger)
+    def _halves(self, train: list[int]) -> Halves[int]:
+        groups = self._rows.group_keys()
+        if len({groups[index] for index in train}) < 2:
+            raise InputError(
+                "data.eval must name a source: the rows of train are all one group and cannot be split; "
+                "or set data.group_column: null"
+            )
+        fraction = self._data.eval_fraction or eval_fraction(len(train))
+        halves = split_fraction(train, fraction, group=groups.__getitem__, salt="eval", label=self._label)
+        if not halves.drawn:
+            raise InputError(
+                "data.eval must name a source: each label of train is in one row or group alone, "
+                "which train needs"
+            )
+        self._summary.drew_eval(len(halves.drawn), len(train), self._data.eval_fraction)
+        return halves
 
-    def _check_left(self, parts: dict[Part, list[Encoded]]) -> None:
-        for part, examples in parts.items():
+    @cached_property
+    def _label(self) -> Callable[[int], str] | None:
+        """The label of a row by its index, where labels are drawn in proportion."""
+        if self._data.task is not Task.CLASSIFICATION or not self._data.stratify:
+            return None
+        return list(self._rows.examples.references).__getitem__
+
+    def _within_length(self, indices: Indices, part: Part) -> Indices:
+        return within_length(self._rows, indices, part, lengths=self._lengths, ledger=self._ledger)
+
+    def _check_left(self, parts: dict[Part, Indices]) -> None:
+        for part, indices in parts.items():
             asked = part is not Part.TEST or self._ledger.counts(part)
-            if asked and not examples:
+            if asked and not len(indices):
                 raise InputError(self._nothing_left(part))
 
     def _nothing_left(self, part: Part) -> str:
@@ -131,94 +184,107 @@ class _Preparation:
             f"first {first.get('file')}, row {first.get('row')}: {first.get('detail')}"
         )
 
-    def _finish(self, parts: dict[Part, list[Encoded]]) -> DataPreparation:
-        labels = find_labels(
-            parts,
-            task=self._data.task,
-            max_new_tokens=self._evaluation.max_new_tokens,
-        )
-        examples = _examples(parts)
-        data = self._assemble(examples, labels)
-        self._summary.sizes(examples, data, self._data)
+    def _finish(self, parts: dict[Part, Indices]) -> DataPreparation:
+        check_answers_found(self._rows, parts, self._evaluation)
+        labels: tuple[str, ...] = ()
+        if self._data.task is Task.CLASSIFICATION:
+            labels = find_labels(self._rows, parts, max_new_tokens=self._evaluation.max_new_tokens)
+            if self._draws_eval:
+                self._summary.unscored(unscored(self._rows, parts))
+        data = self._assemble(parts, labels)
         self._summary.lengths(data, self._evaluation.max_new_tokens)
         return DataPreparation(
             data=data,
-            removed=tuple(self._ledger.entries),
-            summary=self._summary.lines(self._ledger),
-            files={REMOVED: self._ledger.to_jsonl(), EXAMPLES: _listing(data, self._style)},
+            summary=(*self._summary.lines(self._ledger), *self._renderer.notes()),
+            files={REMOVED: self._ledger.to_jsonl(), EXAMPLES: self._listing(data)},
+            shown=tuple(self._shown(data)),
         )
 
-    def _assemble(self, examples: dict[Part, list[Example]], labels: tuple[str, ...]) -> PreparedData:
-        dev_size, found = self._evaluation.dev_examples, len(examples[Part.EVAL])
-        if dev_size >= found:
+    def _listing(self, data: PreparedData) -> bytes:
+        kept = [str(self._tokenizer.added_tokens_decoder[token]) for token in data.kept_ids]
+        return _listing(data, self._style, date=self._renderer.date, kept_tokens=kept)
+
+    def _shown(self, data: PreparedData) -> Iterable[str]:
+        yield from shown_rows(data, self._tokenizer, learned_marks())
+        yield from shown_lengths(
+            data,
+            counts={part: self._ledger.counts(part) for part in Part},
+            read={part: source.rows for part, source in self._sources.items()},
+            max_length=self._lengths.max_length,
+            max_new_tokens=self._evaluation.max_new_tokens,
+        )
+
+    def _assemble(self, parts: dict[Part, Indices], labels: tuple[str, ...]) -> PreparedData:
+        named = with_unique_ids(self._rows.examples, [parts[p] for p in (Part.EVAL, Part.TEST, Part.TRAIN)])
+        draws = _Draws(named, self._label)
+        eval_ = draws.halves(parts[Part.EVAL], self._dev_examples(len(parts[Part.EVAL])))
+        self._summary.split_eval(named, eval_)
+        data = PreparedData(
+            train=draws.drawn(parts[Part.TRAIN], self._data.train_examples, "train"),
+            dev=draws.drawn(np.array(eval_.drawn), None, "dev"),
+            select=draws.drawn(np.array(eval_.rest), self._evaluation.select_examples, "select"),
+            test=draws.drawn(parts[Part.TEST], self._evaluation.test_examples, "test"),
+            labels=labels,
+            sha256="",
+            kept_ids=tuple(sorted(self._encoder.kept_ids)),
+        )
+        self._summary.sizes(named, parts, data, self._data)
+        return replace(data, sha256=content_hash(data))
+
+    def _dev_examples(self, found: int) -> int:
+        size = self._evaluation.dev_examples or dev_examples(found)
+        if size >= found:
             remedy = (
                 "lower it, or give more examples for eval" if found > 1 else "give more examples for eval"
             )
             raise InputError(
                 f"evaluation.dev_examples must leave eval examples for select: eval has {found} "
-                f"after cleaning, got {dev_size}; {remedy}"
+                f"after cleaning, got {size}; {remedy}"
             )
-        eval_ = split_count(examples[Part.EVAL], dev_size, group=_group, key=_id, salt="dev")
-        self._summary.split_eval(eval_)
-        data = PreparedData(
-            train=_drawn(examples[Part.TRAIN], self._data.train_examples, "train"),
-            dev=eval_.drawn,
-            select=_drawn(eval_.rest, self._evaluation.select_examples, "select"),
-            test=_drawn(examples[Part.TEST], self._evaluation.test_examples, "test"),
-            labels=labels,
-            sha256="",
-        )
-        return replace(data, sha256=content_hash(data))
+        return size
 
 
-def content_hash(data: PreparedData) -> str:
-    """Return the SHA-256, in hex, of all fields but this hash; equal on every machine."""
-    digest = hashlib.sha256()
-    for name in ("train", "dev", "select", "test"):
-        digest.update(f"{name}\n".encode())
-        for example in getattr(data, name):
-            digest.update((json.dumps(vars(example), sort_keys=True) + "\n").encode())
-    digest.update(json.dumps(data.labels).encode())
-    return digest.hexdigest()
+class _Draws:
+    """Draws examples by their ids.
 
+    Args:
+        examples: all examples, with unique ids.
+        label: label of an example by its index, if labels are drawn in proportion.
+    """
 
-def _examples(parts: dict[Part, list[Encoded]]) -> dict[Part, list[Example]]:
-    """Return examples with unique ids; eval is named first, so its ids do not depend on train."""
-    uses: Counter[str] = Counter()
-    return {part: list(_named(parts[part], uses)) for part in (Part.EVAL, Part.TEST, Part.TRAIN)}
+    def __init__(self, examples: Examples, label: Callable[[int], str] | None) -> None:
+        self._examples, self._label = examples, label
+        self._key = list(examples.example_ids).__getitem__
+        self._group = list(examples.groups).__getitem__
 
-
-def _named(examples: Iterable[Encoded], uses: Counter[str]) -> Iterable[Example]:
-    for example in examples:
-        content_id, group = example.row.content_id, example.row.group
-        uses[content_id] += 1
-        example_id = content_id if uses[content_id] == 1 else f"{content_id}-{uses[content_id]}"
-        yield Example(
-            example_id=example_id,
-            group=content_id if group is None else group,
-            prompt=example.prompt,
-            reference=example.reference,
-            prompt_ids=example.prompt_ids,
-            answer_ids=example.answer_ids,
+    def halves(self, indices: Indices, count: int) -> Halves[int]:
+        """Divide eval into dev and select."""
+        return split_count(
+            indices.tolist(), count, group=self._group, key=self._key, salt="dev", label=self._label
         )
 
-
-def _drawn(examples: Sequence[Example], count: int | None, salt: str) -> tuple[Example, ...]:
-    return tuple(examples) if count is None else draw(examples, count, key=_id, salt=salt)
-
-
-def _id(example: Example) -> str:
-    return example.example_id
-
-
-def _group(example: Example) -> str:
-    return example.group
+    def drawn(self, indices: Indices, count: int | None, salt: str) -> Examples:
+        """Return at most `count` examples; None takes all."""
+        if count is not None:
+            chosen = draw(indices.tolist(), count, key=self._key, salt=salt, label=self._label)
+            indices = np.array(chosen, dtype=np.int64)
+        return self._examples.take(indices)
 
 
-def _listing(data: PreparedData, style: PromptStyle) -> bytes:
+def _listing(
+    data: PreparedData, style: PromptStyle, *, date: str | None, kept_tokens: Sequence[str]
+) -> bytes:
     splits = {
-        name: [{"id": example.example_id, "group": example.group} for example in getattr(data, name)]
-        for name in ("train", "dev", "select", "test")
+        name: [
+            {"id": example_id, "group": group}
+            for example_id, group in zip(split.example_ids, split.groups, strict=True)
+        ]
+        for name, split in data.named_splits.items()
     }
-    listing = {"sha256": data.sha256, "prompt_style": style, "labels": data.labels, "splits": splits}
+    listing: dict[str, Any] = {"sha256": data.sha256, "prompt_style": style}
+    if date is not None:
+        listing["prompt_date"] = date
+    if kept_tokens:
+        listing["kept_tokens"] = kept_tokens
+    listing |= {"labels": data.labels, "splits": splits}
     return (json.dumps(listing, indent=1, ensure_ascii=False) + "\n").encode()

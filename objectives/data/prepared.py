@@ -2,32 +2,10 @@
 
 from dataclasses import dataclass
 
+from loratory.objectives.data.examples import Example, Examples
 from loratory.objectives.events import Split
 
-
-@dataclass(frozen=True, kw_only=True)
-class Example:
-    """One prompt and its answer.
-
-    Attributes:
-        example_id: unique in the study; made from the content, so it survives reordering.
-        group: name shared by the rows of one document or module.
-        prompt: the text that the model reads, template applied.
-        reference: the answer, without end-of-sequence.
-        prompt_ids: token ids of the prompt, special tokens included.
-        answer_ids: token ids of the answer, end-of-sequence last; the loss is on these alone.
-    """
-
-    example_id: str
-    group: str
-    prompt: str
-    reference: str
-    prompt_ids: tuple[int, ...]
-    answer_ids: tuple[int, ...]
-
-    def __len__(self) -> int:
-        """Return the number of tokens of prompt and answer."""
-        return len(self.prompt_ids) + len(self.answer_ids)
+__all__ = ["Example", "Examples", "PreparedData"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,20 +19,32 @@ class PreparedData:
         test: scored once at the end; may be empty.
         labels: for classification, every label in a fixed order; else empty.
         sha256: SHA-256 of all fields above.
+        kept_ids: special tokens that answers hold; the text of a decoded answer keeps them.
     """
 
-    train: tuple[Example, ...]
-    dev: tuple[Example, ...]
-    select: tuple[Example, ...]
-    test: tuple[Example, ...]
+    train: Examples
+    dev: Examples
+    select: Examples
+    test: Examples
     labels: tuple[str, ...]
     sha256: str
+    kept_ids: tuple[int, ...] = ()
 
-    def split(self, split: Split) -> tuple[Example, ...]:
+    def split(self, split: Split) -> Examples:
         """Return the examples of a split that is scored."""
         return self.splits[split]
 
     @property
-    def splits(self) -> dict[Split, tuple[Example, ...]]:
+    def splits(self) -> dict[Split, Examples]:
         """The examples of every split that scores are computed on; no study draws confirm yet."""
-        return {Split.DEV: self.dev, Split.SELECT: self.select, Split.CONFIRM: (), Split.TEST: self.test}
+        return {
+            Split.DEV: self.dev,
+            Split.SELECT: self.select,
+            Split.CONFIRM: Examples.of(()),
+            Split.TEST: self.test,
+        }
+
+    @property
+    def named_splits(self) -> dict[str, Examples]:
+        """The examples of every split by its name, train first."""
+        return {"train": self.train, "dev": self.dev, "select": self.select, "test": self.test}

@@ -1,13 +1,21 @@
 """Lines of data preparation for the terminal: rows read, rows removed and why, examples left."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from itertools import islice
 
 import numpy as np
 
 from loratory.objectives.data.drawing import Halves
-from loratory.objectives.data.prepared import Example, PreparedData
-from loratory.objectives.data.rows import Ledger, Part, RawRow
-from loratory.spaces.data import DataFormat, DataSpec
+from loratory.objectives.data.encoded_rows import Indices
+from loratory.objectives.data.prepared import Examples, PreparedData
+from loratory.objectives.data.reading import ReadSource
+from loratory.objectives.data.rows import Ledger, Part
+from loratory.objectives.data.shares import half_width
+from loratory.objectives.study_folder import REMOVED
+from loratory.spaces.data import DataSpec
+
+# Share of a split above which its removed rows are the first thing to say.
+_MUCH = 0.2
 
 
 class Summary:
@@ -20,30 +28,40 @@ class Summary:
     def __init__(self, prompts: str) -> None:
         self.prompts = prompts
         self._read: dict[Part, str] = {}
+        self._rows: dict[Part, int] = {}
         self._unused: dict[Part, str] = {}
         self._after: list[str] = []
         self._held_back = 0
 
-    def read(self, part: Part, raw: Sequence[RawRow], found: DataFormat) -> None:
-        """Note that a source was read."""
-        files = list(dict.fromkeys(row.file for row in raw))
-        more = f" and {len(files) - 1:,} more files" if len(files) > 1 else ""
-        self._read[part] = f"{part}: read {len(raw):,} rows of {files[0]}{more} ({found})"
+    def read(self, part: Part, source: ReadSource) -> None:
+        """Note that a source was read, and the columns that were not used."""
+        more = f" and {len(source.files) - 1:,} more files" if len(source.files) > 1 else ""
+        first = source.files[0] if source.files else "no file"
+        self._read[part] = f"{part}: read {source.rows:,} rows of {first}{more} ({source.found})"
+        self._rows[part] = source.rows
+        if source.unused:
+            self._unused[part] = f"{part}: columns not used: {', '.join(source.unused)}"
 
-    def columns(self, part: Part, unused: Sequence[str]) -> None:
-        """Note the columns of a source that were not used."""
-        if unused:
-            self._unused[part] = f"{part}: columns not used: {', '.join(unused)}"
+    def drew_eval(self, drawn: int, total: int, fraction: float | None) -> None:
+        """Note that eval was drawn from train; without a fraction of the study's own."""
+        asked = f"data.eval_fraction {fraction:g}" if fraction else "data.eval_fraction sets another share"
+        self._read[Part.EVAL] = f"eval: {drawn:,} of the {total:,} rows of train, by fixed hash ({asked})"
+        self._rows[Part.EVAL] = drawn
+        self._rows[Part.TRAIN] -= drawn
 
-    def drew_eval(self, drawn: int, total: int, fraction: float) -> None:
-        """Note that eval was drawn from train."""
-        self._read[Part.EVAL] = (
-            f"eval: {drawn:,} of the {total:,} rows of train, by fixed hash (data.eval_fraction {fraction:g})"
-        )
+    def unscored(self, labels: dict[str, int]) -> None:
+        """Note labels that are in train alone."""
+        if labels:
+            first = [f"{label!r} ({count:,} in train)" for label, count in islice(labels.items(), 5)]
+            more = f" and {len(labels) - 5:,} more" if len(labels) > 5 else ""
+            self._after.append(
+                f"labels too rare for eval: {', '.join(first)}{more}; they are learned and never scored: "
+                "give more rows of them, or name data.eval"
+            )
 
-    def split_eval(self, halves: Halves[Example]) -> None:
+    def split_eval(self, examples: Examples, halves: Halves[int]) -> None:
         """Note how eval was divided into dev and select."""
-        groups = len({example.group for example in (*halves.drawn, *halves.rest)})
+        groups = len(set(examples.groups.take(np.array((*halves.drawn, *halves.rest)))))
         if not halves.by_group:
             self._after.append(
                 f"dev and select share groups: {groups:,} are too few or too large to be kept apart"
@@ -52,20 +70,29 @@ class Summary:
         if halves.held_back:
             self._after.append(
                 f"{len(halves.held_back):,} eval examples are in neither dev nor select: of their group "
-                f"{halves.held_back[0].group} dev has a part"
+                f"{examples.groups[halves.held_back[0]]} dev has a part"
             )
 
-    def sizes(self, examples: dict[Part, list[Example]], data: PreparedData, spec: DataSpec) -> None:
-        """Note the sizes of the splits."""
-        sizes = (("train", data.train), ("dev", data.dev), ("select", data.select), ("test", data.test))
+    def sizes(
+        self, examples: Examples, parts: Mapping[Part, Indices], data: PreparedData, spec: DataSpec
+    ) -> None:
+        """Note the sizes of the splits, and what select can tell apart.
+
+        Args:
+            examples: all examples.
+            parts: indices of the examples of each split before the last draws.
+            data: the splits.
+            spec: settings of the data.
+        """
+        sizes = data.named_splits.items()
         self._after.append("examples: " + ", ".join(f"{len(split):,} {name}" for name, split in sizes))
-        rest = len(examples[Part.EVAL]) - len(data.dev) - self._held_back
-        self._capped("data.train_examples", len(examples[Part.TRAIN]), len(data.train))
+        rest = len(parts[Part.EVAL]) - len(data.dev) - self._held_back
+        self._capped("data.train_examples", len(parts[Part.TRAIN]), len(data.train))
         self._capped("evaluation.select_examples", rest, len(data.select))
-        self._capped("evaluation.test_examples", len(examples[Part.TEST]), len(data.test))
-        shared = _groups(spec, examples, Part.TRAIN) & (
-            _groups(spec, examples, Part.EVAL) | _groups(spec, examples, Part.TEST)
-        )
+        self._capped("evaluation.test_examples", len(parts[Part.TEST]), len(data.test))
+        self._after.append(_precision(len(data.select)))
+        groups = {} if spec.group_column is None else {p: _groups(examples, parts[p]) for p in Part}
+        shared = groups and groups[Part.TRAIN] & (groups[Part.EVAL] | groups[Part.TEST])
         if shared:
             self._after.append(f"{len(shared):,} groups of train stand in eval or test too")
         if data.labels:
@@ -77,14 +104,14 @@ class Summary:
 
     def lengths(self, data: PreparedData, max_new_tokens: int) -> None:
         """Note the lengths of the examples, in tokens."""
-        train = np.array([(len(example), len(example.answer_ids)) for example in data.train])
+        train = np.stack([data.train.lengths, data.train.answer_lengths], axis=1)
         for name, column in (("prompt and answer", 0), ("answer", 1)):
             middle, most, nearly, longest = np.percentile(train[:, column], [50, 90, 99, 100]).astype(int)
             self._after.append(
                 f"tokens of {name}: half up to {middle}, 90% {most}, 99% {nearly}, longest {longest}"
             )
-        scored = (*data.dev, *data.select, *data.test)
-        cut = sum(len(example.answer_ids) > max_new_tokens for example in scored)
+        scored = np.concatenate([split.answer_lengths for split in (data.dev, data.select, data.test)])
+        cut = int((scored > max_new_tokens).sum())
         if cut:
             self._after.append(
                 f"{cut:,} of {len(scored):,} eval and test answers are longer than evaluation.max_new_tokens "
@@ -92,18 +119,32 @@ class Summary:
             )
 
     def lines(self, ledger: Ledger) -> tuple[str, ...]:
-        """Return the lines in reading order."""
-        lines = []
+        """Return the lines in reading order; splits that lost over a fifth come first."""
+        first, lines = [], []
         for part, read in self._read.items():
             counts = ledger.counts(part)
             removed = ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "nothing"
             unused = [self._unused[part]] if part in self._unused else []
             lines += [read, *unused, f"{part}: removed {removed}"]
-        return (*lines, self.prompts, *self._after)
+            gone, rows = sum(counts.values()), self._rows[part]
+            if gone > _MUCH * rows:
+                first.append(
+                    f"{part}: {gone:,} of {rows:,} rows were removed ({gone / rows:.0%}): {removed}; "
+                    f"data/{REMOVED} in the study folder has each with its reason"
+                )
+        return (*first, *lines, self.prompts, *self._after)
 
 
-def _groups(spec: DataSpec, examples: dict[Part, list[Example]], part: Part) -> set[str]:
-    if spec.group_column is None:
-        return set()
+def _groups(examples: Examples, indices: Indices) -> set[str]:
+    """Return the groups of those examples that have one."""
     # The group of an example without one is its content's id, which equal examples share.
-    return {e.group for e in examples[part] if e.group != e.example_id.partition("-")[0]}
+    named = zip(examples.groups.take(indices), examples.example_ids.take(indices), strict=True)
+    return {group for group, example_id in named if group != example_id.partition("-")[0]}
+
+
+def _precision(select: int) -> str:
+    half, fifth = half_width(select, 0.5), half_width(select, 0.2)
+    return (
+        f"select has {select:,} examples: a difference between two trials in the share of right answers is "
+        f"known to within {half:.2g} (95%) if they disagree on half of the answers, {fifth:.2g} on a fifth"
+    )

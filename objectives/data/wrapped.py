@@ -24,7 +24,7 @@ def rows_of(value: Any, name: str) -> Sequence[Any]:
     _check_no_columns(value, name)
     if _is_row(value):
         return [value]
-    lists = {key: item for key, item in value.items() if _is_list_of_rows(item)}
+    lists: dict[str, Sequence[Any]] = {key: item for key, item in value.items() if _is_list_of_rows(item)}
     if len(lists) > 1:
         found = ", ".join(f"{key} ({len(rows):,} rows)" for key, rows in lists.items())
         raise InputError(

@@ -16,7 +16,7 @@ from loratory.spaces.metric_names import METRICS, Direction
 class EvaluateMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
     """One metric; `compute(predictions=[...], references=[...])` returns its value and its signature.
 
-    `compute` also takes `language` and `labels`, with the meaning that they have in `score_texts`.
+    `compute` also takes the options of `score_texts`, such as `language`, `labels` and `bleu_tokenizer`.
 
     Args:
         name: a metric of `TEXT_METRICS`.
@@ -45,9 +45,8 @@ class EvaluateMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate has no 
         self,
         predictions: Sequence[str],
         references: Sequence[str],
-        language: str | None = None,
-        labels: Sequence[str] = (),
+        **options: Any,
     ) -> dict[str, float | str]:
         name = self.metric_name
-        scores = score_texts([name], list(predictions), list(references), language=language, labels=labels)
+        scores = score_texts([name], list(predictions), list(references), **options)
         return {name: scores.aggregate[name], "signature": scores.signatures[name]}

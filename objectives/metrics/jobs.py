@@ -20,7 +20,7 @@ _CHILD = "import sys; from loratory.objectives.metrics.jobs import work; work(in
 _log = logging.getLogger(__name__)
 
 Job = Callable[[], TextScores]
-"""A picklable call of `score_texts`."""
+"""A picklable call that scores texts."""
 
 
 class TextJobs:

@@ -49,6 +49,9 @@ def score_texts(
     *,
     language: str | None = None,
     labels: Sequence[str] = (),
+    bleu_tokenizer: str = "auto",
+    bleu_tokenizer_file: str | None = None,
+    rouge_stemmer: bool = False,
 ) -> TextScores:
     """Score predictions, each against its reference.
 
@@ -58,12 +61,21 @@ def score_texts(
         references: n expected answers.
         language: language of the references; None detects the script.
         labels: every label of a classification task, in a fixed order.
+        bleu_tokenizer: sacrebleu's name of the tokenizer of BLEU; `auto` chooses by language or script.
+        bleu_tokenizer_file: its SentencePiece model, for flores101, flores200 and spm.
+        rouge_stemmer: whether the ROUGE of rouge_score stems words.
 
     Raises:
         InputError: an unknown name, nothing to score, lists of unlike length, or a null text.
     """
     _check_texts(predictions, references)
-    context = TextContext(language=language, labels=tuple(labels))
+    context = TextContext(
+        language=language,
+        labels=tuple(labels),
+        bleu_tokenizer=bleu_tokenizer,
+        bleu_tokenizer_file=bleu_tokenizer_file,
+        rouge_stemmer=rouge_stemmer,
+    )
     scores = {name: text_metric(name).score(predictions, references, context) for name in names}
     return TextScores(
         aggregate={n: aggregate_from_statistics(n, s.statistics.sum(axis=0)) for n, s in scores.items()},

@@ -15,10 +15,16 @@ class TextContext:
     Attributes:
         language: language of the references (`zh`, `ja`, `en`, ...); None detects the script.
         labels: every label of a classification task, in a fixed order; empty: labels of the references.
+        bleu_tokenizer: sacrebleu's name of the tokenizer of BLEU; `auto` chooses by language or script.
+        bleu_tokenizer_file: its SentencePiece model, for flores101, flores200 and spm.
+        rouge_stemmer: whether the ROUGE of rouge_score stems words.
     """
 
     language: str | None = None
     labels: tuple[str, ...] = ()
+    bleu_tokenizer: str = "auto"
+    bleu_tokenizer_file: str | None = None
+    rouge_stemmer: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

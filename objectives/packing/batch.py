@@ -1,6 +1,7 @@
 """One optimiser batch of one trial, cut into as many passes as it needs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from loratory.objectives.data.prepared import Example
 from loratory.objectives.packing.pack import Pack
@@ -10,7 +11,7 @@ from loratory.objectives.packing.shapes import DropoutSeed, Piece
 
 
 class OptimizerBatch:
-    """The examples of one update. Its loss is the mean over all their answer tokens, however they are cut.
+    """The examples of one update. Its loss is the mean over all their learned tokens, however they are cut.
 
     Attributes:
         examples: all examples of the update.
@@ -40,9 +41,9 @@ class OptimizerBatch:
         return not self._remaining
 
     @property
-    def answer_tokens(self) -> int:
+    def target_tokens(self) -> int:
         """Number of tokens that the loss is the mean of."""
-        return sum(len(example.answer_ids) for example in self.examples)
+        return sum(len(e.answer_ids) if e.learned is None else sum(e.learned) for e in self.examples)
 
     @property
     def tokens(self) -> int:
@@ -59,9 +60,9 @@ class OptimizerBatch:
         """
         positions = [self._remaining[index] for index in chosen]
         self._remaining = [position for position in self._remaining if position not in set(positions)]
-        weight = loss_scale / self.answer_tokens
+        weight = loss_scale / self.target_tokens
         return [
-            example_piece(
+            training_piece(
                 self.examples[position],
                 slot=slot,
                 weight=weight,
@@ -86,6 +87,23 @@ def example_piece(
         targets=example.answer_ids,
         weight=weight,
         dropout=dropout,
+    )
+
+
+def training_piece(
+    example: Example, *, slot: int, weight: float = 0.0, dropout: DropoutSeed | None = None
+) -> Piece:
+    """Return the sequence of an example, with its learned tokens as targets."""
+    piece = example_piece(example, slot=slot, weight=weight, dropout=dropout)
+    if example.learned is None:
+        return piece
+    ids = (*example.prompt_ids, *example.answer_ids)
+    learned = [place for place, on in enumerate(example.learned) if on]
+    return replace(
+        piece,
+        first=learned[0] - 1,
+        targets=[ids[place] for place in learned],
+        places=[place - 1 for place in learned],
     )
 
 

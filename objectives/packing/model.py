@@ -1,6 +1,7 @@
 """A base with packed linear layers and packed attention: runs passes over sequences of several slots."""
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -32,6 +33,7 @@ class PackedModel:
         holds_base: whether the dequantised matrices are kept in memory.
         concatenates: whether the sequences of a pass are concatenated in one row. Otherwise each is a row of
             its own, and the model's own attention runs.
+        alone: whether a pass has one sequence only.
     """
 
     def __init__(
@@ -58,11 +60,12 @@ class PackedModel:
         self.holds_base = False
         self._packed = {name: self._replace(name) for name in layers}
         self.layers = {name: (p.in_features, p.out_features) for name, p in self._packed.items()}
-        self.concatenates = True
+        self.concatenates, self.alone = True, False
         self._own_attention = model.config._attn_implementation
         install_attention(model, self.context)
         model.set_attn_implementation(IMPLEMENTATION)
         self._plain_head = type(model).__name__ in _PLAIN_HEADS
+        self._intercept: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def _replace(self, name: str) -> PackedLinear:
         """Put a `PackedLinear` in the place of a linear layer."""
@@ -74,10 +77,33 @@ class PackedModel:
         setattr(self.model.get_submodule(parent), leaf, packed)
         return packed
 
-    def keep_rows_apart(self) -> None:
-        """Return to the model's own attention, with each sequence in a row of its own."""
-        self.concatenates = False
+    def keep_rows_apart(self, *, alone: bool = False) -> None:
+        """Return to the model's own attention, with each sequence in a row of its own.
+
+        Args:
+            alone: whether each sequence is to have a pass of its own too.
+        """
+        self.concatenates, self.alone = False, alone
         self.model.set_attn_implementation(self._own_attention)
+
+    @contextlib.contextmanager
+    def own_attention(self) -> Iterator[None]:
+        """Let the model's own attention run inside a `with` block, with a cache and masks of its own."""
+        self.model.set_attn_implementation(self._own_attention)
+        try:
+            yield
+        finally:
+            if self.concatenates:
+                self.model.set_attn_implementation(IMPLEMENTATION)
+
+    @contextlib.contextmanager
+    def intercept_logits(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
+        """Let `logits` return what `change` makes of the logits, inside a `with` block."""
+        self._intercept = change
+        try:
+            yield
+        finally:
+            self._intercept = None
 
     def hold_base(self) -> None:
         """Keep every matrix dequantised from now on: same results, more memory, less time."""
@@ -155,12 +181,16 @@ class PackedModel:
             return linear_cross_entropy(
                 self._hidden(inputs), self.head, inputs.places, inputs.targets, inputs.weights
             )
-        logits = self.logits(inputs)
+        logits = self._logits(inputs)
         losses = negative_log_likelihoods(logits, inputs.targets)
         return torch.where(inputs.weights > 0, losses * inputs.weights, 0.0).sum(), losses.detach()
 
     def logits(self, inputs: PassInputs) -> torch.Tensor:
         """Compute the logits [N, V] of the targets of the current pass."""
+        logits = self._logits(inputs)
+        return logits if self._intercept is None else self._intercept(logits)
+
+    def _logits(self, inputs: PassInputs) -> torch.Tensor:
         if self._plain_head:
             return self._hidden(inputs)[inputs.places.long()] @ self.head.t()
 

@@ -13,13 +13,18 @@ from loratory.objectives.packing.optimizer import SlotOptimizer
 from loratory.objectives.packing.pass_budget import PassBudget
 from loratory.objectives.packing.passes import HostPass, PassInputs, lay_out, padding_pass
 from loratory.objectives.packing.runner import PassRunner
-from loratory.objectives.packing.shapes import PassShape, Piece, bucket_shape, exact_shape, rows_shape
+from loratory.objectives.packing.shapes import (
+    PassShape,
+    Piece,
+    bucket_shape,
+    exact_shape,
+    granule_on,
+    rows_shape,
+)
 from loratory.objectives.packing.slot_copy import SlotCopy, SlotState
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
 from loratory.objectives.packing.update_rules import ADAMW, SlotRows, UpdateRule, joined_spans
 
-# Tokens per block, each with one adapter. GPU kernels need more rows; on a CPU padding costs time.
-_GRANULE_GPU, _GRANULE_CPU = 32, 8
 _MATRICES = "matrices"
 
 
@@ -68,7 +73,7 @@ class Pack:
         """
         self.model, self.stack, self.runner = model, stack, runner
         self.gradients = GradientSink(stack)
-        self.granule = _GRANULE_GPU if model.device.type == "cuda" else _GRANULE_CPU
+        self.granule = granule_on(model.device)
         self._losses = stack.master.new_zeros(stack.slots)
         self._numbers = torch.arange(stack.slots, device=model.device).unsqueeze(1)
         self._thresholds = torch.zeros(stack.slots, dtype=torch.int32, device=model.device)
@@ -190,6 +195,7 @@ class Pack:
 
     def pass_budget(self, tokens: int) -> PassBudget:
         """Return the budget of an empty pass of at most `tokens` tokens."""
+        tokens = 0 if self.model.alone else tokens  # into an empty pass any sequence fits
         return PassBudget(tokens, granule=self.granule, apart=not self.model.concatenates)
 
     def lay_out(self, pieces: Sequence[Piece], *, slots: int | None = None) -> HostPass:

@@ -166,7 +166,8 @@ def _write(part: dict[str, NDArray[np.int32]], piece: Piece, place: int, target:
             position=piece.dropout.position,
             tokens=tokens,
         )
-    part["places"][there] = np.arange(place + piece.first, place + piece.first + count)
+    places = range(piece.first, piece.first + count) if piece.places is None else piece.places
+    part["places"][there] = place + np.array(places)
     part["targets"][there] = piece.targets
     part["target_slots"][there] = piece.slot
     part["weights"][there] = np.float32(piece.weight).view(np.int32)

@@ -6,6 +6,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
+import torch
+
 SMALLEST_BUCKET = 256
 """Tokens of the smallest pass that is captured."""
 
@@ -26,7 +28,8 @@ class Piece:
         slot: the slot of its adapter; -1 for the bare base.
         input_ids: its tokens.
         first: index of the token that predicts the first target.
-        targets: the tokens that this token and those after it predict.
+        targets: the tokens that are predicted, in their order.
+        places: index of the token that predicts each target; None: `first` and those after it, without a gap.
         weight: weight of each target in the loss.
         dropout: the seed of its dropout masks; None where nothing is dropped.
     """
@@ -35,6 +38,7 @@ class Piece:
     input_ids: Sequence[int]
     first: int
     targets: Sequence[int]
+    places: Sequence[int] | None = None
     weight: float = 0.0
     dropout: DropoutSeed | None = None
 
@@ -81,6 +85,12 @@ class PassShape(NamedTuple):
         """A small shape that runs the same kernels; only for concatenated sequences."""
         tokens = 8 * self.granule
         return self._replace(tokens=tokens, sequences=8, longest=tokens, targets=tokens)
+
+
+def granule_on(device: torch.device) -> int:
+    """Return the tokens per block of a pass, each with one adapter."""
+    # GPU kernels need more rows; on a CPU padding costs time.
+    return 32 if device.type == "cuda" else 8
 
 
 def round_up(number: int, step: int) -> int:

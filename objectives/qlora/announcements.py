@@ -46,6 +46,7 @@ class Announcements:
             versions=versions(self._base.format.packages),
             hashes=hashes,
             notes=engine.notes,
+            checks=engine.checks,
             arrangement=engine.arrangement,
         )
 

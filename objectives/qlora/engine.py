@@ -6,7 +6,6 @@ import torch
 
 from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.metrics.jobs import TextJobs
-from loratory.objectives.packing.compatibility import PackingProbe
 from loratory.objectives.packing.decoding.apart import ApartDecoder
 from loratory.objectives.packing.decoding.decoder import Decoder
 from loratory.objectives.packing.fused import fuse
@@ -16,6 +15,7 @@ from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.stack import AdapterStack
 from loratory.objectives.qlora.base.architecture import Architecture
 from loratory.objectives.qlora.base.loading import Base
+from loratory.objectives.qlora.base.probe import BaseProbe, Ways
 from loratory.objectives.qlora.memory.admission import (
     EngineSize,
     StackSize,
@@ -39,7 +39,8 @@ class Engine:
 
     Attributes:
         architecture: the base's layers.
-        notes: the sizes that were chosen, as lines of text.
+        notes: the sizes that were chosen, and what the base cannot do, as lines of text.
+        checks: what was asked of the base.
         slots: the pack and the trials that train in it.
         evaluator: scores copies of adapters.
     """
@@ -54,7 +55,7 @@ class Engine:
         data: PreparedData,
         stack_size: StackSize,
         engine_size: EngineSize,
-        notes: tuple[str, ...] = (),
+        ways: Ways,
     ) -> None:
         """Allocate pack, stacks and evaluator.
 
@@ -66,13 +67,14 @@ class Engine:
             data: the splits.
             stack_size: sizes of the stacks.
             engine_size: slots, tokens per pass and rows.
-            notes: the sizes that were chosen, as lines of text.
+            ways: how the base is trained and decoded.
         """
         self._study, self._base, self._model, self._data = study, base, model, data
         self._stack_size, self._engine_size = stack_size, engine_size
         self._largest_pass = engine_size.tokens_per_pass
         self._runner = PassRunner(model.device, graphs=model.fused_attention)
-        self.architecture, self.notes = architecture, notes
+        self.architecture, self.checks, self._generation = architecture, ways.checks, ways.generation
+        self.notes: tuple[str, ...] = (*ways.notes, _chosen(study, model, engine_size))
         self._build()
 
     @property
@@ -148,7 +150,7 @@ class Engine:
 
     @property
     def _longest_example(self) -> int:
-        return max(map(len, self._data.train))
+        return int(self._data.train.lengths.max())
 
     def _take_passes_of(self, tokens: int) -> None:
         self._engine_size = replace(self._engine_size, tokens_per_pass=tokens)
@@ -175,6 +177,7 @@ class Engine:
             decoder=self._decoder,
             stack=self._stack,
             labels=self._data.labels,
+            kept_ids=self._data.kept_ids,
             # While a CPU trains, another process on it gains nothing.
             jobs=TextJobs(apart=self._base.device.type == "cuda"),
         )
@@ -221,14 +224,15 @@ class Engine:
     def _new_decoder(self) -> Decoder | ApartDecoder | None:
         if not self._study.metrics:
             return None
-        if not self._model.concatenates:
+        if self._generation is not None:
             return ApartDecoder(
                 self._model,
                 self._stack,
                 end_ids=self._base.end_ids,
                 padding_id=self._base.padding_id,
                 max_new_tokens=self._study.evaluation.max_new_tokens,
-                rows=self._study.evaluation.batch_size,
+                rows=self._engine_size.decoding_rows,
+                generation=self._generation,
             )
         return Decoder(
             self._model,
@@ -243,12 +247,13 @@ class Engine:
 
 
 def build_engine(study: StudySpec, *, base: Base, architecture: Architecture, data: PreparedData) -> Engine:
-    """Build an engine that fits the device.
+    """Build an engine that fits the device, and compute nothing wrong on this base.
 
     Raises:
-        InputError: the study file asks for more slots than fit into memory.
+        InputError: the base cannot be trained or decoded right, or the study file asks for more slots than
+            fit into memory.
     """
-    probe = PackingProbe(base.model, base.device)
+    probe = BaseProbe(study, base=base, name=architecture.name, data=data)
     fuse(base.model)
     model = PackedModel(
         base.model,
@@ -257,12 +262,9 @@ def build_engine(study: StudySpec, *, base: Base, architecture: Architecture, da
         compute_dtype=base.compute_dtype,
         frozen_weight=base.format.frozen_weight,
     )
-    notes: tuple[str, ...] = ()
-    if (reason := probe.why_not(model)) is not None:
-        model.keep_rows_apart()
-        notes = (f"pack: {architecture.name} trains one trial at a time: {reason}",)
+    ways = probe.choose(model)
+    release_memory(base.device)
     sizes = stack_size(study, architecture)
-    engine_size = measure_engine_size(study, data, model, sizes)
     return Engine(
         study,
         base=base,
@@ -270,8 +272,8 @@ def build_engine(study: StudySpec, *, base: Base, architecture: Architecture, da
         architecture=architecture,
         data=data,
         stack_size=sizes,
-        engine_size=engine_size,
-        notes=(*notes, _chosen(study, model, engine_size)),
+        engine_size=measure_engine_size(study, data, model, sizes, cached=ways.generation is None),
+        ways=ways,
     )
 
 

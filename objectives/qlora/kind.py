@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.data.sources import check_files
-from loratory.objectives.objective import Objective, ObjectiveKind, Prepared
+from loratory.objectives.metrics.requirements import check_metrics
+from loratory.objectives.objective import Beginning, Objective, ObjectiveKind, Prepared
 from loratory.objectives.qlora.base.architecture import (
     Architecture,
-    check_targets,
     read_architecture,
     read_tokenizer,
 )
@@ -38,36 +38,48 @@ def model_spec(study: StudySpec) -> ModelSpec:
 
 
 def check(study: StudySpec) -> None:
-    """Refuse missing files before libraries are imported and Ray starts.
+    """Refuse missing files and packages before libraries are imported and Ray starts.
 
     Raises:
-        InputError: a data file is missing.
+        InputError: a data file, or what a metric needs, is missing.
     """
     if study.data is not None:
         check_files(study.data)
+    check_metrics(study)
 
 
-def prepare(study: StudySpec) -> Prepared:
+def prepare(study: StudySpec, beginning: Beginning) -> Prepared:
     """Check base, target modules, ranks and data, and return them prepared for the workers.
+
+    Args:
+        study: the study.
+        beginning: facts of the study that are not in its file.
 
     Raises:
         InputError: base, target modules, rank or data are invalid.
     """
     from loratory.objectives.data.preparation import prepare_data
+    from loratory.objectives.qlora.base.checks.driver import check_base
 
     reference = resolve_base(model_spec(study))
     architecture = _architecture(study, reference)
-    check_targets(study, architecture)
-    experts = architecture.unquantized_experts
-    prepared = prepare_data(study, read_tokenizer(reference), max_positions=architecture.max_positions)
+    checks = check_base(study, architecture, reference)
+    prepared = prepare_data(
+        study,
+        read_tokenizer(reference),
+        max_positions=architecture.max_positions,
+        created_at=beginning.created_at,
+    )
     return Prepared(
         payload=QloraInput(data=prepared.data, reference=reference),
         hashes={"data": prepared.data.sha256, "base": base_sha256(reference)},
-        summary=prepared.summary if experts is None else (experts, *prepared.summary),
+        summary=(*architecture.notes, *prepared.summary),
         files=prepared.files,
         splits=_sizes(prepared.data),
         has_base=True,
         has_test=bool(prepared.data.test),
+        checks=checks,
+        shown=prepared.shown,
     )
 
 
@@ -76,29 +88,35 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
 
     Raises:
         LoratoryError: the base on this machine is not the one that the driver checked.
-        InputError: the base does not fit into the free memory.
+        InputError: the base does not fit into the free memory, its files are not those of its model, or what
+            a metric needs is missing.
     """
+    from loratory.objectives.qlora.base.checks.weights import check_weights
     from loratory.objectives.qlora.base.loading import choose_device, load_base
     from loratory.objectives.qlora.engine import build_engine
     from loratory.objectives.qlora.memory.admission import check_base_fits
     from loratory.objectives.qlora.objective import QloraObjective
 
     given: QloraInput = prepared.payload
+    check_metrics(study)
     check_same_base(prepared)
     architecture = _architecture(study, given.reference)
     device, dtype = choose_device(model_spec(study))
     check_base_fits(study, architecture, device=device, compute_dtype=dtype)
+    checks = () if given.reference.has_weights else (check_weights(given.reference),)  # the driver had none
     base = load_base(model_spec(study), given.reference)
     engine = build_engine(study, base=base, architecture=architecture, data=given.data)
     hashes = {"base": prepared.hashes["base"]}
-    return QloraObjective(study, base=base, engine=engine, data=given.data, hashes=hashes)
+    return QloraObjective(study, base=base, engine=engine, data=given.data, hashes=hashes, checks=checks)
 
 
 def import_for_prepare() -> None:
     """Import the libraries that `prepare` needs, which takes seconds."""
+    import peft  # noqa: F401
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer  # noqa: F401
 
-    import loratory.objectives.data.preparation  # noqa: F401
+    import loratory.objectives.data.preparation
+    import loratory.objectives.qlora.base.checks.driver  # noqa: F401
 
 
 def import_for_build() -> None:

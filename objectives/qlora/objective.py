@@ -30,6 +30,7 @@ from loratory.objectives.qlora.trial.checkpointing import CheckpointClock
 from loratory.objectives.qlora.trial.phases import Over, Waiting
 from loratory.objectives.qlora.trial.trial import Selection, Trial
 from loratory.objectives.qlora.updates import UpdateResult
+from loratory.objectives.records import Check
 from loratory.objectives.stopping import stopping_rule
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.study import StudySpec
@@ -51,7 +52,14 @@ class QloraObjective:
     """
 
     def __init__(
-        self, study: StudySpec, *, base: Base, engine: Engine, data: PreparedData, hashes: dict[str, str]
+        self,
+        study: StudySpec,
+        *,
+        base: Base,
+        engine: Engine,
+        data: PreparedData,
+        hashes: dict[str, str],
+        checks: tuple[Check, ...] = (),
     ) -> None:
         """Start without trials over a loaded base.
 
@@ -61,6 +69,7 @@ class QloraObjective:
             engine: slots and evaluator over the base.
             data: the splits.
             hashes: content hashes, announced with `Ready`.
+            checks: what was asked of the base before it was loaded, announced likewise.
         """
         self._engine, self.capacity = engine, engine.capacity
         on_gpu = base.device.type == "cuda"
@@ -76,7 +85,8 @@ class QloraObjective:
         self._study_scores = StudyScores(engine.slots, engine.evaluator, engine.architecture, data)
         checkpoints = CheckpointClock()
         self._announcements = Announcements(base, checkpoints)
-        self._ready: list[Event] = [self._announcements.ready(engine, hashes)]
+        ready = self._announcements.ready(engine, hashes)
+        self._ready: list[Event] = [replace(ready, checks=(*checks, *ready.checks))]
         copies = SerialThread(threaded=on_gpu, byte_limit=_MOST_COPIED_BYTES)
         self._relief = MemoryRelief(engine, copies)
         policy = DevicePolicy(gathers=on_gpu)

@@ -93,14 +93,15 @@ def verify_scores(folder: "StudyFolder", adapter: Path, console: "Console", *, t
         LoratoryError: a score differs from the card's.
     """
     from loratory.objectives.events import Split
-    from loratory.objectives.objective import objective_kind
+    from loratory.objectives.objective import Beginning, objective_kind
     from loratory.objectives.qlora.verification.adapter_scores import score_adapter
     from loratory.reports.publishing import CARD
     from loratory.reports.verification import compare_scores, read_card_metrics, tolerance_of
 
     manifest = folder.read_manifest()
     stated = read_card_metrics(adapter / CARD)
-    prepared = objective_kind(manifest.spec.objective).prepare(manifest.spec)
+    beginning = Beginning(created_at=manifest.created_at)
+    prepared = objective_kind(manifest.spec.objective).prepare(manifest.spec, beginning)
     if prepared.hashes != manifest.hashes:
         raise InputError(
             f"{folder.path}: base and data must be what the study was scored on (hashes {manifest.hashes}), "

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 
     from loratory.search.session import StudyResult
     from loratory.spaces.study import StudySpec
+
+_REMEDIES = {
+    "FAIL": "mend the cause, then raise trials or give the study another name",
+    "INFEASIBLE": "search smaller ranks and batches, or take a smaller base",
+    "PRUNED": "search lower learning rates, or set pruner: none, and raise trials",
+    "RUNNING": "raise time_limit_minutes",
+}
+"""State in which trials are without a score, to what may help."""
 
 Address = Annotated[str | None, typer.Option(help="A running Ray cluster, such as auto or HOST:6379.")]
 
@@ -42,7 +51,7 @@ def run_to_end(study: "StudySpec", *, runs: Path, address: str | None = None, lo
         local: one worker in this process, without Ray.
 
     Raises:
-        Exit: the run was interrupted; the exit status is 130.
+        Exit: the run was interrupted, with exit status 130, or is over without a scored trial, with 1.
     """
     from rich.console import Console
 
@@ -53,6 +62,22 @@ def run_to_end(study: "StudySpec", *, runs: Path, address: str | None = None, lo
     _print_outcome(console, result)
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
+    if result.best is None:
+        print(f"{study.name}: no trial was scored: {_why_none(result)}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _why_none(result: "StudyResult") -> str:
+    """Return how many trials ended in which way, why the last did, and what to do."""
+    records = result.folder.read_records()
+    if not records:
+        return "none began; raise trials or time_limit_minutes"
+    counts = Counter(record.state for record in records)
+    ends = ", ".join(f"{number} {state}" for state, number in counts.items())
+    reason = next((record.reason for record in reversed(records) if record.reason), "")
+    last = f", the last by: {' '.join(reason.split())[:300]}" if reason else ""
+    remedies = [remedy for state, remedy in _REMEDIES.items() if state in counts]
+    return f"{ends}{last}; {'; '.join(remedies)}"
 
 
 def _print_outcome(console: "Console", result: "StudyResult") -> None:

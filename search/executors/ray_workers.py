@@ -4,10 +4,10 @@ import logging
 import os
 import re
 import signal
-import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
@@ -16,13 +16,16 @@ from loratory.objectives.events import Decision
 from loratory.objectives.objective import Prepared
 from loratory.search.executors.answer_clock import HUNG_SECONDS, AnswerClock
 from loratory.search.executors.capacity import WorkerShape, count_workers
+from loratory.search.executors.cluster import check_cluster, check_reachable, resolve_address
 from loratory.search.executors.executor import Message
 from loratory.search.executors.host import Reply, WorkerHost
-from loratory.spaces.errors import InputError
+from loratory.search.executors.own_ray import prepare_own_ray
+from loratory.search.executors.ray_token import find_token, set_token_mode
+from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.study import StudySpec
 
 _EXCHANGE_SECONDS = 0.5
-_CONNECT_SECONDS = 5.0
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
 _DRIVER_ONLY = ("WANDB_API_KEY",)
 
 
@@ -33,6 +36,7 @@ class RayExecutor:
         self._study = study.without_secrets()
         self._address = address
         self._owns_ray = False
+        self._leave: Callable[[], None] = _nothing
         self._actors: dict[int, ray.actor.ActorHandle] = {}
         self._outboxes: dict[int, list[Decision]] = {}
         self._exchanges: dict[ray.ObjectRef, int] = {}
@@ -46,7 +50,7 @@ class RayExecutor:
             return
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
-            _connect(self._address)
+            self._leave = _connect(self._address)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self._shape, self._count = count_workers(self._study.resources, nodes)
         # Into the object store once, not once a worker.
@@ -112,6 +116,7 @@ class RayExecutor:
             self._drop(worker)
         if self._owns_ray:
             ray.shutdown()
+            self._leave()
 
     def _exchange(self, worker: int) -> None:
         decisions, self._outboxes[worker] = self._outboxes[worker], []
@@ -139,22 +144,40 @@ class RayExecutor:
             ray.kill(actor, no_restart=True)
 
 
-def _connect(address: str | None) -> None:
+def _connect(address: str | None) -> Callable[[], None]:
+    """Join or start Ray, and return what is to be done after Ray is left."""
     # A worker without a GPU share must not see the GPUs.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
-    options = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     with _without(_DRIVER_ONLY), _keeping_sigterm():
-        if address is None:
-            # "local": a stale file of a dead cluster must not be joined. Loopback: nobody else is let in.
-            ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **options)
-            return
-        _check_reachable(address)
-        try:
-            ray.init(address=address, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise InputError(
-                f"--address {address}: must be a running Ray cluster: {_one_line(error)}"
-            ) from error
+        if address is not None and address.startswith("ray://"):
+            check_reachable(address)
+            return _join(address, set_token_mode(needed=True) if find_token() else _nothing)
+        head = resolve_address(address) if address is not None else None
+        return _start() if head is None else _join(head, check_cluster(head))
+
+
+def _start() -> Callable[[], None]:
+    own = prepare_own_ray()
+    try:
+        # "local": a stale file of a dead cluster must not be joined.
+        ray.init(address="local", **own.options, **_QUIET)
+    except Exception as error:
+        own.clean_up()
+        raise LoratoryError(f"Ray does not start on this machine: {_one_line(error)}") from error
+    return own.clean_up
+
+
+def _join(address: str, restore: Callable[[], None]) -> Callable[[], None]:
+    try:
+        ray.init(address=address, **_QUIET)
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        restore()
+        raise InputError(f"--address {address}: must be a running Ray cluster: {_one_line(error)}") from error
+    return restore
+
+
+def _nothing() -> None:
+    pass
 
 
 @contextmanager
@@ -168,17 +191,6 @@ def _keeping_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, handler)
-
-
-def _check_reachable(address: str) -> None:
-    """Raise InputError at once if nothing answers at the address; Ray would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
-    except OSError as error:
-        raise InputError(f"--address {address}: must be a running Ray cluster: {error}") from error
 
 
 @contextmanager

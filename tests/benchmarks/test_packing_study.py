@@ -25,6 +25,7 @@ from packing_cells.study_trainer import TrainerStudy
 from packing_cells.study_worker import TRACE, TracedHost
 
 from loratory.objectives.events import Finished, Start
+from loratory.objectives.objective import Beginning
 from loratory.objectives.qlora.device_work import DeviceWork
 from loratory.objectives.qlora.scoring.measurements import Measurements
 from loratory.objectives.qlora.slots import Slots
@@ -124,7 +125,7 @@ def test_recorded_trials_are_rows_that_the_driver_takes_up(files, tmp_path):
     _, study, prepared = files
     folder = StudyFolder(tmp_path / "runs" / "study")
     record_trials(folder, study, prepared, TRIALS)
-    rows = open_rows(folder, open_manifest(folder, study, prepared.hashes))
+    rows = open_rows(folder, open_manifest(folder, study, prepared, Beginning.now()))
     assert [row.params for row in rows.get_trials()] == TRIALS
     assert {row.state.name for row in rows.get_trials()} == {"RUNNING"}
 

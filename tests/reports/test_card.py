@@ -83,6 +83,31 @@ def test_says_how_to_prompt(study: StudyFolder, name: str, part: str) -> None:
     assert text.count("apply_chat_template") == (name == "chat_template")
 
 
+def test_says_the_date_and_the_tokens_that_belong_to_answers(study: StudyFolder) -> None:
+    study.data.mkdir(exist_ok=True)
+    listing = {
+        "prompt_style": "chat_template",
+        "prompt_date": "2026-03-05",
+        "kept_tokens": ["<s_a>", "</s_a>"],
+    }
+    (study.data / "examples.json").write_text(json.dumps(listing))
+    text = card(study)[0].read_text()
+    assert "that of the study's start, 2026-03-05" in text
+    code = text.partition("```python\n")[2].partition("```")[0]
+    compile(code, "card", "exec")
+    assert "kept = {'<s_a>', '</s_a>'}" in code
+    assert "skip_special_tokens" not in code
+    (study.data / "examples.json").write_text("[]")
+    plain = card(study)[0].read_text()
+    assert "study's start" not in plain and "skip_special_tokens=True" in plain
+
+
+def test_says_that_scores_are_of_what_follows_a_thought(make_study: MakeStudy) -> None:
+    text = card(make_study(evaluation={"score_thoughts": False}))[0].read_text()
+    assert "computed on what follows the thought" in text
+    assert "thought" not in card(make_study())[0].read_text()
+
+
 def test_prompt_template_is_shown_as_it_is(make_study: MakeStudy) -> None:
     template = "Q:\n```{question}``` /no_think\nA:\n"
     study = make_study(data={"train": "train.jsonl", "prompt_template": template})

@@ -50,6 +50,13 @@ def test_very_long_answers_do_not_swell_the_page(study: StudyFolder) -> None:
     assert len(html_report(compare(study))) < 5_400_000
 
 
+def test_says_how_each_metric_is_computed(study: StudyFolder) -> None:
+    report = compare(study)
+    page = html.unescape(without_scripts(html_report(report)))
+    assert len(report.signatures) == 4
+    assert all(f"<code>{signature}</code>" in page for signature in report.signatures.values())
+
+
 def test_study_without_results_still_makes_a_page(make_study: MakeStudy) -> None:
     page = html_report(compare(make_study([], base=False, test=False)))
     assert "No trial is ranked" in page

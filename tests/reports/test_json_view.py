@@ -21,3 +21,9 @@ def test_holds_no_path_of_this_machine(study: StudyFolder) -> None:
     text = json_report(compare(study))
     assert str(study.path.parent) not in text
     assert '"adapter": "trials/0007/adapter"' in text
+
+
+def test_holds_how_each_metric_is_computed(study: StudyFolder) -> None:
+    signatures = json.loads(json_report(compare(study)))["signatures"]
+    assert set(signatures) == {"rougeL", "bleu", "token_f1", "exact_match"}
+    assert "stem:no" in signatures["rougeL"] and "articles:no" in signatures["token_f1"]

@@ -1,6 +1,6 @@
 import pytest
 
-from loratory.reports.markdown import escaped, fenced, table
+from loratory.reports.markdown import code, escaped, fenced, table
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,10 @@ def test_table_keeps_its_columns_whatever_the_cells_hold() -> None:
     assert lines[1] == "| :-- | --: |"
     assert len(lines) == 4
     assert all(line.replace(r"\|", "").count("|") == 3 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("tok:13a", "`tok:13a`"), ("a `b` c", "`` a `b` c ``"), ("a\nb", "`a b`")]
+)
+def test_code_is_shown_unchanged_on_one_line(text: str, shown: str) -> None:
+    assert code(text) == shown

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
 from loratory.reports.markdown_view import markdown_report
+from loratory.reports.uncertainty import read_table
 
 
 def test_says_the_answer_first(study: StudyFolder) -> None:
@@ -21,3 +22,12 @@ def test_failures_stand_in_one_row(study: StudyFolder) -> None:
 
 def test_study_without_results_says_so(make_study: Callable[..., StudyFolder]) -> None:
     assert "No trial is ranked" in markdown_report(compare(make_study([], base=False, test=False)))
+
+
+def test_says_how_each_metric_is_computed(study: StudyFolder) -> None:
+    report = compare(study)
+    table = read_table(study.trial("0007"))
+    assert table is not None and report.signatures == table.signatures
+    text = markdown_report(report)
+    assert f"- BLEU: `{table.signatures['bleu']}`" in text
+    assert "tok:13a" in table.signatures["bleu"]

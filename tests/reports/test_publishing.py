@@ -142,6 +142,21 @@ def test_config_keeps_the_base_and_its_commit_as_the_engine_resolved_them(study:
     assert "revision='0123456789abcdef0123456789abcdef01234567'" in (found.path / "README.md").read_text()
 
 
+def test_card_loads_a_multimodal_release_with_the_class_it_was_published_with(study: StudyFolder) -> None:
+    assert "AutoModelForCausalLM.from_pretrained(" in (staged(study).path / "README.md").read_text()
+    published = {
+        "base_model_class": "Mistral3ForConditionalGeneration",
+        "parent_library": "transformers.models.mistral3.modeling_mistral3",
+    }
+    replace_config(study, auto_mapping=published)
+    card = (staged(study).path / "README.md").read_text()
+    assert (
+        "from transformers import AutoTokenizer, BitsAndBytesConfig, Mistral3ForConditionalGeneration" in card
+    )
+    assert "base = Mistral3ForConditionalGeneration.from_pretrained(" in card
+    assert "AutoModelForCausalLM" not in card
+
+
 def test_commit_of_another_copy_is_not_kept(study: StudyFolder) -> None:
     found = staged(study, base_id="acme/mirror")
     config = json.loads((found.path / ADAPTER_CONFIG).read_text())

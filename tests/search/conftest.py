@@ -8,6 +8,7 @@ import optuna
 import pytest
 
 from loratory.objectives.events import Failed, Finished, Progressed, Reported, Start, Started, Stop
+from loratory.objectives.objective import Beginning, Prepared
 from loratory.objectives.records import Provenance
 from loratory.objectives.study_folder import StudyFolder
 from loratory.objectives.toy import ToyObjective
@@ -105,7 +106,7 @@ def toy_study():
 def open_study(tmp_path: Path):
     def open_(study: StudySpec) -> OpenStudy:
         folder = StudyFolder(tmp_path / "runs" / study.name)
-        manifest = open_manifest(folder, study, {})
+        manifest = open_manifest(folder, study, Prepared(), Beginning.now())
         rows = open_rows(folder, manifest)
         ledger = TrialLedger(folder, study_uuid=manifest.uuid, provenance=Provenance(seed=study.seed))
         owner = StudyOwner(study, rows=rows, ledger=ledger)

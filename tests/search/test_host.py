@@ -35,7 +35,7 @@ class SlowScorer:
 
 
 def test_a_scoring_that_takes_several_calls_is_not_taken_for_idleness(toy_study, monkeypatch):
-    kind = ObjectiveKind(prepare=lambda _: Prepared(), build=lambda *_: SlowScorer())
+    kind = ObjectiveKind(prepare=lambda *_: Prepared(), build=lambda *_: SlowScorer())
     monkeypatch.setattr("loratory.search.executors.host.objective_kind", lambda _: kind)
     host = WorkerHost(toy_study(), Prepared())
     events = list(host.exchange([], 5.0).events)
@@ -47,7 +47,7 @@ def test_a_scoring_that_takes_several_calls_is_not_taken_for_idleness(toy_study,
 def test_a_worker_imports_before_it_knows_what_was_prepared(toy_study, monkeypatch):
     done, imported = [], threading.Event()
     kind = ObjectiveKind(
-        prepare=lambda _: Prepared(),
+        prepare=lambda *_: Prepared(),
         build=lambda _, prepared: done.append(prepared.payload) or SlowScorer(),
         import_for_build=imported.set,
     )
@@ -67,7 +67,7 @@ def test_a_worker_whose_libraries_are_missing_says_so(toy_study, monkeypatch):
         raise ImportError("no module named bitsandbytes")
 
     kind = ObjectiveKind(
-        prepare=lambda _: Prepared(), build=lambda *_: SlowScorer(), import_for_build=missing
+        prepare=lambda *_: Prepared(), build=lambda *_: SlowScorer(), import_for_build=missing
     )
     monkeypatch.setattr("loratory.search.executors.host.objective_kind", lambda _: kind)
     reply = WorkerHost(toy_study()).exchange([], 30.0)
@@ -80,7 +80,7 @@ def test_a_worker_that_refuses_the_study_says_what_to_change_and_nothing_else(to
     def build(*_):
         raise InputError("packing.slots: must be at most 3, got 9")
 
-    kind = ObjectiveKind(prepare=lambda _: Prepared(), build=build)
+    kind = ObjectiveKind(prepare=lambda *_: Prepared(), build=build)
     monkeypatch.setattr("loratory.search.executors.host.objective_kind", lambda _: kind)
     reply = WorkerHost(toy_study(), Prepared()).exchange([], 30.0)
     assert (reply.broken, reply.refused) == ("packing.slots: must be at most 3, got 9", True)
@@ -90,7 +90,7 @@ def test_a_worker_that_refuses_the_study_says_what_to_change_and_nothing_else(to
 def test_a_worker_that_is_closed_while_it_imports_loads_nothing(begun, toy_study, monkeypatch):
     go_on, built = threading.Event(), []
     kind = ObjectiveKind(
-        prepare=lambda _: Prepared(),
+        prepare=lambda *_: Prepared(),
         build=lambda *_: built.append(1) or SlowScorer(),
         import_for_build=lambda: go_on.wait(30),
     )

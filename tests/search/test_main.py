@@ -48,7 +48,7 @@ def test_a_study_runs_resumes_reports_and_tells_its_status(tmp_path):
         (["run", TOY, "--set", "metric=blue"], "did you mean bleu"),
         (["run", TOY, "--set", "space.rank=[0]"], "space.rank"),
         (["run", TOY, "--set", "spce.rank=[1]"], "spce"),
-        (["run", TOY, "--set", "resources.gpus_per_worker=3"], "must fit a node"),
+        (["run", TOY, "--set", "resources.cpus_per_worker=999"], "must fit a node"),
         (["run", TOY, "--set", "resources.workers=99"], "resources.workers must be at most"),
         (["run", TOY, "--address", "127.0.0.1:1"], "must be a running Ray cluster"),
         (["run", TOY, "--set", "storage=postgresql://nobody@127.0.0.1:1/x"], "storage: must be the URL of"),

@@ -16,13 +16,18 @@ def use(monkeypatch, **functions):
     monkeypatch.setattr("loratory.search.study_run.objective_kind", lambda _: kind)
 
 
-def refuse(_):
+def refuse(*_):
     raise InputError("train.jsonl:3: must be JSON")
 
 
 def test_what_can_be_told_at_once_is_told_before_libraries_are_imported(toy_study, tmp_path, monkeypatch):
     late = []
-    use(monkeypatch, check=refuse, prepare=late.append, import_for_prepare=lambda: late.append("imports"))
+    use(
+        monkeypatch,
+        check=refuse,
+        prepare=lambda *_: late.append("data"),
+        import_for_prepare=lambda: late.append("imports"),
+    )
     with pytest.raises(InputError, match=r"train.jsonl:3"):
         run_study(toy_study(), runs=tmp_path)
     assert late == []
@@ -33,10 +38,10 @@ def test_a_missing_gpu_is_said_while_libraries_are_imported_and_no_data_is_read(
     toy_study, tmp_path, monkeypatch
 ):
     told, read = threading.Event(), []
-    use(monkeypatch, prepare=read.append, import_for_prepare=lambda: told.wait(60))
+    use(monkeypatch, prepare=lambda *_: read.append("data"), import_for_prepare=lambda: told.wait(60))
     try:
         with pytest.raises(InputError, match="must fit a node"):
-            run_study(toy_study(resources={"gpus_per_worker": 3}), runs=tmp_path)
+            run_study(toy_study(resources={"cpus_per_worker": 999}), runs=tmp_path)
     finally:
         told.set()
     assert read == []

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from loratory.objectives.objective import Beginning, Prepared
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
 from loratory.reports.json_view import json_report
 from loratory.search import run_study
 from loratory.search.main import main
-from loratory.search.manifest import open_manifest
+from loratory.search.manifest import as_begun, open_manifest
 from loratory.search.status import study_status
 from loratory.spaces.errors import InputError
 from loratory.spaces.loading import load_study
+from loratory.spaces.study import StudySpec
 
 ARCHIVES = Path(__file__).parents[1] / "version_1"
 TOY = Path(__file__).parents[2] / "examples" / "toy.yaml"
@@ -96,7 +98,8 @@ def test_an_unfinished_study_goes_on_to_the_end_that_0_1_0_gives_it(toy):
 def test_study_json_of_version_1_is_kept_when_another_takes_its_place(toy):
     first = toy.manifest.read_bytes()
     for trials in (60, 61, 62):
-        open_manifest(toy, load_study(TOY, ["name=toy-v1", f"trials={trials}"]), {})
+        study = as_begun(toy, load_study(TOY, ["name=toy-v1", f"trials={trials}"]))
+        open_manifest(toy, study, Prepared(), Beginning.now())
         assert toy.first_manifest.is_file() == (trials > 60), "it stays until it must change"
     assert toy.first_manifest.read_bytes() == first
     manifest = toy.read_manifest()
@@ -107,6 +110,43 @@ def test_study_json_of_version_1_is_kept_when_another_takes_its_place(toy):
 def test_a_study_of_version_1_refuses_another_seed(toy):
     with pytest.raises(InputError, match="seed was 0, is 3"):
         go_on(toy, seed=3)
+
+
+def test_its_schedule_is_the_one_that_it_began_with_whatever_its_file_says_of_it(toy):
+    assert toy.read_manifest().spec.training.schedule == "cosine_nonzero_start"
+    go_on(toy, **{"training.schedule": "cosine"})
+    records = toy.read_records()
+    assert {record.schedule for record in records[35:]} == {"cosine_nonzero_start"}
+    with pytest.raises(InputError, match=r"training.schedule was 'cosine_nonzero_start', is 'linear_nonzero"):
+        go_on(toy, **{"training.schedule": "linear"})
+
+
+def as_version_1(folder: StudyFolder, schedules: list[str]) -> None:
+    """Give a study that began now the words of version 1; the storage of its rows has them already."""
+    manifest = json.loads(folder.manifest.read_text())
+    manifest["spec"]["space"]["schedule"] = {"type": "categorical", "choices": schedules}
+    for name in ("began_with", "splits", "checks", "checksum"):
+        del manifest[name]
+    folder.manifest.write_text(json.dumps({**manifest, "schema_version": 1}))
+    for record in folder.read_records():
+        change(folder.trial(record.key) / "record.json", schema_version=1, schedule=None)
+
+
+def test_searched_schedules_go_on_in_the_rows_that_they_have(tmp_path):
+    schedules = ["cosine", "linear"]
+    space = {"learning_rate": {"type": "float", "low": 1e-5, "high": 1e-2}, "schedule": schedules}
+    study = StudySpec.model_validate(
+        {"name": "s", "objective": "toy", "trials": 6, "space": space, "toy": {}, "pruner": "none"}
+    )
+    folder = StudyFolder(tmp_path / "s")
+    run_study(study, runs=tmp_path, local=True)
+    as_version_1(folder, schedules)
+    run_study(study.model_copy(update={"trials": 12}), runs=tmp_path, local=True)
+    records = folder.read_records()
+    assert len(records) == 12
+    assert {r.params["schedule"] for r in records} == {"cosine_nonzero_start", "linear_nonzero_start"}
+    assert all(record.schedule == record.params["schedule"] for record in records[6:])
+    assert compare(folder).importance.trials == 12, "old and new trials are alike"
 
 
 def change(path: Path, **fields: object) -> None:

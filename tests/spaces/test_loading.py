@@ -6,7 +6,13 @@ from loratory.spaces import InputError, load_study
 from loratory.spaces.pruners import PrunerName
 from loratory.spaces.samplers import SamplerName
 
-METRICS = "loss, bleu, chrf, rouge1, rouge2, rougeL, token_f1, exact_match, accuracy, macro_f1"
+METRICS = (
+    "loss, bleu, chrf, rouge1, rouge2, rougeL, rougeLsum, token_f1, exact_match, rouge_score_1, "
+    "rouge_score_2, rouge_score_L, rouge_score_Lsum, squad_f1, squad_exact_match, accuracy, macro_f1"
+)
+SCHEDULES = "cosine, linear, constant, cosine_nonzero_start, linear_nonzero_start, constant_nonzero_start"
+CODE = "must be a code of ISO 639-1, such as en, zh or ja, or null"
+FILE = "evaluation.bleu_tokenizer_file: must"
 SAMPLERS = "tpe, random, grid, cmaes, gp, nsga2"
 TYPES = "must have a type: float, int or categorical (or be a plain list of choices)"
 
@@ -60,8 +66,7 @@ APPENDED = {
     "training:\n  dropout: 1": "study.yaml:10: training.dropout: must be < 1, got 1",
     "training:\n  max_grad_norm: 0": "study.yaml:10: training.max_grad_norm: must be > 0, got 0",
     "training:\n  schedule: cosin": (
-        "study.yaml:10: training.schedule: must be one of cosine, linear, constant, got 'cosin'"
-        ": did you mean cosine?"
+        f"study.yaml:10: training.schedule: must be one of {SCHEDULES}, got 'cosin': did you mean cosine?"
     ),
     "training:\n  rank_stabilized: 3": (
         "study.yaml:10: training.rank_stabilized: must be true or false, got 3"
@@ -119,8 +124,7 @@ APPENDED = {
         "target_modules, warmup, weight_decay"
     ),
     "  schedule: [cosine, lineer]": (
-        "study.yaml:9: space.schedule: must be one of cosine, linear, constant, got 'lineer'"
-        ": did you mean linear?"
+        f"study.yaml:9: space.schedule: must be one of {SCHEDULES}, got 'lineer': did you mean linear?"
     ),
     "sampler: tpee": f"study.yaml:9: sampler: must be one of {SAMPLERS}, got 'tpee': did you mean tpe?",
     "sampler:\n  name: CMA-ES\n  x: 1": (
@@ -144,6 +148,32 @@ APPENDED = {
     "evaluation: {metrics: [macro_f1]}": (
         "study.yaml:9: evaluation.metrics.0: macro_f1 needs labels: set data.task: classification"
     ),
+    "evaluation: {language: jp}": f"study.yaml:9: evaluation.language: {CODE}, got 'jp': did you mean ja?",
+    "evaluation: {language: Japanese}": (
+        f"study.yaml:9: evaluation.language: {CODE}, got 'Japanese': did you mean ja?"
+    ),
+    "evaluation: {language: zh-CN}": (
+        f"study.yaml:9: evaluation.language: {CODE}, got 'zh-CN': did you mean zh?"
+    ),
+    "evaluation: {language: ''}": f"study.yaml:9: evaluation.language: {CODE}, got ''",
+    "evaluation: {bleu_tokenizer: moses}": (
+        "study.yaml:9: evaluation.bleu_tokenizer: must be one of auto, 13a, intl, char, zh, ja-mecab, "
+        "ko-mecab, flores101, flores200, spm, none, got 'moses'"
+    ),
+    "evaluation: {bleu_tokenizer: flores200}": (
+        f"study.yaml:9: {FILE} name the SentencePiece model of bleu_tokenizer flores200; it is never fetched"
+    ),
+    "evaluation: {bleu_tokenizer_file: a.model}": (
+        f"study.yaml:9: {FILE} be left out unless bleu_tokenizer is flores101, flores200 or spm, "
+        "got 'a.model'"
+    ),
+    "evaluation: {extract: '('}": (
+        "study.yaml:9: evaluation.extract: must be a regular expression of Python (missing ), unterminated "
+        "subpattern at position 0), got '('"
+    ),
+    r"evaluation: {extract: '\d*'}": (
+        r"study.yaml:9: evaluation.extract: must not match an empty text, got '\\d*'"
+    ),
     "direction: minimize": ("study.yaml:9: direction: follows from metric rougeL (maximize); remove the key"),
     "direction: maximize": ("study.yaml:9: direction: follows from metric rougeL (maximize); remove the key"),
     "toy: {}": "study.yaml:9: toy: must not be there for objective qlora: remove it",
@@ -153,7 +183,18 @@ APPENDED = {
     "early_stopping_patience: 0": "study.yaml:9: early_stopping_patience: must be >= 1, got 0",
     "time_limit_minutes: 0": "study.yaml:9: time_limit_minutes: must be > 0, got 0",
     "resources: {gpus_per_worker: 1.5}": (
-        "study.yaml:9: resources.gpus_per_worker: must be whole above 1, got 1.5"
+        "study.yaml:9: resources.gpus_per_worker: must be at most 1, got 1.5: a worker uses one GPU, the "
+        "others would idle; leave the key out for a worker on every GPU, or choose a base that fits one"
+    ),
+    "tracking: {wandb: {project: team/llm}}": (
+        "study.yaml:9: tracking.wandb.project: must be free of / \\ # ? % : and line breaks, got 'team/llm': "
+        "write entity: team and project: llm"
+    ),
+    "tracking: {wandb: {project: 'a:b', entity: 'https://wandb.ai/me', tags: [ok, '']}}": (
+        "study.yaml:9: tracking.wandb.project: must be free of / \\ # ? % : and line breaks, got 'a:b'\n"
+        "study.yaml:9: tracking.wandb.entity: must be free of / \\ # ? % : @ , ; ' \" and line breaks, got "
+        "'https://wandb.ai/me': write the name of a user or team alone\n"
+        "study.yaml:9: tracking.wandb.tags.1: must be 1 to 64 characters, got 0"
     ),
     "packing: {slots: 0, tokens_per_pass: true}": (
         "study.yaml:9: packing.slots: must be >= 1, got 0\n"
@@ -200,6 +241,10 @@ REPLACED = {
         f"study.yaml:2: metric: must be one of {METRICS}, got 'f1': did you mean token_f1?"
     ),
     ("metric: rougeL", "metric: meteor"): f"study.yaml:2: metric: must be one of {METRICS}, got 'meteor'",
+    ("  train: train.jsonl", "  {train: t.jsonl, task: classification}\nevaluation: {extract: x}"): (
+        "study.yaml:7: evaluation.extract: must be left out with data.task classification, whose labels are "
+        "whole answers, got 'x'"
+    ),
     ("metric: rougeL", "metric: accuracy"): (
         "study.yaml:2: metric: accuracy needs labels: set data.task: classification"
     ),

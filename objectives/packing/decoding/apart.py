@@ -1,8 +1,10 @@
-"""Decoding for bases that cannot be packed: transformers' own `generate`, one adapter after another."""
+"""Decoding for bases that our cache does not serve: transformers' `generate`, one adapter after another."""
 
 import contextlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import Any
 
 import torch
 
@@ -11,6 +13,14 @@ from loratory.objectives.packing.decoding.rows import BASE, Answer, Prompt, unti
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.segments import Segments
 from loratory.objectives.packing.stack import AdapterStack
+
+
+class Generation(Enum):
+    """How `generate` is called; each is slower than the one before, and right for more bases."""
+
+    PADDED = "several prompts at once, padded on the left"
+    ONE_LENGTH = "prompts of one length at once, without padding"
+    WITHOUT_CACHE = "prompts of one length at once, all tokens computed again for each new one"
 
 
 class ApartDecoder:
@@ -25,18 +35,20 @@ class ApartDecoder:
         padding_id: int,
         max_new_tokens: int,
         rows: int,
+        generation: Generation = Generation.PADDED,
     ) -> None:
         """Start without prompts.
 
         Args:
-            model: the base, with its own attention.
+            model: the base; its own attention runs here.
             stack: the adapters.
             end_ids: every token that ends an answer.
             padding_id: the token that pads prompts on the left.
             max_new_tokens: longest answer.
             rows: prompts decoded at once.
+            generation: how `generate` is called.
         """
-        self._model, self._stack = model, stack
+        self._model, self._stack, self._generation = model, stack, generation
         self._ends, self._padding = frozenset(end_ids), padding_id
         self._max_new_tokens, self._rows = max_new_tokens, rows
         self._waiting: deque[Prompt] = deque()
@@ -68,8 +80,8 @@ class ApartDecoder:
     def advance(self) -> list[Answer]:
         """Answer the next prompts, all of one slot; where this raises, they stay in the queue."""
         slot = self._waiting[0].slot
-        batch: list[Prompt] = []
-        while self._waiting and self._waiting[0].slot == slot and len(batch) < self._rows:
+        batch = [self._waiting.popleft()]
+        while self._waiting and len(batch) < self._rows and self._joins(self._waiting[0], batch[0]):
             batch.append(self._waiting.popleft())
         try:
             return self._answer(slot, batch)
@@ -77,17 +89,24 @@ class ApartDecoder:
             self._waiting.extendleft(reversed(batch))
             raise
 
+    def _joins(self, prompt: Prompt, first: Prompt) -> bool:
+        """Return whether a prompt may be answered together with another."""
+        padded = self._generation is Generation.PADDED
+        return prompt.slot == first.slot and (padded or len(prompt.ids) == len(first.ids))
+
     def _answer(self, slot: int, batch: list[Prompt]) -> list[Answer]:
         """Generate the answers of some prompts of a slot."""
         longest = max(len(prompt.ids) for prompt in batch)
         gaps = [longest - len(prompt.ids) for prompt in batch]
         rows = [[self._padding] * gap + [*p.ids] for gap, p in zip(gaps, batch, strict=True)]
         mask = [[0] * gap + [1] * (longest - gap) for gap in gaps]
-        with self._adapter(slot):
+        uncached: dict[str, Any] = {"use_cache": False}
+        with self._model.own_attention(), _without_checkpoints(self._model.model), self._adapter(slot):
             output = self._model.model.generate(
                 input_ids=torch.tensor(rows, device=self._model.device),
                 attention_mask=torch.tensor(mask, device=self._model.device),
                 max_new_tokens=self._max_new_tokens,
+                **(uncached if self._generation is Generation.WITHOUT_CACHE else {}),
             )
         return [
             Answer(slot=slot, key=prompt.key, ids=until_end(ids, self._ends))
@@ -99,3 +118,16 @@ class ApartDecoder:
         if slot == BASE:
             return contextlib.nullcontext()
         return self._model.context.enter(CurrentPass(stack=self._stack, segments=Segments.whole(slot)))
+
+
+@contextlib.contextmanager
+def _without_checkpoints(model: Any) -> Iterator[None]:
+    """Put all layers into eval mode: those that checkpoint activations in training mode use no cache."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -1,5 +1,6 @@
 """The key-value cache of decoding, and the attention layouts that write and read it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -32,6 +33,37 @@ class CacheSizes(NamedTuple):
             key_heads=getattr(config, "num_key_value_heads", None) or heads,
             width=getattr(config, "head_dim", None) or config.hidden_size // heads,
         )
+
+
+def why_not_cached(model_config: Any, calls: Sequence[AttentionCall]) -> str | None:
+    """Return the reason why a `KeyValueCache` cannot hold what attention layers ask for; None if it can.
+
+    Args:
+        model_config: a transformers configuration.
+        calls: of all attention layers in one pass.
+    """
+    if not calls:
+        return (
+            "its attention layers do not call transformers' attention interface, so they see no other cache"
+        )
+    try:
+        sizes = CacheSizes.of(model_config)
+    except Exception as error:  # transformers has errors of its own for sizes that differ between layers
+        return f"its configuration tells no one size of keys and values ({type(error).__name__})"
+    for call in calls:
+        shape = (sizes.key_heads, sizes.width)
+        if call.key.shape[1:] != shape or call.value.shape[1:] != shape:
+            keys, values = ("{} heads x {}".format(*x.shape[1:]) for x in (call.key, call.value))
+            return (
+                f"keys of layer {call.layer} are {keys} and its values {values}, where the cache "
+                "has {} heads x {} for both".format(*shape)
+            )
+    if sorted(call.layer for call in calls) != [*range(sizes.layers)]:
+        return (
+            f"of its {sizes.layers} layers {len({call.layer for call in calls})} attend, in {len(calls)} "
+            "calls of attention: the cache has no place for the state of other layers, or of repeated calls"
+        )
+    return None
 
 
 def rows_that_fit(
@@ -95,7 +127,34 @@ class KeyValueCache:
             places: int64 [T], row x P + position of each token.
         """
         keys, values = self.keys[layer], self.values[layer]
+        self._check(key, value)
         cached_attention_for(keys.device, keys.dtype).store(keys, values, key, value, places)
+
+    def attend(self, call: AttentionCall, lengths: torch.Tensor) -> torch.Tensor:
+        """Store the keys and values of one new token per row, then attend over each row: [M, heads, width].
+
+        Args:
+            call: of an attention layer, with one token per row.
+            lengths: int32 [M], the position of each new token.
+        """
+        keys, values = self.keys[call.layer], self.values[call.layer]
+        self._check(call.key, call.value)
+        kernels = cached_attention_for(keys.device, keys.dtype)
+        return kernels.attend(call, keys, values, lengths)  # type: ignore[no-any-return]
+
+    def _check(self, *given: torch.Tensor) -> None:
+        """Refuse keys or values of other sizes, which a kernel would write past the end of the cache.
+
+        Raises:
+            ValueError: the number of heads or their width is another.
+        """
+        size = self.keys[0].shape[2:]
+        for tensor in given:
+            if tensor.shape[1:] != size:
+                raise ValueError(
+                    f"cache: keys and values must have {size[0]} heads x {size[1]}, got "
+                    f"{tensor.shape[1]} x {tensor.shape[2]}"
+                )
 
 
 @dataclass(frozen=True)
@@ -132,6 +191,4 @@ class DecodeLayout:
 
     def attend(self, call: AttentionCall) -> torch.Tensor:
         """Store keys and values, then attend, see `SequenceLayout`; here T is M."""
-        keys, values = self.cache.keys[call.layer], self.cache.values[call.layer]
-        kernels = cached_attention_for(keys.device, keys.dtype)
-        return kernels.attend(call, keys, values, self.lengths)  # type: ignore[no-any-return]
+        return self.cache.attend(call, self.lengths)

@@ -3,6 +3,7 @@
 import json
 import tempfile
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,7 @@ from loratory.objectives.events import AdapterFiles
 from loratory.objectives.packing.stack import AdapterState
 from loratory.objectives.qlora.adapters.injection import inject
 from loratory.objectives.qlora.adapters.methods import AdapterMethod, method_of
-from loratory.objectives.qlora.base.architecture import Layers, matching
+from loratory.objectives.qlora.base.names import Layers, matching
 from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.training import TrainingParameters
@@ -59,7 +60,12 @@ class Adapter:
 
 
 def new_adapter(
-    layers: Layers, *, training: TrainingParameters, targets: tuple[str, ...], seed: int
+    layers: Layers,
+    *,
+    training: TrainingParameters,
+    targets: tuple[str, ...],
+    seed: int,
+    auto_mapping: Mapping[str, str] | None = None,
 ) -> Adapter:
     """Return a new adapter with PEFT's initial values: A uniform (Kaiming) from the seed, B zero.
 
@@ -70,9 +76,10 @@ def new_adapter(
         training: gives method, rank, scaling and dropout.
         targets: names of the layers that get matrices.
         seed: decides the initial values, which are drawn on the CPU and so equal on every device.
+        auto_mapping: class of the base, for PEFT's configuration; None if `AutoModelForCausalLM` loads it.
     """
     method, adapted = method_of(training), matching(layers, targets)
-    config = _configuration(training, method, targets)
+    config = _configuration(training, method, targets, auto_mapping)
     first = dict(islice(adapted.items(), 2))
     theirs = inject(first, config, seed=seed)
     if _equal(method.initial_values(first, training.rank, seed), theirs.state):
@@ -84,7 +91,12 @@ def new_adapter(
     return Adapter(config=config, scaling=theirs.scaling, state=state)
 
 
-def _configuration(training: TrainingParameters, method: AdapterMethod, targets: tuple[str, ...]) -> Any:
+def _configuration(
+    training: TrainingParameters,
+    method: AdapterMethod,
+    targets: tuple[str, ...],
+    auto_mapping: Mapping[str, str] | None,
+) -> Any:
     from peft import LoraConfig
 
     alpha = training.lora_alpha
@@ -95,6 +107,7 @@ def _configuration(training: TrainingParameters, method: AdapterMethod, targets:
         lora_dropout=training.dropout,
         target_modules=list(targets),
         bias="none",
+        auto_mapping=None if auto_mapping is None else dict(auto_mapping),
         **method.peft_options,
     )
 

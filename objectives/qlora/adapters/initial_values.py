@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterState
-from loratory.objectives.qlora.base.architecture import Layers
+from loratory.objectives.qlora.base.names import Layers
 
 
 def initial_matrices(layers: Layers, *, rank: int, seed: int) -> AdapterState:

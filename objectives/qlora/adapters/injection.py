@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterState
-from loratory.objectives.qlora.base.architecture import Layers
+from loratory.objectives.qlora.base.names import Layers
 
 _NAME = "loratory"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from loratory.objectives.packing.stack import AdapterState
 from loratory.objectives.qlora.adapters.initial_values import initial_matrices
-from loratory.objectives.qlora.base.architecture import Layers
+from loratory.objectives.qlora.base.names import Layers
 from loratory.spaces.training import TrainingParameters
 
 

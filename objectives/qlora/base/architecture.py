@@ -1,22 +1,20 @@
 """The layers of a base that can carry an adapter, read from its configuration alone."""
 
-import re
-import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from loratory.objectives.qlora.base.checks.configuration import refuse_by_configuration
 from loratory.objectives.qlora.base.formats import format_of
-from loratory.objectives.qlora.base.formats.base_format import FormatWords
+from loratory.objectives.qlora.base.layers import find_layers
+from loratory.objectives.qlora.base.names import Layers, last_part, matching, unambiguous
 from loratory.objectives.qlora.base.reference import BaseReference
+from loratory.objectives.qlora.base.skeleton import auto_mapping, build_skeleton, in_one_line
 from loratory.spaces.errors import InputError
 from loratory.spaces.model import Quantization
 from loratory.spaces.study import StudySpec
 
 ALL_LINEAR = "all-linear"
-
-Layers = Mapping[str, tuple[int, int]]
-"""Full name of each linear layer to (inputs, outputs), in the order of the base's modules."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +26,39 @@ class Architecture:
         linear_layers: full module name to (inputs, outputs); the output head is not among them.
         max_positions: longest sequence, in tokens, that the base supports; None: no limit.
         unquantized_experts: one line on the expert weights that format and LoRA skip; None if there are none.
+        model_class: name of the class that the base was published with.
+        auto_mapping: module and name of that class, as PEFT records them, if `AutoModelForCausalLM` does not
+            load it.
+        text_part: full name of the module that texts pass, in a model that has others too; None otherwise.
+        left_out: last part of the name of linear layers that get no adapter, to the reason.
+        other_modules: full names of all modules but the linear layers.
     """
 
     name: str
     linear_layers: Layers
     max_positions: int | None
     unquantized_experts: str | None = None
+    model_class: str = ""
+    auto_mapping: Mapping[str, str] | None = None
+    text_part: str | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    other_modules: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the terminal on layers that get no adapter."""
+        notes = [self.unquantized_experts] if self.unquantized_experts is not None else []
+        if self.text_part is not None:
+            notes.append(f"base: {self.model_class} is tuned in its text part alone, {self.text_part}")
+        if self.left_out:
+            left_out = ", ".join(f"{name} ({reason})" for name, reason in sorted(self.left_out.items()))
+            notes.append(f"base: no adapters on {left_out}")
+        return tuple(notes)
 
     def targets(self, target_modules: str | tuple[str, ...]) -> tuple[str, ...]:
-        """Return sorted names for PEFT's `target_modules`, each of which matches a layer.
+        """Return sorted names for PEFT's `target_modules`, which match linear layers and nothing else.
+
+        A name that other modules have too is replaced by the full names of its layers.
 
         Args:
             target_modules: `all-linear`, or the last parts of module names.
@@ -44,22 +66,27 @@ class Architecture:
         Raises:
             InputError: a name matches no linear layer.
         """
-        known = sorted({_last(name) for name in self.linear_layers})
-        if target_modules == ALL_LINEAR:
-            return tuple(known)
         names = (target_modules,) if isinstance(target_modules, str) else target_modules
+        if target_modules == ALL_LINEAR:
+            names = tuple({last_part(name) for name in self.linear_layers})
+        known = ", ".join(sorted(set(map(_readable, self.linear_layers))))
         for name in names:
             if not self.layers_of((name,)):
                 raise InputError(
                     "space.target_modules or training.target_modules: must name linear layers of "
-                    f"{self.name}, {name!r} matches none; there are {', '.join(known)}"
+                    f"{self.name}, {name!r} matches none{self._why_not(name)}; there are {known}"
                 )
         if not names:
             raise InputError(
                 "space.target_modules or training.target_modules: must name at least one of "
-                f"{', '.join(known)}, got none"
+                f"{known}, got none"
             )
-        return tuple(sorted(set(names)))
+        targets = (unambiguous(name, self.layers_of((name,)), self.other_modules) for name in names)
+        return tuple(sorted({target for some in targets for target in some}))
+
+    def _why_not(self, name: str) -> str:
+        reason = self.left_out.get(last_part(name))
+        return f" that can be adapted ({reason})" if reason else ""
 
     def largest_rank(self, targets: tuple[str, ...]) -> int:
         """Return the rank at which the widest targeted layer's update has full rank: more adds nothing."""
@@ -68,12 +95,6 @@ class Architecture:
     def layers_of(self, targets: tuple[str, ...]) -> dict[str, tuple[int, int]]:
         """Return names and sizes of the layers that targets match, in the order of the base's modules."""
         return matching(self.linear_layers, targets)
-
-
-def matching(layers: Layers, targets: tuple[str, ...]) -> dict[str, tuple[int, int]]:
-    """Select the layers that a target names, in full or by the last parts, as in PEFT; keep their order."""
-    ends = tuple(f".{target}" for target in targets)
-    return {layer: size for layer, size in layers.items() if layer in targets or layer.endswith(ends)}
 
 
 def read_configuration(reference: BaseReference) -> Any:
@@ -105,7 +126,7 @@ def _read(kind: Any, reference: BaseReference, *, what: str) -> Any:
         )
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
-            f"model.base: {reference.location} must have a readable {what}: {_line(error)}"
+            f"model.base: {reference.location} must have a readable {what}: {in_one_line(error)}"
         ) from error
 
 
@@ -123,24 +144,30 @@ def read_architecture(
         allow_unquantized_experts: accept a base with experts that format and LoRA skip.
 
     Raises:
-        InputError: the base is no causal language model, is quantised already, or holds experts in 3-D
-            parameters, which format and LoRA skip, without `allow_unquantized_experts`.
+        InputError: the base is no causal language model, is quantised already, has no layers that PEFT
+            accepts, or holds experts in 3-D parameters, which format and LoRA skip, without
+            `allow_unquantized_experts`.
     """
     configuration = read_configuration(reference)
-    model = _model_without_weights(configuration, reference)
+    refuse_by_configuration(configuration, reference.location)
+    model = build_skeleton(configuration, reference)
     words = format_of(quantization).words
-    layers, experts = _layers_and_experts(model, reference.location, words)
-    if experts is not None and not allow_unquantized_experts:
+    found = find_layers(model, reference.location, words)
+    if found.experts is not None and not allow_unquantized_experts:
         raise InputError(
-            f"model.base: must hold its weights in linear layers, where {words.reach} them; {experts}; "
+            f"model.base: must hold its weights in linear layers, where {words.reach} them; {found.experts}; "
             "take a dense base, or set model.allow_unquantized_experts to true"
         )
-    positions = getattr(configuration.get_text_config(), "max_position_embeddings", None)
     return Architecture(
         name=reference.location,
-        linear_layers=layers,
-        max_positions=positions,
-        unquantized_experts=experts,
+        linear_layers=found.linear,
+        max_positions=getattr(configuration.get_text_config(), "max_position_embeddings", None),
+        unquantized_experts=found.experts,
+        model_class=type(model).__name__,
+        auto_mapping=auto_mapping(configuration, model),
+        text_part=found.text_part,
+        left_out=found.left_out,
+        other_modules=found.others,
     )
 
 
@@ -162,105 +189,7 @@ def check_targets(study: StudySpec, architecture: Architecture) -> None:
             )
 
 
-def _model_without_weights(configuration: Any, reference: BaseReference) -> Any:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    if getattr(configuration, "quantization_config", None) is not None:
-        raise InputError(f"model.base: {reference.location} must be unquantised, its weights are quantised")
-    try:
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(
-                configuration, trust_remote_code=reference.trust_remote_code
-            )
-    except ValueError as error:
-        raise InputError(
-            f"model.base: {reference.location} must be a causal language model: {_line(error)}"
-        ) from error
-
-
-def _layers_and_experts(
-    model: Any, location: str, words: FormatWords
-) -> tuple[dict[str, tuple[int, int]], str | None]:
-    layers = _linear_layers(model, location)
-    experts = _unquantized_experts(model, location, words)
-    if experts is None:
-        return layers, None
-    kept = _kept_by_peft(model, layers)
-    lost = sorted({_last(name) for name in layers} - kept)
-    if lost:
-        experts += f"; nor are layers named {', '.join(lost)} adapted: PEFT takes these names for experts"
-    return {name: sizes for name, sizes in layers.items() if _last(name) in kept}, experts
-
-
-def _linear_layers(model: Any, location: str) -> dict[str, tuple[int, int]]:
-    head = model.get_output_embeddings()
-    layers = {
-        name: (module.in_features, module.out_features)
-        for name, module in model.named_modules()
-        if _is_linear(module) and module is not head
-    }
-    if head is None or not layers:
-        raise InputError(f"model.base: {location} must have linear layers and an output head")
-    return layers
-
-
-def _is_linear(module: Any) -> bool:
-    """Return True for linear layers, but not for routers derived from them.
-
-    nf4 skips such routers, and LoRA fails on the tuple that they return.
-    """
-    import torch
-
-    return isinstance(module, torch.nn.Linear) and not type(module).__name__.endswith("Router")
-
-
-def _unquantized_experts(model: Any, location: str, words: FormatWords) -> str | None:
-    parameters = _outside_layers(model)
-    if all(parameter.ndim < 3 for parameter in parameters.values()):
-        return None
-    names = sorted({re.sub(r"(?<=\.)\d+(?=\.)", "*", name) for name in parameters})
-    count = sum(parameter.numel() for parameter in parameters.values())
-    share = count / sum(parameter.numel() for parameter in model.parameters())
-    return (
-        f"{', '.join(names)} of {location} are {words.passed_over}: "
-        f"{share:.1%} of all parameters, {2 * count / 2**30:,.1f} GiB in bf16"
-    )
-
-
-def _outside_layers(model: Any) -> dict[str, Any]:
-    """Return parameters of two or more dimensions outside of layers: experts, their biases, routers."""
-    import torch
-
-    found = {}
-    for name, parameter in model.named_parameters():
-        owner = model.get_submodule(name.rpartition(".")[0])
-        layer = _is_linear(owner) or isinstance(owner, torch.nn.Embedding)
-        if parameter.ndim > 1 and not layer and not type(owner).__name__.startswith("Conv"):
-            found[name] = parameter
-    return found
-
-
-def _kept_by_peft(model: Any, layers: Iterable[str]) -> set[str]:
-    """Return the names in `layers` that PEFT reads as layers.
-
-    If experts were linear layers in transformers 4, PEFT maps their names (`gate_proj`) to the experts' 3-D
-    parameters, and skips layers that have these names now, such as a dense layer or a shared expert.
-    The call changes `model`, so the caller must not use it again.
-    """
-    from peft import LoraConfig
-    from peft.functional import inject_adapter_in_model
-
-    config = LoraConfig(r=1, target_modules=sorted({_last(name) for name in layers}))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        inject_adapter_in_model(config, model, low_cpu_mem_usage=True)
-    return set(config.target_modules)
-
-
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+def _readable(name: str) -> str:
+    """Return the last part of a layer's name, or the last two where that is a number in a list."""
+    parent, _, last = name.rpartition(".")
+    return f"{last_part(parent)}.{last}" if last.isdigit() else last

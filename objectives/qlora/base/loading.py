@@ -12,6 +12,7 @@ from loratory.objectives.qlora.base.architecture import read_configuration, read
 from loratory.objectives.qlora.base.formats import format_of
 from loratory.objectives.qlora.base.formats.base_format import BaseFormat
 from loratory.objectives.qlora.base.reference import BaseReference
+from loratory.objectives.qlora.base.skeleton import model_loader
 from loratory.spaces.model import ComputeDtype, ModelSpec
 
 _DTYPES = {
@@ -107,12 +108,11 @@ def _load_model(
     quieten()
     if device.type == "cuda":
         _make_deterministic()
-    from transformers import AutoModelForCausalLM
-
-    loaded = AutoModelForCausalLM.from_pretrained(
+    configuration = read_configuration(reference)
+    loaded = model_loader(configuration).from_pretrained(
         reference.source,
         revision=reference.revision,
-        config=read_configuration(reference),
+        config=configuration,
         trust_remote_code=reference.trust_remote_code,
         dtype=dtype,
         device_map={"": device},
@@ -141,7 +141,8 @@ def checkpoint_activations(model: Any) -> None:
 
 
 def _end_ids(model: Any, tokenizer: Any) -> set[int]:
-    named = [tokenizer.eos_token_id, model.config.eos_token_id, model.generation_config.eos_token_id]
+    settings = (model.config, model.config.get_text_config(), model.generation_config)
+    named = [tokenizer.eos_token_id, *(getattr(one, "eos_token_id", None) for one in settings)]
     lists = [ids if isinstance(ids, list) else [ids] for ids in named]
     return {int(token_id) for ids in lists for token_id in ids if token_id is not None}
 

@@ -49,6 +49,11 @@ class BaseReference:
     trust_remote_code: bool
 
     @property
+    def has_weights(self) -> bool:
+        """True if a driver has the weights: of a Hub id it downloads configuration and tokenizer alone."""
+        return self.revision is None
+
+    @property
     def source(self) -> str:
         """Argument of `from_pretrained` on this machine."""
         return str(base_folder()) if self.location == QUICKSTART_BASE else self.location

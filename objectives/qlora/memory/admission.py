@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -102,7 +102,7 @@ def _batch_sizes(study: StudySpec) -> tuple[float, ...]:
 
 
 def _mean_tokens(data: PreparedData) -> float:
-    return sum(map(len, data.train)) / len(data.train)
+    return int(data.train.lengths.sum()) / len(data.train)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +123,16 @@ class MemoryNeeds:
 
 
 def measure_engine_size(
-    study: StudySpec, data: PreparedData, model: PackedModel, size: StackSize
+    study: StudySpec, data: PreparedData, model: PackedModel, size: StackSize, *, cached: bool = True
 ) -> EngineSize:
     """Choose the sizes that the study file leaves open, so that all fit into free memory.
+
+    Args:
+        study: the study.
+        data: the splits.
+        model: the base.
+        size: sizes of the stacks.
+        cached: whether answers are decoded through our cache, and not by transformers' `generate`.
 
     Raises:
         InputError: the study file asks for more than fits.
@@ -137,7 +144,11 @@ def measure_engine_size(
         bytes_per_token=_measured_bytes_per_token(model, size) if on_gpu else 0,
         held_base_bytes=0 if model.holds_base else model.held_bytes,
     )
-    return _size_on_gpu(study, data, model, memory) if on_gpu else _size_on_cpu(study, model, memory)
+    if on_gpu:
+        chosen = _size_on_gpu(study, data, model, memory, cached=cached)
+    else:
+        chosen = _size_on_cpu(study, model, memory)
+    return chosen if cached else replace(chosen, decoding_rows=study.evaluation.batch_size)
 
 
 def check_base_fits(
@@ -174,8 +185,10 @@ def _asked_slots(study: StudySpec, model: PackedModel) -> int | None:
     return None if study.packing.slots is None else min(study.packing.slots, study.trials)
 
 
-def _size_on_gpu(study: StudySpec, data: PreparedData, model: PackedModel, memory: MemoryNeeds) -> EngineSize:
-    smallest_pass = memory.bytes_per_token * max(max(map(len, data.train)), _LEAST_TOKENS)
+def _size_on_gpu(
+    study: StudySpec, data: PreparedData, model: PackedModel, memory: MemoryNeeds, *, cached: bool
+) -> EngineSize:
+    smallest_pass = memory.bytes_per_token * max(int(data.train.lengths.max()), _LEAST_TOKENS)
     # Half of the memory is left for passes, which keep the GPU busy.
     fit = max(1, (memory.free_bytes - smallest_pass) // (2 * memory.bytes_per_slot))
     slots = _asked_slots(study, model) or min(wanted_slots(study, data), fit)
@@ -189,7 +202,7 @@ def _size_on_gpu(study: StudySpec, data: PreparedData, model: PackedModel, memor
         slots=slots,
         tokens_per_pass=study.packing.tokens_per_pass or tokens_that_fit(rest, memory.bytes_per_token),
         decoding_rows=_decoding_rows(study, data, model, slots, int(rest * _CACHE_SHARE))
-        if study.metrics
+        if study.metrics and cached
         else 0,
         hold_base=hold,
     )
@@ -269,4 +282,5 @@ def _decoding_rows(
 
 def longest_prompt(data: PreparedData) -> int:
     """Return the length of the longest decoded prompt, in tokens."""
-    return max(len(example.prompt_ids) for split in (data.dev, data.select, data.test) for example in split)
+    splits = (data.dev, data.select, data.test)
+    return max(int(split.prompt_lengths.max(initial=0)) for split in splits)

@@ -7,14 +7,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loratory.objectives.data.prepared import Example
+from loratory.objectives.data.thoughts import after_thought, answer_alone
 from loratory.objectives.metrics.jobs import Job
-from loratory.objectives.metrics.scoring import TextScores, score_texts
+from loratory.objectives.metrics.scored_text import score_parts
+from loratory.objectives.metrics.scoring import TextScores
 from loratory.objectives.scores import Prediction, ScoreTable
 from loratory.spaces.study import StudySpec
 
@@ -45,12 +46,17 @@ def text_job(
         answers: n decoded texts.
         labels: every label of a classification task.
     """
+    references = tuple(example.reference for example in examples)
+    if not study.evaluation.score_thoughts:
+        pairs = zip(answers, examples, strict=True)
+        answers = [answer_alone(answer, prompt=example.prompt) for answer, example in pairs]
+        references = tuple(after_thought(reference) for reference in references)
     return partial(
-        score_texts,
+        score_parts,
         study.metrics,
         tuple(answers),
-        tuple(example.reference for example in examples),
-        language=study.evaluation.language,
+        references,
+        evaluation=study.evaluation,
         labels=tuple(labels),
     )
 
@@ -83,16 +89,6 @@ def score_answers(
         aggregate=scores.aggregate | texts.aggregate,
     )
     return Evaluation(scores=merged, predictions=predictions)
-
-
-def text_of(tokenizer: Any, ids: Sequence[int]) -> str:
-    """Return the text of an answer, without special tokens and outer white space."""
-    text: str = tokenizer.decode(
-        ids,
-        skip_special_tokens=True,
-        clean_up_tokenization_spaces=False,  # some tokenizers remove spaces before punctuation
-    )
-    return text.strip()
 
 
 def _loss_scores(examples: Sequence[Example], sums: NDArray[np.float64]) -> ScoreTable:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from loratory.objectives.data.prepared import Example
+from loratory.objectives.data.special_tokens import AnswerReader
 from loratory.objectives.futures import completed
 from loratory.objectives.metrics.jobs import TextJobs
 from loratory.objectives.metrics.scoring import TextScores
@@ -21,7 +22,7 @@ from loratory.objectives.packing.decoding.decoder import BASE, Decoder, Prompt
 from loratory.objectives.packing.passes import PassInputs
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
 from loratory.objectives.qlora.base.loading import Base
-from loratory.objectives.qlora.scoring.evaluation import Evaluation, score_answers, text_job, text_of
+from loratory.objectives.qlora.scoring.evaluation import Evaluation, score_answers, text_job
 from loratory.objectives.qlora.slots import Slots
 from loratory.spaces.study import StudySpec
 
@@ -80,6 +81,7 @@ class Evaluator:
         stack: AdapterStack,
         labels: Sequence[str],
         jobs: TextJobs,
+        kept_ids: Sequence[int] = (),
     ) -> None:
         """Start without requests.
 
@@ -91,8 +93,10 @@ class Evaluator:
             stack: holds the copies, one per adapter that can wait at once.
             labels: every label of a classification task.
             jobs: scores the decoded texts.
+            kept_ids: special tokens that the text of an answer keeps.
         """
-        self._slots, self._base, self._study = slots, base, study
+        self._slots, self._study = slots, study
+        self._read = AnswerReader(base.tokenizer, kept_ids)
         self._decoder, self._stack, self._labels, self._jobs = decoder, stack, labels, jobs
         self._free = list(range(stack.slots))
         self._requests: dict[Hashable, _Request] = {}
@@ -153,7 +157,7 @@ class Evaluator:
             for answer in self._decoder.advance():
                 place: _Place = answer.key  # type: ignore[assignment]
                 if (request := self._requests.get(place.key)) is not None:
-                    request.answers[place.example] = text_of(self._base.tokenizer, answer.ids)
+                    request.answers[place.example] = self._read(answer.ids)
         for request in [request for request in self._requests.values() if request.computed]:
             self._score_texts(request)
 

@@ -103,6 +103,7 @@ def new_trial(
         training=spec.training,
         targets=architecture.targets(spec.training.target_modules),
         seed=spec.seed,
+        auto_mapping=architecture.auto_mapping,
     )
     names = {name: matrix.to("meta") for name, matrix in adapter.state.items()}
     trial = Trial(

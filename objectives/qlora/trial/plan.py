@@ -7,7 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from loratory.spaces.training import Schedule, TrainingParameters
+from loratory.objectives.qlora.trial.schedule import rate_factor, warmup_updates
+from loratory.spaces.training import TrainingParameters
 
 ORDER = "epoch e: numpy.random.default_rng([seed, e]).permutation(examples); epochs follow without a gap"
 """Rule for the order of a trial's examples, with e counted from 0, as records state it."""
@@ -41,8 +42,9 @@ class Plan:
 
     @property
     def warmup_steps(self) -> int:
-        """Number of updates in which the learning rate rises; at least the last update has the peak rate."""
-        return min(round(self.training.warmup * self.optimizer_steps), self.optimizer_steps - 1)
+        """Number of updates in which the learning rate rises."""
+        training = self.training
+        return warmup_updates(training.schedule, share=training.warmup, updates=self.optimizer_steps)
 
     def batch(self, step: int) -> list[int]:
         """Return the indices of the examples of an optimiser step.
@@ -59,18 +61,13 @@ class Plan:
     def learning_rate(self, step: int) -> float:
         """Compute the learning rate of an optimiser step.
 
-        A linear warm-up comes first. It starts one increment above zero, since an update with a rate of zero
-        is lost, and leaves at least the last step at the peak rate. Then the schedule follows, which would
-        reach zero one step after the last.
-
         Args:
             step: from 0.
         """
-        warmup = self.warmup_steps
-        if step < warmup:
-            return self.training.learning_rate * (step + 1) / (warmup + 1)
-        progress = (step - warmup) / (self.optimizer_steps - warmup)
-        return self.training.learning_rate * _decay(self.training.schedule, progress)
+        factor = rate_factor(
+            self.training.schedule, step, warmup=self.warmup_steps, updates=self.optimizer_steps
+        )
+        return self.training.learning_rate * factor
 
     def evaluations_due(self, steps_made: int) -> int:
         """Return how many points of the nominal grid are reached after `steps_made` updates.
@@ -83,16 +80,6 @@ class Plan:
     def _example(self, position: int) -> int:
         epoch, place = divmod(position, self.train_examples)
         return int(_order(self.seed, epoch, self.train_examples)[place])
-
-
-def _decay(schedule: Schedule, progress: float) -> float:
-    match schedule:
-        case Schedule.COSINE:
-            return (1.0 + math.cos(math.pi * progress)) / 2.0
-        case Schedule.LINEAR:
-            return 1.0 - progress
-        case Schedule.CONSTANT:
-            return 1.0
 
 
 @lru_cache(maxsize=8)

@@ -30,4 +30,5 @@ def score_adapter(study: StudySpec, prepared: Prepared, adapter_folder: Path, sp
     check_same_base(prepared)
     base = load_base(model_spec(study), given.reference)
     adapted = replace(base, model=PeftModel.from_pretrained(base.model, str(adapter_folder)))
-    return evaluate(adapted, study, data.split(split), labels=data.labels).scores
+    examples = data.split(split)
+    return evaluate(adapted, study, examples, labels=data.labels, kept_ids=data.kept_ids).scores

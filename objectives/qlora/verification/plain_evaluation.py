@@ -8,18 +8,24 @@ import torch
 from numpy.typing import NDArray
 
 from loratory.objectives.data.prepared import Example
+from loratory.objectives.data.special_tokens import AnswerReader
 from loratory.objectives.packing.decoding.rows import until_end
 from loratory.objectives.packing.out_of_memory import is_out_of_memory
 from loratory.objectives.qlora.base.loading import Base
 from loratory.objectives.qlora.memory.device import release_memory
-from loratory.objectives.qlora.scoring.evaluation import Evaluation, score_answers, text_job, text_of
+from loratory.objectives.qlora.scoring.evaluation import Evaluation, score_answers, text_job
 from loratory.objectives.qlora.verification.batches import Batch, collate, collate_prompts, longest_first
 from loratory.spaces.study import StudySpec
 
 
 @torch.no_grad()
 def evaluate(
-    base: Base, study: StudySpec, examples: Sequence[Example], *, labels: Sequence[str] = ()
+    base: Base,
+    study: StudySpec,
+    examples: Sequence[Example],
+    *,
+    labels: Sequence[str] = (),
+    kept_ids: Sequence[int] = (),
 ) -> Evaluation:
     """Score examples; `loss` is always among the metrics.
 
@@ -30,6 +36,7 @@ def evaluate(
         study: names the metrics and how to decode.
         examples: n >= 1 of them.
         labels: every label of a classification task.
+        kept_ids: special tokens that the text of an answer keeps.
     """
     base.model.eval()
     sums = _loss_sums(base, examples, batch_size=study.evaluation.batch_size)
@@ -40,13 +47,21 @@ def evaluate(
         examples,
         max_new_tokens=study.evaluation.max_new_tokens,
         batch_size=study.evaluation.batch_size,
+        kept_ids=kept_ids,
     )
     texts = text_job(study, examples, answers, labels)()
     return score_answers(examples, loss_sums=sums, answers=answers, texts=texts)
 
 
 @torch.no_grad()
-def decode(base: Base, examples: Sequence[Example], *, max_new_tokens: int, batch_size: int) -> list[str]:
+def decode(
+    base: Base,
+    examples: Sequence[Example],
+    *,
+    max_new_tokens: int,
+    batch_size: int,
+    kept_ids: Sequence[int] = (),
+) -> list[str]:
     """Greedy answers to the prompts, without special tokens and outer white space, in the given order.
 
     Args:
@@ -54,8 +69,10 @@ def decode(base: Base, examples: Sequence[Example], *, max_new_tokens: int, batc
         examples: whose prompts to answer.
         max_new_tokens: longest answer; it ends earlier at any of the base's end tokens.
         batch_size: prompts decoded together; halved where memory runs out.
+        kept_ids: special tokens that the text of an answer keeps.
     """
     answers: dict[int, str] = {}
+    read = AnswerReader(base.tokenizer, kept_ids)
 
     def run(indices: Sequence[int]) -> None:
         chosen = [examples[index] for index in indices]
@@ -65,7 +82,7 @@ def decode(base: Base, examples: Sequence[Example], *, max_new_tokens: int, batc
                 input_ids=prompts, attention_mask=mask, max_new_tokens=max_new_tokens
             )
         for index, ids in zip(indices, output[:, prompts.shape[1] :].tolist(), strict=True):
-            answers[index] = text_of(base.tokenizer, until_end(ids, base.end_ids))
+            answers[index] = read(until_end(ids, base.end_ids))
 
     _in_batches(longest_first(len(e.prompt_ids) for e in examples), batch_size, base, run)
     return [answers[index] for index in range(len(examples))]

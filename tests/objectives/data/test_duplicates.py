@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 
 from loratory.objectives.data.duplicates import clean, without_exact_duplicates
+from loratory.objectives.data.encoded_rows import EncodedRows
 from loratory.objectives.data.encoding import Encoded
 from loratory.objectives.data.rows import Ledger, Part, RawRow, Role, Row, Turn
 from loratory.spaces.data import CleaningSpec
@@ -21,6 +23,21 @@ def _numbers(examples):
     return [example.row.raw.number for example in examples]
 
 
+def _as_rows(parts):
+    """The examples of all splits as arrays, the indices of each split, and the examples by index."""
+    every = [example for part in parts.values() for example in part]
+    ends = dict(zip(parts, np.cumsum([len(part) for part in parts.values()]).tolist(), strict=True))
+    indices = {part: np.arange(ends[part] - len(given), ends[part]) for part, given in parts.items()}
+    return EncodedRows.of(every), indices, every
+
+
+def _cleaned(parts, ledger, **cleaning):
+    """Clean splits of examples, and return the examples that are kept."""
+    rows, indices, every = _as_rows(parts)
+    kept = clean(rows, indices, cleaning=CleaningSpec(**cleaning), ledger=ledger)
+    return {part: [every[index] for index in chosen] for part, chosen in kept.items()}
+
+
 def _removed(ledger):
     return [(entry["row"], entry["reason"], entry["detail"]) for entry in ledger.entries]
 
@@ -28,7 +45,7 @@ def _removed(ledger):
 def _clean(train, held_out=(), **cleaning):
     ledger = Ledger()
     parts = {Part.EVAL: held_out, Part.TEST: [], Part.TRAIN: train}
-    kept = clean(parts, cleaning=CleaningSpec(**cleaning), ledger=ledger)[Part.TRAIN]
+    kept = _cleaned(parts, ledger, **cleaning)[Part.TRAIN]
     assert len(kept) + len(ledger.entries) == len(train)
     return _numbers(kept), _removed(ledger)
 
@@ -37,7 +54,9 @@ def test_exact_duplicates_fold_unicode_and_spaces_but_not_case():
     texts = ["a  café", "a cafe\u0301\n", "A café", "a café"]
     ledger = Ledger()
     examples = [_example(n, text) for n, text in enumerate(texts, 1)] + [_example(5, "a café", answer="no")]
-    assert _numbers(without_exact_duplicates(examples, Part.TEST, ledger)) == [1, 3, 5]
+    rows, indices, _ = _as_rows({Part.TEST: examples})
+    kept = without_exact_duplicates(rows, indices[Part.TEST], Part.TEST, ledger)
+    assert [rows.numbers[index] for index in kept] == [1, 3, 5]
     assert _removed(ledger) == [
         (2, "exact_duplicate", "repeats train.jsonl, row 1"),
         (4, "exact_duplicate", "repeats train.jsonl, row 1"),
@@ -100,7 +119,7 @@ def test_what_stands_in_eval_leaves_test_and_near_copies_within_test_stay():
 
     def cleaned(**cleaning):
         ledger = Ledger()
-        kept = clean(parts, cleaning=CleaningSpec(**cleaning), ledger=ledger)
+        kept = _cleaned(parts, ledger, **cleaning)
         assert kept[Part.EVAL] == held_out
         return _numbers(kept[Part.TEST]), kept[Part.TRAIN], [e["split"] for e in ledger.entries]
 

@@ -1,6 +1,12 @@
 import pytest
 
-from loratory.objectives.data.rendering import ChatTemplate, Rendered, RenderError, choose_renderer
+from loratory.objectives.data.rendering import (
+    ChatTemplate,
+    Rendered,
+    RenderError,
+    RenderingRules,
+    choose_renderer,
+)
 from loratory.objectives.data.rows import RawRow, Role, Row, Turn
 from loratory.spaces.errors import InputError
 
@@ -107,7 +113,9 @@ def test_a_generation_prompt_that_no_answer_follows_is_said(make_tokenizer):
 )
 def test_rows_that_a_template_refuses_or_changes(make_tokenizer, template, turns, answer, message):
     with pytest.raises(RenderError, match=message):
-        ChatTemplate(make_tokenizer(template)).render(_row(*turns, answer=answer))
+        ChatTemplate(make_tokenizer(template), RenderingRules(adapt_turns=False)).render(
+            _row(*turns, answer=answer)
+        )
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loratory.objectives.data.similarity import (
-    MISS_PROBABILITY,
-    Shingler,
-    SimilarityIndex,
-    band_shape,
-    jaccard,
-    without_common,
-)
+from loratory.objectives.data.minhash import MISS_PROBABILITY, band_shape
+from loratory.objectives.data.shingles import Shingler, ShingleSets, jaccard, without_common
+from loratory.objectives.data.similarity import SimilarityIndex
 
 WORDS = [f"w{n}" for n in range(3000)]
 
@@ -60,7 +55,7 @@ def test_chinese_is_compared_by_characters():
 
 def test_text_without_words_is_like_nothing():
     empty = Shingler().shingles("?!")
-    index = SimilarityIndex([empty, empty], 0.5)
+    index = SimilarityIndex(ShingleSets.of([empty, empty]), 0.5)
     index.add(0)
     assert index.find(1) is None
     assert jaccard(empty, empty) == 0.0
@@ -88,7 +83,7 @@ def test_the_index_agrees_with_brute_force(threshold):
             texts.append(" ".join(variant))
     shingler = Shingler()
     shingles = [shingler.shingles(text) for text in texts]
-    index = SimilarityIndex(shingles, threshold)
+    index = SimilarityIndex(ShingleSets.of(shingles), threshold)
     found, expected = [], []
     for position in range(len(texts)):
         similar = [s for s in shingles[:position] if jaccard(s, shingles[position]) >= threshold]
@@ -106,11 +101,11 @@ def test_shingles_of_a_template_are_left_out_where_there_are_many_texts():
     shingler = Shingler()
     template = " ".join(WORDS[:100])
     texts = [shingler.shingles(f"{template} {WORDS[200 + n]} a b c d e{n}") for n in range(101)]
-    own = without_common(texts)
+    own = without_common(ShingleSets.of(texts))
     assert jaccard(texts[0], texts[1]) > 0.8
     assert jaccard(own[0], own[1]) == 0.0
     assert all(len(text) for text in own)
-    few = without_common(texts[:100])
+    few = without_common(ShingleSets.of(texts[:100]))
     assert all(np.array_equal(a, b) for a, b in zip(few, texts[:100], strict=True))
 
 
@@ -119,7 +114,7 @@ def test_ten_thousand_rows_take_seconds():
     shingler = Shingler()
     started = time.process_time()
     shingles = [shingler.shingles(" ".join(draw.choices(WORDS, k=120))) for _ in range(10_000)]
-    shingles = without_common(shingles)
+    shingles = without_common(ShingleSets.of(shingles))
     index = SimilarityIndex(shingles, 0.9)
     for position in range(len(shingles)):
         assert index.find(position) is None

@@ -61,3 +61,12 @@ def test_summed_statistics_of_a_resample_give_its_corpus_score(pairs):
 def test_an_empty_side_scores_zero(prediction, reference):
     scores = bleu([prediction], [reference])
     assert scores.aggregate["bleu"] == scores.metrics["bleu"][0] == 0
+
+
+@pytest.mark.parametrize("tokenizer", ["13a", "intl", "char", "zh", "none"])
+def test_a_named_tokenizer_gives_sacrebleus_score(pairs, tokenizer):
+    predictions, references = pairs
+    scores = bleu(predictions, references, language="ja", bleu_tokenizer=tokenizer)
+    oracle = BLEU(tokenize=tokenizer, force=True)
+    assert scores.aggregate["bleu"] == oracle.corpus_score(predictions, [references]).score
+    assert scores.signatures["bleu"] == str(oracle.get_signature())

@@ -13,7 +13,7 @@ from loratory.spaces import InputError
 from loratory.spaces.metric_names import METRICS
 
 LABELS = ["good", "bad"]
-DATA_PAGE = Path(__file__).parents[3] / "docs" / "data.md"
+METRICS_PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_name_that_is_no_metric_of_texts_is_refused(name):
 
 
 def test_the_example_of_the_documentation_runs():
-    (example,) = re.findall(r"```python\n(.*?)```", DATA_PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = re.findall(r"```python\n(.*?)```", METRICS_PAGE.read_text(encoding="utf-8"), re.DOTALL)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(example, {})
     assert printed.getvalue().startswith("{'rougeL': 0.66")

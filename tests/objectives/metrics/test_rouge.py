@@ -55,3 +55,40 @@ def test_a_side_without_words_scores_zero(prediction, reference):
 def test_the_signature_says_what_differs_from_the_package_default():
     signature = score_texts(["rougeL"], ["a"], ["a"]).signatures["rougeL"]
     assert signature == "measure:f|case:lc|stem:no|tok:unicode-words|norm:nfkc|version:0.1.2"
+
+
+PACKAGE = {f"rouge_score_{v.removeprefix('rouge')}": v for v in (*VARIANTS, "rougeLsum")}
+
+
+@pytest.mark.parametrize("stemmer", [False, True])
+@given(texts=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=3))
+@settings(max_examples=30, deadline=None)
+def test_rouge_score_is_the_package_as_it_is(texts, stemmer):
+    predictions, references = map(list, zip(*texts, strict=True))
+    oracle = RougeScorer(list(PACKAGE.values()), use_stemmer=stemmer)
+    results = [oracle.score(r, p) for p, r in texts]
+    scores = score_texts(list(PACKAGE), predictions, references, rouge_stemmer=stemmer)
+    for name, variant in PACKAGE.items():
+        assert scores.metrics[name].tolist() == [result[variant].fmeasure for result in results]
+
+
+def test_the_stemmer_joins_forms_of_a_word_and_is_signed():
+    plain, stemmed = (
+        score_texts(list(PACKAGE), ["it returned files"], ["it returns a file"], rouge_stemmer=stemmer)
+        for stemmer in (False, True)
+    )
+    assert plain.aggregate["rouge_score_1"] == pytest.approx(2 / 7)
+    assert stemmed.aggregate["rouge_score_1"] == pytest.approx(6 / 7)
+    assert "stem:porter|tok:rouge_score" in stemmed.signatures["rouge_score_L"]
+    assert "stem:no|tok:rouge_score" in plain.signatures["rouge_score_L"]
+
+
+def test_lsum_compares_line_by_line_in_any_script():
+    ascii_lines = ["one two\nthree four", "three four\none two"]
+    [expected] = [RougeScorer(["rougeLsum"]).score(*ascii_lines)["rougeLsum"].fmeasure]
+    scores = score_texts(["rougeL", "rougeLsum", "rouge_score_Lsum"], ascii_lines[1:], ascii_lines[:1])
+    assert scores.aggregate["rougeLsum"] == scores.aggregate["rouge_score_Lsum"] == expected == 1.0
+    assert scores.aggregate["rougeL"] == 0.5
+    chinese = score_texts(["rougeLsum", "rouge_score_Lsum"], ["返回值\n两数之和"], ["两数之和\n返回值"])
+    assert chinese.aggregate == {"rougeLsum": 1.0, "rouge_score_Lsum": 0.0}
+    assert "sentences:lines" in chinese.signatures["rougeLsum"]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -33,9 +34,20 @@ def test_answers_are_the_targets_of_the_places_before_them():
     assert piece.first + len(piece.targets) == len(piece.input_ids)
 
 
+def test_learned_tokens_of_a_prompt_are_targets_too():
+    learned = replace(EXAMPLES[1], learned=(False, True, False, True, False, *[True] * 4))
+    batch = OptimizerBatch([EXAMPLES[0], learned], seed=7, step=2, dropout=False)
+    assert batch.target_tokens == 2 + 6
+    plain, piece = batch.take([0, 1], slot=3, loss_scale=1.0)
+    assert plain.places is None
+    assert (list(piece.places), list(piece.targets)) == ([0, 2, 4, 5, 6, 7], [1, 3, 100, 101, 102, 103])
+    assert list(piece.input_ids) == [0, 1, 2, 3, 4, 100, 101, 102]
+    assert example_piece(learned, slot=3).targets == learned.answer_ids  # what is scored is the answer
+
+
 def test_examples_pass_once_each_and_keep_their_place_in_the_batch():
     batch = make()
-    assert (batch.lengths, batch.answer_tokens, batch.tokens) == ([4, 8, 1], 7, 16)
+    assert (batch.lengths, batch.target_tokens, batch.tokens) == ([4, 8, 1], 7, 16)
     first = batch.take([1], slot=2, loss_scale=1.0)
     assert (batch.lengths, batch.done) == ([4, 1], False)
     second = batch.take([1, 0], slot=2, loss_scale=1.0)

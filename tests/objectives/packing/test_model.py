@@ -3,7 +3,9 @@ import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from torch import nn
 
+from loratory.objectives.data.prepared import Example
 from loratory.objectives.packing.attention import PaddedLayout
+from loratory.objectives.packing.batch import OptimizerBatch
 from loratory.objectives.packing.gradients import GradientSink
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.passes import lay_out
@@ -116,6 +118,51 @@ def test_losses_and_gradients_are_those_of_the_logits(make_both, plain_head, qua
     named = [(name, p.grad) for name, p in both.reference.named_parameters() if p.grad is not None]
     state = {name.replace(".slot2", ""): gradient for name, gradient in named}
     assert len(state) == 2 * len(both.packed.layers)
+    torch.testing.assert_close(both.gradients[2], both.stack.flatten(state), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+def test_learned_turns_have_the_loss_of_labels_elsewhere_masked(make_both, quantization):
+    both = make_both("llama", quantization=quantization)
+    generator = torch.Generator().manual_seed(3)
+    examples = []
+    for tokens in (14, 21, 6):
+        ids = torch.randint(160, (tokens,), generator=generator).tolist()
+        answer = tokens // 4
+        prompt = torch.rand(tokens - answer, generator=generator) < 0.4
+        mask = (False, *prompt[1:].tolist(), *[True] * answer)
+        examples.append(
+            Example(
+                example_id="",
+                group="",
+                prompt="",
+                reference="",
+                prompt_ids=tuple(ids[: tokens - answer]),
+                answer_ids=tuple(ids[tokens - answer :]),
+                learned=mask,
+            )
+        )
+    batch = OptimizerBatch(examples, seed=0, step=0, dropout=False)
+    pieces = batch.take(range(3), slot=2, loss_scale=1.0)
+    host = lay(pieces)
+    both.gradients.zero_()
+    with both.reading(host.inputs):
+        loss, losses = both.packed.losses(host.inputs)
+        loss.backward()
+    both.reference.zero_grad()
+    both.reference.set_adapter("slot2")
+    total = sum(sum(e.learned) for e in examples)
+    assert batch.target_tokens == total
+    for example, piece, start in zip(examples, pieces, host.target_starts, strict=True):
+        ids = torch.tensor([[*example.prompt_ids, *example.answer_ids]])
+        labels = torch.where(torch.tensor([example.learned]), ids, -100)
+        expected = both.reference(input_ids=ids, labels=labels).loss
+        count = sum(example.learned)
+        assert len(piece.targets) == count
+        assert losses[start : start + count].mean().item() == pytest.approx(expected.item(), rel=1e-5)
+        (expected * count / total).backward()
+    named = [(name, p.grad) for name, p in both.reference.named_parameters() if p.grad is not None]
+    state = {name.replace(".slot2", ""): gradient for name, gradient in named}
     torch.testing.assert_close(both.gradients[2], both.stack.flatten(state), rtol=1e-3, atol=1e-5)
 
 

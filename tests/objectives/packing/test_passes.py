@@ -92,6 +92,17 @@ def test_sequences_are_the_pieces_and_padding_between_them(shape_of, chosen):
     assert all((s, s + len(p.input_ids)) in pairs for p, s in zip(pieces, host.starts, strict=True))
 
 
+def test_targets_of_a_piece_may_be_apart():
+    pieces = [
+        Piece(slot=0, input_ids=[5, 6, 7, 8], first=0, targets=[6, 9], places=[0, 3], weight=0.5),
+        Piece(slot=1, input_ids=[1, 2, 3], first=1, targets=[3, 4], weight=0.5),
+    ]
+    inputs = lay_out(pieces, exact_shape(pieces, slots=SLOTS, granule=GRANULE)).inputs
+    begin = inputs.segments.bounds[1, 0].item()
+    assert inputs.places.tolist() == [0, 3, begin + 1, begin + 2]
+    assert inputs.targets.tolist() == [6, 9, 3, 4]
+
+
 def test_pass_of_padding_is_nobodys():
     shape = bucket_shape(make_pieces([(0, 70), (2, 5)]), slots=SLOTS, granule=GRANULE)
     inputs = padding_pass(shape, torch.device("cpu"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from loratory.objectives.data.prepared import Example, PreparedData
+from loratory.objectives.data.prepared import Example, Examples, PreparedData
 from loratory.objectives.events import Failed, Finished, Start, Stopped
 from loratory.objectives.objective import Prepared
 from loratory.objectives.qlora.base.architecture import read_architecture
@@ -91,10 +91,56 @@ def base_folder(tmp_path_factory, tokenizer):
 
 
 @pytest.fixture(scope="session")
+def multimodal_folder(tmp_path_factory, tokenizer):
+    """A function: class of a multimodal model to the folder of a tiny random one, with a tower for images."""
+    import transformers
+
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "max_position_embeddings": 256,
+        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": None,
+        "initializer_range": 0.1,
+    }
+    tower = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    }
+    kinds = {
+        "Gemma3": {"text_config": text | {"sliding_window": 16}, "mm_tokens_per_image": 4},
+        "Mistral3": {"text_config": text | {"model_type": "mistral"}},
+    }
+    made = {}
+
+    def folder(kind: str) -> Path:
+        if kind not in made:
+            config = getattr(transformers, f"{kind}Config")(
+                vision_config=tower, image_token_index=len(tokenizer) - 1, **kinds[kind]
+            )
+            torch.manual_seed(0)
+            made[kind] = tmp_path_factory.mktemp(kind)
+            getattr(transformers, f"{kind}ForConditionalGeneration")(config).save_pretrained(made[kind])
+            tokenizer.save_pretrained(made[kind])
+        return made[kind]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
 def make_examples(tokenizer):
     """A function: count and seed to examples whose answer repeats a word of the prompt, or is a label."""
 
-    def make(count, seed=0, *, labels=False) -> tuple[Example, ...]:
+    def make(count, seed=0, *, labels=False) -> Examples:
         draw = random.Random(seed)
         examples = []
         for index in range(count):
@@ -111,7 +157,7 @@ def make_examples(tokenizer):
                     answer_ids=(*tokenizer(answer)["input_ids"], tokenizer.eos_token_id),
                 )
             )
-        return tuple(examples)
+        return Examples.of(examples)
 
     return make
 

@@ -1,16 +1,22 @@
 import json
 import pickle
+import shutil
 
 import pytest
 
 from loratory.objectives.events import Finished, Ready, Score, Scored, Split
-from loratory.objectives.objective import objective_kind
-from loratory.objectives.qlora.kind import QLORA, build, prepare
+from loratory.objectives.objective import Beginning, objective_kind
+from loratory.objectives.qlora.base.reference import BaseReference
+from loratory.objectives.qlora.kind import QLORA, build
 from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.study import ObjectiveName
 from loratory.spaces.trial import resolve_trial
 
 COLOURS = ["red", "green", "blue", "stone", "river", "hill"]
+
+
+def prepare(study):
+    return QLORA.prepare(study, Beginning.now())
 
 
 @pytest.fixture
@@ -96,8 +102,6 @@ def test_data_that_is_not_there_is_refused(make_study):
 
 
 def test_worker_with_another_base_is_refused(real_study, tmp_path, base_folder):
-    import shutil
-
     folder = tmp_path / "base"
     shutil.copytree(base_folder(), folder)
     study = real_study(model={"base": str(folder)})
@@ -105,3 +109,29 @@ def test_worker_with_another_base_is_refused(real_study, tmp_path, base_folder):
     (folder / "generation_config.json").write_text("{}")
     with pytest.raises(LoratoryError, match="same on every machine"):
         build(study, prepared)
+
+
+def test_checks_of_the_base_are_handed_on(real_study):
+    checks = {check.name: check.passed for check in prepare(real_study()).checks}
+    assert checks["weights"] and checks["adapter_loads"]
+    assert checks["causal"] is None
+
+
+def test_layers_without_adapters_are_told_in_the_terminal(real_study, base_folder):
+    sizes = {"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8}
+    told = prepare(real_study(model={"base": str(base_folder("falcon_h1", **sizes))})).summary
+    assert "base: no adapters on out_proj (PEFT refuses it on falcon_h1)" in told
+
+
+def test_a_worker_checks_the_weights_that_it_downloads(real_study, monkeypatch, tmp_path, base_folder):
+    monkeypatch.setattr(BaseReference, "has_weights", property(lambda _: False))
+    study = real_study()
+    ready = build(study, prepare(study)).advance([])[0]
+    assert {check.name: check.passed for check in ready.checks}["weights"]
+    folder = tmp_path / "base"
+    shutil.copytree(base_folder(), folder)
+    config = json.loads((folder / "config.json").read_text()) | {"num_hidden_layers": 3}
+    (folder / "config.json").write_text(json.dumps(config))
+    study = real_study(model={"base": str(folder)})
+    with pytest.raises(InputError, match=r"9 are missing \(model\.layers\.2\."):
+        build(study, prepare(study))

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from loratory.objectives.data.examples import Examples
 from loratory.objectives.events import (
     Failed,
     Finished,
@@ -243,7 +244,7 @@ def test_base_is_unchanged_to_the_bit(study, make_objective, make_trial, drive):
 def contrary(data, tokenizer):
     """Splits whose dev answers have no token of the answers in train: the loss on dev soon rises."""
     answer = tuple(tokenizer("QZXJVKWUQZ")["input_ids"])
-    return replace(data, dev=tuple(replace(example, answer_ids=answer) for example in data.dev))
+    return replace(data, dev=Examples.of(replace(example, answer_ids=answer) for example in data.dev))
 
 
 def test_best_adapter_is_kept_and_not_the_last(contrary, make_study, make_objective, make_trial, drive):

@@ -9,6 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from loratory.objectives.data.examples import Examples
 from loratory.objectives.events import (
     Failed,
     Finished,
@@ -278,7 +279,7 @@ def test_more_starts_than_slots_break_the_contract(make_packed_objective, make_s
 def contrary(data, tokenizer):
     """Splits whose dev answers have no token of the answers in train: the loss on dev soon rises."""
     answer = tuple(tokenizer("QZXJVKWUQZ")["input_ids"])
-    return replace(data, dev=tuple(replace(example, answer_ids=answer) for example in data.dev))
+    return replace(data, dev=Examples.of(replace(example, answer_ids=answer) for example in data.dev))
 
 
 class Late(DevicePolicy):

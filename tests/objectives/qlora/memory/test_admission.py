@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from loratory.objectives.data.examples import Examples
 from loratory.objectives.packing.stack import AdapterStack
 from loratory.objectives.qlora.base.architecture import read_architecture
 from loratory.objectives.qlora.base.reference import resolve_base
@@ -61,7 +62,7 @@ def test_longest_prompt_is_of_what_is_answered(data, make_examples):
     longer = make_examples(40, 50)
     lengths = [len(e.prompt_ids) for e in (*data.dev, *data.select, *data.test)]
     assert longest_prompt(data) == longest_prompt(replace(data, train=longer)) == max(lengths)
-    assert longest_prompt(replace(data, test=())) <= max(lengths)
+    assert longest_prompt(replace(data, test=Examples.of(()))) <= max(lengths)
 
 
 def on_cpu(**changes):

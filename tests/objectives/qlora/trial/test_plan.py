@@ -61,12 +61,15 @@ def rates(**training):
 
 
 def test_warmup_rises_in_equal_parts_and_loses_no_step():
-    assert rates(warmup=0.3, schedule=Schedule.CONSTANT) == pytest.approx([0.025, 0.05, 0.075, *[0.1] * 7])
+    assert rates(warmup=0.3, schedule=Schedule.CONSTANT_NONZERO_START) == pytest.approx(
+        [0.025, 0.05, 0.075, *[0.1] * 7]
+    )
 
 
 @pytest.mark.parametrize("examples", [2, 5, 10])
 def test_longest_warmup_leaves_a_step_at_the_peak(examples):
-    made = plan(train_examples=examples, batch_size=1, learning_rate=0.1, warmup=0.99)
+    given = {"learning_rate": 0.1, "warmup": 0.99, "schedule": Schedule.COSINE_NONZERO_START}
+    made = plan(train_examples=examples, batch_size=1, **given)
     found = [made.learning_rate(step) for step in range(examples)]
     assert found == pytest.approx([0.1 * (step + 1) / examples for step in range(examples)])
 

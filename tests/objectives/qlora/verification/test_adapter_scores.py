@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import safetensors.torch
 
 from loratory.objectives.events import Finished, Split
 from loratory.objectives.qlora.verification.adapter_scores import score_adapter
@@ -21,6 +22,20 @@ def test_scores_of_a_finished_trial_are_reproduced(
     assert again.example_ids == finished.scores.example_ids
     for name, values in finished.scores.metrics.items():
         np.testing.assert_allclose(again.metrics[name], values, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["Gemma3", "Mistral3"])
+def test_adapter_of_a_multimodal_release_is_loaded_on_the_class_it_was_published_with(
+    make_study, make_prepared, make_objective, make_trial, drive, adapter_folder, multimodal_folder, kind
+):
+    study = make_study(model={"base": str(multimodal_folder(kind))}, evaluation={"metrics": ["rougeL"]})
+    finished = drive(make_objective(study), make_trial(study))[-1]
+    names = safetensors.torch.load(finished.adapter["adapter_model.safetensors"])
+    assert len(names) == 2 * 2 * 7
+    assert all(name.startswith("base_model.model.model.language_model.layers.") for name in names)
+    again = score_adapter(study, make_prepared(study), adapter_folder(finished.adapter), Split.SELECT)
+    np.testing.assert_allclose(again.metrics["loss"], finished.scores.metrics["loss"], rtol=1e-5)
+    np.testing.assert_array_equal(again.metrics["rougeL"], finished.scores.metrics["rougeL"])
 
 
 def test_another_adapter_is_found_out(

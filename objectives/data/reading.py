@@ -1,0 +1,96 @@
+"""Read, parse, screen and encode the rows of all sources, some thousand at a time."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+
+from loratory.objectives.data.encoded_rows import EncodedRows, Indices, RowCollector
+from loratory.objectives.data.encoding import Encoder
+from loratory.objectives.data.formats import RowParser
+from loratory.objectives.data.rows import Ledger, Part, RawRow, Row
+from loratory.objectives.data.screening import screen
+from loratory.objectives.data.sources import open_sources
+from loratory.spaces.data import DataFormat, DataSpec
+
+BATCH_ROWS = 4_096
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadSource:
+    """One source after it was read.
+
+    Attributes:
+        rows: number of rows read.
+        files: files that they came from, in order.
+        found: format of the rows.
+        unused: columns that were not used.
+        as_written: whether prompts already have the form in which the model reads them.
+        indices: the rows that could be encoded.
+    """
+
+    rows: int
+    files: tuple[str, ...]
+    found: DataFormat
+    unused: tuple[str, ...]
+    as_written: bool
+    indices: Indices
+
+
+def read_encoded(
+    data: DataSpec, encoder: Encoder, ledger: Ledger
+) -> tuple[EncodedRows, dict[Part, ReadSource]]:
+    """Return the rows of all sources; those that cannot be learned from go to the ledger.
+
+    Raises:
+        InputError: a source or a row cannot be read.
+    """
+    collector, sources = RowCollector(), {}
+    with open_sources(data) as opened:
+        for part, raw in opened.items():
+            sources[part] = _read(raw, part, data, encoder, collector, ledger)
+    return collector.rows(), sources
+
+
+def _read(
+    raw: Iterator[RawRow],
+    part: Part,
+    data: DataSpec,
+    encoder: Encoder,
+    collector: RowCollector,
+    ledger: Ledger,
+) -> ReadSource:
+    parser, counter = RowParser(data), _Counter()
+    indices = []
+    for rows in _batches(parser.parse(counter.counted(raw))):
+        indices.append(collector.add(encoder.encode(screen(rows, part, ledger), part, ledger)))
+    for row in parser.removed:
+        ledger.remove(part, row.raw, reason=row.reason, detail=row.detail)
+    return ReadSource(
+        rows=counter.rows,
+        files=tuple(counter.files),
+        found=parser.found,
+        unused=parser.unused,
+        as_written=parser.as_written,
+        indices=np.concatenate([np.empty(0, dtype=np.int64), *indices]),
+    )
+
+
+def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while batch := list(islice(rows, BATCH_ROWS)):
+        yield batch
+
+
+@dataclass
+class _Counter:
+    """Counts rows and files as they pass."""
+
+    rows: int = 0
+    files: dict[str, None] = field(default_factory=dict)
+
+    def counted(self, raw: Iterable[RawRow]) -> Iterator[RawRow]:
+        for row in raw:
+            self.rows += 1
+            self.files.setdefault(row.file)
+            yield row

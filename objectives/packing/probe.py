@@ -1,0 +1,184 @@
+"""Sequences of drawn tokens, and the logits that the untouched base computes for them."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+_PROMPTS, _NEW_TOKENS = (11, 5, 8, 5), 12
+# Differences by rounding, relative to the norm of the logits; wrong attention changes them by far more.
+_TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.1}
+# A single place may differ by this multiple of the tolerance over all places.
+_ONE_PLACE = 4
+# Some models hide tokens with the lowest number of their dtype, which would be all of the norm.
+_HIDDEN = -3e4
+# Configurations name the latest tokens that a token sees in one of these ways.
+_WINDOWS = ("sliding_window", "attention_chunk_size", "window_size", "local_attention", "attention_window")
+_LONGEST_WINDOW = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSequence:
+    """A prompt, and tokens that are taken for its answer whatever the base would say.
+
+    Attributes:
+        prompt: tokens of the prompt.
+        answer: the tokens that follow.
+    """
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+
+    @property
+    def input_ids(self) -> tuple[int, ...]:
+        """All tokens but the last, which is only ever a target."""
+        return (*self.prompt, *self.answer)[:-1]
+
+
+class Reference:
+    """Logits of the base as transformers loaded it, at each place that predicts a token of an answer.
+
+    Attributes:
+        sequences: the sequences, the longest prompt first. Where the base's attention has a window that some
+            sequence of the data exceeds, one of them exceeds it too.
+        expected: per sequence, fp32 [answer tokens, V].
+        changed: matrices of the model that are others, or hold other numbers, after its forward passes.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        device: torch.device,
+        *,
+        avoid: Collection[int] = (),
+        longest: int | None = None,
+    ) -> None:
+        """Draw sequences and compute their logits, one sequence per forward pass.
+
+        Args:
+            model: a causal language model as transformers loaded it.
+            device: of the model.
+            avoid: tokens that are not drawn, such as those that end an answer.
+            longest: tokens of the longest sequence that will ever be computed; None if unknown.
+
+        Raises:
+            ValueError: the model returns no logits of one row per token.
+        """
+        self._device = device
+        draw = torch.Generator().manual_seed(0)
+        most = model.get_input_embeddings().weight.shape[0]
+        kept = torch.tensor(sorted(set(range(most)) - {*avoid, *_special_tokens(model)}))
+        lengths = [length + _NEW_TOKENS for length in (*_window_to_exceed(model, longest), *_PROMPTS)]
+        drawn = (kept[torch.randint(len(kept), (length,), generator=draw)].tolist() for length in lengths)
+        self.sequences = sorted(
+            (ProbeSequence(prompt=(*ids[:-_NEW_TOKENS],), answer=(*ids[-_NEW_TOKENS:],)) for ids in drawn),
+            key=lambda sequence: -len(sequence.prompt),
+        )
+        self._other = int(kept[0]), int(kept[-1])
+        before = _matrices(model)
+        with torch.no_grad():
+            self.expected = [self._logits(model, s.input_ids)[-_NEW_TOKENS:] for s in self.sequences]
+        self.changed = sorted({name for name, _ in before.items() ^ _matrices(model).items()})
+
+    @property
+    def finite(self) -> bool:
+        """True if no logit is infinite or NaN, except those by which a model hides tokens."""
+        return all(bool((logits.isfinite() | (logits < _HIDDEN)).all()) for logits in self.expected)
+
+    def why_wrong(self, logits: Sequence[torch.Tensor], dtype: torch.dtype) -> str | None:
+        """Return by how much logits differ from those expected; None where rounding may be the reason.
+
+        Args:
+            logits: [answer tokens, V] of each sequence; those of the longest may be missing.
+            dtype: compute dtype of the base.
+        """
+        apart, norms = [], []
+        for got, expected in zip(logits, self.expected[-len(logits) :], strict=True):
+            seen = expected > _HIDDEN
+            difference = torch.where(seen, got.float() - expected, 0.0)
+            apart.append(difference.norm(dim=-1))
+            norms.append(torch.where(seen, expected, 0.0).norm(dim=-1))
+        difference, norm = torch.cat(apart), torch.cat(norms)
+        overall, worst = (difference.norm() / norm.norm()).item(), (difference / norm).max().item()
+        if overall < _TOLERANCES[dtype] and worst < _ONE_PLACE * _TOLERANCES[dtype]:
+            return None
+        return f"logits differ by {overall:.1%}, in one place by {worst:.1%}"
+
+    def why_not_causal(self, model: Any, dtype: torch.dtype) -> str | None:
+        """Return by how much the last token of a sequence changes earlier logits; None where it does not.
+
+        In a mixture of experts it may change them by rounding, since the last token is computed together with
+        earlier ones. The gradient of earlier logits tells then: that of a causal model is exactly zero.
+
+        Args:
+            model: the model of which the expected logits are.
+            dtype: compute dtype of the base.
+        """
+        ids = self.sequences[-1].input_ids
+        first, last = self._other
+        with torch.no_grad():
+            before = self._logits(model, ids)[:-1]
+            after = self._logits(model, (*ids[:-1], last if ids[-1] != last else first))[:-1]
+        seen = before > _HIDDEN
+        change = torch.where(seen, after - before, 0.0).norm(dim=-1)
+        largest = (change / torch.where(seen, before, 0.0).norm(dim=-1)).max().item()
+        if largest == 0 or (largest < _TOLERANCES[dtype] and not self._reaches_back(model, ids)):
+            return None
+        return f"{largest:.1%}"
+
+    def _reaches_back(self, model: Any, ids: Sequence[int]) -> bool:
+        """Return whether earlier logits have a gradient for the embedding of the last token."""
+        embedded: list[torch.Tensor] = []
+
+        def keep(_: Any, __: Any, output: torch.Tensor) -> torch.Tensor:
+            embedded.append(output.detach().requires_grad_())
+            return embedded[-1]
+
+        hook = model.get_input_embeddings().register_forward_hook(keep)
+        try:
+            with torch.enable_grad():
+                earlier = self._logits(model, ids)[:-1]
+                seen = torch.where(earlier > _HIDDEN, earlier, 0.0)
+                (gradient,) = torch.autograd.grad(seen.square().sum(), embedded[:1])
+        except (RuntimeError, NotImplementedError):  # no backward pass outside of a pack: nothing to tell
+            return False
+        finally:
+            hook.remove()
+        return bool(gradient[0, -1].any())
+
+    def _logits(self, model: Any, ids: Sequence[int]) -> torch.Tensor:
+        """Compute the logits of a sequence alone, fp32 [T, V]."""
+        output = model(input_ids=torch.tensor([ids], device=self._device), use_cache=False)
+        logits = getattr(output, "logits", None)
+        if not isinstance(logits, torch.Tensor) or logits.shape[:-1] != (1, len(ids)):
+            shape = None if logits is None else tuple(getattr(logits, "shape", ()))
+            raise ValueError(f"logits: must be of shape (1, {len(ids)}, vocabulary), got {shape}")
+        return logits[0].float()
+
+
+def _matrices(model: Any) -> dict[str, tuple[int, int]]:
+    """Return identity and version of each matrix, which change with its numbers."""
+    return {name: (id(p), p._version) for name, p in model.named_parameters() if p.ndim > 1}
+
+
+def _special_tokens(model: Any) -> set[int]:
+    """Return the tokens that a configuration names, such as padding or an image's place."""
+    found: set[int] = set()
+    for config in (model.config, model.config.get_text_config()):
+        for name, value in vars(config).items():
+            if name.endswith(("_token_id", "_token_index")):
+                found |= {
+                    one for one in (value if isinstance(value, list) else [value]) if isinstance(one, int)
+                }
+    return found
+
+
+def _window_to_exceed(model: Any, longest: int | None) -> tuple[int, ...]:
+    """Return the length of a prompt that exceeds the base's window, where some sequence of the data does."""
+    config = model.config.get_text_config()
+    windows = [getattr(config, name, None) for name in _WINDOWS]
+    sizes = [size for size in windows if isinstance(size, int) and size > max(_PROMPTS)]
+    if not sizes or longest is None or not min(sizes) < min(longest, _LONGEST_WINDOW):
+        return ()
+    return (min(sizes) + 1,)

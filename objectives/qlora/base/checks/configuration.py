@@ -1,0 +1,100 @@
+"""Bases that are refused for their configuration alone: one table of reasons."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from loratory.spaces.errors import InputError
+
+# Their configurations have `is_decoder` from BERT's, but no code reads it: they are always causal.
+_CAUSAL_ANYWAY = {"gpt_neox", "gpt_neox_japanese"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """A kind of base that cannot be tuned.
+
+    Attributes:
+        applies: returns True for configurations of this kind, whole or of the text part.
+        rule: what a base must be, to follow "must be".
+        finding: what this one is; `{kind}` is its model type.
+        remedy: what to do.
+    """
+
+    applies: Callable[[Any], bool]
+    rule: str
+    finding: str
+    remedy: str
+
+
+def _is_quantized(configuration: Any) -> bool:
+    return getattr(configuration, "quantization_config", None) is not None
+
+
+def _is_encoder_decoder(configuration: Any) -> bool:
+    return bool(getattr(configuration, "is_encoder_decoder", False))
+
+
+def _is_encoder(configuration: Any) -> bool:
+    """Return True for BERT and its kind, which attend in both directions unless `is_decoder` is true.
+
+    The value counts only where the class declares it: old files have it for models that do not read it.
+    """
+    kind = type(configuration)
+    declared = is_dataclass(kind) and any(field.name == "is_decoder" for field in fields(kind))
+    return declared and not configuration.is_decoder and configuration.model_type not in _CAUSAL_ANYWAY
+
+
+def _attends_both_ways(configuration: Any) -> bool:
+    """Return True for decoders that were turned into encoders, as embedding models are."""
+    return (
+        getattr(configuration, "is_causal", None) is False
+        or getattr(configuration, "use_bidirectional_attention", None) in (True, "all")
+        or (configuration.model_type in ("xlm", "flaubert") and not configuration.causal)
+        or (configuration.model_type == "xlnet" and configuration.attn_type == "bi")
+    )
+
+
+REASONS = (
+    Reason(
+        applies=_is_quantized,
+        rule="unquantised",
+        finding="its weights are quantised",
+        remedy="take the release that it was made from",
+    ),
+    Reason(
+        applies=_is_encoder_decoder,
+        rule="a causal language model, a decoder alone",
+        finding="{kind} is an encoder-decoder",
+        remedy="take a decoder, such as a Llama or a Qwen",
+    ),
+    Reason(
+        applies=_is_encoder,
+        rule="a causal language model",
+        finding="{kind} with is_decoder: false is an encoder, in which tokens see those that follow them",
+        remedy="take a decoder, such as a Llama or a Qwen",
+    ),
+    Reason(
+        applies=_attends_both_ways,
+        rule="a causal language model",
+        finding="the configuration of this {kind} has tokens see those that follow them, as for embeddings",
+        remedy="take the language model that it was made from",
+    ),
+)
+
+
+def refuse_by_configuration(configuration: Any, location: str) -> None:
+    """Refuse a base for its configuration, or for that of its text part.
+
+    Args:
+        configuration: a transformers configuration.
+        location: the base, for the message.
+
+    Raises:
+        InputError: a reason applies.
+    """
+    for reason in REASONS:
+        for part in (configuration, configuration.get_text_config()):
+            if reason.applies(part):
+                finding = reason.finding.format(kind=part.model_type)
+                raise InputError(f"model.base: {location} must be {reason.rule}, {finding}; {reason.remedy}")

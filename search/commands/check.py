@@ -1,0 +1,42 @@
+"""`loratory check`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loratory.search.commands.options import Overrides
+
+if TYPE_CHECKING:
+    from loratory.objectives.records import Check
+
+
+def check(
+    study_file: Annotated[Path, typer.Argument(help="Study file, .yaml or .py.")],
+    overrides: Overrides = [],  # noqa: B006 (typer copies it)
+) -> None:
+    """Check a study's settings, base and data, and show what the model will read; no weights are loaded."""
+    from rich.console import Console
+
+    from loratory.objectives.objective import Beginning, objective_kind
+    from loratory.search.advice import advice
+    from loratory.spaces.errors import InputError
+    from loratory.spaces.loading import load_study
+
+    if study_file.is_dir():
+        raise InputError(f"{study_file}: must be a study file, is a folder; check the file that began it")
+    study = load_study(study_file, overrides)
+    kind = objective_kind(study.objective)
+    kind.check(study)
+    prepared = kind.prepare(study, Beginning.now())
+    console = Console()
+    lines = [*prepared.summary, *advice(study), *map(_line, prepared.checks), *prepared.shown]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"next: loratory run {study_file}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _line(check: "Check") -> str:
+    result = {True: "passed", False: "failed", None: "not checked: needs weights"}[check.passed]
+    detail = f" ({check.detail})" if check.detail else ""
+    return f"check {check.name}: {result}{detail}"
