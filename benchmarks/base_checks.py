@@ -2,7 +2,7 @@
 
     python benchmarks/base_checks.py [SHAPE ...]
 
-The shapes are those of packing.py, in nf4 with random weights. Without an argument: 1b on a GPU, tiny on a CPU.
+The shapes are those of packing.py, in nf4 and random. Without an argument: 1b on a GPU, tiny on a CPU.
 """
 
 import sys

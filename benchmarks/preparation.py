@@ -86,7 +86,8 @@ def main() -> None:
 def write_rows(file: Path, count: int) -> None:
     """Write `count` rows of chats of one question; equal counts give equal files."""
     draw = random.Random(count)
-    words = sorted({"".join(draw.choices(_SYLLABLES, k=draw.randint(1, 3))) for _ in range(4_000)})
+    vocabulary = json.loads((base_folder() / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    words = [token[1:] for token in vocabulary if token.startswith("Ġ") and token[1:].isalpha()]
     weights = [1 / (rank + 3) for rank in range(len(words))]
     with file.open("w", encoding="utf-8") as out:
         question = answer = ""

@@ -184,17 +184,23 @@ def nonzero_start(schedule: Schedule, *, warmup: int, updates: int) -> Callable[
 
 
 def backward(model: Any, examples: list[Any], dtype: torch.dtype) -> float:
-    """Add the gradient of a batch, one example after the other; return the mean loss of its answer tokens."""
-    tokens, total = sum(len(example.answer_ids) for example in examples), 0.0
+    """Add the gradient of a batch, one example after the other; return the mean loss of learned tokens."""
+    tokens, total = sum(map(sum, map(learned, examples))), 0.0
     for example in examples:
         ids = torch.tensor([[*example.prompt_ids, *example.answer_ids]], device=DEVICE)
+        labels = ids[0].masked_fill(~torch.tensor(learned(example), device=DEVICE), -100)
         with torch.autocast(DEVICE.type, dtype=dtype, enabled=dtype != torch.float32):
-            logits = model(input_ids=ids, use_cache=False).logits[0, len(example.prompt_ids) - 1 : -1]
-        answer = ids[0, len(example.prompt_ids) :]
-        loss = torch.nn.functional.cross_entropy(logits.float(), answer, reduction="sum") / tokens
+            logits = model(input_ids=ids, use_cache=False).logits[0, :-1]
+        loss = torch.nn.functional.cross_entropy(logits.float(), labels[1:], reduction="sum") / tokens
         loss.backward()
         total += loss.item()
     return total
+
+
+def learned(example: Any) -> list[bool]:
+    """Return for each token whether the loss is on it: on the answer, or on what `data.learn: all` says."""
+    alone = [False] * len(example.prompt_ids) + [True] * len(example.answer_ids)
+    return alone if example.learned is None else list(example.learned)
 
 
 def trainable(model: Any) -> list[torch.nn.Parameter]:

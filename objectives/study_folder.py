@@ -13,6 +13,7 @@ from loratory.spaces.errors import InputError
 
 # File names in data/, in the folder of a trial, in its adapter/, and in the folder of a scoring.
 REMOVED, EXAMPLES = "removed.jsonl", "examples.json"
+PREPARED = "prepared.cache"
 RECORD, SCORES, PREDICTIONS = "record.json", "scores.npz", "predictions.jsonl"
 ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 

@@ -4,6 +4,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
@@ -74,7 +75,7 @@ def run_study(
         prepared = kind.prepare(study, beginning)
         with _full_disk_in_a_line(folder):
             manifest = open_manifest(folder, study, prepared, beginning)
-            _keep_data(folder, prepared)
+            prepared = _keep_data(folder, prepared)
             _print(console, *prepared.summary, *advice(study))
             session = StudySession(folder, manifest, prepared, console)
         try:
@@ -154,9 +155,13 @@ def _full_disk_in_a_line(folder: StudyFolder) -> Iterator[None]:
         ) from error
 
 
-def _keep_data(folder: StudyFolder, prepared: Prepared) -> None:
+def _keep_data(folder: StudyFolder, prepared: Prepared) -> Prepared:
+    """Write the files of prepared data; return it without them, since workers need none."""
     for name, data in prepared.files.items():
-        write_atomically(folder.data / name, data)
+        path = folder.data / name
+        if not path.is_file() or path.read_bytes() != data:
+            write_atomically(path, data)
+    return replace(prepared, files={})
 
 
 def _print(console: Console, *lines: str) -> None:

@@ -46,6 +46,13 @@ class BadRows(StrEnum):
     REMOVE = "remove"
 
 
+class NearDuplicates(StrEnum):
+    """What must be near for a row to be nearly a copy of another."""
+
+    PARTS = "parts"
+    WHOLE = "whole"
+
+
 class CleaningSpec(Frozen):
     """Rows to remove before training; the study folder keeps every removed row with its reason."""
 
@@ -53,8 +60,6 @@ class CleaningSpec(Frozen):
     """Remove rows that repeat an earlier row of their split (after Unicode and space folding)."""
     near_duplicate_threshold: Annotated[Float, Field(gt=0, le=1)] | None = 0.9
     """Remove training rows with at least this MinHash Jaccard similarity (word 5-grams) to an earlier row."""
-    near_duplicate_parts: bool = True
-    """Keep rows whose questions or answers differ, however much they share; false compares wholes alone."""
     leaked: bool = True
     """Remove training rows that are also in eval or test."""
 
@@ -104,6 +109,8 @@ class DataSpec(Frozen):
     """
     train_examples: Annotated[Int, Field(ge=1)] | None = None
     """Largest number of training examples, drawn by a fixed hash; null takes all."""
+    near_duplicates: NearDuplicates = NearDuplicates.PARTS
+    """What is near in near duplicates and leaks: `parts`, question and answer too, or the `whole` alone."""
     stratify: bool = True
     """Draw the labels of a classification in proportion, and never the last row of one out of train."""
     cleaning: CleaningSpec = CleaningSpec()

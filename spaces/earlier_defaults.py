@@ -15,7 +15,7 @@ DEFAULTS: dict[int, dict[str, Any]] = {
             "eval_fraction": 0.1,
             "max_length": 1024,
             "stratify": False,
-            "cleaning": {"near_duplicate_parts": False},
+            "near_duplicates": "whole",
         },
         "evaluation": {"dev_examples": 64},
     }
@@ -62,7 +62,8 @@ def _filled(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
             if filled.get(name, None if name in _OF_ONE_OBJECTIVE else {}) is not None:
                 filled[name] = _filled(filled.get(name, {}), default)
         else:
-            filled.setdefault(name, default)
+            # None of these keys could be null then: a null comes from a later default.
+            filled[name] = default if filled.get(name) is None else filled[name]
     return filled
 
 

@@ -23,11 +23,12 @@ def check_answers_found(rows: EncodedRows, parts: Mapping[Part, Indices], evalua
     if evaluation.extract is None:
         return
     for part in (Part.EVAL, Part.TEST):
-        references = rows.examples.references
-        without = [i for i in parts[part].tolist() if scored_part(references[i], evaluation) is None]
+        references = zip(parts[part].tolist(), rows.examples.references.take(parts[part]), strict=True)
+        without = [found for found in references if scored_part(found[1], evaluation) is None]
         if without:
+            index, reference = without[0]
             raise InputError(
-                f"{rows.place(without[0])}: evaluation.extract must find the answer in every reference of "
-                f"eval and test, {evaluation.extract!r} finds none in {references[without[0]][-80:]!r} "
+                f"{rows.place(index)}: evaluation.extract must find the answer in every reference of "
+                f"eval and test, {evaluation.extract!r} finds none in {reference[-80:]!r} "
                 f"({len(without)} of {len(parts[part])} of {part}); change it or the rows"
             )

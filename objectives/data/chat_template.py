@@ -219,7 +219,10 @@ class ChatTemplate:
         text = rendered.prompt
         left_out = missing(text, tool_names(row.tools))
         if left_out is not None:
-            raise LeftOutError(f"the chat template leaves out the tools ({left_out}, ...): {_TOOLS_REMEDY}")
+            raise LeftOutError(
+                f"the chat template leaves out the tools ({left_out}, ...): {_TOOLS_REMEDY}, or leave them "
+                "out with data.columns: {tools: null}"
+            )
         for message in prompt:
             left_out = missing(text, _parts(message))
             if left_out is not None:
@@ -282,4 +285,4 @@ def _plain(role: str, content: str) -> dict[str, Any]:
 
 
 def _parts(message: Message) -> list[str]:
-    return call_parts(json.dumps([call["function"] for call in message.calls]))
+    return call_parts([call["function"] for call in message.calls])

@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from json.encoder import encode_basestring_ascii
 
 from loratory.objectives.data.encoded_rows import Indices
 from loratory.objectives.data.prepared import Examples, PreparedData
@@ -36,13 +36,29 @@ def content_hash(data: PreparedData) -> str:
     digest = hashlib.sha256()
     for name, split in data.named_splits.items():
         digest.update(f"{name}\n".encode())
-        for fields in _fields(split):
-            digest.update((json.dumps(fields, sort_keys=True) + "\n").encode())
+        for line in _lines(split):
+            digest.update(line.encode())
     digest.update(json.dumps(data.labels).encode())
     return digest.hexdigest()
 
 
-def _fields(examples: Examples) -> Iterator[dict[str, Any]]:
-    """Return what is hashed of each example; a mask only where it has one, so that old hashes stay."""
-    for example in examples:
-        yield {name: value for name, value in vars(example).items() if value is not None}
+def _lines(examples: Examples) -> Iterator[str]:
+    """Return what is hashed of each example: its fields by name as `json.dumps` writes them, in a line.
+
+    A mask is a field only where there is one, so that hashes of examples without stay.
+    """
+    as_json = encode_basestring_ascii
+    starts = examples.offsets[:-1]
+    answers = (starts + examples.prompt_lengths).tolist()
+    texts = zip(examples.example_ids, examples.groups, examples.prompts, examples.references, strict=True)
+    places = zip(starts.tolist(), answers, examples.offsets[1:].tolist(), strict=True)
+    for (start, answer, end), (example_id, group, prompt, reference) in zip(places, texts, strict=True):
+        ids = examples.token_ids[start:end].tolist()
+        mask = ""
+        if examples.learned is not None:
+            mask = f'"learned": {json.dumps(examples.learned[start:end].tolist())}, '
+        yield (
+            f'{{"answer_ids": {ids[answer - start :]}, "example_id": {as_json(example_id)}, '
+            f'"group": {as_json(group)}, {mask}"prompt": {as_json(prompt)}, '
+            f'"prompt_ids": {ids[: answer - start]}, "reference": {as_json(reference)}}}\n'
+        )

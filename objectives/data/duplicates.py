@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from loratory.objectives.data.encoded_rows import EncodedRows, Indices, keep
-from loratory.objectives.data.near_duplicates import NearDuplicates
+from loratory.objectives.data.near_duplicates import NearIndex
 from loratory.objectives.data.rows import Ledger, Part, Reason
-from loratory.spaces.data import CleaningSpec
+from loratory.spaces.data import CleaningSpec, NearDuplicates
 
 _LEAKS_FROM = {Part.TEST: (Part.EVAL,), Part.TRAIN: (Part.EVAL, Part.TEST)}
 
@@ -22,7 +22,12 @@ def without_exact_duplicates(rows: EncodedRows, indices: Indices, part: Part, le
 
 
 def clean(
-    rows: EncodedRows, parts: Mapping[Part, Indices], *, cleaning: CleaningSpec, ledger: Ledger
+    rows: EncodedRows,
+    parts: Mapping[Part, Indices],
+    *,
+    cleaning: CleaningSpec,
+    near_duplicates: NearDuplicates = NearDuplicates.PARTS,
+    ledger: Ledger,
 ) -> dict[Part, Indices]:
     """Return the splits without rows that repeat another row.
 
@@ -32,6 +37,7 @@ def clean(
         rows: all rows.
         parts: indices of the rows of each split, in order.
         cleaning: the rules to apply.
+        near_duplicates: what must be near in near duplicates and leaks.
         ledger: gets the removed rows.
     """
     kept = {part: parts[part] for part in (Part.EVAL, Part.TEST, Part.TRAIN)}
@@ -42,12 +48,8 @@ def clean(
             kept[part] = _without_leaked(rows, kept, part, ledger)
     if cleaning.near_duplicate_threshold is not None:
         compared = kept if cleaning.leaked else {Part.TRAIN: kept[Part.TRAIN]}
-        near = NearDuplicates(
-            rows,
-            compared,
-            threshold=cleaning.near_duplicate_threshold,
-            by_parts=cleaning.near_duplicate_parts,
-        )
+        by_parts = near_duplicates is NearDuplicates.PARTS
+        near = NearIndex(rows, compared, threshold=cleaning.near_duplicate_threshold, by_parts=by_parts)
         kept |= {part: near.removed_from(part, ledger) for part in compared}
     return {part: kept[part] for part in Part}
 

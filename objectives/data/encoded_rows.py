@@ -15,6 +15,8 @@ from loratory.objectives.data.texts import Texts
 
 Indices = NDArray[np.int64]
 
+_AS_JSON = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EncodedRows:
@@ -131,4 +133,4 @@ def _example(encoded: Encoded) -> Example:
 
 
 def _json(raw: RawRow) -> str:
-    return json.dumps(raw.fields, ensure_ascii=False, default=str)
+    return _AS_JSON(raw.fields)

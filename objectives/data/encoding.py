@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from loratory.objectives.data.batch_tokenizer import BatchTokenizer
 from loratory.objectives.data.rendered import LeftOutError
 from loratory.objectives.data.rendering import Rendered, Renderer, RenderError, Tokenizer
 from loratory.objectives.data.rows import Ledger, Part, Reason, Row
@@ -49,6 +50,7 @@ class Encoder:
                 "the tokenizer must have an end-of-sequence token, has none: models learn to stop by it"
             )
         self._tokenizer, self._renderer = tokenizer, renderer
+        self._batch = BatchTokenizer(tokenizer)
         self._eos: str = tokenizer.eos_token
         self._eos_id: int = tokenizer.eos_token_id
         self._bos_id = tokenizer.bos_token_id
@@ -91,15 +93,33 @@ class Encoder:
         return replace(text, answer=text.answer.rstrip().removesuffix(self._eos).rstrip())
 
     def _ids(self, rendered: Sequence[tuple[Row, Rendered]]) -> list[Encoded]:
-        if not rendered:  # transformers encodes and decodes an empty list as one empty text
-            return []
-        prompts = self._tokenize([text.prompt for _, text in rendered])
-        wholes = self._tokenize([text.prompt + text.answer for _, text in rendered])
-        alone = self._tokenize([text.answer for _, text in rendered])
+        prompts = self._batch.ids([text.prompt for _, text in rendered])
+        wholes = self._batch.ids([text.prompt + text.answer for _, text in rendered])
         return [
-            self._encoded(row, text, prompt, _after(prompt, whole, answer))
-            for (row, text), prompt, whole, answer in zip(rendered, prompts, wholes, alone, strict=True)
+            self._encoded(row, text, prompt, answer)
+            for (row, text), prompt, answer in zip(
+                rendered, prompts, self._answers(rendered, prompts, wholes), strict=True
+            )
         ]
+
+    def _answers(
+        self, rendered: Sequence[tuple[Row, Rendered]], prompts: list[list[int]], wholes: list[list[int]]
+    ) -> list[list[int]]:
+        """Return the answers' ids as they follow the prompts.
+
+        At inference the prompt is encoded alone. If a token of the whole text spans the border between prompt
+        and answer, the answer is encoded alone too.
+        """
+        spanned = [
+            place
+            for place, (prompt, whole) in enumerate(zip(prompts, wholes, strict=True))
+            if whole[: len(prompt)] != prompt
+        ]
+        answers = [whole[len(prompt) :] for prompt, whole in zip(prompts, wholes, strict=True)]
+        alone = self._batch.ids([rendered[place][1].answer for place in spanned])
+        for place, answer in zip(spanned, alone, strict=True):
+            answers[place] = answer
+        return answers
 
     def _encoded(self, row: Row, text: Rendered, prompt: list[int], answer: list[int]) -> Encoded:
         encoded = Encoded(
@@ -170,16 +190,13 @@ class Encoder:
         return None
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        found = self._tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
+        ids: list[list[int]] = found["input_ids"]
         return ids
 
     def _decode(self, examples: Sequence[Encoded], texts: Sequence[Rendered]) -> list[str]:
         """Return the texts of answers, with the special tokens that belong to them."""
-        decoded = self._tokenizer.batch_decode(
-            [list(example.answer_ids) for example in examples],
-            skip_special_tokens=True,
-            clean_up_tokenization_spaces=False,
-        )
+        decoded = self._batch.texts([example.answer_ids for example in examples])
         return [
             reads
             if self._keepable.isdisjoint(written := self._written(example, text))
@@ -206,15 +223,6 @@ class Encoder:
             reads = self._tokenizer.batch_decode([list(ids)], skip_special_tokens=True)[0] if ids else "-"
             self._closings[text] = () if reads.strip() else ids
         return self._closings[text]
-
-
-def _after(prompt: list[int], whole: list[int], alone: list[int]) -> list[int]:
-    """Return the answer's ids as they follow the prompt.
-
-    At inference the prompt is encoded alone. If a token of the whole text spans the border between prompt
-    and answer, the answer is encoded alone too.
-    """
-    return whole[len(prompt) :] if whole[: len(prompt)] == prompt else alone
 
 
 def _folded(text: str) -> str:

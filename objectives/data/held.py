@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _ESCAPES = re.compile(r"""\\(?:u[0-9a-fA-F]{4}|[nrtbf"'\\/])""")
@@ -28,13 +28,9 @@ def tool_names(tools: str) -> list[str]:
     return found
 
 
-def call_parts(calls: str) -> list[str]:
+def call_parts(calls: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return names and arguments of calls, as texts that a rendered call must hold."""
-    return [
-        part
-        for call in (json.loads(calls) if calls else [])
-        for part in (call["name"], *_leaves(call.get("arguments", {})))
-    ]
+    return [part for call in calls for part in (call["name"], *_leaves(call.get("arguments", {})))]
 
 
 def _leaves(value: Any) -> Iterator[str]:

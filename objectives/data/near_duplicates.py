@@ -18,7 +18,7 @@ from loratory.objectives.data.texts import offsets_of
 _SHARED_BY = 10
 
 
-class NearDuplicates:
+class NearIndex:
     """An index of all splits; each split is compared with the earlier ones, and train with itself too.
 
     Args:

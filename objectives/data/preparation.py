@@ -1,7 +1,9 @@
 """Prepare a study's data, from its sources to token ids: read, clean and split. Loads no weights."""
 
+import gc
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,6 +18,7 @@ from loratory.objectives.data.encoded_rows import EncodedRows, Indices
 from loratory.objectives.data.encoding import Encoder
 from loratory.objectives.data.labels import find_labels, return_missing, unscored
 from loratory.objectives.data.lengths import Lengths, resolve_max_length, within_length
+from loratory.objectives.data.listing import listing
 from loratory.objectives.data.prepared import Examples, PreparedData
 from loratory.objectives.data.reading import ReadSource, read_encoded
 from loratory.objectives.data.rendering import (
@@ -27,7 +30,7 @@ from loratory.objectives.data.rendering import (
 )
 from loratory.objectives.data.rows import Ledger, Part
 from loratory.objectives.data.shares import dev_examples, eval_fraction
-from loratory.objectives.data.shown import learned_marks, shown_lengths, shown_rows
+from loratory.objectives.data.shown import learned_marks, shown_columns, shown_lengths, shown_rows
 from loratory.objectives.data.summary import Summary
 from loratory.objectives.study_folder import EXAMPLES, REMOVED
 from loratory.spaces.data import DataSpec
@@ -86,7 +89,20 @@ def prepare_data(
     lengths = Lengths(max_length, max_positions, study.evaluation.max_new_tokens)
     rules = RenderingRules.of(study.data, created_at)
     renderer = choose_renderer(tokenizer, study.data.prompt_template, rules)
-    return _Preparation(study, study.data, tokenizer, renderer, lengths=lengths).run()
+    with _no_collection():
+        return _Preparation(study, study.data, tokenizer, renderer, lengths=lengths).run()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Switch the search for cyclic garbage off: a preparation makes none, and many objects to look at."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class _Preparation:
@@ -112,7 +128,13 @@ class _Preparation:
     def run(self) -> DataPreparation:
         parts = self._split(self._read())
         parts = {part: self._within_length(parts[part], part) for part in Part}
-        parts = clean(self._rows, parts, cleaning=self._data.cleaning, ledger=self._ledger)
+        parts = clean(
+            self._rows,
+            parts,
+            cleaning=self._data.cleaning,
+            near_duplicates=self._data.near_duplicates,
+            ledger=self._ledger,
+        )
         if self._label is not None and self._draws_eval:
             parts = return_missing(self._rows, parts)
         self._check_left(parts)
@@ -202,10 +224,11 @@ class _Preparation:
 
     def _listing(self, data: PreparedData) -> bytes:
         kept = [str(self._tokenizer.added_tokens_decoder[token]) for token in data.kept_ids]
-        return _listing(data, self._style, date=self._renderer.date, kept_tokens=kept)
+        return listing(data, self._style, date=self._renderer.date, kept_tokens=kept)
 
-    def _shown(self, data: PreparedData) -> Iterable[str]:
+    def _shown(self, data: PreparedData) -> Iterator[str]:
         yield from shown_rows(data, self._tokenizer, learned_marks())
+        yield from shown_columns({part: (s.used, s.unused) for part, s in self._sources.items()})
         yield from shown_lengths(
             data,
             counts={part: self._ledger.counts(part) for part in Part},
@@ -269,22 +292,3 @@ class _Draws:
             chosen = draw(indices.tolist(), count, key=self._key, salt=salt, label=self._label)
             indices = np.array(chosen, dtype=np.int64)
         return self._examples.take(indices)
-
-
-def _listing(
-    data: PreparedData, style: PromptStyle, *, date: str | None, kept_tokens: Sequence[str]
-) -> bytes:
-    splits = {
-        name: [
-            {"id": example_id, "group": group}
-            for example_id, group in zip(split.example_ids, split.groups, strict=True)
-        ]
-        for name, split in data.named_splits.items()
-    }
-    listing: dict[str, Any] = {"sha256": data.sha256, "prompt_style": style}
-    if date is not None:
-        listing["prompt_date"] = date
-    if kept_tokens:
-        listing["kept_tokens"] = kept_tokens
-    listing |= {"labels": data.labels, "splits": splits}
-    return (json.dumps(listing, indent=1, ensure_ascii=False) + "\n").encode()

@@ -25,6 +25,7 @@ class ReadSource:
         rows: number of rows read.
         files: files that they came from, in order.
         found: format of the rows.
+        used: columns that were read, as the files name them.
         unused: columns that were not used.
         as_written: whether prompts already have the form in which the model reads them.
         indices: the rows that could be encoded.
@@ -33,6 +34,7 @@ class ReadSource:
     rows: int
     files: tuple[str, ...]
     found: DataFormat
+    used: tuple[str, ...]
     unused: tuple[str, ...]
     as_written: bool
     indices: Indices
@@ -71,6 +73,7 @@ def _read(
         rows=counter.rows,
         files=tuple(counter.files),
         found=parser.found,
+        used=parser.used,
         unused=parser.unused,
         as_written=parser.as_written,
         indices=np.concatenate([np.empty(0, dtype=np.int64), *indices]),

@@ -50,6 +50,11 @@ def read_saved(name: str, part: Part) -> Iterator[tuple[int, Any]]:
             )
 
 
+def saved_folder(name: str) -> str:
+    """Return the folder of a saved data set, `:split` left out."""
+    return str(_located(name)[0])
+
+
 def _located(name: str) -> tuple[Path, str]:
     """Return folder and split; the name of a folder that is there may hold colons itself."""
     if Path(name).expanduser().is_dir():

@@ -69,6 +69,12 @@ def marked_text(example: Example, tokenizer: Tokenizer, marks: tuple[str, str]) 
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
+def shown_columns(columns: Mapping[Part, tuple[Sequence[str], Sequence[str]]]) -> Iterator[str]:
+    """Yield a line on the columns of each source: those used, and those not used."""
+    for part, (used, unused) in columns.items():
+        yield f"{part}: columns used: {', '.join(used) or 'none'}; not used: {', '.join(unused) or 'none'}"
+
+
 def shown_lengths(
     data: PreparedData,
     *,

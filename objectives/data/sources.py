@@ -1,6 +1,7 @@
 """Read the sources that `data.train`, `data.eval` and `data.test` name."""
 
 import glob
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +11,11 @@ from loratory.objectives.data.files import READERS, as_raw_rows, iterate_file, n
 from loratory.objectives.data.hub import iterate_hub
 from loratory.objectives.data.opening import data_suffix
 from loratory.objectives.data.rows import Part, RawRow
-from loratory.objectives.data.saved import is_saved, read_saved
+from loratory.objectives.data.saved import is_saved, read_saved, saved_folder
 from loratory.spaces.data import QUICKSTART_DATA, DataSpec
 from loratory.spaces.errors import InputError
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 
 def check_files(data: DataSpec) -> None:
@@ -71,6 +74,31 @@ def _rows(name: str, part: Part, data: DataSpec, quickstart: dict[Part, Path]) -
         yield from iterate_file(Path(name).expanduser(), name, data.bad_rows)
     else:
         yield from iterate_hub(name, part, data)
+
+
+def named_files(data: DataSpec) -> dict[Part, list[Path]] | None:
+    """Return the files that the sources of each split name, sorted; built-in data has none.
+
+    None: a source is a Hub data set without a pinned commit, and may change without a file of ours.
+    """
+    found = {}
+    for part in Part:
+        name: str | None = getattr(data, part)
+        if name is None or name.startswith("builtin:"):
+            continue
+        path = Path(saved_folder(name) if is_saved(name) else name).expanduser()
+        if _is_pattern(name):
+            found[part] = [Path(file) for file in _matching(name, part)]
+        elif path.is_file():
+            found[part] = [path]
+        elif path.is_dir() or Path(name.partition(":")[0]).is_dir():
+            folder = path if path.is_dir() else Path(name.partition(":")[0])
+            found[part] = sorted(file for file in folder.rglob("*") if file.is_file())
+        elif _COMMIT.fullmatch(data.hub_revision or ""):
+            found[part] = []
+        else:
+            return None
+    return found
 
 
 def _is_file_name(name: str) -> bool:

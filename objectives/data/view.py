@@ -92,7 +92,7 @@ class View:
         return self._columns.find(self.raw.fields, self.actual(column)) is not MISSING
 
     def is_lost(self, column: str) -> bool:
-        """Return whether a column is mapped to a path that begins in a column of the row and leads nowhere."""
+        """Return whether a column is mapped to a path that leads nowhere inside a column of the row."""
         begins = self._columns.top(self.actual(column), self.raw.fields) in self.raw.fields
         return begins and not self.has(column)
 

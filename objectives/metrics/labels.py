@@ -1,5 +1,6 @@
 """Accuracy and macro F1 for tasks in which every answer is one of few labels."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +14,12 @@ from loratory.spaces.errors import InputError
 
 MOST_LABELS = 1000
 """Largest number of labels of a classification task."""
-_SIGNATURE = "labels:{labels}|match:exact-then-folded|norm:nfkc|version:1"
+_SIGNS = "%‰#&@/\\*"
+_EMPHASIS = "*_~`"
+_EMOJI_STYLE = "\ufe0f"
+_BULLET = re.compile(r"[-–—•*]\s+(?=[^\W\d])")
+_POINT = re.compile(r"\.\d")
+_SIGNATURE = "labels:{labels}|match:exact-then-folded|norm:nfkc|signs:kept|version:2"
 
 
 class Accuracy(MeanMetric):
@@ -64,7 +70,8 @@ class LabelReader:
     """Finds the label in an answer.
 
     An answer is a label if both are equal without outer white space. Else, if exactly one label fits, case,
-    width of characters and outer punctuation are ignored too (`Positive.` is `positive`).
+    width of characters and outer punctuation are ignored too (`Positive.` is `positive`); signs are not
+    (`-1` is not `1`, `A-` is not `A`).
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -111,7 +118,10 @@ class LabelReader:
 
     def _place(self, answer: str) -> int:
         exact = self._exact.get(trimmed(answer))
-        return self._folded.get(_folded(answer), -1) if exact is None else exact
+        if exact is not None:
+            return exact
+        place = self._folded.get(_folded(answer), -1)
+        return place if place >= 0 and _with_signs(answer) == _with_signs(self.labels[place]) else -1
 
 
 def _folded(text: str) -> str:
@@ -122,6 +132,34 @@ def _folded(text: str) -> str:
     while bare and not bare[-1].isalnum():
         bare = bare[:-1]
     return bare or plain
+
+
+def _with_signs(text: str) -> str:
+    """Return a text without case, width, outer punctuation, emphasis, bullets and emoji; signs stay."""
+    bare, before = _BULLET.sub("", unicodedata.normalize("NFKC", text).casefold().strip()), ""
+    while bare != before:
+        before = bare
+        if len(bare) > 2 and bare[0] == bare[-1] and bare[0] in _EMPHASIS:
+            bare = bare[1:-1]
+        bare = _without_punctuation(bare)
+    return bare
+
+
+def _without_punctuation(text: str) -> str:
+    """Return a text without outer punctuation, or the text if it has nothing else."""
+    start, end = 0, len(text)
+    while start < end and _is_punctuation(text[start]) and not _POINT.match(text, start):
+        start += 1
+    while start < end and _is_punctuation(text[end - 1]):
+        end -= 1
+    return text[start:end] or text
+
+
+def _is_punctuation(character: str) -> bool:
+    if character.isspace() or character == _EMOJI_STYLE:
+        return True
+    category = unicodedata.category(character)
+    return category in ("So", "Cf") or (category[0] == "P" and category != "Pd" and character not in _SIGNS)
 
 
 def _one_hot(places: NDArray[np.int64], labels: int) -> NDArray[np.float64]:

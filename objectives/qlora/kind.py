@@ -58,21 +58,24 @@ def prepare(study: StudySpec, beginning: Beginning) -> Prepared:
     Raises:
         InputError: base, target modules, rank or data are invalid.
     """
-    from loratory.objectives.data.preparation import prepare_data
+    from loratory.objectives.data.cached_preparation import prepare_cached
     from loratory.objectives.qlora.base.checks.driver import check_base
 
     reference = resolve_base(model_spec(study))
     architecture = _architecture(study, reference)
     checks = check_base(study, architecture, reference)
-    prepared = prepare_data(
+    sha256 = base_sha256(reference)
+    prepared = prepare_cached(
         study,
         read_tokenizer(reference),
+        cache=beginning.cache,
+        base_sha256=sha256,
         max_positions=architecture.max_positions,
         created_at=beginning.created_at,
     )
     return Prepared(
         payload=QloraInput(data=prepared.data, reference=reference),
-        hashes={"data": prepared.data.sha256, "base": base_sha256(reference)},
+        hashes={"data": prepared.data.sha256, "base": sha256},
         summary=(*architecture.notes, *prepared.summary),
         files=prepared.files,
         splits=_sizes(prepared.data),
@@ -115,7 +118,7 @@ def import_for_prepare() -> None:
     import peft  # noqa: F401
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer  # noqa: F401
 
-    import loratory.objectives.data.preparation
+    import loratory.objectives.data.cached_preparation
     import loratory.objectives.qlora.base.checks.driver  # noqa: F401
 
 

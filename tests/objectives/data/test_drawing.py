@@ -77,3 +77,43 @@ def test_groups_are_kept_whole_where_that_costs_little(sizes, count, by_group, h
     items = [(f"g{g}", n) for g, size in enumerate(sizes) for n in range(size)]
     halves = split_count(items, count, group=_group, key=_key, salt="dev")
     assert (halves.by_group, len(halves.held_back), len(halves.drawn)) == (by_group, held_back, count)
+
+
+LABELLED = st.lists(
+    st.tuples(st.integers(0, 30), st.sampled_from("abc"), st.integers(0, 10**6)),
+    min_size=4,
+    max_size=80,
+    unique_by=lambda item: item[2],
+)
+
+
+def _label(item):
+    return item[1]
+
+
+def _each(item):
+    return str(item[2])
+
+
+@given(items=LABELLED, fraction=st.floats(0.01, 0.99))
+def test_a_fraction_leaves_an_item_of_each_label(items, fraction):
+    halves = split_fraction(items, fraction, group=lambda item: str(item[0]), salt="eval", label=_label)
+    assert {_label(item) for item in halves.rest} == {_label(item) for item in items}
+    assert not {item[0] for item in halves.drawn} & {item[0] for item in halves.rest}
+
+
+def test_labels_are_drawn_in_proportion():
+    items = [(n, "abbbccccccc"[n % 11], n) for n in range(1100)]
+    wanted = {"a": 10, "b": 30, "c": 70}
+    halves = split_fraction(items, 0.1, group=_each, salt="eval", label=_label)
+    assert Counter(map(_label, halves.drawn)) == wanted
+    halves = split_count(items, 110, group=_each, key=_each, salt="dev", label=_label)
+    assert Counter(map(_label, halves.drawn)) == wanted
+    assert Counter(map(_label, draw(items, 110, key=_each, salt="test", label=_label))) == wanted
+
+
+def test_a_label_with_one_item_is_not_drawn_and_one_with_few_is():
+    items = [(n, "a", n) for n in range(30)] + [(30, "b", 30)] + [(n, "c", n) for n in range(31, 35)]
+    halves = split_fraction(items, 0.25, group=_each, salt="eval", label=_label)
+    assert Counter(map(_label, halves.drawn))["b"] == 0
+    assert Counter(map(_label, halves.drawn))["c"] == 1

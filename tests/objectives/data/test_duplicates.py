@@ -1,3 +1,5 @@
+import random
+
 import numpy as np
 import pytest
 
@@ -142,3 +144,80 @@ def test_rows_under_unlike_instructions_that_many_share_are_not_alike():
     assert _clean([*rows, _example(99, reviews[0] + "!", instruction=questions[0])])[1] == [
         (99, "near_duplicate", "Jaccard similarity 1.000 to train.jsonl, row 0")
     ]
+
+
+WORDS = [f"w{n}" for n in range(400)]
+
+
+def _contexts(count, *, words=200):
+    draw = random.Random(count)
+    return [" ".join(draw.choices(WORDS, k=words)) for _ in range(count)]
+
+
+def _asked(number, context, question, answer):
+    raw = RawRow(file="train.jsonl", number=number, fields={"question": question})
+    row = Row(raw=raw, turns=(Turn(Role.USER, f"{context}\n\n{question}"),), answer=answer, group=None)
+    return Encoded(row=row, prompt=question, reference=answer, prompt_ids=(7,), answer_ids=(8, 9))
+
+
+def _questions(contexts):
+    """Five questions with answers of their own on each context."""
+    asked = [
+        ("Who wrote the letter to the mayor?", "Anna"),
+        ("In which year was the bridge opened?", "1907"),
+        ("What did the children find there?", "a lantern"),
+        ("Why was the harbour closed in winter?", "because of the ice"),
+        ("How many boats were lost?", "eleven"),
+    ]
+    every = [(c, q, f"{a} {n}") for n, c in enumerate(contexts) for q, a in asked]
+    return [_asked(number, *given) for number, given in enumerate(every, 1)]
+
+
+def test_questions_on_one_long_context_are_no_copies_of_each_other():
+    rows = _questions(_contexts(60))
+    held_out, train = rows[::10], [row for place, row in enumerate(rows) if place % 10]
+    assert _clean(train, held_out) == (_numbers(train), [])
+    assert len(_clean(train, held_out, near_duplicate_parts=False)[0]) < len(train) / 2
+
+
+def test_equal_answers_to_other_questions_on_one_context_are_no_copies():
+    [context] = _contexts(1)
+    rows = [
+        _asked(n, context, question, "yes, it is")
+        for n, question in enumerate(("Is the bridge open today?", "Was Anna in the village?"), 1)
+    ]
+    assert _clean(rows)[1] == []
+
+
+def test_answers_that_differ_in_one_word_of_few_are_no_copies():
+    [context] = _contexts(1)
+    rows = [_asked(n, context, "When was it opened?", answer) for n, answer in enumerate(("1907", "1908"), 1)]
+    assert _clean(rows)[1] == []
+
+
+def test_copies_with_a_changed_word_still_go_and_leak():
+    contexts = _contexts(20)
+    first = _questions(contexts)
+    changed = [context.replace(context.split()[100], "other", 1) for context in contexts]
+    copies = [_asked(900 + n, *_given(row, changed[n // 5])) for n, row in enumerate(first)]
+    kept, removed = _clean([*first, *copies])
+    assert kept == _numbers(first)
+    assert {reason for _, reason, _ in removed} == {"near_duplicate"}
+    kept, removed = _clean(copies, first)
+    assert kept == []
+    assert {reason for _, reason, _ in removed} == {"leaked"}
+
+
+def _given(example, context):
+    question = example.row.turns[0].text.rpartition("\n\n")[2]
+    return context, question, example.row.answer
+
+
+def test_answers_with_a_few_more_words_are_copies_if_the_question_is_the_same():
+    [context] = _contexts(1)
+    long = "the children found a lantern below the old bridge"
+    rows = [
+        _asked(1, context, "What was found?", long),
+        _asked(2, context, "What was found?", f"{long} today"),
+    ]
+    assert [number for number, _, _ in _clean(rows)[1]] == [2]

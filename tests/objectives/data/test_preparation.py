@@ -349,3 +349,64 @@ def test_bad_rows_are_kept_and_counted_and_unused_columns_are_named(tmp_path, al
     removed = [json.loads(line) for line in done.files["removed.jsonl"].splitlines()]
     assert [(entry["row"], entry["reason"]) for entry in removed] == [(4, "unreadable"), (5, "unreadable")]
     assert removed[0]["content"] == {"text": '{"instruction": '}
+
+
+def test_the_first_line_says_that_over_a_fifth_is_gone(prepare, write_jsonl, alpaca_rows):
+    rows = alpaca_rows(60)
+    copied = prepare(write_jsonl([*rows, *rows[:20]]), eval=write_jsonl(alpaca_rows(8, start=90), "e.jsonl"))
+    assert copied.summary[0] == (
+        "train: 20 of 80 rows were removed (25%): 20 exact_duplicate; data/removed.jsonl in the study "
+        "folder has each with its reason"
+    )
+    few = prepare(write_jsonl([*rows, *rows[:10]]), eval=write_jsonl(alpaca_rows(8, start=90), "e.jsonl"))
+    assert few.summary[0].startswith("train: read 70 rows")
+
+
+def test_the_defaults_fit_two_hundred_rows(prepare, write_jsonl, alpaca_rows):
+    found = prepare(write_jsonl(alpaca_rows(200)), eval_fraction=None, evaluation={"dev_examples": None})
+    assert {name: len(split) for name, split in found.data.named_splits.items()} == {
+        "train": 150,
+        "dev": 25,
+        "select": 25,
+        "test": 0,
+    }
+    assert any(line.startswith("select has 25 examples: a difference") for line in found.summary)
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(8, (6, 1, 1)), (1600, (1440, 64, 96))])
+def test_dev_and_select_take_their_shares(prepare, write_jsonl, alpaca_rows, rows, sizes):
+    cleaning = {"near_duplicate_threshold": None}
+    train = write_jsonl(alpaca_rows(rows))
+    data = prepare(train, eval_fraction=None, cleaning=cleaning, evaluation={"dev_examples": None}).data
+    assert (len(data.train), len(data.dev), len(data.select)) == sizes
+
+
+def test_a_label_too_rare_for_eval_is_named_and_learned(prepare, write_jsonl):
+    rows = [{"prompt": f"text number {n}", "completion": ("good", "bad")[n % 2]} for n in range(60)]
+    rows += [{"prompt": "text of its own kind", "completion": "-1"}]
+    rows += [{"prompt": f"a strange text {n}", "completion": "1"} for n in range(20)]
+    found = prepare(write_jsonl(rows), task="classification", eval_fraction=None)
+    assert found.data.labels == ("-1", "1", "bad", "good")
+    assert "-1" in found.data.train.references
+    [line] = [line for line in found.summary if line.startswith("labels too rare for eval")]
+    assert "'-1' (1 in train)" in line
+    assert "name data.eval" in line
+
+
+def test_max_length_unset_is_what_the_model_reads_up_to_1024(prepare, write_jsonl, alpaca_rows):
+    rows = alpaca_rows(40)
+    rows[3]["output"] = "word " * 900
+    train = write_jsonl(rows)
+
+    def limits(**options):
+        return [entry["detail"].rpartition(" ")[2] for entry in prepare(train, **options).removed]
+
+    assert limits() == ["1024"]
+    assert limits(max_positions=400, evaluation={"max_new_tokens": 8}) == ["400"]
+    assert limits(max_length=8192) == []
+
+
+def test_the_listing_is_laid_out_as_json_is(prepare, write_jsonl, alpaca_rows):
+    rows = [{**row, "group": f'"Größe" {n % 30}\\'} for n, row in enumerate(alpaca_rows(40))]
+    written = prepare(write_jsonl(rows)).files["examples.json"].decode()
+    assert written == json.dumps(json.loads(written), indent=1, ensure_ascii=False) + "\n"

@@ -52,5 +52,15 @@ def test_lengths_with_the_share_that_is_removed_or_cut(prepare, write_jsonl, alp
     assert int(longest) == found.data.train.lengths.max()
 
 
+def test_columns_that_are_used_and_those_that_are_not(prepare, write_jsonl, alpaca_rows):
+    rows = [{**row, "source": "web"} for row in alpaca_rows(40)]
+    assert (
+        "train: columns used: instruction, input, output; not used: source"
+        in prepare(write_jsonl(rows)).shown
+    )
+    plain = prepare(write_jsonl(alpaca_rows(40))).shown
+    assert any(line.endswith("not used: none") for line in plain)
+
+
 def test_a_small_share_is_not_none():
     assert [share(1, 100_000), share(0, 5), share(1, 3)] == ["under 0.1%", "0.0%", "33.3%"]

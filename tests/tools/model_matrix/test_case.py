@@ -1,8 +1,11 @@
 """A cut of the matrix that `make models` judges, one architecture for each thing that can happen."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from loratory.objectives.packing.decoding.decoder import Decoder
 from model_matrix.architectures import ARCHITECTURES, Architecture
 from model_matrix.case import judge
 from model_matrix.page import page, summary
@@ -53,15 +56,11 @@ def test_architectures_that_are_refused_in_a_sentence(name, folder):
 
 
 def test_a_wrong_answer_is_not_taken_for_right(folder, monkeypatch):
-    from loratory.objectives.packing.decoding.decoder import Decoder
+    class Reversed(Decoder):
+        def advance(self):
+            return [replace(answer, ids=answer.ids[::-1]) for answer in super().advance()]
 
-    advance = Decoder.advance
-    swapped = lambda self: [
-        vars(a) and type(a)(slot=a.slot, key=a.key, ids=a.ids[::-1]) for a in advance(self)
-    ]
-    monkeypatch.setattr(
-        "loratory.objectives.qlora.engine.Decoder", type("Reversed", (Decoder,), {"advance": swapped})
-    )
+    monkeypatch.setattr("loratory.objectives.qlora.engine.Decoder", Reversed)
     verdict = judge("llama", folder)
     assert verdict.result == "wrong" and "an answer is" in verdict.detail
 
