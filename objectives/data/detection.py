@@ -38,6 +38,9 @@ def detect_format(view: View, named: DataFormat) -> DataFormat:
         if all(view.has(column) for column in needed):
             return found
     fields = view.raw.fields
+    for name in sorted({name for needed in NEEDED_COLUMNS.values() for name in needed}):
+        if view.is_lost(name):
+            view.value(name)  # refuses the path, with what is there
     if "chosen" in fields:
         raise InputError(_preferences(view.raw.place, fields))
     wanted = "; ".join(f"{name}: {', '.join(needed)}" for name, needed in NEEDED_COLUMNS.items())

@@ -12,7 +12,7 @@ from loratory.objectives.data.row_columns import RowColumns
 from loratory.objectives.data.rows import BadRowError, Ledger, Part, RawRow, Reason, Role, Row, Turn
 from loratory.objectives.data.values import scalar_text, shortened
 from loratory.objectives.data.view import MISSING, Columns, View, described
-from loratory.spaces.data import BadRows, DataFormat, DataSpec
+from loratory.spaces.data import BadRows, DataFormat, DataSpec, Learn
 from loratory.spaces.errors import InputError
 
 _USUAL_GROUP = DataSpec.model_fields["group_column"].default
@@ -158,6 +158,7 @@ class RowParser:
         dialogue = layout.read(view)
         if not (learned and dialogue.learned):
             return None
+        self._check_learned(dialogue.turns, raw)
         turns, tools = dialogue.turns, ""
         if self._data.prompt_template is None:
             tools = layout.tools(view)
@@ -172,6 +173,13 @@ class RowParser:
             answer_calls=dialogue.calls,
             tools=tools,
         )
+
+    def _check_learned(self, turns: tuple[Turn, ...], raw: RawRow) -> None:
+        if self._data.learn is Learn.LAST and any(turn.learn for turn in turns):
+            raise InputError(
+                f"{raw.place}: an earlier answer is marked as learned, and data.learn: last learns the last "
+                "answer alone; set data.learn: all, or leave the marks out with data.columns: {weight: null}"
+            )
 
     def _begun(self, view: View) -> tuple[Layout, RowColumns]:
         """Return how rows are read, which the first row decides."""

@@ -91,6 +91,11 @@ class View:
             return False
         return self._columns.find(self.raw.fields, self.actual(column)) is not MISSING
 
+    def is_lost(self, column: str) -> bool:
+        """Return whether a column is mapped to a path that leads nowhere inside a column of the row."""
+        begins = self._columns.top(self.actual(column), self.raw.fields) in self.raw.fields
+        return begins and not self.has(column)
+
     def actual(self, column: str) -> str:
         """Return the name or path of the column in the file."""
         return self._columns.actual(column)

@@ -336,6 +336,21 @@ def test_a_train_in_which_nothing_could_be_learned_is_refused(prepare, write_jso
         prepare(write_jsonl(rows), eval=write_jsonl(alpaca_rows(10), "eval.jsonl"))
 
 
+def test_bad_rows_are_kept_and_counted_and_unused_columns_are_named(tmp_path, alpaca_rows, prepare):
+    lines = [json.dumps({**row, "id": n}) for n, row in enumerate(alpaca_rows(40))]
+    lines[3:5] = ['{"instruction": ', '{"instruction": "a"}']
+    path = tmp_path / "train.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(InputError, match="row 4: must be valid JSON"):
+        prepare(path)
+    done = prepare(path, bad_rows="remove")
+    assert "train: columns not used: id" in done.summary
+    assert any(line.startswith("train: removed 2 unreadable") for line in done.summary)
+    removed = [json.loads(line) for line in done.files["removed.jsonl"].splitlines()]
+    assert [(entry["row"], entry["reason"]) for entry in removed] == [(4, "unreadable"), (5, "unreadable")]
+    assert removed[0]["content"] == {"text": '{"instruction": '}
+
+
 def test_the_first_line_says_that_over_a_fifth_is_gone(prepare, write_jsonl, alpaca_rows):
     rows = alpaca_rows(60)
     copied = prepare(write_jsonl([*rows, *rows[:20]]), eval=write_jsonl(alpaca_rows(8, start=90), "e.jsonl"))

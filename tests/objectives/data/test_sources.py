@@ -40,3 +40,24 @@ def test_the_quickstarts_data_brings_its_own_splits():
     assert read[Part.EVAL][0].place == "builtin:quickstart/eval.jsonl, row 1"
     groups = [{row.fields["group"] for row in rows} for rows in read.values()]
     assert not groups[0] & groups[1] and not groups[0] & groups[2] and not groups[1] & groups[2]
+
+
+def test_a_pattern_reads_its_files_in_order_and_names_each(tmp_path, write_jsonl):
+    for name in ("b.jsonl", "a.jsonl", "c.txt"):
+        write_jsonl([{"a": name}], name)
+    rows = read_sources(DataSpec(train=str(tmp_path / "*.jsonl")))[Part.TRAIN]
+    assert [row.place for row in rows] == [f"{tmp_path / name}, row 1" for name in ("a.jsonl", "b.jsonl")]
+    picked = read_sources(DataSpec(train=str(tmp_path / "[b].jsonl")))[Part.TRAIN]
+    assert [row.fields["a"] for row in picked] == ["b.jsonl"]
+
+
+def test_a_pattern_that_matches_nothing_is_refused_before_anything_is_read(tmp_path):
+    data = DataSpec(train=str(tmp_path / "*.jsonl.gz"))
+    for read in (check_files, read_sources):
+        with pytest.raises(InputError, match=r"data\.train: .*\*\.jsonl\.gz must match a file, matches none"):
+            read(data)
+
+
+def test_a_missing_compressed_file_is_not_taken_for_a_hub_id():
+    with pytest.raises(InputError, match=r"data\.train: rows\.csv\.gz: no such file"):
+        check_files(DataSpec(train="rows.csv.gz"))
