@@ -23,7 +23,7 @@ RIGHT = {
     "gemma4_text": ("packed", "generate"),
     "qwen3_5_text": ("one at a time", "generate"),
     "bloom": ("one at a time", "generate"),
-    "xlstm": ("one at a time", "uncached"),
+    "rwkv without rescaled layers": ("one at a time", "uncached"),
 }
 REFUSED = {
     "gpt2": "Conv1D",
