@@ -69,8 +69,11 @@ class Passages:
     @property
     def sizes(self) -> NDArray[np.float64]:
         """Size of each text in words of a script with spaces, float64 [n]."""
-        summed = np.concatenate([[0.0], np.cumsum(self._weights[self._words])])
-        sizes: NDArray[np.float64] = summed[self._offsets[1:]] - summed[self._offsets[:-1]]
+        lengths = np.diff(self._offsets).astype(np.float64)
+        if (self._weights == 1.0).all():
+            return lengths
+        sizes, filled = lengths, lengths > 0
+        sizes[filled] = np.add.reduceat(self._weights[self._words], self._offsets[:-1][filled])
         return sizes
 
     def keys(self) -> list[bytes]:

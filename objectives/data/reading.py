@@ -1,13 +1,14 @@
 """Read, parse, screen and encode the rows of all sources, some thousand at a time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 
 from loratory.objectives.data.encoded_rows import EncodedRows, Indices, RowCollector
-from loratory.objectives.data.encoding import Encoder
+from loratory.objectives.data.encoding import Encoded, Encoder
 from loratory.objectives.data.formats import RowParser
 from loratory.objectives.data.rows import Ledger, Part, RawRow, Row
 from loratory.objectives.data.screening import screen
@@ -65,8 +66,12 @@ def _read(
 ) -> ReadSource:
     parser, counter = RowParser(data), _Counter()
     indices = []
-    for rows in _batches(parser.parse(counter.counted(raw))):
-        indices.append(collector.add(encoder.encode(screen(rows, part, ledger), part, ledger)))
+
+    def encode(rows: list[Row]) -> list[Encoded]:
+        return encoder.encode(screen(rows, part, ledger), part, ledger)
+
+    for encoded in _in_thread(encode, _batches(parser.parse(counter.counted(raw)))):
+        indices.append(collector.add(encoded))
     for row in parser.removed:
         ledger.remove(part, row.raw, reason=row.reason, detail=row.detail)
     return ReadSource(
@@ -83,6 +88,24 @@ def _read(
 def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
     while batch := list(islice(rows, BATCH_ROWS)):
         yield batch
+
+
+def _in_thread(
+    encode: Callable[[list[Row]], list[Encoded]], batches: Iterable[list[Row]]
+) -> Iterator[list[Encoded]]:
+    """Return the encoded batches in order. While one is encoded, the next is read and the last is stored.
+
+    Tokenizers work outside of Python's lock, so this fills the processors.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoding") as thread:
+        before: Future[list[Encoded]] | None = None
+        for batch in batches:
+            following = thread.submit(encode, batch)
+            if before is not None:
+                yield before.result()
+            before = following
+        if before is not None:
+            yield before.result()
 
 
 @dataclass

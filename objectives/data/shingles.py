@@ -110,7 +110,8 @@ def without_common(texts: ShingleSets, *, share: float = 0.1, least: int = 100) 
     common = ordered[firsts[counts > max(least, len(texts) * share)]]
     if not len(common):
         return texts
-    kept = ~np.isin(texts.values, common)
+    nearest = np.minimum(np.searchsorted(common, texts.values), len(common) - 1)
+    kept = common[nearest] != texts.values
     lengths = np.diff(np.concatenate([[0], np.cumsum(kept)])[texts.offsets])
     return ShingleSets(texts.values[kept], offsets_of(lengths))
 

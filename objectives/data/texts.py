@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 _Value = TypeVar("_Value", bound="np.generic[Any]")
 
 _BLOCK = 16_384
+_NOT_ASCII = 128
 
 
 class Texts(Sequence[str]):
@@ -54,9 +55,16 @@ class Texts(Sequence[str]):
         return self._text(self.data[self.offsets[place] : self.offsets[place + 1]].tobytes())
 
     def __iter__(self) -> Iterator[str]:
-        data, offsets = memoryview(self.data.data), self.offsets.tolist()
-        for start, end in pairwise(offsets):
-            yield self._text(data[start:end])
+        for first in range(0, len(self), _BLOCK):
+            offsets = self.offsets[first : first + _BLOCK + 1]
+            yield from self._block(self.data[offsets[0] : offsets[-1]], (offsets - offsets[0]).tolist())
+
+    def _block(self, data: NDArray[np.uint8], offsets: list[int]) -> Iterator[str]:
+        content = data.tobytes()
+        if content.isascii():  # a character is a byte: text can be cut where bytes are
+            text = self._text(content)
+            return (text[start:end] for start, end in pairwise(offsets))
+        return (self._text(content[start:end]) for start, end in pairwise(offsets))
 
     def take(self, indices: NDArray[np.int64]) -> Self:
         """Return the texts at some indices, in their order."""
