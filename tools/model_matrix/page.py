@@ -13,8 +13,8 @@ _PARAGRAPHS = (
     "and goes through a study as any other does: two trials, two updates, all rows.",
     "*Right* means that the loss of every example is that of plain PEFT to 1e-5, every greedy answer "
     "that of transformers' `generate` (up to a near tie of its two best tokens), the updates' losses and "
-    "gradients those of PEFT, and that PEFT loads the adapter. All else is refused in a sentence before the first "
-    "trial. The same questions are asked of every base when a study starts.",
+    "gradients those of PEFT, and that PEFT loads the adapter. All else is refused in a sentence before "
+    "the first trial. The same questions are asked of every base when a study starts.",
     "A base trains *packed*, where several trials share passes, or *one at a time*, where they take turns.",
     "Answers come from the *cache* of packs, for all trials at once; from transformers' *generate*, one "
     "adapter after another; or from generate *uncached*, which computes all earlier tokens again for each "
