@@ -2,9 +2,9 @@
 
     python benchmarks/base_checks.py [--shape 1b] [--times 3]
 
-Prints seconds of the logits of the untouched base (with the check that it is causal) and of the choice of ways
-(packed pass, training pass, decoding), several times: the first has the compilation of kernels, which a study
-needs anyway.
+Prints seconds of the logits of the untouched base (with the check that it is causal) and of the choice of
+ways (packed pass, training pass, decoding), several times: the first has the compilation of kernels, which a
+study needs anyway.
 """
 
 import argparse
