@@ -184,7 +184,7 @@ class BaseProbe:
         raise InputError(
             f"model.base: {self._name} must be decoded right in some way, but {cache}, and transformers' "
             f"generate gives other logits than a full forward pass ({'; '.join(reasons)}); take another "
-            "base, or set metric to loss and evaluation.metrics to []"
+            "base, or set metric to loss and evaluation.metrics to [loss]"
         )
 
     def _decoding(self, model: PackedModel) -> DecodingProbe:
