@@ -69,7 +69,7 @@ def record_trials(
 ) -> None:
     """Write the trials into the study's storage as interrupted asks, which the driver resumes."""
     folder.path.mkdir(parents=True)
-    rows = open_rows(folder, open_manifest(folder, study, prepared.hashes))
+    rows = open_rows(folder, open_manifest(folder, study, prepared, Beginning.now()))
     for trial in trials:
         rows.enqueue_trial(trial)
         rows.ask(study.space.distributions())

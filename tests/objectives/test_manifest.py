@@ -5,6 +5,7 @@ import pytest
 from loratory.objectives.manifest import Manifest
 from loratory.objectives.records import Check
 from loratory.objectives.versions import checksum
+from loratory.spaces.earlier_defaults import as_begun_with
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.study import StudySpec
 
@@ -37,7 +38,8 @@ def test_a_manifest_of_version_1_says_so_and_loses_the_key_that_is_gone():
     fields |= {"schema_version": 1, "spec": {**fields["spec"], "direction": None}}
     manifest = Manifest.from_json(json.dumps(fields).encode(), "here")
     assert (manifest.began_with, manifest.splits, manifest.checks) == (1, None, [])
-    assert manifest.spec == MANIFEST.spec.without_secrets()
+    assert manifest.spec == as_begun_with(1, MANIFEST.spec.without_secrets())
+    assert manifest.spec.training.schedule == "cosine_nonzero_start"  # what cosine was then
 
 
 @pytest.mark.parametrize(

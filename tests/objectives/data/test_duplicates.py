@@ -7,7 +7,7 @@ from loratory.objectives.data.duplicates import clean, without_exact_duplicates
 from loratory.objectives.data.encoded_rows import EncodedRows
 from loratory.objectives.data.encoding import Encoded
 from loratory.objectives.data.rows import Ledger, Part, RawRow, Role, Row, Turn
-from loratory.spaces.data import CleaningSpec
+from loratory.spaces.data import CleaningSpec, NearDuplicates
 
 LONG = " ".join(f"word{n}" for n in range(100))
 CHANGED = LONG.replace("word99", "other")
@@ -33,10 +33,10 @@ def _as_rows(parts):
     return EncodedRows.of(every), indices, every
 
 
-def _cleaned(parts, ledger, **cleaning):
+def _cleaned(parts, ledger, *, near=NearDuplicates.PARTS, **cleaning):
     """Clean splits of examples, and return the examples that are kept."""
     rows, indices, every = _as_rows(parts)
-    kept = clean(rows, indices, cleaning=CleaningSpec(**cleaning), ledger=ledger)
+    kept = clean(rows, indices, cleaning=CleaningSpec(**cleaning), near_duplicates=near, ledger=ledger)
     return {part: [every[index] for index in chosen] for part, chosen in kept.items()}
 
 
@@ -177,7 +177,7 @@ def test_questions_on_one_long_context_are_no_copies_of_each_other():
     rows = _questions(_contexts(60))
     held_out, train = rows[::10], [row for place, row in enumerate(rows) if place % 10]
     assert _clean(train, held_out) == (_numbers(train), [])
-    assert len(_clean(train, held_out, near_duplicate_parts=False)[0]) < len(train) / 2
+    assert len(_clean(train, held_out, near=NearDuplicates.WHOLE)[0]) < len(train) / 2
 
 
 def test_equal_answers_to_other_questions_on_one_context_are_no_copies():
