@@ -1,89 +1,78 @@
-"""Time what a worker asks of its base before the first trial.
+"""Time of what a base is asked before the first trial, on a random base.
 
-    python benchmarks/base_checks.py [SHAPE ...]
+    python benchmarks/base_checks.py [--shape 1b] [--times 3]
 
-The shapes are those of packing.py, in nf4 and random. Without an argument: 1b on a GPU, tiny on a CPU.
+Prints seconds of the logits of the untouched base (with the check that it is causal) and of the choice of
+ways (packed pass, training pass, decoding), several times: the first has the compilation of kernels, which a
+study needs anyway.
 """
 
-import sys
+import argparse
 import time
 
 import torch
 from packing_cells.device_memory import synchronize
 from packing_cells.models import build_model, compute_dtype, linear_layers
-from packing_cells.shapes import SHAPES, ModelShape
-from packing_cells.workload import fixed, trial_examples
+from packing_cells.shapes import SHAPES
 
-from loratory.objectives.data.prepared import Example, Examples, PreparedData
 from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.qlora.base.formats import format_of
+from loratory.objectives.qlora.base.formats.nf4 import NF4
 from loratory.objectives.qlora.base.loading import Base
-from loratory.objectives.qlora.base.probe import BaseProbe, Ways
-from loratory.spaces.model import Quantization
-from loratory.spaces.study import StudySpec
-
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-STUDY = StudySpec.model_validate(
-    {
-        "name": "checks",
-        "model": {"base": "random"},
-        "data": {"train": "random.jsonl"},
-        "evaluation": {"max_new_tokens": 64},
-        "space": {"learning_rate": [1e-4]},
-    }
-)
+from loratory.objectives.qlora.base.probe import BaseProbe
 
 
-def random_data(shape: ModelShape) -> PreparedData:
-    """Return splits of rows of 512 tokens."""
-    rows: list[Example] = trial_examples(fixed(512), shape, steps=1, seed=0)
-    split = Examples.of(rows)
-    return PreparedData(train=split, dev=split, select=split, test=Examples.of([]), labels=(), sha256="")
-
-
-def time_checks(name: str) -> tuple[Ways, list[tuple[str, float]]]:
-    """Return the ways that were chosen on a random base, and the seconds of each part."""
-    shape = SHAPES[name]
-    base = Base(
-        model=build_model(shape, device=DEVICE),
-        format=format_of(Quantization.NF4),
+def random_base(name: str, device: torch.device) -> Base:
+    """Return a random base in nf4."""
+    return Base(
+        model=build_model(SHAPES[name], device=device),
+        format=NF4,
         tokenizer=None,
-        device=DEVICE,
-        compute_dtype=compute_dtype(DEVICE),
-        end_ids=(2,),
-        padding_id=0,
+        device=device,
+        compute_dtype=compute_dtype(device),
+        end_ids=(0,),
+        padding_id=1,
     )
-    data, seconds = random_data(shape), []
-    synchronize(DEVICE)
-    start = time.perf_counter()
-    probe = BaseProbe(STUDY, base=base, name=name, data=data)
-    synchronize(DEVICE)
-    seconds.append(("logits of the base as loaded, causality", time.perf_counter() - start))
+
+
+def time_checks(name: str, device: torch.device) -> tuple[float, float]:
+    """Return the seconds of both parts, and print what was found."""
+    base = random_base(name, device)
+    synchronize(device)
+    began = time.perf_counter()
+    probe = BaseProbe(base, name=name, longest=1024, decodes=True)
+    synchronize(device)
+    asked = time.perf_counter()
     fuse(base.model)
     model = PackedModel(
         base.model,
         linear_layers(base.model),
-        device=DEVICE,
+        device=device,
         compute_dtype=base.compute_dtype,
-        frozen_weight=base.format.frozen_weight,
+        frozen_weight=NF4.frozen_weight,
     )
-    start = time.perf_counter()
+    replaced = time.perf_counter()
     ways = probe.choose(model)
-    synchronize(DEVICE)
-    seconds.append(("packs, a training pass, decoding", time.perf_counter() - start))
-    return ways, seconds
+    synchronize(device)
+    chosen = time.perf_counter()
+    for check in ways.checks:
+        print(f"  {check.name}: {check.passed}, {check.detail}")
+    return asked - began, chosen - replaced
 
 
 def main() -> None:
-    """Print a line per part and per check."""
-    for name in sys.argv[1:] or (["1b"] if DEVICE.type == "cuda" else ["tiny"]):
-        ways, parts = time_checks(name)
-        for part, seconds in parts:
-            print(f"{name}: {part}: {seconds:.2f} s", flush=True)
-        print(f"{name}: all: {sum(seconds for _, seconds in parts):.2f} s", flush=True)
-        for check in ways.checks:
-            print(f"{name}: check {check.name}: passed {check.passed} ({check.detail})", flush=True)
+    """Time the checks."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shape", choices=sorted(SHAPES), default="1b")
+    parser.add_argument("--times", type=int, default=3)
+    given = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    print(torch.cuda.get_device_name() if device.type == "cuda" else "CPU", torch.__version__, flush=True)
+    for _ in range(given.times):
+        untouched, chosen = time_checks(given.shape, device)
+        print(f"{given.shape}: untouched base {untouched:.2f} s, ways {chosen:.2f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.stack import AdapterStack
 from loratory.objectives.qlora.base.architecture import Architecture
 from loratory.objectives.qlora.base.loading import Base
-from loratory.objectives.qlora.base.probe import BaseProbe, Ways
+from loratory.objectives.qlora.base.probe import BaseProbe, Ways, longest_sequence
 from loratory.objectives.qlora.memory.admission import (
     EngineSize,
     StackSize,
@@ -253,7 +253,12 @@ def build_engine(study: StudySpec, *, base: Base, architecture: Architecture, da
         InputError: the base cannot be trained or decoded right, or the study file asks for more slots than
             fit into memory.
     """
-    probe = BaseProbe(study, base=base, name=architecture.name, data=data)
+    probe = BaseProbe(
+        base,
+        name=architecture.name,
+        longest=longest_sequence(study, data),
+        decodes=bool(study.metrics),
+    )
     fuse(base.model)
     model = PackedModel(
         base.model,

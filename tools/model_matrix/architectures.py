@@ -348,17 +348,6 @@ ARCHITECTURES: dict[str, Architecture] = {
             "layer_types": ["mamba", "hybrid", "mamba", "hybrid"],
         }
     ),
-    "zamba2": Architecture(
-        _MAMBA
-        | {
-            "num_hidden_layers": 4,
-            "n_mamba_heads": 4,
-            "mamba_headdim": 16,
-            "mamba_ngroups": 1,
-            "num_mem_blocks": 1,
-            "layer_types": ["mamba", "hybrid", "mamba", "hybrid"],
-        }
-    ),
     "bert": Architecture(),
     "roberta": Architecture(),
     "electra": Architecture(),
@@ -374,14 +363,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "bert as a decoder": Architecture({"is_decoder": True}, model_type="bert"),
     "roberta as a decoder": Architecture({"is_decoder": True}, model_type="roberta"),
     "bart": Architecture(_ENCODER),
-    "mbart": Architecture(_ENCODER),
     "pegasus": Architecture(_ENCODER),
-    "blenderbot": Architecture(_ENCODER),
-    "marian": Architecture(_ENCODER),
     "whisper": Architecture(_ENCODER),
     "trocr": Architecture(_ENCODER),
-    "mvp": Architecture(_ENCODER),
-    "plbart": Architecture(_ENCODER),
     "xlm": Architecture({"emb_dim": 64, "n_layers": 2, "n_heads": 4}),
     "mamba, not quantised": Architecture(
         {"state_size": 8, "time_step_rank": 4, "intermediate_size": 128},

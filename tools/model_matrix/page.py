@@ -19,6 +19,10 @@ _PARAGRAPHS = (
     "Answers come from the *cache* of packs, for all trials at once; from transformers' *generate*, one "
     "adapter after another; or from generate *uncached*, which computes all earlier tokens again for each "
     "new one.",
+    "Not in the matrix: models that need more than tokens of text (Blt, Fuyu, GIT, Mllama, Moshi, MusicGen, "
+    "multimodal releases, whose text parts have rows of their own), those without a tiny configuration that "
+    "transformers accepts (DeepSeek V4, Zamba 2, Qwen 4, Reformer, XLNet, ProphetNet, the assistants of "
+    "Gemma 4), and further names of models that have a row.",
 )
 
 

@@ -55,25 +55,25 @@ class Ways:
 class BaseProbe:
     """Asks a base for logits, first as transformers loaded it, and then as the engine computes them."""
 
-    def __init__(self, study: StudySpec, *, base: Base, name: str, data: PreparedData) -> None:
+    def __init__(self, base: Base, *, name: str, longest: int, decodes: bool) -> None:
         """Compute the logits of the base as it was loaded.
 
         Args:
-            study: says whether and how much is decoded.
             base: not yet changed by the engine.
             name: of the base, for messages.
-            data: the splits.
+            longest: tokens of the longest sequence that will ever be computed, see `longest_sequence`.
+            decodes: whether answers are decoded.
 
         Raises:
             InputError: the base has no logits from tokens alone, none that are finite, or is not causal.
         """
-        self._name, self._decodes, self._padding_id = name, bool(study.metrics), base.padding_id
+        self._name, self._decodes, self._padding_id = name, decodes, base.padding_id
         try:
             self._packing = PackingProbe(
                 base.model,
                 base.device,
                 avoid=(*base.end_ids, base.padding_id),
-                longest=longest_sequence(study, data),
+                longest=longest,
             )
         except (ValueError, TypeError, RuntimeError, AttributeError, KeyError, NotImplementedError) as error:
             if isinstance(error, torch.AcceleratorError | torch.OutOfMemoryError):
@@ -184,7 +184,7 @@ class BaseProbe:
         raise InputError(
             f"model.base: {self._name} must be decoded right in some way, but {cache}, and transformers' "
             f"generate gives other logits than a full forward pass ({'; '.join(reasons)}); take another "
-            "base, or set metric to loss and evaluation.metrics to []"
+            "base, or set metric to loss and evaluation.metrics to [loss]"
         )
 
     def _decoding(self, model: PackedModel) -> DecodingProbe:
@@ -194,7 +194,7 @@ class BaseProbe:
 def longest_sequence(study: StudySpec, data: PreparedData) -> int:
     """Return the most tokens of any sequence that a study computes, with the longest answer to come."""
     splits = (data.train, data.dev, data.select, data.test)
-    examples = max(len(example) for split in splits for example in split)
+    examples = max(int(split.lengths.max(initial=0)) for split in splits)
     return max(examples, longest_prompt(data) + study.evaluation.max_new_tokens)
 
 

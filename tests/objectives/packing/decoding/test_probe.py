@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from loratory.objectives.packing.attention import AttentionCall
 from loratory.objectives.packing.compatibility import PackingProbe
@@ -13,6 +14,8 @@ from loratory.objectives.packing.decoding.probe import DecodingProbe
 from loratory.objectives.packing.decoding.rows import _Running
 from loratory.objectives.packing.decoding.steps import DecodeSteps
 from loratory.objectives.packing.kernels import cached_attention
+from loratory.objectives.packing.linear import FrozenWeight
+from loratory.objectives.packing.model import PackedModel
 
 CPU = torch.device("cpu")
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -133,6 +136,23 @@ MUTATIONS = [
 @pytest.mark.parametrize("kind", ["llama", "mistral", "qwen3"])
 def test_a_right_cache_passes(make_probe, dtype, kind):
     assert make_probe(dtype, kind).why_not_cached() is None
+
+
+def test_experts_that_rounding_exchanges_are_no_fault_of_the_cache():
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 200, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 8}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "num_local_experts": 8}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("mixtral", **sizes, **heads))
+    for matrix in (p for p in model.parameters() if p.ndim > 1):
+        torch.nn.init.normal_(matrix, std=0.2)
+    model = model.to(torch.bfloat16).eval()
+    expected = PackingProbe(model, CPU).reference
+    names = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and n != "lm_head"]
+    packed = PackedModel(
+        model, names, device=CPU, compute_dtype=torch.bfloat16, frozen_weight=FrozenWeight.dense
+    )
+    assert expected._rounding > 0.1
+    assert DecodingProbe(expected, packed, padding_id=0).why_not_cached() is None
 
 
 @DTYPES
