@@ -114,7 +114,7 @@ def _base(folder: Path, *, chat_template: bool) -> Path:
 
 
 def measure(file: Path, base: Path, cache: Path) -> str:
-    """Prepare a file in a process of its own; return what it took, in words."""
+    """Prepare a file in a separate process; return time and memory as a line."""
     study = {
         "name": "preparation",
         "space": {"rank": [4, 8]},

@@ -32,7 +32,7 @@ class Learn(StrEnum):
 
 
 class Thoughts(StrEnum):
-    """What is learned of an answer with a thought (`<think>...</think>`) that the chat template cuts out."""
+    """Treatment of answers with a thought (`<think>...</think>`) that the chat template cuts out."""
 
     TEMPLATE = "template"
     KEEP = "keep"
@@ -47,7 +47,7 @@ class BadRows(StrEnum):
 
 
 class NearDuplicates(StrEnum):
-    """What must be near for a row to be nearly a copy of another."""
+    """Comparison by which a row is a near copy of another."""
 
     PARTS = "parts"
     WHOLE = "whole"
@@ -95,11 +95,11 @@ class DataSpec(Frozen):
     learn: Learn = Learn.LAST
     """Assistant turns that are learned: the last of a row, or all (the last alone is decoded and scored)."""
     thoughts: Thoughts = Thoughts.TEMPLATE
-    """Thoughts in answers: template leaves rows out whose thoughts the chat template cuts, keep learns the
-    answer as the file has it, cut learns every answer without its thought."""
+    """Thoughts in answers. template removes rows whose thought the chat template cuts; keep learns answers as
+    the file has them; cut learns answers without their thoughts."""
     adapt_turns: bool = True
-    """Where the chat template refuses the turns of a row: join the system text to the first user turn, drop
-    a leading assistant turn, join turns of one role; false removes such rows."""
+    """Adapt turns that the chat template refuses: join the system text to the first user turn, drop a leading
+    assistant turn, join turns of one role. false removes such rows."""
     task: Task = Task.GENERATION
     """generation, or classification if every answer is one of few labels."""
     max_length: Annotated[Int, Field(ge=8, le=1_048_576)] | None = None
@@ -110,7 +110,7 @@ class DataSpec(Frozen):
     train_examples: Annotated[Int, Field(ge=1)] | None = None
     """Largest number of training examples, drawn by a fixed hash; null takes all."""
     near_duplicates: NearDuplicates = NearDuplicates.PARTS
-    """What is near in near duplicates and leaks: `parts`, question and answer too, or the `whole` alone."""
+    """Near copies and leaks are similar as a `whole`; with `parts`, question and answer are similar too."""
     stratify: bool = True
     """Draw the labels of a classification in proportion, and never the last row of one out of train."""
     cleaning: CleaningSpec = CleaningSpec()
@@ -159,7 +159,7 @@ class EvaluationSpec(Frozen):
     metrics: tuple[str, ...] | None = None
     """Names of metrics to compute; null takes the defaults of the task."""
     score_thoughts: bool = True
-    """Whether metrics of texts see thoughts; false scores what follows the thought (`</think>`) alone."""
+    """Score answers with their thoughts; false scores only the text after the thought (`</think>`)."""
     language: str | None = None
     """Language of the answers, a code of ISO 639-1 (`zh`, `ja`, `en`, ...), for tokenisation; null detects
     the script."""

@@ -95,7 +95,7 @@ def label_names(schema: Any) -> dict[str, list[str]]:
 
 
 def _records(batch: Any) -> Iterator[Any]:
-    """Return the rows of a batch, with the error in the place of a row whose text is not UTF-8."""
+    """Return the rows of a batch, where a row that is not UTF-8 is replaced by its error."""
     try:
         yield from batch.to_pylist()
         return

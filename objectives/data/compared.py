@@ -1,4 +1,4 @@
-"""What cleaning compares of rows: the words of each turn and of the answer, as numbers."""
+"""Rows as cleaning compares them: the words of each turn and of the answer, as numbers."""
 
 import unicodedata
 from collections.abc import Sequence

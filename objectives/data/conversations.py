@@ -40,7 +40,7 @@ _CALL_KEYS = ("tool_calls", "function_call")
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """What a format makes of a row: the turns before the answer, and the answer.
+    """A row as a format reads it: the turns before the answer, and the answer.
 
     Attributes:
         turns: the prompt.

@@ -108,7 +108,7 @@ class RowParser:
 
     @property
     def as_written(self) -> bool:
-        """Whether prompts are texts that already have the form in which the model reads them."""
+        """True if prompts are plain text, which the model reads as it is."""
         return self._layout is not None and self._layout.as_written
 
     @property

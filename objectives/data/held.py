@@ -1,4 +1,4 @@
-"""Whether a rendered text holds what went into it, however a template has formatted it."""
+"""Search of a rendered text for tools and calls that a template may have formatted in its own way."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Where the earlier assistant turns of a conversation stand in its rendered prompt, for `data.learn: all`."""
+"""Spans of the earlier assistant turns in a rendered prompt, for `data.learn: all`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Whether the parts of two similar rows are near: their answers, and what their prompts do not share.
+"""Comparison of two similar rows by their parts: the answers, and what only one of the prompts has.
 
 Rows that share a long context are similar as wholes, whatever they ask. Two of them are copies only if no
 passage of one prompt stands in the place of another passage, and if their answers are near by themselves.
@@ -63,7 +63,7 @@ class Passages:
 
     @property
     def offsets(self) -> NDArray[np.int64]:
-        """Where each text begins, and the end of the last, int64 [n + 1]."""
+        """Start of each text, and the end of the last, int64 [n + 1]."""
         return self._offsets
 
     @property

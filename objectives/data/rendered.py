@@ -61,7 +61,7 @@ class LeftOutError(RenderError):
 
 @dataclass(frozen=True, kw_only=True)
 class RenderingRules:
-    """What the study file and the study's beginning say on rendering.
+    """Settings of rendering, from the study file and the date on which the study began.
 
     Attributes:
         thoughts: what is learned of answers whose thoughts a chat template cuts.

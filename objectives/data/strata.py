@@ -36,7 +36,7 @@ def _totals(groups: Mapping[str, Mapping[str, int]]) -> Counter[str]:
 
 
 class _Choice:
-    """What was taken so far.
+    """A choice of items by label, which grows item by item.
 
     Args:
         totals: number of items of each label.

@@ -1,4 +1,4 @@
-"""What a study's metrics need on every machine: Python packages and model files."""
+"""Python packages and model files that a study's metrics need on every machine."""
 
 from importlib.util import find_spec
 from typing import Final

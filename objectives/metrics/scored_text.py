@@ -54,6 +54,8 @@ def score_parts(
         bleu_tokenizer_file=evaluation.bleu_tokenizer_file,
         rouge_stemmer=evaluation.rouge_stemmer,
     )
+    if not evaluation.score_thoughts:
+        scores = _marked(scores, "thoughts:no")
     if evaluation.extract is None:
         return scores
     return _with_unmatched(scores, [part is None for part in parts], evaluation.extract)
@@ -70,14 +72,19 @@ def _extracted(text: str, pattern: str) -> str | None:
     return (last.group() if group is None else group).strip() or None
 
 
+def _marked(scores: TextScores, mark: str) -> TextScores:
+    """Return the scores with a mark at the end of each signature."""
+    return replace(scores, signatures={name: f"{text}|{mark}" for name, text in scores.signatures.items()})
+
+
 def _with_unmatched(scores: TextScores, unmatched: Sequence[bool], pattern: str) -> TextScores:
     values = np.array(unmatched, dtype=np.float64)
-    signatures = {name: f"{signature}|extract:{pattern}" for name, signature in scores.signatures.items()}
+    scores = _marked(scores, f"extract:{pattern}")
     own = f"share of predictions in which extract finds nothing|extract:{pattern}"
     return replace(
         scores,
         aggregate={**scores.aggregate, UNMATCHED: float(values.mean())},
         metrics={**scores.metrics, UNMATCHED: values},
         statistics={**scores.statistics, UNMATCHED: mean_statistics(values)},
-        signatures={**signatures, UNMATCHED: own},
+        signatures={**scores.signatures, UNMATCHED: own},
     )

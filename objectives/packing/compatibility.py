@@ -128,10 +128,7 @@ class PackingProbe:
         layout = _RecordingLayout(packed.layout(inputs), self.calls) if packed.concatenates else None
         with packed.enter_pass(inputs, self._stack(packed), attention=layout):
             logits = packed.logits(inputs).float()
-        parts: tuple[torch.Tensor, ...] = torch.functional.split(
-            logits, [len(piece.targets) for piece in pieces]
-        )
-        return parts
+        return logits.split_with_sizes([len(piece.targets) for piece in pieces])
 
     def _inputs(self, packed: PackedModel, pieces: Sequence[Piece]) -> PassInputs:
         shape = exact_shape if packed.concatenates else rows_shape

@@ -1,4 +1,4 @@
-"""What Ray needs to start on this machine: cores, a token, and a folder with a short path."""
+"""Settings with which Ray starts on this machine: cores, a token, and a folder with a short path."""
 
 import contextlib
 import os

@@ -66,7 +66,7 @@ def prepare(study: StudySpec) -> Prepared:
 
 
 class Outcome:
-    """What a worker said about the first trial.
+    """Messages of a worker about the first trial.
 
     Attributes:
         ready: how the worker is laid out, and what it asked of the base.

@@ -1,11 +1,11 @@
-"""What came of an architecture."""
+"""The result of an architecture."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What came of an architecture.
+    """The result of an architecture.
 
     Attributes:
         name: of the architecture.

@@ -16,7 +16,7 @@ from loratory.objectives.packing.stack import AdapterStack
 
 
 class Generation(Enum):
-    """How `generate` is called; each is slower than the one before, and right for more bases."""
+    """A way to call `generate`. Each is slower than the one before, and right for more bases."""
 
     PADDED = "several prompts at once, padded on the left"
     ONE_LENGTH = "prompts of one length at once, without padding"

@@ -1,4 +1,4 @@
-"""What is asked of a loaded base before the first trial: is it causal, and how are its numbers right?"""
+"""Checks of a loaded base before the first trial, and the choice of right ways to train and decode it."""
 
 from dataclasses import dataclass, replace
 
@@ -35,7 +35,7 @@ _COSTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Ways:
-    """How a base is trained and decoded.
+    """Ways of training and decoding a base.
 
     Attributes:
         generation: how transformers' `generate` decodes; None where our cache does, or nothing is decoded.

@@ -68,3 +68,4 @@ def test_thoughts_may_be_left_out_of_what_is_scored(make_study, score_thoughts, 
     study = make_study(evaluation={"metrics": ["exact_match"], "score_thoughts": score_thoughts})
     scored = text_job(study, examples, answers, ())()
     assert scored.metrics["exact_match"].tolist() == expected
+    assert ("thoughts:no" in scored.signatures["exact_match"]) is not score_thoughts
