@@ -7,14 +7,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TEST_PROCESSES ?= 2
 
 .PHONY: quickstart test chaos models check format benchmark clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/loratory quickstart
 
+# A file's tests stay together: they share what its fixtures built.
 test: $(VENV)/installed
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 chaos: $(VENV)/installed
 	$(BIN)/pytest -m chaos
