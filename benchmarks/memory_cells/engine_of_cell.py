@@ -12,7 +12,7 @@ from loratory.objectives.qlora.base.loading import Base, checkpoint_activations
 from loratory.objectives.qlora.base.probe import Ways
 from loratory.objectives.qlora.base.reference import BaseReference
 from loratory.objectives.qlora.engine import Engine
-from loratory.objectives.qlora.memory.admission import EngineSize, stack_size
+from loratory.objectives.qlora.memory.engine_size import EngineSize, stack_size
 from loratory.spaces.study import StudySpec
 from memory_cells.cells import MemoryCell
 from memory_cells.worker import random_data, study_of
