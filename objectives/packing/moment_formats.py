@@ -109,11 +109,15 @@ class FullPrecision:
         for ratio, spans in step.groups:
             parts = _within(spans, first, len(master))
             counts = torch.full((len(parts),), common.number - 1.0, device=master.device)
+            of_master, of_gradient, of_mean, of_square = ([row[part] for part in parts] for row in rows)
             if parts:
                 adamw(
-                    *([row[part] for part in parts] for row in rows),
-                    [],
-                    list(counts.unbind()),
+                    of_master,
+                    of_gradient,
+                    of_mean,
+                    of_square,
+                    max_exp_avg_sqs=[],
+                    state_steps=list(counts.unbind()),
                     fused=True,
                     amsgrad=False,
                     maximize=False,
