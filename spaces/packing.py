@@ -32,5 +32,5 @@ class PackingSpec(Frozen):
     take a quarter of the memory and round each moment by up to 0.7% of the largest of its block of 256. null
     chooses."""
     offload_optimizer: bool | None = None
-    """Keep AdamW's moments in host memory and bring them to the GPU for each update: the same numbers, less GPU
-    memory, more time per update. null chooses."""
+    """Keep AdamW's moments in host memory and bring them to the GPU for each update: the same numbers, less
+    GPU memory, more time per update. null chooses."""

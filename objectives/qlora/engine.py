@@ -17,14 +17,12 @@ from loratory.objectives.qlora.base.architecture import Architecture
 from loratory.objectives.qlora.base.loading import Base
 from loratory.objectives.qlora.base.probe import BaseProbe, Ways, longest_sequence
 from loratory.objectives.qlora.memory.admission import (
-    EngineSize,
-    StackSize,
     largest_pass,
-    longest_prompt,
     measure_engine_size,
-    stack_size,
 )
 from loratory.objectives.qlora.memory.device import release_memory
+from loratory.objectives.qlora.memory.engine_size import EngineSize, StackSize, stack_size
+from loratory.objectives.qlora.memory.facts import longest_prompt
 from loratory.objectives.qlora.scoring.evaluator import Evaluator
 from loratory.objectives.qlora.slots import Slots
 from loratory.objectives.records import Arrangement
@@ -93,7 +91,7 @@ class Engine:
             graphs=self._runner.graphs,
             holds_base=self._model.holds_base,
             gradient_checkpointing=self._study.model.gradient_checkpointing,
-            optimizer_bits=torch.finfo(pack.stack.master.dtype).bits,
+            optimizer_bits=8 if size.optimizer_bits == 8 else torch.finfo(pack.stack.master.dtype).bits,
             decoding_rows=size.decoding_rows if self._study.metrics else None,
         )
 
@@ -219,7 +217,14 @@ class Engine:
         )
 
     def _new_pack(self) -> Pack:
-        return Pack(self._model, self._new_stack(trains=True), self._runner, dropout=self._stack_size.dropout)
+        return Pack(
+            self._model,
+            self._new_stack(trains=True),
+            self._runner,
+            dropout=self._stack_size.dropout,
+            optimizer_bits=self._engine_size.optimizer_bits,
+            offload=self._engine_size.offload,
+        )
 
     def _new_decoder(self) -> Decoder | ApartDecoder | None:
         if not self._study.metrics:

@@ -48,7 +48,7 @@ def update(
     )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["edge_count", "first"])
 def _update(  # type: ignore[no-untyped-def]
     master,
     gradient,

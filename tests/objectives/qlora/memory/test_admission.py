@@ -11,11 +11,11 @@ from loratory.objectives.qlora.base.reference import resolve_base
 from loratory.objectives.qlora.memory import admission as module
 from loratory.objectives.qlora.memory.admission import (
     check_base_fits,
-    longest_prompt,
     measure_engine_size,
-    stack_size,
     wanted_slots,
 )
+from loratory.objectives.qlora.memory.engine_size import stack_size
+from loratory.objectives.qlora.memory.facts import longest_prompt
 from loratory.spaces.errors import InputError
 
 GIB = 2**30
@@ -187,7 +187,7 @@ def test_the_optimisers_of_a_study_are_asked_for_their_bytes(
 ):
     asked = []
     monkeypatch.setattr(
-        module, "state_bytes_per_number", lambda names, *, wide: asked.append((list(names), wide)) or 96
+        module, "state_bytes_per_number", lambda names, *, wide, **_: asked.append((list(names), wide)) or 96
     )
     study = make_study(space={"optimizer": optimizer}, packing={"slots": 2}, trials=9)
     size = stack_size(study, architecture)
