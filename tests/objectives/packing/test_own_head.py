@@ -43,7 +43,7 @@ def make_pack():
     def make(kind, dtype=torch.float64):
         torch.manual_seed(0)
         config = AutoConfig.for_model(kind, **SIZES | KINDS[kind])
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+        model = AutoModelForCausalLM.from_config(config)
         model = model.to(dtype).eval().requires_grad_(False)
         packed = PackedModel(
             model,
