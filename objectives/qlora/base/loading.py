@@ -125,19 +125,28 @@ def _load_model(
     return loaded
 
 
-def checkpoint_activations(model: Any) -> None:
-    """Make the layers of a frozen model recompute their activations in the backward pass."""
+def checkpoint_activations(model: Any, *, enabled: bool = True) -> None:
+    """Make the layers of a frozen model recompute their activations in the backward pass, or keep them again.
+
+    May be called at any time between passes; CUDA graphs that were captured before go on as they were.
+
+    Args:
+        model: a transformers model, fused or not.
+        enabled: False undoes an earlier call.
+    """
     # Not reentrant: the reentrant kind gives wrong gradients if no input of a layer needs one. A pass draws
     # no random numbers, and the generator's state cannot be saved while a CUDA graph is captured.
     settings = {"use_reentrant": False, "preserve_rng_state": False}
-    if hasattr(model, "activation_checkpointing_enable"):
-        model.activation_checkpointing_enable(settings)
-    else:  # the method before transformers 5.20
-        model.gradient_checkpointing_enable(settings)
+    # The second name is that before transformers 5.20.
+    kind = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+    if enabled:
+        getattr(model, f"{kind}_checkpointing_enable")(settings)
+    else:
+        getattr(model, f"{kind}_checkpointing_disable")()
     for module in model.modules():
         # Layers checkpoint in training mode only; modules inside them stay in eval mode, without dropout.
         if hasattr(module, "gradient_checkpointing") or hasattr(module, "activation_checkpointing"):
-            module.training = True
+            module.training = enabled
 
 
 def _end_ids(model: Any, tokenizer: Any) -> set[int]:
