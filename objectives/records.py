@@ -222,6 +222,9 @@ class TrialRecord(Frozen):
     """Updates in the whole schedule; null before a worker took the trial, and in records of version 1."""
     warmup_steps: int | None = None
     """Updates in which the learning rate rises; null where `order` is null."""
+    memory_excess: float | None = None
+    """Predicted device memory above what the largest worker has for a trial, as a share of that: 0.5 where a
+    trial needs 12 GiB of 8. Null unless the trial was predicted to fit no worker (INFEASIBLE)."""
     adapter: AdapterRecord | None = None
     confirm_metrics: dict[str, float] = {}
     """Every metric of the best checkpoint on eval.confirm; empty if it was not scored there."""
@@ -249,6 +252,11 @@ class TrialRecord(Frozen):
         if self.number is None:
             raise LookupError(f"trial {self.key} must have a row in the storage, has none")
         return self.number
+
+    @property
+    def never_started(self) -> bool:
+        """True if no worker was given the trial, because it was predicted to fit none."""
+        return self.memory_excess is not None and not self.attempts
 
     @property
     def shown(self) -> str:
