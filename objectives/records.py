@@ -199,7 +199,7 @@ class TrialRecord(Frozen):
     number: int | None
     """Number of the trial's row in the Optuna storage; null if it has none."""
     attempt: int = 1
-    """The attempt that the measurements belong to."""
+    """The attempt that the measurements belong to; 0 for a trial that no worker was given."""
     state: TrialState = TrialState.RUNNING
     reason: str = ""
     """One line on why the trial ended in its state."""

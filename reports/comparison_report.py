@@ -80,7 +80,7 @@ class TrialFacts(Frozen):
     seed: int
     """Seed of the trial."""
     attempt: int = 1
-    """Attempt that these numbers belong to."""
+    """Attempt that these numbers belong to; 0 for a trial that was given to no worker."""
     evaluations: int = 0
     """Evaluations on eval.dev so far."""
     best_dev_value: float | None = None
@@ -232,6 +232,8 @@ class ComparisonReport(Frozen):
     study: StudyFacts
     counts: dict[TrialState, int]
     """Number of trials by state, for every state."""
+    never_started: int = 0
+    """Infeasible trials that were predicted to fit no worker, and were given to none."""
     ranking: tuple[RankedTrial, ...]
     """COMPLETE trials with finite scores, best first."""
     unranked: tuple[UnrankedTrial, ...]

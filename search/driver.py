@@ -1,5 +1,6 @@
 """The driver: one event loop between the owner, the workers and the watchers."""
 
+import time
 from collections.abc import Callable, Sequence
 
 from loratory.objectives.events import (
@@ -18,7 +19,7 @@ from loratory.objectives.events import (
     TrialEvent,
 )
 from loratory.objectives.objective import Prepared
-from loratory.objectives.records import FailureKind, TrialState
+from loratory.objectives.records import FailureKind, TrialRecord, TrialState
 from loratory.objectives.study_folder import TEST_WINNER
 from loratory.reports.trackers.tracker import Tracker
 from loratory.search.advice import advice_on_first_trials
@@ -26,12 +27,15 @@ from loratory.search.executors.executor import Executor, Message
 from loratory.search.ledger import TrialLedger
 from loratory.search.owner import StudyOwner
 from loratory.search.scoring import ScoringQueue
+from loratory.search.trial_memory import Workforce
 from loratory.search.worker_state import WorkerState
 from loratory.spaces.errors import InputError, LoratoryError
 
 _POLL_SECONDS = 0.5
 # Trials that were lost together twice run alone; the third break shows which of them breaks its worker.
 _BROKEN_IN_A_ROW = 4
+_PATIENCE_SECONDS = 120.0
+"""After the first worker is ready, others may still come with more memory; then only those there count."""
 
 
 class Driver:
@@ -71,6 +75,7 @@ class Driver:
         self._workers: dict[int, WorkerState] = {}
         self._capacity_told = False
         self._notes_told: set[str] = set()
+        self._patient_until: float | None = None
         states = {record.state for record in owner.records.values()}
         self._sampler_is_new = not states & {TrialState.COMPLETE, TrialState.PRUNED}
 
@@ -82,7 +87,8 @@ class Driver:
 
         Raises:
             InputError: the workers do not fit the machine, or the study does not fit a worker.
-            LoratoryError: workers break again and again, or too many trials fail for the same reason.
+            LoratoryError: workers break again and again, too many trials fail for the same reason, or trials
+                of an earlier run fit no worker of this one.
         """
         if not self._work_is_left():
             return True
@@ -95,19 +101,25 @@ class Driver:
                 self._handle(message)
         if self._owner.stop_reason is not None:
             raise LoratoryError(self._owner.stop_reason)
+        if stuck := self._owner.stuck():
+            raise LoratoryError(_who_is_stuck(stuck))
         return not self._work_is_left()
 
     def _work_is_left(self) -> bool:
         if self._busy() or self._owner.has_work(new=not self._time_is_up()):
             return True
-        return self._owner.stop_reason is None and self._scoring.pending(self._owner.best())
+        if self._owner.stop_reason is not None or self._owner.stuck():
+            return False
+        return self._scoring.pending(self._owner.best())
 
     def _busy(self) -> bool:
         return any(worker.trials or worker.scoring for worker in self._workers.values())
 
     def _assign(self) -> None:
         """Fill every free slot; a worker without trials may score instead."""
+        self._owner.know(self._workforce())
         starts = self._starts()
+        self._tell_rejected()
         for number, worker in self._workers.items():
             if number in starts:
                 self._executor.send(number, starts[number])
@@ -136,9 +148,29 @@ class Driver:
     def _score(self) -> Score | None:
         """Return a scoring for an idle worker: the base before any trial, the test split after the last."""
         score = self._scoring.opening()
-        if score is None and not any(worker.trials for worker in self._workers.values()):
+        if score is None and not self._trials_are_left():
             score = self._scoring.closing(self._owner.best())
         return score
+
+    def _trials_are_left(self) -> bool:
+        """Return whether a trial runs, or may begin or go on, in this run or in one with larger workers."""
+        running = any(worker.trials for worker in self._workers.values())
+        return running or self._owner.has_work(new=not self._time_is_up()) or bool(self._owner.stuck())
+
+    def _workforce(self) -> Workforce:
+        """Return the workers as they are known now."""
+        known = [worker.described for worker in self._workers.values() if worker.described is not None]
+        if known and self._patient_until is None:
+            self._patient_until = time.monotonic() + _PATIENCE_SECONDS
+        patient = self._patient_until is None or time.monotonic() < self._patient_until
+        return Workforce(ready=known, starting=patient and len(known) < len(self._workers))
+
+    def _tell_rejected(self) -> None:
+        """Show the trials that fit no worker."""
+        for record in self._owner.take_rejected():
+            self._tell(["note: what fits no worker is not started; another point is drawn in its place"])
+            for watcher in self._watchers:
+                watcher.finished(record)
 
     def _handle(self, message: Message) -> None:
         for event in message.events:
@@ -151,7 +183,7 @@ class Driver:
         match event:
             case Ready():
                 self._check_alike(event)
-                worker.ready, worker.was_ready = event, True
+                worker.ready, worker.described, worker.was_ready = event, event, True
                 self._tell(event.notes)
                 self._tell_capacity()
             case Scored():
@@ -263,3 +295,11 @@ class Driver:
                     f"workers must have one compute dtype and one base, got {held} and {got}; "
                     "set model.compute_dtype, and pin model.revision"
                 )
+
+
+def _who_is_stuck(stuck: Sequence[TrialRecord]) -> str:
+    numbers = ", ".join(record.shown for record in stuck)
+    return (
+        f"trials that have begun must fit a worker to go on, and {numbers} fit none; run the same command "
+        "where a worker has as much memory as they began with"
+    )

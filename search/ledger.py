@@ -43,13 +43,7 @@ class TrialLedger:
         """
         step, checkpoint = self._checkpoint(trial.key)
         provenance = self._provenance.model_copy(update={"seed": trial.seed, **_worker_facts(worker)})
-        known = self.records.get(trial.key) or TrialRecord(
-            study=self._uuid,
-            key=trial.key,
-            number=trial.number,
-            params=trial.params,
-            provenance=provenance,
-        )
+        known = self.records.get(trial.key) or self._new_record(trial, provenance)
         reached = [m.optimizer_steps for m in known.measurements if m.step <= step]
         self._folder.cut_curve(trial.key, after_optimizer_step=reached[-1] if reached else 0)
         self._write(
@@ -136,6 +130,19 @@ class TrialLedger:
         """Say that the trial fits no worker."""
         return self._finish(key, TrialState.INFEASIBLE, f"out of memory: {error.message}", error=error)
 
+    def reject(self, trial: TrialSpec, reason: str, *, excess: float) -> TrialRecord:
+        """Say that the trial was predicted to fit no worker, without an attempt.
+
+        Args:
+            trial: the trial; its record, if any, has no measurement.
+            reason: one line.
+            excess: memory above what the largest worker has, as a share of that.
+        """
+        provenance = self._provenance.model_copy(update={"seed": trial.seed})
+        unknown = self._new_record(trial, provenance).model_copy(update={"attempt": 0})
+        self.records.setdefault(trial.key, unknown)
+        return self._finish(trial.key, TrialState.INFEASIBLE, reason, memory_excess=excess)
+
     def attempt_failed(self, key: str, error: TrialError, *, final: bool) -> TrialRecord:
         """Note a failed attempt; the trial is FAIL if it was the last."""
         record = self.records[key]
@@ -168,6 +175,15 @@ class TrialLedger:
         )
         self._folder.write_score(record)
         return record
+
+    def _new_record(self, trial: TrialSpec, provenance: Provenance) -> TrialRecord:
+        return TrialRecord(
+            study=self._uuid,
+            key=trial.key,
+            number=trial.number,
+            params=trial.params,
+            provenance=provenance,
+        )
 
     def _finish(self, key: str, state: TrialState, reason: str, **changes: Any) -> TrialRecord:
         known, now = self.records[key], _now()

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from loratory.objectives.manifest import Manifest
-from loratory.objectives.objective import Prepared
+from loratory.objectives.objective import Prepared, objective_kind
 from loratory.objectives.records import Provenance, TrialRecord
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
@@ -27,6 +28,7 @@ from loratory.search.progress import StudyProgress
 from loratory.search.reconciliation import reconcile
 from loratory.search.samplers import trial_limit
 from loratory.search.scoring import ScoringQueue
+from loratory.search.trial_memory import TrialMemory
 
 _FLUSH_SECONDS = 60.0
 
@@ -70,7 +72,7 @@ class StudySession:
         )
         self._ledger = TrialLedger(folder, study_uuid=manifest.uuid, provenance=provenance)
         rows = open_rows(folder, manifest)
-        self._owner = StudyOwner(self._study, rows=rows, ledger=self._ledger)
+        self._owner = StudyOwner(self._study, rows=rows, ledger=self._ledger, memory=self._trial_memory())
         resumed = reconcile(self._owner, rows)
         self._notes: Sequence[str] = ()
         if resumed.finished or resumed.unfinished:
@@ -121,6 +123,10 @@ class StudySession:
             interrupted=not done,
             notes=tuple(self._notes),
         )
+
+    def _trial_memory(self) -> TrialMemory:
+        predict = objective_kind(self._study.objective).trial_bytes
+        return TrialMemory(self._study, predict and partial(predict, self._study, self._prepared))
 
     def _is_up(self, active_seconds: float) -> bool:
         limit = self._study.time_limit_minutes

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from loratory.objectives.atomic_files import write_atomically
 from loratory.objectives.objective import Prepared, objective_kind
+from loratory.objectives.records import TrialState
 from loratory.objectives.study_folder import StudyFolder
 from loratory.search.advice import advice
 from loratory.search.executors.executor import Executor
@@ -103,7 +104,10 @@ def _importing(imports: Callable[[], None]) -> Iterator[None]:
 
 
 def _is_done(folder: StudyFolder, study: StudySpec) -> bool:
-    return folder.manifest.is_file() and study_status(folder).done >= trial_limit(study)
+    if not folder.manifest.is_file():
+        return False
+    status = study_status(folder)
+    return status.done >= trial_limit(study, infeasible=status.states.get(TrialState.INFEASIBLE, 0))
 
 
 def _executor(study: StudySpec, address: str | None, *, local: bool) -> Executor:

@@ -1,0 +1,248 @@
+"""Points that fit no worker: drawn again, told to Optuna as a constraint, never started, ranked or counted."""
+
+import json
+from collections.abc import Sequence
+
+import optuna
+import pytest
+
+from loratory.objectives.events import Decision, Event, Ready, Start
+from loratory.objectives.records import TrialRecord, TrialState
+from loratory.objectives.toy import ToyObjective
+from loratory.reports.comparison import compare
+from loratory.reports.json_view import json_report
+from loratory.reports.ranking import order
+from loratory.search.samplers import trial_limit
+from loratory.search.status import render_status, study_status
+from loratory.search.trial_memory import Workforce
+from loratory.spaces import InputError
+from loratory.spaces.samplers import SamplerName
+
+# Ranks above 64 do not fit: a third of 1 to 96. The best rank is 16.
+THIRD = {
+    "learning_rate": {"type": "float", "low": 1e-5, "high": 1e-2, "log": True},
+    "rank": {"type": "int", "low": 1, "high": 96},
+}
+TWO_OF_SIX = {"rank": [2, 8, 32, 64, 128, 256], "epochs": [1, 2]}
+MEMORY = {"memory": {"bytes_per_rank": 2**20, "limit_bytes": 64 * 2**20}}
+
+
+class CountingToy(ToyObjective):
+    """Notes the ranks of the trials that it was given."""
+
+    def __init__(self, study) -> None:
+        super().__init__(study)
+        self.ranks: list[int] = []
+
+    def advance(self, decisions: Sequence[Decision]) -> list[Event]:
+        self.ranks += [d.trial.training.rank for d in decisions if isinstance(d, Start)]
+        return super().advance(decisions)
+
+
+@pytest.fixture
+def tight(toy_study):
+    def make(**changes):
+        return toy_study(**{"trials": 12, "space": THIRD, "toy": MEMORY, "pruner": "none"} | changes)
+
+    return make
+
+
+def infeasible(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    return [record for record in records if record.state is TrialState.INFEASIBLE]
+
+
+@pytest.mark.parametrize("name", list(SamplerName))
+def test_what_fits_no_worker_is_never_started_ranked_or_counted(name, tight, open_study, assert_agreement):
+    space = TWO_OF_SIX if name is SamplerName.GRID else THIRD
+    study = tight(sampler=name, space=space, trials=8 if name is SamplerName.GP else 12)
+    opened = open_study(study)
+    toy = CountingToy(study)
+    opened.play(toy)
+    records = opened.folder.read_records()
+    refused = infeasible(records)
+    wanted = 8 if name in (SamplerName.GP, SamplerName.GRID) else 12  # the grid has eight points that fit
+    assert len(toy.ranks) == len(records) - len(refused) == wanted
+    assert max(toy.ranks) <= 64
+    assert refused and all(record.params["rank"] > 64 for record in refused)
+    assert all(record.never_started and record.attempts == [] for record in refused)
+    assert not {record.key for record in order(records, "maximize")} & {record.key for record in refused}
+    assert opened.owner.left(new=True) == 0
+    status = study_status(opened.folder)
+    assert (status.done, status.limit, status.never_started) == (wanted, wanted, len(refused))
+    assert_agreement(opened.rows, opened.folder)
+
+
+def test_optuna_holds_a_constraint_in_proportion_to_the_excess_and_a_reason(tight, open_study):
+    opened = open_study(tight())
+    opened.play()
+    for record in infeasible(opened.folder.read_records()):
+        row = opened.rows.trials[record.number]
+        assert row.state is optuna.trial.TrialState.PRUNED
+        assert row.intermediate_values == {}
+        assert row.constraints == {"fits_memory": pytest.approx(record.params["rank"] / 64 - 1)}
+        needed = f"needs {record.params['rank']} MiB of device memory, the largest has 64 MiB"
+        assert record.reason == row.user_attrs["infeasible"] == f"fits no worker: {needed}"
+
+
+def test_tpe_learns_what_does_not_fit_and_random_does_not(tight, open_study):
+    # The best rank lies where nothing fits: only the constraint keeps TPE away.
+    space = THIRD | {"rank": {"type": "int", "low": 2, "high": 16}}
+    memory = {"memory": {"bytes_per_rank": 1, "limit_bytes": 11}}
+
+    def shares(name: str) -> tuple[float, float]:
+        opened = open_study(tight(name=name, sampler=name, space=space, toy=memory, trials=60, seed=3))
+        opened.play()
+        refused = [record.never_started for record in opened.folder.read_records()]
+        first, last = refused[:20], refused[-30:]
+        return sum(first) / 20, sum(last) / 30
+
+    first, last = shares("tpe")
+    assert first >= 0.2 and last <= first / 2, (first, last)
+    assert shares("random")[1] > 0.2
+
+
+def test_twenty_redraws_then_a_random_point_that_fits(tight, open_study):
+    space = THIRD | {"rank": {"type": "int", "low": 1, "high": 1024}}
+    memory = {"memory": {"bytes_per_rank": 1, "limit_bytes": 2}}
+    opened = open_study(tight(sampler="random", space=space, toy=memory, trials=3))
+    opened.play()
+    records = opened.folder.read_records()
+    begun = [record.number for record in records if not record.never_started]
+    assert begun == [21, 43, 65]
+    rates = {records[number].params["learning_rate"] for number in begun}
+    assert len(rates) == 3, "what takes no memory stays random"
+    assert all(records[number].params["rank"] <= 2 for number in begun)
+
+
+def test_a_grid_goes_on_however_many_of_its_points_do_not_fit(tight, open_study):
+    space = {"rank": {"type": "int", "low": 1, "high": 100}}
+    memory = {"memory": {"bytes_per_rank": 1, "limit_bytes": 2}}
+    study = tight(sampler="grid", space=space, toy=memory, trials=100)
+    opened = open_study(study)
+    for _ in range(10):
+        opened.play()
+    records = opened.folder.read_records()
+    assert len(records) == 100
+    assert sorted(r.params["rank"] for r in records if r.state is TrialState.COMPLETE) == [1, 2]
+    assert trial_limit(study, infeasible=98) == 2
+
+
+def test_an_enqueued_point_that_does_not_fit_is_told_and_not_started(tight, open_study, assert_agreement):
+    opened = open_study(tight(trials=2))
+    opened.rows.enqueue_trial({"rank": 96, "learning_rate": 1e-3})
+    opened.rows.enqueue_trial({"rank": 16, "learning_rate": 1e-3})
+    opened = open_study(opened.study)  # a run that begins with enqueued rows
+    opened.play()
+    first, second = opened.folder.read_records()[:2]
+    assert (first.state, first.params["rank"]) == (TrialState.INFEASIBLE, 96)
+    assert "needs 96 MiB" in opened.rows.trials[0].user_attrs["infeasible"]
+    assert (second.state, second.params["rank"]) == (TrialState.COMPLETE, 16)
+    assert_agreement(opened.rows, opened.folder)
+
+
+def test_a_resumed_study_asks_what_an_uninterrupted_one_asks(tight, open_study, assert_agreement):
+    whole = open_study(tight(name="whole"))
+    whole.play()
+    study = tight(name="parts")
+    open_study(study).play(steps=14)
+    resumed = open_study(study)
+    resumed.play()
+    points = [
+        [(record.state, record.params) for record in opened.folder.read_records()]
+        for opened in (whole, resumed)
+    ]
+    assert points[0] == points[1]
+    assert_agreement(resumed.rows, resumed.folder)
+
+
+def test_a_kill_between_record_and_row_is_told_on_the_next_start(tight, open_study, monkeypatch):
+    opened = open_study(tight())
+    monkeypatch.setattr("loratory.search.owner.mark_infeasible", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        opened.play()
+    monkeypatch.undo()
+    (refused,) = infeasible(opened.folder.read_records())
+    assert not opened.rows.trials[refused.number].state.is_finished()
+    again = open_study(opened.study)
+    row = again.rows.trials[refused.number]
+    assert row.state is optuna.trial.TrialState.PRUNED
+    assert row.constraints == {"fits_memory": pytest.approx(refused.params["rank"] / 64 - 1)}
+
+
+def test_a_space_of_which_nothing_fits_stops_at_once_and_records_nothing(tight, open_study):
+    space = {"rank": {"type": "int", "low": 65, "high": 96}, "target_modules": ["all-linear", ["q_proj"]]}
+    with pytest.raises(InputError, match=r"^space: a trial must fit a worker, the smallest needs 65 MiB"):
+        open_study(tight(space=space))
+    assert study_is_empty(open_study(tight(trials=1)))
+
+
+def study_is_empty(opened) -> bool:
+    return opened.folder.read_records() == [] and opened.rows.trials == []
+
+
+def test_status_and_report_say_how_many_were_not_started(tight, open_study):
+    from rich.console import Console
+
+    opened = open_study(tight())
+    opened.play()
+    number = len(infeasible(opened.folder.read_records()))
+    console = Console(width=120, record=True)
+    console.print(render_status(study_status(opened.folder)))
+    words = f"{number} infeasible trials were predicted to fit no worker and not started"
+    assert words in console.export_text()
+    report = compare(opened.folder)
+    assert json.loads(json_report(report))["never_started"] == report.counts[TrialState.INFEASIBLE] == number
+
+
+def ready(limit: int | None, capacity: int = 2) -> Ready:
+    return Ready(device="toy", compute_dtype="fp64", capacity=capacity, trial_limit_bytes=limit)
+
+
+def test_a_worker_is_given_only_trials_that_fit_it(tight, open_study):
+    small, large = ready(32 * 2**20), ready(96 * 2**20)
+    opened = open_study(tight(sampler="random"))
+    opened.owner.know(Workforce(ready=[small, large]))
+    taken: dict[int, list[int]] = {0: [], 1: []}
+    while opened.owner.left(new=True) > len(taken[0]) + len(taken[1]):
+        for number, worker in enumerate((small, large)):
+            start = opened.owner.ask(new=True, worker=worker)
+            if start is not None:
+                taken[number].append(start.trial.training.rank)
+    assert taken[0] and max(taken[0]) <= 32 < max(taken[1]) <= 96
+    assert infeasible(opened.folder.read_records()) == []
+    assert len(taken[0]) + len(taken[1]) == len(opened.rows.trials) == 12
+
+
+def test_what_only_a_larger_worker_takes_does_not_pile_up(tight, open_study):
+    small, large = ready(1 * 2**20), ready(96 * 2**20, capacity=3)
+    opened = open_study(tight(sampler="random"))
+    opened.owner.know(Workforce(ready=[small, large]))
+    assert [opened.owner.ask(new=True, worker=small) for _ in range(5)] == [None] * 5
+    assert len(opened.rows.trials) == 3
+    assert opened.owner.has_work(new=False) and opened.owner.left(new=True) == 12
+
+
+def test_nothing_is_infeasible_while_a_larger_worker_may_come(tight, open_study):
+    small = ready(1 * 2**20, capacity=1)
+    opened = open_study(tight(sampler="random"))
+    opened.owner.know(Workforce(ready=[small], starting=True))
+    assert opened.owner.ask(new=True, worker=small) is None
+    assert opened.folder.read_records() == []
+    opened.owner.know(Workforce(ready=[small, ready(None)]))
+    start = opened.owner.ask(new=True, worker=ready(None))
+    assert start is not None and start.trial.number == 0
+
+
+def test_a_trial_with_results_waits_for_a_worker_like_that_it_began_with(tight, open_study):
+    opened = open_study(tight(sampler="random", trials=3))
+    opened.owner.know(Workforce(ready=[ready(None)]))
+    opened.play(steps=2)
+    (begun,) = opened.folder.read_records()
+    again = open_study(opened.study)
+    again.owner.know(Workforce(ready=[ready(begun.params["rank"] * 2**20 - 1)]))
+    again.play()
+    assert [record.key for record in again.owner.stuck()] == [begun.key]
+    assert not again.owner.has_work(new=True)
+    assert sum(r.state is TrialState.COMPLETE for r in again.folder.read_records()) == 2
+    again.owner.know(Workforce(ready=[ready(None)]))
+    assert again.owner.has_work(new=True) and again.owner.stuck() == []
