@@ -12,24 +12,28 @@ from loratory.search.points import earlier_points, point_key
 from loratory.search.trial_memory import Point, TrialMemory
 
 _WALKS = 100
+_DRAWS = 20
 
 
 class FeasibleSampler(BaseSampler):
-    """Draws random points that fit into the memory of a worker, however few of the space do.
+    """Makes a point that fits into the memory of a worker out of one that does not.
 
-    It walks from the smallest point of the space: each parameter, in random order, takes a random value if
-    the point still fits. No point comes twice if a hundred walks find another.
+    It walks from the smallest point of the space: each parameter, in random order, takes its value of the
+    point that does not fit if the walk still fits with it, else a random value with which it fits. So what
+    takes no memory stays as the other sampler suggested it. No point comes twice if a hundred walks find
+    another.
     """
 
-    def __init__(self, memory: TrialMemory, *, limit_bytes: int, seed: int) -> None:
+    def __init__(self, memory: TrialMemory, *, like: Point, limit_bytes: int, seed: int) -> None:
         """Create the sampler of one trial.
 
         Args:
             memory: device memory of trials; the smallest one must fit.
+            like: the point that does not fit.
             limit_bytes: device memory that the worker has for one trial.
             seed: the trial's seed.
         """
-        self._memory, self._limit_bytes, self._seed = memory, limit_bytes, seed
+        self._memory, self._like, self._limit_bytes, self._seed = memory, like, limit_bytes, seed
 
     def infer_relative_search_space(
         self,
@@ -65,7 +69,10 @@ class FeasibleSampler(BaseSampler):
     def _walk(self, study: Study, trial: FrozenTrial, *, order: random.Random, values: BaseSampler) -> Point:
         point = dict(self._memory.smallest_point)
         for name in order.sample(list(point), len(point)):
-            value = values.sample_independent(study, trial, name, self._memory.space[name])
-            if self._memory.bytes_of(point | {name: value}) <= self._limit_bytes:
-                point[name] = value
+            distribution = self._memory.space[name]
+            drawn = (values.sample_independent(study, trial, name, distribution) for _ in range(_DRAWS))
+            for value in (self._like[name], *drawn):
+                if self._memory.bytes_of(point | {name: value}) <= self._limit_bytes:
+                    point[name] = value
+                    break
         return point

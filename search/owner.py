@@ -25,12 +25,16 @@ from loratory.search.optuna_rows import (
 from loratory.search.samplers import build_sampler, grid_size, trial_limit
 from loratory.search.trial_memory import Placement, Point, TrialMemory, Workforce
 from loratory.spaces.errors import InputError
+from loratory.spaces.samplers import SamplerName
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import TrialSpec, derive_seed, resolve_trial, trial_key
 
 _LOST_BEFORE_ALONE = 2
-_REDRAWS = 20
-"""Points drawn in place of one that fits no worker, before one that fits is drawn at random."""
+_REDRAWS, _REDRAWS_OF_GP = 20, 1
+"""Points drawn in place of one that fits no worker, before the last of them is changed until it fits.
+
+GP does not learn from PRUNED rows: it asks for nearly the same point again, and each takes it a second.
+"""
 
 
 class StudyOwner:
@@ -284,10 +288,12 @@ class StudyOwner:
             self._check_space()
         if limit is not None and limit < self._memory.smallest_bytes:
             return None
-        for _ in range(1 + _REDRAWS):
+        point: Point = {}
+        for _ in range(1 + (_REDRAWS_OF_GP if self._study.sampler.name is SamplerName.GP else _REDRAWS)):
             if self._startable() == 0 or self._held() >= self._workforce.capacity:
                 return None
             number = self._new_row()
+            point = self._point(number)
             match self._place(number, worker):
                 case Placement.HERE:
                     return number
@@ -295,7 +301,7 @@ class StudyOwner:
                     self._waiting.append(number)
                 case Placement.NOWHERE:
                     self._reject(number)
-        return None if self._points or limit is None else self._new_row(limit_bytes=limit)
+        return None if self._points or limit is None else self._new_row(like=point, limit_bytes=limit)
 
     def _check_space(self) -> None:
         """Check that the smallest trial of the space fits a worker."""
@@ -317,15 +323,20 @@ class StudyOwner:
         self._tell(record.key, OptunaState.PRUNED)
         self._rejected.append(record)
 
-    def _new_row(self, *, limit_bytes: int | None = None) -> int:
-        """Add a row: what is enqueued, or else the sampler's point, or one that fits into `limit_bytes`."""
+    def _new_row(self, *, like: Point | None = None, limit_bytes: int = 0) -> int:
+        """Add a row: what is enqueued, or else the sampler's point.
+
+        Args:
+            like: a point that does not fit; it is changed until it fits into `limit_bytes`.
+            limit_bytes: device memory that a worker has for one trial.
+        """
         # The number is unknown before the ask, but Optuna numbers rows from 0 without gaps.
         number = len(self._rows.get_trials(deepcopy=False))
-        if limit_bytes is None:
+        if like is None:
             self._rows.sampler = build_sampler(self._study, number)
         else:
             seed = derive_seed(self._study.seed, number)
-            self._rows.sampler = FeasibleSampler(self._memory, limit_bytes=limit_bytes, seed=seed)
+            self._rows.sampler = FeasibleSampler(self._memory, like=like, limit_bytes=limit_bytes, seed=seed)
         trial = self._rows.ask()
         self._trials[trial.number] = trial
         return trial.number

@@ -1,4 +1,4 @@
-"""Points that fit no worker: drawn again, told to Optuna as a constraint, never started, ranked or counted."""
+"""Points that fit no worker: drawn again, a constraint in Optuna, never started, ranked or counted."""
 
 import json
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ THIRD = {
     "learning_rate": {"type": "float", "low": 1e-5, "high": 1e-2, "log": True},
     "rank": {"type": "int", "low": 1, "high": 96},
 }
-TWO_OF_SIX = {"rank": [2, 8, 32, 64, 128, 256], "epochs": [1, 2]}
+FOUR_OF_SIX = {"rank": [2, 4, 8, 32, 128, 256], "epochs": [1, 2]}
 MEMORY = {"memory": {"bytes_per_rank": 2**20, "limit_bytes": 64 * 2**20}}
 
 
@@ -42,7 +42,8 @@ class CountingToy(ToyObjective):
 @pytest.fixture
 def tight(toy_study):
     def make(**changes):
-        return toy_study(**{"trials": 12, "space": THIRD, "toy": MEMORY, "pruner": "none"} | changes)
+        fields = {"trials": 12, "space": THIRD, "toy": MEMORY, "pruner": "none"}
+        return toy_study(**fields | {"evaluation": {"evaluations": 1}} | changes)
 
     return make
 
@@ -53,17 +54,18 @@ def infeasible(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 @pytest.mark.parametrize("name", list(SamplerName))
 def test_what_fits_no_worker_is_never_started_ranked_or_counted(name, tight, open_study, assert_agreement):
-    space = TWO_OF_SIX if name is SamplerName.GRID else THIRD
-    study = tight(sampler=name, space=space, trials=8 if name is SamplerName.GP else 12)
+    grid = name is SamplerName.GRID
+    memory = {"memory": {"bytes_per_rank": 1, "limit_bytes": 40}}
+    study = tight(sampler=name, space=FOUR_OF_SIX if grid else THIRD, toy=memory, trials=20 if grid else 6)
     opened = open_study(study)
     toy = CountingToy(study)
     opened.play(toy)
     records = opened.folder.read_records()
     refused = infeasible(records)
-    wanted = 8 if name in (SamplerName.GP, SamplerName.GRID) else 12  # the grid has eight points that fit
+    wanted = 8 if grid else 6  # of the twelve points of the grid eight fit
     assert len(toy.ranks) == len(records) - len(refused) == wanted
-    assert max(toy.ranks) <= 64
-    assert refused and all(record.params["rank"] > 64 for record in refused)
+    assert max(toy.ranks) <= 40
+    assert refused and all(record.params["rank"] > 40 for record in refused)
     assert all(record.never_started and record.attempts == [] for record in refused)
     assert not {record.key for record in order(records, "maximize")} & {record.key for record in refused}
     assert opened.owner.left(new=True) == 0
@@ -84,47 +86,41 @@ def test_optuna_holds_a_constraint_in_proportion_to_the_excess_and_a_reason(tigh
         assert record.reason == row.user_attrs["infeasible"] == f"fits no worker: {needed}"
 
 
-def test_tpe_learns_what_does_not_fit_and_random_does_not(tight, open_study):
-    # The best rank lies where nothing fits: only the constraint keeps TPE away.
-    space = THIRD | {"rank": {"type": "int", "low": 2, "high": 16}}
-    memory = {"memory": {"bytes_per_rank": 1, "limit_bytes": 11}}
-
-    def shares(name: str) -> tuple[float, float]:
-        opened = open_study(tight(name=name, sampler=name, space=space, toy=memory, trials=60, seed=3))
-        opened.play()
-        refused = [record.never_started for record in opened.folder.read_records()]
-        first, last = refused[:20], refused[-30:]
-        return sum(first) / 20, sum(last) / 30
-
-    first, last = shares("tpe")
-    assert first >= 0.2 and last <= first / 2, (first, last)
-    assert shares("random")[1] > 0.2
+def test_the_share_of_infeasible_suggestions_of_tpe_falls(tight, open_study):
+    opened = open_study(tight(trials=24))
+    opened.play()
+    refused = [record.never_started for record in opened.folder.read_records()]
+    at_random, learned = refused[:10], refused[10:]  # TPE draws its first ten points at random
+    assert sum(at_random) >= 2
+    assert sum(learned) / len(learned) <= 0.1
 
 
-def test_twenty_redraws_then_a_random_point_that_fits(tight, open_study):
+@pytest.mark.parametrize(("name", "redraws"), [("random", 20), ("gp", 1)])
+def test_after_the_redraws_the_last_point_is_changed_until_it_fits(name, redraws, tight, open_study):
     space = THIRD | {"rank": {"type": "int", "low": 1, "high": 1024}}
     memory = {"memory": {"bytes_per_rank": 1, "limit_bytes": 2}}
-    opened = open_study(tight(sampler="random", space=space, toy=memory, trials=3))
+    opened = open_study(tight(sampler=name, space=space, toy=memory, trials=2, seed=1))
     opened.play()
     records = opened.folder.read_records()
     begun = [record.number for record in records if not record.never_started]
-    assert begun == [21, 43, 65]
-    rates = {records[number].params["learning_rate"] for number in begun}
-    assert len(rates) == 3, "what takes no memory stays random"
-    assert all(records[number].params["rank"] <= 2 for number in begun)
+    assert begun == [redraws + 1, 2 * redraws + 3]
+    for number in begun:
+        last, changed = records[number - 1].params, records[number].params
+        assert changed["learning_rate"] == last["learning_rate"], "it takes no memory"
+        assert changed["rank"] <= 2 < last["rank"]
 
 
 def test_a_grid_goes_on_however_many_of_its_points_do_not_fit(tight, open_study):
-    space = {"rank": {"type": "int", "low": 1, "high": 100}}
+    space = {"rank": {"type": "int", "low": 1, "high": 50}}
     memory = {"memory": {"bytes_per_rank": 1, "limit_bytes": 2}}
     study = tight(sampler="grid", space=space, toy=memory, trials=100)
     opened = open_study(study)
-    for _ in range(10):
+    while opened.owner.has_work(new=True):
         opened.play()
     records = opened.folder.read_records()
-    assert len(records) == 100
+    assert len(records) == 50
     assert sorted(r.params["rank"] for r in records if r.state is TrialState.COMPLETE) == [1, 2]
-    assert trial_limit(study, infeasible=98) == 2
+    assert trial_limit(study, infeasible=48) == 2
 
 
 def test_an_enqueued_point_that_does_not_fit_is_told_and_not_started(tight, open_study, assert_agreement):
@@ -144,7 +140,7 @@ def test_a_resumed_study_asks_what_an_uninterrupted_one_asks(tight, open_study, 
     whole = open_study(tight(name="whole"))
     whole.play()
     study = tight(name="parts")
-    open_study(study).play(steps=14)
+    open_study(study).play(steps=5)
     resumed = open_study(study)
     resumed.play()
     points = [
@@ -173,11 +169,6 @@ def test_a_space_of_which_nothing_fits_stops_at_once_and_records_nothing(tight, 
     space = {"rank": {"type": "int", "low": 65, "high": 96}, "target_modules": ["all-linear", ["q_proj"]]}
     with pytest.raises(InputError, match=r"^space: a trial must fit a worker, the smallest needs 65 MiB"):
         open_study(tight(space=space))
-    assert study_is_empty(open_study(tight(trials=1)))
-
-
-def study_is_empty(opened) -> bool:
-    return opened.folder.read_records() == [] and opened.rows.trials == []
 
 
 def test_status_and_report_say_how_many_were_not_started(tight, open_study):
@@ -234,7 +225,7 @@ def test_nothing_is_infeasible_while_a_larger_worker_may_come(tight, open_study)
 
 
 def test_a_trial_with_results_waits_for_a_worker_like_that_it_began_with(tight, open_study):
-    opened = open_study(tight(sampler="random", trials=3))
+    opened = open_study(tight(sampler="random", trials=3, evaluation={"evaluations": 4}))
     opened.owner.know(Workforce(ready=[ready(None)]))
     opened.play(steps=2)
     (begun,) = opened.folder.read_records()
