@@ -67,6 +67,7 @@ class StudyOwner:
         self._waiting: deque[int] = deque()
         self._waiting_alone: deque[int] = deque()
         self._trials: dict[int, Trial] = {}
+        self._drawn: dict[int, Point] = {}
         self._watch = FailureWatch(any_success=any(map(_is_success, ledger.records.values())))
         self._points = grid_size(study)
         self._limit = trial_limit(study)
@@ -349,7 +350,10 @@ class StudyOwner:
         return resolve_trial(self._study, number=number, attempt=attempt, sampled=self._point(number))
 
     def _point(self, number: int) -> Point:
-        return suggest(self._trial(number), self._memory.space)
+        """Return the point of a row; read once, since Optuna asks the storage for each value."""
+        if number not in self._drawn:
+            self._drawn[number] = suggest(self._trial(number), self._memory.space)
+        return self._drawn[number]
 
     def _counted(self) -> int:
         return sum(record.state is not TrialState.INFEASIBLE for record in self.records.values())
@@ -368,6 +372,7 @@ class StudyOwner:
         number = self.records[key].row
         tell_row(self._rows, number, state, value)
         self._trials.pop(number, None)
+        self._drawn.pop(number, None)
 
 
 def _is_success(record: TrialRecord) -> bool:

@@ -1,6 +1,7 @@
 """The driver against scripted workers, for failures that Ray rarely produces."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -362,6 +363,48 @@ def test_twenty_infeasible_trials_in_a_row_stop_the_study(toy_study, drive):
 
     with pytest.raises(LoratoryError, match="20 attempts in a row failed alike: 80 GiB"):
         drive(toy_study(), ScriptedExecutor(too_large))
+
+
+RANKS = {"rank": [2, 4, 8, 16], "learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}}
+PER_RANK = {"memory": {"bytes_per_rank": 1}}
+
+
+def limited(limit: int) -> Ready:
+    return replace(READY, trial_limit_bytes=limit)
+
+
+def test_workers_are_given_only_trials_that_fit_them(toy_study, drive):
+    executor = ScriptedExecutor(train_or_score, workers=2)
+    executor.ready = [limited(4), limited(8)]
+    study = toy_study(trials=8, space=RANKS, toy=PER_RANK, sampler="random", pruner="none", seed=2)
+    lines: list[str] = []
+    done, folder = drive(study, executor, say=lines.append)
+    assert done
+    ranks = {worker: {s.trial.training.rank for w, s in executor.sent if w == worker} for worker in (0, 1)}
+    assert max(ranks[0]) <= 4 < max(ranks[1]) <= 8
+    states = [record.state for record in folder.read_records()]
+    assert states.count(TrialState.COMPLETE) == 8 and TrialState.INFEASIBLE in states
+    assert [line for line in lines if "fits no worker" in line] == [
+        "note: what fits no worker is not started; another point is drawn in its place"
+    ]
+
+
+def test_a_space_that_fits_no_worker_ends_before_the_base_is_scored(toy_study, drive):
+    executor = ScriptedExecutor(train_or_score)
+    executor.ready = [limited(1)]
+    with pytest.raises(InputError, match="space: a trial must fit a worker, the smallest needs 2 bytes"):
+        drive(toy_study(space=RANKS, toy=PER_RANK), executor, has_base=True)
+    assert executor.sent == []
+
+
+def test_a_trial_that_fits_no_worker_of_this_run_is_named_and_kept(toy_study, drive, open_study):
+    study = toy_study(trials=1, space=RANKS | {"rank": [8]}, toy=PER_RANK, pruner="none", sampler="random")
+    open_study(study).play(steps=2)
+    executor = ScriptedExecutor(train_or_score)
+    executor.ready = [limited(4)]
+    with pytest.raises(LoratoryError, match=r"0 fit none; run the same command where a worker has as much"):
+        drive(study, executor)
+    assert executor.sent == []
 
 
 def test_progress_reaches_the_curve(toy_study, drive):

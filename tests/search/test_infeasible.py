@@ -42,7 +42,7 @@ class CountingToy(ToyObjective):
 @pytest.fixture
 def tight(toy_study):
     def make(**changes):
-        fields = {"trials": 12, "space": THIRD, "toy": MEMORY, "pruner": "none"}
+        fields = {"trials": 6, "space": THIRD, "toy": MEMORY, "pruner": "none"}
         return toy_study(**fields | {"evaluation": {"evaluations": 1}} | changes)
 
     return make
@@ -56,13 +56,13 @@ def infeasible(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 def test_what_fits_no_worker_is_never_started_ranked_or_counted(name, tight, open_study, assert_agreement):
     grid = name is SamplerName.GRID
     memory = {"memory": {"bytes_per_rank": 1, "limit_bytes": 40}}
-    study = tight(sampler=name, space=FOUR_OF_SIX if grid else THIRD, toy=memory, trials=20 if grid else 6)
+    study = tight(sampler=name, space=FOUR_OF_SIX if grid else THIRD, toy=memory, trials=20 if grid else 4)
     opened = open_study(study)
     toy = CountingToy(study)
     opened.play(toy)
     records = opened.folder.read_records()
     refused = infeasible(records)
-    wanted = 8 if grid else 6  # of the twelve points of the grid eight fit
+    wanted = 8 if grid else 4  # of the twelve points of the grid eight fit
     assert len(toy.ranks) == len(records) - len(refused) == wanted
     assert max(toy.ranks) <= 40
     assert refused and all(record.params["rank"] > 40 for record in refused)
@@ -111,16 +111,16 @@ def test_after_the_redraws_the_last_point_is_changed_until_it_fits(name, redraws
 
 
 def test_a_grid_goes_on_however_many_of_its_points_do_not_fit(tight, open_study):
-    space = {"rank": {"type": "int", "low": 1, "high": 50}}
+    space = {"rank": {"type": "int", "low": 1, "high": 26}}
     memory = {"memory": {"bytes_per_rank": 1, "limit_bytes": 2}}
     study = tight(sampler="grid", space=space, toy=memory, trials=100)
     opened = open_study(study)
     while opened.owner.has_work(new=True):
         opened.play()
     records = opened.folder.read_records()
-    assert len(records) == 50
+    assert len(records) == 26
     assert sorted(r.params["rank"] for r in records if r.state is TrialState.COMPLETE) == [1, 2]
-    assert trial_limit(study, infeasible=48) == 2
+    assert trial_limit(study, infeasible=24) == 2
 
 
 def test_an_enqueued_point_that_does_not_fit_is_told_and_not_started(tight, open_study, assert_agreement):
@@ -140,7 +140,7 @@ def test_a_resumed_study_asks_what_an_uninterrupted_one_asks(tight, open_study, 
     whole = open_study(tight(name="whole"))
     whole.play()
     study = tight(name="parts")
-    open_study(study).play(steps=5)
+    open_study(study).play(steps=3)
     resumed = open_study(study)
     resumed.play()
     points = [
@@ -201,7 +201,7 @@ def test_a_worker_is_given_only_trials_that_fit_it(tight, open_study):
                 taken[number].append(start.trial.training.rank)
     assert taken[0] and max(taken[0]) <= 32 < max(taken[1]) <= 96
     assert infeasible(opened.folder.read_records()) == []
-    assert len(taken[0]) + len(taken[1]) == len(opened.rows.trials) == 12
+    assert len(taken[0]) + len(taken[1]) == len(opened.rows.trials) == 6
 
 
 def test_what_only_a_larger_worker_takes_does_not_pile_up(tight, open_study):
@@ -210,7 +210,7 @@ def test_what_only_a_larger_worker_takes_does_not_pile_up(tight, open_study):
     opened.owner.know(Workforce(ready=[small, large]))
     assert [opened.owner.ask(new=True, worker=small) for _ in range(5)] == [None] * 5
     assert len(opened.rows.trials) == 3
-    assert opened.owner.has_work(new=False) and opened.owner.left(new=True) == 12
+    assert opened.owner.has_work(new=False) and opened.owner.left(new=True) == 6
 
 
 def test_nothing_is_infeasible_while_a_larger_worker_may_come(tight, open_study):
