@@ -140,6 +140,8 @@ class AdapterRecord(Frozen):
     """Size of adapter_model.safetensors."""
     step: int
     """Grid index of the best measurement on eval.dev, at which the adapter was kept."""
+    removed: str | None = None
+    """Why its files were deleted later; null while they are kept."""
 
 
 class TrialError(Frozen):

@@ -113,7 +113,9 @@ class RankedTrial(TrialFacts):
     best_step: int | None = None
     """Grid index of the checkpoint that was kept."""
     adapter: str | None = None
-    """Folder of the adapter, relative to the study folder."""
+    """Folder of the adapter, relative to the study folder; null if it has none, or none any more."""
+    adapter_removed: str | None = None
+    """Why the adapter was deleted after the trial; null if it was not."""
     adapter_sha256: str | None = None
     """Hash of its weights."""
     adapter_bytes: int | None = None

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,26 @@ class TrialLedger:
             files=hashes,
             resources=event.resources,
         )
+
+    def remove_adapter(self, key: str, reason: str) -> None:
+        """Delete the adapter of a COMPLETE trial; its record keeps the hash of the weights, and says why.
+
+        The record comes first: `delete_removed_adapters` does what a crash leaves undone.
+        """
+        record = self.records[key]
+        if record.adapter is None:
+            raise LookupError(f"trial {key} must have an adapter to delete, has none")
+        folder = self._folder.adapter(key).name
+        files = {name: sha for name, sha in record.files.items() if not name.startswith(f"{folder}/")}
+        adapter = record.adapter.model_copy(update={"removed": reason})
+        self._write(record, adapter=adapter, files=files)
+        shutil.rmtree(self._folder.adapter(key), ignore_errors=True)
+
+    def delete_removed_adapters(self) -> None:
+        """Delete files of adapters that their records say are deleted."""
+        for record in self.records.values():
+            if record.adapter is not None and record.adapter.removed is not None:
+                shutil.rmtree(self._folder.adapter(record.key), ignore_errors=True)
 
     def took(self, key: str, resources: Resources | None) -> None:
         """Note what an attempt took that ends without a score, where it is known."""

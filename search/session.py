@@ -16,10 +16,12 @@ from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport
 from loratory.reports.trackers.tracker import Tracker, open_trackers
 from loratory.reports.writing import write_report
+from loratory.search.adapter_budget import AdapterBudget
 from loratory.search.clock import StudyClock
 from loratory.search.display import FinishedLines, PlainLines, live_view
 from loratory.search.driver import Driver
 from loratory.search.executors.executor import Executor
+from loratory.search.host_room import HostRoom
 from loratory.search.ledger import TrialLedger
 from loratory.search.manifest import git_state
 from loratory.search.optuna_rows import open_rows
@@ -72,7 +74,8 @@ class StudySession:
         )
         self._ledger = TrialLedger(folder, study_uuid=manifest.uuid, provenance=provenance)
         rows = open_rows(folder, manifest)
-        self._owner = StudyOwner(self._study, rows=rows, ledger=self._ledger, memory=self._trial_memory())
+        self._memory = self._trial_memory()
+        self._owner = StudyOwner(self._study, rows=rows, ledger=self._ledger, memory=self._memory)
         resumed = reconcile(self._owner, rows)
         self._notes: Sequence[str] = ()
         if resumed.finished or resumed.unfinished:
@@ -89,6 +92,8 @@ class StudySession:
                     ledger=self._ledger,
                     scoring=ScoringQueue(self._folder, self._prepared),
                     executor=executor,
+                    room=HostRoom(self._folder, least_bytes=self._memory.smallest_bytes),
+                    budget=AdapterBudget(self._study, self._folder, self._ledger),
                     prepared=self._prepared,
                     watchers=[*displays, tracker],
                     interrupted=interrupted,

@@ -24,8 +24,10 @@ from loratory.objectives.objective import Prepared
 from loratory.objectives.records import CurvePoint, FailureKind, Measurement, Resources, TrialState
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import BASE
+from loratory.search.adapter_budget import AdapterBudget
 from loratory.search.driver import Driver
 from loratory.search.executors.executor import Message
+from loratory.search.host_room import HostRoom
 from loratory.search.scoring import ScoringQueue
 from loratory.spaces import InputError, LoratoryError
 
@@ -108,6 +110,7 @@ def drive(open_study):
         time_is_up=lambda: False,
         interrupted=lambda: False,
         say=lambda _line: None,
+        **free,
     ):
         opened = open_study(study)
         prepared = Prepared(has_base=has_base)
@@ -116,6 +119,8 @@ def drive(open_study):
             ledger=opened.ledger,
             scoring=ScoringQueue(opened.folder, prepared),
             executor=executor,
+            room=HostRoom(opened.folder, **free),
+            budget=AdapterBudget(study, opened.folder, opened.ledger),
             prepared=prepared,
             watchers=[],
             interrupted=interrupted,
@@ -405,6 +410,55 @@ def test_a_trial_that_fits_no_worker_of_this_run_is_named_and_kept(toy_study, dr
     with pytest.raises(LoratoryError, match=r"0 fit none; run the same command where a worker has as much"):
         drive(study, executor)
     assert executor.sent == []
+
+
+PLENTY = 2**40
+
+
+def test_trials_start_one_by_one_where_the_disk_has_no_room_for_more(toy_study, drive):
+    executor = PackExecutor(slots=4)
+    lines: list[str] = []
+    # Room for the running trial's megabyte, that of a second file, and no third.
+    study = toy_study(trials=4, pruner="none", sampler="random")
+    done, folder = drive(
+        study, executor, say=lines.append, disk=lambda _: 2 * 2**20, memory=lambda: PLENTY, least_bytes=2**20
+    )
+    assert done and [record.state for record in folder.read_records()] == [TrialState.COMPLETE] * 4
+    assert [len(starts) for starts in executor.exchanges] == [1] * 4
+    told = [line for line in lines if "disk" in line]
+    assert told == [
+        "one more trial may need 3 MiB of disk, 2 MiB is free: running trials go on, none starts until there "
+        "is more"
+    ]
+
+
+def test_a_disk_without_room_for_any_trial_ends_the_study_with_the_remedy(toy_study, drive):
+    executor = ScriptedExecutor(train_or_score)
+    words = r"the disk is full; free some space and run the same command again to go on: one more trial may "
+    with pytest.raises(LoratoryError, match=words + r"need 2 MiB of disk, 1 MiB is free"):
+        drive(toy_study(), executor, disk=lambda _: 2**20, memory=lambda: PLENTY, least_bytes=2**20)
+    assert executor.sent == []
+
+
+def test_little_main_memory_lets_trials_run_one_by_one(toy_study, drive):
+    executor = PackExecutor(slots=4)
+    lines: list[str] = []
+    study = toy_study(trials=3, pruner="none", sampler="random")
+    done, _ = drive(
+        study, executor, say=lines.append, disk=lambda _: PLENTY, memory=lambda: 0, least_bytes=2**20
+    )
+    assert done and [len(starts) for starts in executor.exchanges] == [1] * 3
+    assert [line for line in lines if "main memory" in line] == [
+        "one more trial may need 1 MiB of main memory, nothing is free: running trials go on, none starts "
+        "until there is more"
+    ]
+
+
+def test_a_finished_study_needs_no_room(toy_study, drive):
+    study = toy_study(trials=1)
+    drive(study, ScriptedExecutor(train_or_score))
+    done, _ = drive(study, ScriptedExecutor(train_or_score), disk=lambda _: 0)
+    assert done
 
 
 def test_progress_reaches_the_curve(toy_study, drive):
