@@ -424,7 +424,7 @@ def test_trials_start_one_by_one_where_the_disk_has_no_room_for_more(toy_study, 
         study, executor, say=lines.append, disk=lambda _: 2 * 2**20, memory=lambda: PLENTY, least_bytes=2**20
     )
     assert done and [record.state for record in folder.read_records()] == [TrialState.COMPLETE] * 4
-    assert [len(starts) for starts in executor.exchanges] == [1] * 4
+    assert [len(numbers) for _, numbers in executor.batches] == [1] * 4
     told = [line for line in lines if "disk" in line]
     assert told == [
         "one more trial may need 3 MiB of disk, 2 MiB is free: running trials go on, none starts until there "
@@ -447,7 +447,7 @@ def test_little_main_memory_lets_trials_run_one_by_one(toy_study, drive):
     done, _ = drive(
         study, executor, say=lines.append, disk=lambda _: PLENTY, memory=lambda: 0, least_bytes=2**20
     )
-    assert done and [len(starts) for starts in executor.exchanges] == [1] * 3
+    assert done and [len(numbers) for _, numbers in executor.batches] == [1] * 3
     assert [line for line in lines if "main memory" in line] == [
         "one more trial may need 1 MiB of main memory, nothing is free: running trials go on, none starts "
         "until there is more"
