@@ -47,7 +47,7 @@ class HostRoom:
 
     Args:
         folder: the study folder.
-        least_bytes: size of a trial's checkpoint before one was seen, at least.
+        least_bytes: returns the size that a trial's checkpoint has at least, asked until one was seen.
         disk: returns the free bytes of the file system of a path.
         memory: returns the free bytes of main memory.
     """
@@ -56,7 +56,7 @@ class HostRoom:
         self,
         folder: StudyFolder,
         *,
-        least_bytes: int = 0,
+        least_bytes: Callable[[], int] = lambda: 0,
         disk: Callable[[Path], int] = disk_free,
         memory: Callable[[], int] = host_memory_free,
     ) -> None:
@@ -83,7 +83,7 @@ class HostRoom:
         Args:
             running: keys of the trials that run; they need room too until they are over.
         """
-        checkpoint = self._checkpoint_bytes or self._least_bytes
+        checkpoint = self._checkpoint_bytes or self._least_bytes()
         each = max(checkpoint, self._files_bytes)
         held = sum(min(each, self._held_by(key)) for key in running)
         on_disk = (len(running) + 1) * each - held + checkpoint + self._files_bytes
@@ -94,5 +94,15 @@ class HostRoom:
         return next((some for some in found if some.needed_bytes > some.free_bytes), None)
 
     def _held_by(self, key: str) -> int:
-        paths = self._folder.trial(key).rglob("*")
-        return sum(path.stat().st_size for path in paths if path.is_file())
+        return sum(
+            _bytes_of(Path(folder, name))
+            for folder, _, names in os.walk(self._folder.trial(key))
+            for name in names
+        )
+
+
+def _bytes_of(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0  # a tracker's thread has renamed its temporary file

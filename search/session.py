@@ -92,7 +92,7 @@ class StudySession:
                     ledger=self._ledger,
                     scoring=ScoringQueue(self._folder, self._prepared),
                     executor=executor,
-                    room=HostRoom(self._folder, least_bytes=self._memory.smallest_bytes),
+                    room=HostRoom(self._folder, least_bytes=lambda: self._memory.smallest_bytes),
                     budget=AdapterBudget(self._study, self._folder, self._ledger),
                     prepared=self._prepared,
                     watchers=[*displays, tracker],

@@ -421,7 +421,12 @@ def test_trials_start_one_by_one_where_the_disk_has_no_room_for_more(toy_study, 
     # Room for the running trial's megabyte, that of a second file, and no third.
     study = toy_study(trials=4, pruner="none", sampler="random")
     done, folder = drive(
-        study, executor, say=lines.append, disk=lambda _: 2 * 2**20, memory=lambda: PLENTY, least_bytes=2**20
+        study,
+        executor,
+        say=lines.append,
+        disk=lambda _: 2 * 2**20,
+        memory=lambda: PLENTY,
+        least_bytes=lambda: 2**20,
     )
     assert done and [record.state for record in folder.read_records()] == [TrialState.COMPLETE] * 4
     assert [len(numbers) for _, numbers in executor.batches] == [1] * 4
@@ -436,7 +441,7 @@ def test_a_disk_without_room_for_any_trial_ends_the_study_with_the_remedy(toy_st
     executor = ScriptedExecutor(train_or_score)
     words = r"the disk is full; free some space and run the same command again to go on: one more trial may "
     with pytest.raises(LoratoryError, match=words + r"need 2 MiB of disk, 1 MiB is free"):
-        drive(toy_study(), executor, disk=lambda _: 2**20, memory=lambda: PLENTY, least_bytes=2**20)
+        drive(toy_study(), executor, disk=lambda _: 2**20, memory=lambda: PLENTY, least_bytes=lambda: 2**20)
     assert executor.sent == []
 
 
@@ -445,7 +450,7 @@ def test_little_main_memory_lets_trials_run_one_by_one(toy_study, drive):
     lines: list[str] = []
     study = toy_study(trials=3, pruner="none", sampler="random")
     done, _ = drive(
-        study, executor, say=lines.append, disk=lambda _: PLENTY, memory=lambda: 0, least_bytes=2**20
+        study, executor, say=lines.append, disk=lambda _: PLENTY, memory=lambda: 0, least_bytes=lambda: 2**20
     )
     assert done and [len(numbers) for _, numbers in executor.batches] == [1] * 3
     assert [line for line in lines if "main memory" in line] == [

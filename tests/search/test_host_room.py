@@ -43,8 +43,10 @@ def test_sizes_of_an_earlier_run_are_known_at_once(toy_study, open_study):
 
 def test_before_the_first_checkpoint_the_smallest_trial_counts(tmp_path):
     assert room_with(StudyFolder(tmp_path), disk=0).shortage([]) is None
-    assert room_with(StudyFolder(tmp_path), disk=19, least_bytes=10).shortage([]) == Shortage(20, 19, "disk")
-    room = room_with(StudyFolder(tmp_path), disk=20, memory=9, least_bytes=10)
+    assert room_with(StudyFolder(tmp_path), disk=19, least_bytes=lambda: 10).shortage([]) == Shortage(
+        20, 19, "disk"
+    )
+    room = room_with(StudyFolder(tmp_path), disk=20, memory=9, least_bytes=lambda: 10)
     assert room.shortage([]) == Shortage(10, 9, "main memory")
 
 
