@@ -29,7 +29,8 @@ class AdapterBudget:
         if self._limit_bytes is None:
             return []
         ranked = order(list(self._ledger.records.values()), self._study.metric_direction)
-        held, lines = self._held(ranked), []
+        held = self._held(ranked)
+        lines: list[str] = []
         for rank, record in reversed(list(enumerate(ranked, start=1))):
             if held <= self._limit_bytes:
                 return lines

@@ -151,9 +151,9 @@ def _full_disk_in_a_line(folder: StudyFolder) -> Iterator[None]:
     except (OSError, StorageInternalError) as error:
         if (told := missing_right(error)) is not None:
             raise told from error
-        if (told := full_disk(error, folder.path)) is None:
-            raise
-        raise told from error
+        if (full := full_disk(error, folder.path)) is not None:
+            raise full from error
+        raise
 
 
 def _keep_data(folder: StudyFolder, prepared: Prepared) -> Prepared:

@@ -10,8 +10,11 @@ from loratory.objectives.events import Decision, Event, Ready, Start
 from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.toy import ToyObjective
 from loratory.reports.comparison import compare
+from loratory.reports.html_view import html_report
 from loratory.reports.json_view import json_report
+from loratory.reports.markdown_view import markdown_report
 from loratory.reports.ranking import order
+from loratory.reports.table import ranking_table
 from loratory.search.samplers import trial_limit
 from loratory.search.status import render_status, study_status
 from loratory.search.trial_memory import Workforce
@@ -182,6 +185,9 @@ def test_status_and_report_say_how_many_were_not_started(tight, open_study):
     words = f"{number} infeasible trials were predicted to fit no worker and not started"
     assert words in console.export_text()
     report = compare(opened.folder)
+    assert f" {words}." in markdown_report(report) and f" {words}." in html_report(report)
+    console.print(ranking_table(report))
+    assert f"  {words}\n" in console.export_text()
     assert json.loads(json_report(report))["never_started"] == report.counts[TrialState.INFEASIBLE] == number
 
 
