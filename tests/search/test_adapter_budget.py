@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from loratory.objectives.events import Finished
+from loratory.objectives.records import TrialState
 from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from loratory.objectives.toy import ToyObjective
 from loratory.reports.comparison import compare
@@ -12,6 +13,7 @@ from loratory.reports.publishing import stage
 from loratory.reports.ranking import order
 from loratory.search.adapter_budget import AdapterBudget
 from loratory.spaces import InputError
+from loratory.spaces.metric_names import Direction
 
 WEIGHTS = 2**16
 GIB = 2**30
@@ -46,9 +48,9 @@ def finished(toy_study, open_study):
 
 def test_the_worst_go_first_and_scores_records_and_ranks_stay(finished):
     opened, budget = finished(6.5)
-    before = order(opened.folder.read_records(), "maximize")
+    before = order(opened.folder.read_records(), Direction.MAXIMIZE)
     lines = budget.enforce()
-    after = order(opened.folder.read_records(), "maximize")
+    after = order(opened.folder.read_records(), Direction.MAXIMIZE)
     assert [record.key for record in after] == [record.key for record in before]
     gone = [record for record in after if record.adapter.removed]
     assert gone == after[6:]
@@ -70,7 +72,9 @@ def test_the_best_five_are_kept_whatever_they_take(finished):
     assert len(lines) == 4 and lines[-1].startswith(
         "note: checkpoints and the adapters of the best 5 trials take 320 KiB, more than resources.disk_gib"
     )
-    kept = [record.adapter.removed is None for record in order(opened.folder.read_records(), "maximize")]
+    kept = [
+        record.adapter.removed is None for record in order(opened.folder.read_records(), Direction.MAXIMIZE)
+    ]
     assert kept == [True] * 5 + [False] * 3
     assert budget.enforce() == [], "it is said once"
 
@@ -82,7 +86,9 @@ def test_checkpoints_of_running_trials_count(finished):
     assert start is None
     path = opened.folder.checkpoint("0000", 1)
     path.write_bytes(b"c" * WEIGHTS)
-    opened.ledger.records["0000"] = opened.ledger.records["0000"].model_copy(update={"state": "RUNNING"})
+    opened.ledger.records["0000"] = opened.ledger.records["0000"].model_copy(
+        update={"state": TrialState.RUNNING}
+    )
     assert budget.enforce() == []  # one adapter less is ranked, one checkpoint more is there
     path.write_bytes(b"c" * 3 * WEIGHTS)
     assert len(budget.enforce()) == 2
@@ -94,7 +100,7 @@ def test_a_crash_between_record_and_deletion_is_made_good_on_the_next_start(fini
     with pytest.raises(ZeroDivisionError):
         budget.enforce()
     monkeypatch.undo()
-    worst = order(opened.folder.read_records(), "maximize")[-1]
+    worst = order(opened.folder.read_records(), Direction.MAXIMIZE)[-1]
     assert worst.adapter.removed and opened.folder.adapter(worst.key).exists()
     AdapterBudget(opened.study, opened.folder, opened.ledger)
     assert not opened.folder.adapter(worst.key).exists()

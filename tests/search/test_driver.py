@@ -418,13 +418,13 @@ PLENTY = 2**40
 def test_trials_start_one_by_one_where_the_disk_has_no_room_for_more(toy_study, drive):
     executor = PackExecutor(slots=4)
     lines: list[str] = []
-    # Room for the running trial's megabyte, that of a second file, and no third.
+    # Room for a trial's megabyte and a second file of it, not for another trial's.
     study = toy_study(trials=4, pruner="none", sampler="random")
     done, folder = drive(
         study,
         executor,
         say=lines.append,
-        disk=lambda _: 2 * 2**20,
+        disk=lambda _: 5 * 2**19,
         memory=lambda: PLENTY,
         least_bytes=lambda: 2**20,
     )

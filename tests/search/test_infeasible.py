@@ -19,6 +19,7 @@ from loratory.search.samplers import trial_limit
 from loratory.search.status import render_status, study_status
 from loratory.search.trial_memory import Workforce
 from loratory.spaces import InputError
+from loratory.spaces.metric_names import Direction
 from loratory.spaces.samplers import SamplerName
 
 # Ranks above 64 do not fit: a third of 1 to 96. The best rank is 16.
@@ -70,7 +71,9 @@ def test_what_fits_no_worker_is_never_started_ranked_or_counted(name, tight, ope
     assert max(toy.ranks) <= 40
     assert refused and all(record.params["rank"] > 40 for record in refused)
     assert all(record.never_started and record.attempts == [] for record in refused)
-    assert not {record.key for record in order(records, "maximize")} & {record.key for record in refused}
+    assert not {record.key for record in order(records, Direction.MAXIMIZE)} & {
+        record.key for record in refused
+    }
     assert opened.owner.left(new=True) == 0
     status = study_status(opened.folder)
     assert (status.done, status.limit, status.never_started) == (wanted, wanted, len(refused))
@@ -102,15 +105,14 @@ def test_the_share_of_infeasible_suggestions_of_tpe_falls(tight, open_study):
 def test_after_the_redraws_the_last_point_is_changed_until_it_fits(name, redraws, tight, open_study):
     space = THIRD | {"rank": {"type": "int", "low": 1, "high": 1024}}
     memory = {"memory": {"bytes_per_rank": 1, "limit_bytes": 2}}
-    opened = open_study(tight(sampler=name, space=space, toy=memory, trials=2, seed=1))
+    opened = open_study(tight(sampler=name, space=space, toy=memory, trials=1, seed=1))
     opened.play()
     records = opened.folder.read_records()
     begun = [record.number for record in records if not record.never_started]
-    assert begun == [redraws + 1, 2 * redraws + 3]
-    for number in begun:
-        last, changed = records[number - 1].params, records[number].params
-        assert changed["learning_rate"] == last["learning_rate"], "it takes no memory"
-        assert changed["rank"] <= 2 < last["rank"]
+    assert begun == [redraws + 1]
+    last, changed = records[-2].params, records[-1].params
+    assert changed["learning_rate"] == last["learning_rate"], "it takes no memory"
+    assert changed["rank"] <= 2 < last["rank"]
 
 
 def test_a_grid_goes_on_however_many_of_its_points_do_not_fit(tight, open_study):
