@@ -1,5 +1,6 @@
 """A frozen model with random weights, in nf4 or not quantised, made on the device one layer at a time."""
 
+import copy
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ def build_model(
     device: torch.device,
     seed: int = 0,
     quantization: Quantization = Quantization.NF4,
+    repeated: bool = False,
 ) -> Any:
     """Build a random model, in nf4 with double quantisation (QLoRA; Dettmers et al., 2023) or not quantised.
 
@@ -33,6 +35,8 @@ def build_model(
         device: where it is made.
         seed: of the weights.
         quantization: format of the linear layers.
+        repeated: draw and quantise one matrix of each size and copy it to all layers, where memory and time
+            are measured and values do not matter: 7B then takes a second instead of ten.
 
     Returns:
         A `LlamaForCausalLM`, frozen, for evaluation; in nf4 its linear layers are bitsandbytes' `Linear4bit`.
@@ -48,7 +52,7 @@ def build_model(
         )
     generator = torch.Generator(device).manual_seed(seed)
     if quantization is Quantization.NF4:
-        _fill_linear_layers(model, generator, dtype)
+        _fill_linear_layers(model, generator, dtype, repeated=repeated)
     _fill_the_rest(model, generator, dtype)
     if quantization is Quantization.NF4:
         keep_weights_in_place(model)
@@ -66,17 +70,27 @@ def linear_layers(model: Any) -> list[str]:
     ]
 
 
-def _fill_linear_layers(model: Any, generator: torch.Generator, dtype: torch.dtype) -> None:
+def _fill_linear_layers(
+    model: Any, generator: torch.Generator, dtype: torch.dtype, *, repeated: bool
+) -> None:
+    first: dict[torch.Size, Any] = {}
     for name in linear_layers(model):
         linear = model.get_submodule(name)
+        size = linear.weight.shape
+        quantized = _empty_linear(linear, dtype)
+        if repeated and size in first:
+            quantized.weight = copy.deepcopy(first[size])
+        else:
+            quantized.weight = first[size] = _quantized_weight(size, generator, dtype)
+        quantized.weight.module, quantized.quant_state = quantized, quantized.weight.quant_state
         parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, _quantized_linear(linear, generator, dtype))
+        setattr(model.get_submodule(parent), leaf, quantized)
 
 
-def _quantized_linear(linear: torch.nn.Linear, generator: torch.Generator, dtype: torch.dtype) -> Any:
+def _empty_linear(linear: torch.nn.Linear, dtype: torch.dtype) -> Any:
     import bitsandbytes
 
-    quantized = bitsandbytes.nn.Linear4bit(
+    return bitsandbytes.nn.Linear4bit(
         linear.in_features,
         linear.out_features,
         bias=False,
@@ -85,15 +99,18 @@ def _quantized_linear(linear: torch.nn.Linear, generator: torch.Generator, dtype
         quant_type="nf4",
         device="meta",
     )
+
+
+def _quantized_weight(size: torch.Size, generator: torch.Generator, dtype: torch.dtype) -> Any:
+    import bitsandbytes
+
     weight = bitsandbytes.nn.Params4bit(
-        _random(linear.weight.shape, generator, dtype),
+        _random(size, generator, dtype),
         requires_grad=False,
         compress_statistics=True,
         quant_type="nf4",
-        module=quantized,
     )
-    quantized.weight = weight.to(generator.device)
-    return quantized
+    return weight.to(generator.device)
 
 
 def _fill_the_rest(model: Any, generator: torch.Generator, dtype: torch.dtype) -> None:

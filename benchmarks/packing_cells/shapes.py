@@ -11,7 +11,7 @@ _QUICKSTART_BASE = Path(next(iter(quickstart.__path__))) / "base"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelShape:
-    """The sizes of a Llama model.
+    """The sizes of a Llama or Mistral model.
 
     Attributes:
         name: on the command line and in tables.
@@ -23,6 +23,7 @@ class ModelShape:
         vocabulary: token ids.
         positions: longest sequence.
         tied: the output head is the embedding matrix.
+        family: model type of transformers, `llama` or `mistral`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ModelShape:
     vocabulary: int
     positions: int
     tied: bool = False
+    family: str = "llama"
 
     @property
     def matmul_parameters(self) -> int:
@@ -44,10 +46,11 @@ class ModelShape:
         return self.layers * (attention + feed_forward) + self.vocabulary * self.hidden
 
     def configuration(self) -> Any:
-        """A transformers `LlamaConfig` of these sizes; token ids 0 and 1 stand for the end and padding."""
-        from transformers import LlamaConfig
+        """A transformers configuration of these sizes; token ids 0 and 1 stand for the end and padding."""
+        from transformers import AutoConfig
 
-        return LlamaConfig(
+        return AutoConfig.for_model(
+            self.family,
             num_hidden_layers=self.layers,
             hidden_size=self.hidden,
             intermediate_size=self.intermediate,
@@ -59,6 +62,8 @@ class ModelShape:
             bos_token_id=None,
             eos_token_id=0,
             pad_token_id=1,
+            # Mistral's default is the window of its first version.
+            **({"sliding_window": None} if self.family == "mistral" else {}),
         )
 
 
@@ -114,6 +119,47 @@ SHAPES = {
             vocabulary=128_256,
             positions=131_072,
             tied=True,
+        ),
+        ModelShape(  # Llama-3.1-8B
+            name="8b",
+            layers=32,
+            hidden=4096,
+            intermediate=14_336,
+            heads=32,
+            key_value_heads=8,
+            vocabulary=128_256,
+            positions=131_072,
+        ),
+        ModelShape(  # Llama-2-13B
+            name="13b",
+            layers=40,
+            hidden=5120,
+            intermediate=13_824,
+            heads=40,
+            key_value_heads=40,
+            vocabulary=32_000,
+            positions=4096,
+        ),
+        ModelShape(  # Mistral-7B-v0.3
+            name="mistral-7b",
+            layers=32,
+            hidden=4096,
+            intermediate=14_336,
+            heads=32,
+            key_value_heads=8,
+            vocabulary=32_768,
+            positions=32_768,
+            family="mistral",
+        ),
+        ModelShape(  # Llama-2-70B
+            name="70b",
+            layers=80,
+            hidden=8192,
+            intermediate=28_672,
+            heads=64,
+            key_value_heads=8,
+            vocabulary=32_000,
+            positions=4096,
         ),
     )
 }

@@ -1,0 +1,92 @@
+"""The engine of a cell: the worker's own, in the arrangement that the cell names."""
+
+from dataclasses import fields
+from typing import Any
+
+from packing_cells.shapes import ModelShape
+
+from loratory.objectives.data.prepared import PreparedData
+from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.qlora.base.architecture import Architecture
+from loratory.objectives.qlora.base.loading import Base, checkpoint_activations
+from loratory.objectives.qlora.base.probe import Ways
+from loratory.objectives.qlora.base.reference import BaseReference
+from loratory.objectives.qlora.engine import Engine
+from loratory.objectives.qlora.memory.admission import EngineSize, stack_size
+from loratory.spaces.study import StudySpec
+from memory_cells.cells import MemoryCell
+from memory_cells.worker import random_data, study_of
+
+_WAYS = Ways(generation=None, checks=(), notes=())
+
+
+def study_of_cell(cell: MemoryCell, reference: BaseReference) -> StudySpec:
+    """Return the study whose largest pass, prompts and adapters are those of a cell."""
+    return study_of(
+        reference,
+        length=cell.length,
+        ranks=(cell.rank,),
+        batch_sizes=(cell.batch_size,),
+        max_new_tokens=cell.max_new_tokens,
+        trials=cell.slots,
+    )
+
+
+def data_of_cell(cell: MemoryCell, shape: ModelShape) -> PreparedData:
+    """Return data for an update of all slots, and for scoring in passes and rows that are full."""
+    return random_data(
+        shape,
+        length=cell.length,
+        prompt_tokens=cell.prompt_tokens,
+        train=cell.slots * cell.batch_size,
+        scored=max(cell.decoding_rows, -(-cell.tokens_per_pass // cell.length)),
+    )
+
+
+def engine_size(cell: MemoryCell) -> EngineSize:
+    """Return the sizes of a cell's engine."""
+    wanted: dict[str, Any] = {
+        "slots": cell.slots,
+        "tokens_per_pass": cell.tokens_per_pass,
+        "decoding_rows": cell.decoding_rows,
+        "hold_base": cell.hold_base,
+        "checkpointing": cell.checkpointing,
+        "optimizer_bits": cell.optimizer_bits,
+    }
+    known = {field.name for field in fields(EngineSize)}
+    return EngineSize(**{name: value for name, value in wanted.items() if name in known})
+
+
+def build_cell_engine(
+    cell: MemoryCell,
+    shape: ModelShape,
+    *,
+    base: Base,
+    model: PackedModel,
+    architecture: Architecture,
+    reference: BaseReference,
+) -> tuple[Engine, PreparedData]:
+    """Build the engine of a cell over a base, and its data."""
+    study, data = study_of_cell(cell, reference), data_of_cell(cell, shape)
+    if cell.checkpointing:
+        checkpoint_activations(base.model)
+    engine = Engine(
+        study,
+        base=base,
+        model=model,
+        architecture=architecture,
+        data=data,
+        stack_size=stack_size(study, architecture),
+        engine_size=engine_size(cell),
+        ways=_WAYS,
+    )
+    return engine, data
+
+
+def reset_model(model: PackedModel) -> None:
+    """Undo what an engine did to a base: nothing is held, and nothing is recomputed."""
+    model.release_base()
+    for module in model.model.modules():
+        if getattr(module, "gradient_checkpointing", False):
+            module.gradient_checkpointing = False
+            module.training = False
