@@ -73,6 +73,18 @@ class FlashLayout:
         return attended  # type: ignore[no-any-return]
 
 
+@dataclass(frozen=True)
+class DryLayout:
+    """Attention on the meta device: allocates what flash attention does."""
+
+    @staticmethod
+    def attend(call: AttentionCall) -> torch.Tensor:
+        """Allocate the result, see `SequenceLayout`."""
+        from loratory.objectives.packing.kernels import dry
+
+        return dry.attend(call)
+
+
 @functools.cache
 def _varlen_arguments() -> set[str]:
     """Return the names of the arguments that `varlen_attn` has in the installed PyTorch."""

@@ -37,6 +37,11 @@ def linear_cross_entropy(
     return loss, losses
 
 
+def chunk_of_targets(vocabulary: int) -> int:
+    """Return the targets whose logits are in memory at once."""
+    return max(1, _CHUNK_NUMBERS // vocabulary // 256) * 256  # whole tiles of a matrix product
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     """See `linear_cross_entropy`."""
 
@@ -52,7 +57,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         wanted, rows = ctx.needs_input_grad[0], places.long()
         gradients = hidden.new_empty(len(rows), hidden.shape[1]) if wanted else None
         losses = hidden.new_empty(len(rows), dtype=torch.promote_types(hidden.dtype, torch.float32))
-        size = max(1, _CHUNK_NUMBERS // head.shape[0] // 256) * 256  # whole tiles of a matrix product
+        size = chunk_of_targets(head.shape[0])
         kernels = cross_entropy_for(hidden.device, hidden.dtype)
         for start in range(0, len(rows), size):
             chunk = slice(start, start + size)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from loratory.objectives.packing.attention import FlashLayout, PaddedLayout, SequenceLayout
+from loratory.objectives.packing.attention import DryLayout, FlashLayout, PaddedLayout, SequenceLayout
 from loratory.objectives.packing.attention_interface import IMPLEMENTATION, install_attention
 from loratory.objectives.packing.context import CurrentPass, PassContext
 from loratory.objectives.packing.dropout import DropoutKeys
@@ -168,6 +168,8 @@ class PackedModel:
 
     def layout(self, inputs: PassInputs) -> SequenceLayout:
         """Return the attention over a pass's own sequences."""
+        if self.device.type == "meta":
+            return DryLayout()
         if self.fused_attention:
             return FlashLayout(inputs.ends, inputs.shape.longest)
         return PaddedLayout.of(inputs.ends.tolist(), self.device)

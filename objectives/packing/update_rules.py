@@ -9,7 +9,7 @@ import torch
 from loratory.spaces.training import OptimizerName, TrainingParameters
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+MOMENTS = ("exp_avg", "exp_avg_sq")
 
 Spans = Sequence[slice]
 """Parts of a row [P]."""
@@ -77,7 +77,7 @@ class AdamW:
     @staticmethod
     def bytes_per_number(wide: int) -> int:
         """Return the memory of the moments."""
-        return len(_MOMENTS) * wide
+        return len(MOMENTS) * wide
 
     def build(self, rows: SlotRows, *, weight_decay: float) -> Built:
         """Return AdamW over the row."""
@@ -105,7 +105,7 @@ class LoraPlus:
     @staticmethod
     def bytes_per_number(wide: int) -> int:
         """Return the memory of the moments."""
-        return len(_MOMENTS) * wide
+        return len(MOMENTS) * wide
 
     def build(self, rows: SlotRows, *, weight_decay: float) -> Built:
         """Return AdamW with two groups of parameters."""
@@ -139,7 +139,7 @@ def _adamw(rows: SlotRows, groups: Sequence[tuple[float, Spans]], *, weight_deca
 
     The state is made here: AdamW would make it in the first step, and leave it partial if memory ran out.
     """
-    moments = {name: torch.zeros_like(rows.master) for name in _MOMENTS}
+    moments = {name: torch.zeros_like(rows.master) for name in MOMENTS}
     made: list[dict[str, object]] = []
     states: list[tuple[torch.nn.Parameter, dict[str, torch.Tensor]]] = []
     for ratio, spans in groups:

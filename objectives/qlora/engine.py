@@ -17,14 +17,12 @@ from loratory.objectives.qlora.base.architecture import Architecture
 from loratory.objectives.qlora.base.loading import Base
 from loratory.objectives.qlora.base.probe import BaseProbe, Ways, longest_sequence
 from loratory.objectives.qlora.memory.admission import (
-    EngineSize,
-    StackSize,
     largest_pass,
-    longest_prompt,
     measure_engine_size,
-    stack_size,
 )
 from loratory.objectives.qlora.memory.device import release_memory
+from loratory.objectives.qlora.memory.engine_size import EngineSize, StackSize, stack_size
+from loratory.objectives.qlora.memory.facts import longest_prompt
 from loratory.objectives.qlora.scoring.evaluator import Evaluator
 from loratory.objectives.qlora.slots import Slots
 from loratory.objectives.records import Arrangement

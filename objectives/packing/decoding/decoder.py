@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 
 from loratory.objectives.packing.decoding.cache import KeyValueCache, rows_that_fit
-from loratory.objectives.packing.decoding.prefill import Prefill
+from loratory.objectives.packing.decoding.prefill import PREFILL_TOKENS, Prefill
 from loratory.objectives.packing.decoding.rows import BASE, Answer, DecodingRows, Prompt
 from loratory.objectives.packing.decoding.steps import DecodeSteps
 from loratory.objectives.packing.model import PackedModel
@@ -40,6 +40,7 @@ class Decoder:
         max_new_tokens: int,
         longest_prompt: int,
         rows: int,
+        prefill_tokens: int = PREFILL_TOKENS,
     ) -> None:
         """Allocate the cache.
 
@@ -51,7 +52,8 @@ class Decoder:
             padding_id: the token of rows without a prompt.
             max_new_tokens: longest answer, at least one token.
             longest_prompt: upper bound on the tokens of a prompt.
-            rows: prompts decoded at once, a multiple of 16; see `rows_that_fit`.
+            rows: prompts decoded at once: 1 to 16, or a multiple of 16.
+            prefill_tokens: most tokens of a pass over prompts.
         """
         ends = tuple(end_ids)
         self._longest_prompt, self._slots = longest_prompt, stack.slots
@@ -64,7 +66,9 @@ class Decoder:
             device=model.device,
             dtype=model.compute_dtype,
         )
-        self._prefill = Prefill(model, runner, stack, cache, longest_prompt=longest_prompt)
+        self._prefill = Prefill(
+            model, runner, stack, cache, longest_prompt=longest_prompt, most_tokens=prefill_tokens
+        )
         last = longest_prompt + max_new_tokens - 1
         self._steps = DecodeSteps(model, stack, cache, end_ids=ends, last=last, graphs=runner.graphs)
 

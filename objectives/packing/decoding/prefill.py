@@ -14,7 +14,8 @@ from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.shapes import PassShape, Piece, bucket_shape, exact_shape, round_up
 from loratory.objectives.packing.stack import AdapterStack
 
-_MOST_TOKENS = 8192  # of a pass
+PREFILL_TOKENS = 8192
+"""Most tokens of a pass over prompts, where memory allows."""
 
 # Graphs write to the cache that they were captured with, so each cache needs its own name in the runner.
 _serial = count()
@@ -34,6 +35,7 @@ class Prefill:
         cache: KeyValueCache,
         *,
         longest_prompt: int,
+        most_tokens: int = PREFILL_TOKENS,
     ) -> None:
         """Set the sizes of passes.
 
@@ -43,12 +45,13 @@ class Prefill:
             stack: the adapters.
             cache: where keys and values are stored.
             longest_prompt: upper bound on the tokens of a prompt.
+            most_tokens: most tokens of a pass; a longer prompt has one of its own.
         """
         self._model, self._stack, self._cache = model, stack, cache
         # Without fused attention every pass has another shape, and graphs would not be used again.
         self._runner = runner if model.fused_attention else PassRunner(runner.device, graphs=False)
         self._least_tokens = round_up(longest_prompt, GRANULE)
-        self._most_tokens = _MOST_TOKENS
+        self._most_tokens = max(self._least_tokens, most_tokens)
         self._longest = max(128, 1 << (longest_prompt - 1).bit_length())
         self._name = f"prefill {next(_serial)}"
         self._places: dict[PassShape, torch.Tensor] = {}

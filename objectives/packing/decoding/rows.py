@@ -86,20 +86,20 @@ class DecodingRows:
     """The queue of waiting prompts, longest first within a slot, and the rows with prompts.
 
     Attributes:
-        limit: number of rows in use at most, a multiple of `GRANULE`.
+        limit: number of rows in use at most.
     """
 
     def __init__(self, rows: int, *, end_ids: Iterable[int], padding_id: int, max_new_tokens: int) -> None:
         """Start without prompts.
 
         Args:
-            rows: number of rows, a multiple of `GRANULE`.
+            rows: number of rows; fewer than `GRANULE`, or a multiple of it.
             end_ids: every token that ends an answer.
             padding_id: the token of rows without a prompt.
             max_new_tokens: longest answer.
         """
-        if rows < GRANULE or rows % GRANULE:
-            raise ValueError(f"rows: must be a multiple of {GRANULE}, got {rows}")
+        if rows < 1 or (rows > GRANULE and rows % GRANULE):
+            raise ValueError(f"rows: must be 1 to {GRANULE} or a multiple of {GRANULE}, got {rows}")
         self.limit = rows
         self._ends, self._padding, self._most = frozenset(end_ids), padding_id, max_new_tokens
         self._waiting: dict[int, deque[Prompt]] = {}
@@ -131,11 +131,12 @@ class DecodingRows:
         """Use only the first half of the rows from now on; prompts in the others wait again.
 
         Returns:
-            False where only one block is in use already.
+            False where only one row is in use already.
         """
-        if self.limit == GRANULE:
+        if self.limit == 1:
             return False
-        self.limit = max(GRANULE, self.limit // 2 // GRANULE * GRANULE)
+        half = self.limit // 2
+        self.limit = half // GRANULE * GRANULE or half
         self.add(running.prompt for row, running in self._running.items() if row >= self.limit)
         self._running = {row: running for row, running in self._running.items() if row < self.limit}
         return True
@@ -145,12 +146,12 @@ class DecodingRows:
         owners = self._owners()
         left = {slot: deque(queue) for slot, queue in self._waiting.items() if queue}
         chosen: list[tuple[int, Prompt]] = []
-        for block in sorted(range(self.limit // GRANULE), key=lambda block: block not in owners):
+        for block in sorted(range(-(-self.limit // GRANULE)), key=lambda block: block not in owners):
             if not left:
                 break
             # An unused block goes to the slot with the most waiting prompts.
             slot = owners[block] if block in owners else max(left, key=lambda slot: len(left[slot]))
-            for row in range(block * GRANULE, (block + 1) * GRANULE):
+            for row in range(block * GRANULE, min(self.limit, (block + 1) * GRANULE)):
                 if row not in self._running and slot in left:
                     chosen.append((row, left[slot].popleft()))
                     if not left[slot]:

@@ -16,7 +16,7 @@ from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.passes import PassInputs
 from loratory.objectives.packing.runner import capture, refuses_capture, short_message
 from loratory.objectives.packing.segments import Span
-from loratory.objectives.packing.shapes import PassShape
+from loratory.objectives.packing.shapes import PassShape, round_up
 from loratory.objectives.packing.stack import AdapterStack
 
 STEPS = 8
@@ -96,7 +96,7 @@ class DecodeSteps:
         """Return the rows of a chunk for `used` rows in use: one of few sizes where each is a graph."""
         if self._graphs:
             used = GRANULE << (-(-used // GRANULE) - 1).bit_length()
-        return min(used, self._cache.rows)
+        return min(used, round_up(self._cache.rows, GRANULE))
 
     def clear(self) -> None:
         """Drop all graphs and free their memory."""

@@ -38,14 +38,15 @@ def attend(
 
     Args:
         call: with T = M, one new token per row.
-        keys: [at least M, P, key heads, width]; the new keys are written into it.
+        keys: [rows, P, key heads, width]; the new keys are written into it. Where M exceeds its rows, all
+            further ones share the last row: they are padding.
         values: like `keys`.
         lengths: int32 [M], the position of each row's new token.
 
     Returns:
         [M, heads, width].
     """
-    rows = torch.arange(len(lengths), device=keys.device)
+    rows = _rows(len(lengths), keys)
     store(keys, values, call.key, call.value, rows * keys.shape[1] + lengths)
     return attend_cached(call, keys, values, lengths)
 
@@ -59,10 +60,12 @@ def attend_cached(
     longest = keys.shape[1] if lengths.device.type != "cpu" else int(lengths.max()) + 1
     distance = lengths[:, None] - torch.arange(longest, device=lengths.device)
     seen = distance >= 0 if window is None else (distance >= 0) & (distance < window)
+    rows: slice | torch.Tensor = slice(len(query))
+    if len(query) > len(keys):
+        rows = _rows(len(query), keys)
     # An earlier prompt may have left NaN at positions that are not seen, and NaN x 0 is NaN.
     k, v = (
-        torch.where(seen[:, :, None, None], x[: len(query), :longest], 0.0).transpose(1, 2)
-        for x in (keys, values)
+        torch.where(seen[:, :, None, None], x[rows, :longest], 0.0).transpose(1, 2) for x in (keys, values)
     )
     # Query heads that share a key head take the place of tokens, so that no key is repeated.
     grouped = query.reshape(len(query), keys.shape[2], -1, query.shape[2])
@@ -70,3 +73,8 @@ def attend_cached(
         grouped, k, v, attn_mask=seen[:, None, None, :], scale=call.scale
     )
     return output.flatten(1, 2)
+
+
+def _rows(count: int, keys: torch.Tensor) -> torch.Tensor:
+    """Return the cache's row of each row that is decoded, int64 [M]."""
+    return torch.arange(count, device=keys.device).clamp_(max=len(keys) - 1)

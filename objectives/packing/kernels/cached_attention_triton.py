@@ -56,6 +56,7 @@ def attend(
         output,
         call.scale * math.log2(math.e),
         keys.shape[1],
+        keys.shape[0] - 1,
         0 if window is None else window,
         GROUP=group,
         QUERIES=max(16, triton.next_power_of_2(group)),
@@ -81,9 +82,9 @@ def _store(keys, values, key, value, places, SIZE: tl.constexpr, COLUMNS: tl.con
     tl.store(values + there, tl.load(value + here, mask=fits).to(values.dtype.element_ty), mask=fits)
 
 
-@triton.jit(do_not_specialize=["positions", "window"])
+@triton.jit(do_not_specialize=["positions", "last", "window"])
 def _attend(  # type: ignore[no-untyped-def]
-    query, key, value, keys, values, lengths, output, scale, positions, window,
+    query, key, value, keys, values, lengths, output, scale, positions, last, window,
     GROUP: tl.constexpr, QUERIES: tl.constexpr, WIDTH: tl.constexpr, COLUMNS: tl.constexpr,
     PLACES: tl.constexpr, WINDOWED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -94,7 +95,7 @@ def _attend(  # type: ignore[no-untyped-def]
     own = (row * heads + head) * WIDTH + columns
     new_key = tl.load(key + own, mask=fits, other=0.0).to(keys.dtype.element_ty)
     new_value = tl.load(value + own, mask=fits, other=0.0).to(values.dtype.element_ty)
-    cached = (row * positions * heads + head) * WIDTH + columns
+    cached = (tl.minimum(row, last) * positions * heads + head) * WIDTH + columns
     new = cached + length.to(tl.int64) * heads * WIDTH
     tl.store(keys + new, new_key, mask=fits)
     tl.store(values + new, new_value, mask=fits)

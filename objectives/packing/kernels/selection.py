@@ -1,4 +1,4 @@
-"""The choice between a Triton kernel and its plain twin."""
+"""The choice between a Triton kernel, its plain twin, and the twin that only allocates."""
 
 import importlib.util
 from functools import cache
@@ -17,6 +17,8 @@ def uses_triton(device: torch.device, dtype: torch.dtype) -> bool:
 
 def products_for(segments: Segments, device: torch.device, dtype: torch.dtype) -> ModuleType:
     """Return the module with the adapters' three products for some segments, device and dtype."""
+    if device.type == "meta":
+        return _dry()
     # The Triton kernels read blocks, which `Segments.whole` has not.
     if not (segments.granule and uses_triton(device, dtype)):
         return products
@@ -27,6 +29,8 @@ def products_for(segments: Segments, device: torch.device, dtype: torch.dtype) -
 
 def cross_entropy_for(device: torch.device, dtype: torch.dtype) -> ModuleType:
     """Return the module with the cross-entropy for logits of a device and dtype."""
+    if device.type == "meta":
+        return _dry()
     if not uses_triton(device, dtype):
         return cross_entropy
     from loratory.objectives.packing.kernels import cross_entropy_triton
@@ -41,6 +45,13 @@ def cached_attention_for(device: torch.device, dtype: torch.dtype) -> ModuleType
     from loratory.objectives.packing.kernels import cached_attention_triton
 
     return cached_attention_triton
+
+
+def _dry() -> ModuleType:
+    """Return the twins for the meta device."""
+    from loratory.objectives.packing.kernels import dry
+
+    return dry
 
 
 @cache

@@ -12,7 +12,7 @@ from loratory.objectives.packing.decoding.probe import DecodingProbe
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.qlora.base.formats.none import NONE
 from loratory.objectives.qlora.base.loading import Base
-from loratory.objectives.qlora.memory.admission import longest_prompt
+from loratory.objectives.qlora.memory.facts import longest_prompt
 from loratory.objectives.records import Check
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec

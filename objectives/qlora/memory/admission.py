@@ -1,7 +1,6 @@
 """Choice of slots and tokens per pass, by data, device and memory."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +16,8 @@ from loratory.objectives.packing.stack import AdapterStack
 from loratory.objectives.packing.update_rules import state_bytes_per_number
 from loratory.objectives.qlora.base.architecture import Architecture
 from loratory.objectives.qlora.base.formats import format_of
+from loratory.objectives.qlora.memory.engine_size import EngineSize, StackSize
+from loratory.objectives.qlora.memory.facts import longest_prompt
 from loratory.objectives.qlora.memory.host import host_memory_free
 from loratory.spaces.errors import InputError
 from loratory.spaces.model import Quantization
@@ -30,59 +31,6 @@ CPU_TOKENS = 1024
 _CPU_SLOTS, _CPU_ROWS = 1, 32
 _PASSES_SHARE, _CACHE_SHARE = 0.75, 0.2  # of the memory beside slots and base: for passes, and for decoding
 _USABLE = 0.92  # of the free memory; the rest is for fragments and libraries
-
-
-@dataclass(frozen=True, kw_only=True)
-class StackSize:
-    """Sizes of the adapter stacks of a study.
-
-    Attributes:
-        layers: name to (inputs, outputs) of all layers that a trial may adapt.
-        rank: largest rank of any trial.
-        dropout: whether any trial may use dropout.
-    """
-
-    layers: Mapping[str, tuple[int, int]]
-    rank: int
-    dropout: bool
-
-    @property
-    def numbers_per_slot(self) -> int:
-        """Numbers in a slot's row of a stack with these sizes."""
-        stack = AdapterStack(
-            self.layers,
-            slots=1,
-            rank=self.rank,
-            device=torch.device("meta"),
-            compute_dtype=torch.float32,
-        )
-        return stack.parameters_per_slot
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineSize:
-    """Sizes of a worker's engine.
-
-    Attributes:
-        slots: number of trials that train at once.
-        tokens_per_pass: largest number of tokens in a pass, over all slots.
-        decoding_rows: number of prompts decoded at once.
-        hold_base: whether the dequantised base stays in memory.
-    """
-
-    slots: int
-    tokens_per_pass: int
-    decoding_rows: int
-    hold_base: bool
-
-
-def stack_size(study: StudySpec, architecture: Architecture) -> StackSize:
-    """Return stack sizes into which every trial of a study fits."""
-    targets: set[str] = set()
-    for choice in study.extremes_of("target_modules"):
-        targets |= set(architecture.targets(choice if isinstance(choice, str) else tuple(choice)))
-    rank, dropout = max(study.extremes_of("rank")), max(study.extremes_of("dropout"))
-    return StackSize(layers=architecture.layers_of(tuple(targets)), rank=rank, dropout=dropout > 0)
 
 
 def wanted_slots(study: StudySpec, data: PreparedData) -> int:
@@ -278,9 +226,3 @@ def _decoding_rows(
     rows = rows_that_fit(model.model.config, positions=positions, dtype=model.compute_dtype, bytes=bytes_free)
     prompts = slots * max(len(data.dev), len(data.select), len(data.test))
     return min(_MOST_ROWS, rows, round_up(prompts, 16))
-
-
-def longest_prompt(data: PreparedData) -> int:
-    """Return the length of the longest decoded prompt, in tokens."""
-    splits = (data.dev, data.select, data.test)
-    return max(int(split.prompt_lengths.max(initial=0)) for split in splits)

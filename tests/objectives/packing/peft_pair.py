@@ -71,7 +71,9 @@ class Pair:
             self.stack.put(slot, {n: t.float().cpu() for n, t in state.items()}, scaling=alpha / rank)
         return model.eval()
 
-    def decoder(self, *, rows=16, max_new_tokens=NEW_TOKENS, ends=ENDS, longest=LONGEST, graphs=False):
+    def decoder(
+        self, *, rows=16, max_new_tokens=NEW_TOKENS, ends=ENDS, longest=LONGEST, graphs=False, **sizes
+    ):
         return Decoder(
             self.packed,
             PassRunner(self.packed.device, graphs=graphs),
@@ -81,6 +83,7 @@ class Pair:
             max_new_tokens=max_new_tokens,
             longest_prompt=longest,
             rows=rows,
+            **sizes,
         )
 
     def answers(self, prompts, **options):

@@ -130,11 +130,16 @@ def test_a_decoder_is_used_again(pair):
     assert finish(decoder) == pair.answers(second)
 
 
-def test_many_prompts_are_read_in_several_passes(pair, monkeypatch):
+def test_many_prompts_are_read_in_several_passes(pair):
     prompts = draw_prompts(16, 0) + draw_prompts(16, 1)
     expected = pair.answers(prompts, rows=32)
-    monkeypatch.setattr("loratory.objectives.packing.decoding.prefill._MOST_TOKENS", 100)
-    assert pair.answers(prompts, rows=32) == expected
+    assert pair.answers(prompts, rows=32, prefill_tokens=100) == expected
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8])
+def test_fewer_rows_than_a_block_answer_the_same(pair, rows):
+    prompts = draw_prompts(5, 0) + draw_prompts(4, 1)
+    assert pair.answers(prompts, rows=rows) == pair.answers(prompts, rows=32)
 
 
 def fail_first(monkeypatch, owner, name):
@@ -310,5 +315,5 @@ def test_prompts_that_cannot_be_answered_are_refused(pair, slot, ids):
 
 
 def test_rows_come_in_blocks(pair):
-    with pytest.raises(ValueError, match="rows: must be a multiple of 16, got 24"):
+    with pytest.raises(ValueError, match="rows: must be 1 to 16 or a multiple of 16, got 24"):
         pair.decoder(rows=24)

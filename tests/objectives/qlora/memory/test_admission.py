@@ -11,11 +11,11 @@ from loratory.objectives.qlora.base.reference import resolve_base
 from loratory.objectives.qlora.memory import admission as module
 from loratory.objectives.qlora.memory.admission import (
     check_base_fits,
-    longest_prompt,
     measure_engine_size,
-    stack_size,
     wanted_slots,
 )
+from loratory.objectives.qlora.memory.engine_size import stack_size
+from loratory.objectives.qlora.memory.facts import longest_prompt
 from loratory.spaces.errors import InputError
 
 GIB = 2**30

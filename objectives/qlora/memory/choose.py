@@ -1,0 +1,203 @@
+"""The arrangement of a worker: of all that fit into its memory, the one that is predicted to be fastest."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from loratory.objectives.packing.decoding.rows import GRANULE
+from loratory.objectives.packing.shapes import SMALLEST_BUCKET, bucket, bucket_within
+from loratory.objectives.qlora.memory.engine_size import EngineSize
+from loratory.objectives.qlora.memory.facts import ModelFacts, Workload
+from loratory.objectives.qlora.memory.predict import CONTEXT_BYTES, predict
+from loratory.objectives.qlora.memory.terms import MemoryTerms
+
+# More than 8,192 tokens per pass hardly help: on one H200 they reach over 80% of the pace of 32,768.
+_SATURATING_TOKENS, _MOST_TOKENS = 8192, 32_768
+_MOST_SLOTS = 16
+_SLOTS = (1, 2, 3, 4, 6, 8, 12, 16)
+_ROWS = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+
+Pace = Callable[[EngineSize], float]
+"""The predicted time of a study's work in an arrangement, in any unit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the study file fixes, and what the base allows; None leaves a choice open.
+
+    Attributes:
+        slots: trials that train at once.
+        tokens_per_pass: largest pass.
+        hold_base: whether the dequantised base stays in memory.
+        checkpointing: whether activations are recomputed.
+        optimizer_bits: 32 or 8; open means 32, since 8 bits change results.
+        offload: whether moments lie in main memory.
+        packs: whether sequences of several trials can be in one row.
+        graphs: whether passes can be captured.
+        decodes: whether answers are decoded through the cache.
+    """
+
+    slots: int | None = None
+    tokens_per_pass: int | None = None
+    hold_base: bool | None = None
+    checkpointing: bool | None = None
+    optimizer_bits: int | None = None
+    offload: bool | None = None
+    packs: bool = True
+    graphs: bool = True
+    decodes: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class TooSmall:
+    """No arrangement fits.
+
+    Attributes:
+        size: the smallest arrangement that is allowed.
+        terms: its memory.
+        budget_bytes: the memory that there is.
+    """
+
+    size: EngineSize
+    terms: MemoryTerms
+    budget_bytes: int
+
+
+def choose(
+    facts: ModelFacts,
+    workload: Workload,
+    asked: Asked,
+    *,
+    budget_bytes: int,
+    pace: Pace,
+    context_bytes: int = CONTEXT_BYTES,
+) -> EngineSize | TooSmall:
+    """Choose the fastest arrangement whose predicted memory is within a budget.
+
+    Args:
+        facts: of the base.
+        workload: of the study.
+        asked: what is fixed.
+        budget_bytes: memory that may be used, with that of the process and the base.
+        pace: predicted time in an arrangement.
+        context_bytes: memory of the process beside its tensors.
+    """
+
+    def fits(size: EngineSize) -> bool:
+        return predict(facts, workload, size, context_bytes=context_bytes).total <= budget_bytes
+
+    best: tuple[float, EngineSize] | None = None
+    for size in _candidates(facts, workload, asked):
+        largest = _with_largest_pass(size, workload, asked, fits)
+        if largest is None:
+            continue
+        seconds = pace(largest)
+        # Only what gains a percent replaces an earlier candidate: those come first that change least.
+        if best is None or seconds < 0.99 * best[0]:
+            best = seconds, largest
+    if best is not None:
+        return best[1]
+    size = smallest(facts, workload, asked)
+    terms = predict(facts, workload, size, context_bytes=context_bytes)
+    return TooSmall(size=size, terms=terms, budget_bytes=budget_bytes)
+
+
+def smallest(facts: ModelFacts, workload: Workload, asked: Asked) -> EngineSize:
+    """Return the arrangement with the least memory that what is asked for allows: a trial alone."""
+    return EngineSize(
+        slots=asked.slots or 1,
+        tokens_per_pass=asked.tokens_per_pass or _least_tokens(workload),
+        decoding_rows=1 if asked.decodes else 0,
+        hold_base=bool(asked.hold_base) and facts.held_bytes > 0,
+        checkpointing=True if asked.checkpointing is None else asked.checkpointing,
+        optimizer_bits=asked.optimizer_bits or 32,
+        offload=True if asked.offload is None else asked.offload,
+        graphs=False,
+    )
+
+
+def wanted_slots(workload: Workload) -> int:
+    """Return the number of slots that keeps a GPU busy: their batches have `_SATURATING_TOKENS` in sum."""
+    per_slot = workload.smallest_batch * workload.mean_tokens
+    return max(1, min(_MOST_SLOTS, workload.trials, math.ceil(_SATURATING_TOKENS / per_slot)))
+
+
+def _candidates(facts: ModelFacts, workload: Workload, asked: Asked) -> Iterator[EngineSize]:
+    """Yield arrangements with the smallest pass, those first that are the plainest."""
+    choices = product(
+        _either(asked.offload, first=False),
+        _either(asked.checkpointing, first=False),
+        (True, False) if asked.graphs else (False,),
+        _either(asked.hold_base, first=True) if facts.held_bytes else (False,),
+        _slots(workload, asked),
+        _rows(workload, asked),
+    )
+    for offload, checkpointing, graphs, hold_base, slots, rows in choices:
+        yield EngineSize(
+            slots=slots,
+            tokens_per_pass=asked.tokens_per_pass or _least_tokens(workload),
+            decoding_rows=min(rows, _rows_needed(workload, slots)) if rows else 0,
+            hold_base=hold_base,
+            checkpointing=checkpointing,
+            optimizer_bits=asked.optimizer_bits or 32,
+            offload=offload,
+            graphs=graphs,
+        )
+
+
+def _either(fixed: bool | None, *, first: bool) -> tuple[bool, ...]:
+    return (first, not first) if fixed is None else (fixed,)
+
+
+def _slots(workload: Workload, asked: Asked) -> list[int]:
+    if not asked.packs:
+        return [1]
+    if asked.slots is not None:
+        return [min(asked.slots, workload.trials)]
+    wanted = wanted_slots(workload)
+    return sorted({min(slots, wanted) for slots in _SLOTS}, reverse=True)
+
+
+def _rows(workload: Workload, asked: Asked) -> list[int]:
+    return sorted(_ROWS, reverse=True) if asked.decodes else [0]
+
+
+def _rows_needed(workload: Workload, slots: int) -> int:
+    """Return the rows beyond which some would stay empty."""
+    return max(GRANULE, -(-slots * workload.prompts // GRANULE) * GRANULE)
+
+
+def _least_tokens(workload: Workload) -> int:
+    return bucket(workload.longest_tokens, SMALLEST_BUCKET)
+
+
+def _with_largest_pass(
+    size: EngineSize, workload: Workload, asked: Asked, fits: Callable[[EngineSize], bool]
+) -> EngineSize | None:
+    """Return an arrangement with the largest pass that fits; None where not even the smallest does."""
+    if not fits(size):
+        return None
+    if asked.tokens_per_pass is not None:
+        return size
+    passes = _passes(_least_tokens(workload))
+    low, high = 0, len(passes) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(_with_tokens(size, passes[middle])):
+            low = middle
+        else:
+            high = middle - 1
+    return _with_tokens(size, passes[low])
+
+
+def _with_tokens(size: EngineSize, tokens: int) -> EngineSize:
+    return EngineSize(**(vars(size) | {"tokens_per_pass": tokens}))
+
+
+def _passes(least: int) -> list[int]:
+    """Return the sizes of a pass to choose among, all of them sizes of a graph."""
+    sizes = [least]
+    while sizes[-1] < _MOST_TOKENS:
+        sizes.append(bucket(sizes[-1] + 1, SMALLEST_BUCKET))
+    return [size for size in sizes if size <= max(least, bucket_within(_MOST_TOKENS, SMALLEST_BUCKET))]

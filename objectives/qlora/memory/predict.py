@@ -1,0 +1,116 @@
+"""Peak memory of a worker, term by term, from facts of the base, the workload and the sizes of the engine."""
+
+from loratory.objectives.packing.decoding.decoder import cache_positions
+from loratory.objectives.packing.decoding.prefill import PREFILL_TOKENS
+from loratory.objectives.packing.update_rules import MOMENTS
+from loratory.objectives.qlora.memory.engine_size import EngineSize
+from loratory.objectives.qlora.memory.facts import ModelFacts, Workload
+from loratory.objectives.qlora.memory.terms import MemoryTerms
+
+GIB = 2**30
+CONTEXT_BYTES = round(0.55 * GIB)
+"""Driver, cuBLAS and compiled kernels of a process, as measured on an H100 (torch 2.11, CUDA 13)."""
+_BYTES_PER_GRAPH = 24 * 2**20
+_SHAPES = 12  # graphs that a study captures, roughly: training, losses and prompts in a few sizes each
+_STEPS_CAPTURED = 3  # sizes of decoding steps
+
+_PIECE = 2**24  # numbers of moments that lie on the device at once where they are offloaded
+_COPIED_BYTES = 2**30
+_FRAGMENTED = 0.03  # of the memory that comes and goes
+_BLOCKWISE = 1 + 4 / 256  # bytes of a moment in 8 bits, with an fp32 constant per 256
+
+
+def predict(
+    facts: ModelFacts, workload: Workload, size: EngineSize, *, context_bytes: int = CONTEXT_BYTES
+) -> MemoryTerms:
+    """Predict the memory of a worker at its peak.
+
+    Args:
+        facts: of the base.
+        workload: of the study.
+        size: of the engine.
+        context_bytes: of the process.
+    """
+    activations = _activations(facts, workload, size)
+    graphs = _graphs(facts, workload, size)
+    copies = _copies(workload, size)
+    return MemoryTerms(
+        context=context_bytes,
+        base=facts.base_bytes,
+        held_base=facts.held_bytes if size.hold_base else 0,
+        adapters=size.slots * workload.numbers_per_slot * adapter_bytes_per_number(facts, workload),
+        optimizer=_optimizer(workload, size),
+        activations=activations,
+        graphs=graphs,
+        cache=cache_bytes(facts, workload, size.decoding_rows),
+        copies=copies,
+        fragmentation=round(_FRAGMENTED * (activations + graphs + copies)),
+    )
+
+
+def adapter_bytes_per_number(facts: ModelFacts, workload: Workload) -> int:
+    """Return the bytes per number of a slot: master, gradient, and copies for passes and for scoring."""
+    own_copy = facts.compute_bytes if facts.compute_bytes < workload.wide else 0
+    return 2 * workload.wide + own_copy + facts.compute_bytes
+
+
+def moment_bytes_per_number(workload: Workload, *, bits: int) -> float:
+    """Return the bytes of a slot's moments per number: two of 32 bits, or two of 8 with constants per block."""
+    return len(MOMENTS) * (workload.wide if bits == 32 else _BLOCKWISE)
+
+
+def cache_bytes(facts: ModelFacts, workload: Workload, rows: int) -> int:
+    """Return the keys and values of `rows` prompts with their answers, and of a row for padding."""
+    if not rows or facts.cache is None:
+        return 0
+    positions = cache_positions(
+        longest_prompt=workload.longest_prompt, max_new_tokens=workload.max_new_tokens
+    )
+    numbers = 2 * facts.cache.layers * positions * facts.cache.key_heads * facts.cache.width
+    return (rows + 1) * numbers * facts.compute_bytes
+
+
+def largest_pass(workload: Workload, size: EngineSize) -> int:
+    """Return the largest pass to expect, in tokens: large batches in all slots, a full pass, or one example."""
+    batches = 1.25 * size.slots * workload.largest_batch * workload.mean_tokens
+    return max(workload.longest_tokens, min(size.tokens_per_pass, round(batches)))
+
+
+def prefill_tokens(workload: Workload, size: EngineSize) -> int:
+    """Return the most tokens of a pass over prompts."""
+    return max(workload.longest_prompt, min(PREFILL_TOKENS, size.tokens_per_pass))
+
+
+def _activations(facts: ModelFacts, workload: Workload, size: EngineSize) -> int:
+    tokens = largest_pass(workload, size)
+    passes = facts.activations
+    training = passes.checkpointed if size.checkpointing else passes.training
+    forward = passes.forward(max(tokens, prefill_tokens(workload, size) if size.decoding_rows else 0))
+    return max(training(tokens), forward)
+
+
+def _graphs(facts: ModelFacts, workload: Workload, size: EngineSize) -> int:
+    if not size.graphs:
+        return 0
+    graphs = _SHAPES
+    steps = 0
+    if size.decoding_rows:
+        graphs += _STEPS_CAPTURED
+        # Steps have a pool of their own, with the activations and logits of a token per row.
+        steps = facts.activations.forward(size.decoding_rows) + facts.largest_matrix_bytes
+    return graphs * _BYTES_PER_GRAPH * facts.layers // 32 + steps
+
+
+def _optimizer(workload: Workload, size: EngineSize) -> int:
+    per_number = moment_bytes_per_number(workload, bits=size.optimizer_bits)
+    numbers = (
+        min(_PIECE, workload.numbers_per_slot) if size.offload else size.slots * workload.numbers_per_slot
+    )
+    return round(numbers * per_number)
+
+
+def _copies(workload: Workload, size: EngineSize) -> int:
+    """Return the copies in flight: matrices and moments in fp32, with the parts that one is assembled from."""
+    one = workload.numbers_per_slot * workload.wide * (1 + len(MOMENTS))
+    assembled = workload.numbers_per_slot * workload.wide
+    return assembled + min(max(one, _COPIED_BYTES), size.slots * one)
