@@ -3,13 +3,15 @@
     python benchmarks/capped.py --results capped.jsonl --budget-seconds 560    # every cap, in some calls
     python benchmarks/capped.py --results capped.jsonl 7b-24 7b-12             # some
     python benchmarks/capped.py --results timed.jsonl --engine --budget-seconds 560
-    python benchmarks/capped.py --table capped.jsonl timed.jsonl               # anywhere
+    python benchmarks/capped.py --results grabs.jsonl --grab                   # six studies of 1B
+    python benchmarks/capped.py --table capped.jsonl timed.jsonl grabs.jsonl   # anywhere
     python benchmarks/capped.py --device cpu tiny-1 --results tiny.jsonl       # tries the path alone
 
 A second process holds all but so many GiB of the device. Each cap runs once through `loratory run`: four
 trials at length 1,024 (512 in 8 GiB), and nothing said of memory. `--engine` times training in one process
-under four of the caps, with the default and with five settings made by hand. The same command goes on where
-it ended. Bases are random and written to --folder, one shape at a time: 13B takes 26 GB of disk.
+under four of the caps, with the default and with five settings made by hand. `--grab` lets another process
+take nearly all free memory at five moments of a study, and compares its trials with an undisturbed run's. The
+same command goes on where it ended. Bases are random and written to --folder, one shape at a time: 13B takes 26 GB of disk.
 """
 
 import argparse
@@ -22,9 +24,10 @@ from typing import Any
 
 import torch
 from memory_cells.capped_study import CappedStudies, hogged
-from memory_cells.capped_table import as_markdown, study_line, timing_line
+from memory_cells.capped_table import as_markdown, grab_line, study_line, timing_line
 from memory_cells.caps import CAPS, DEFAULT, TIMED, TRIALS, Cap
 from memory_cells.children import Child
+from memory_cells.grabs import GRAB_CAP, run_grabs
 from packing_cells.results import append_line, read_lines
 
 from loratory.objectives.qlora.memory.device import device_name
@@ -41,6 +44,9 @@ def main() -> int:
     bench = Bench(arguments)
     if arguments.engine:
         bench.run_all([cap for cap in bench.caps if cap.name in TIMED], "engine", bench.engine)
+    elif arguments.grab:
+        caps = bench.caps if arguments.caps else [GRAB_CAP]
+        bench.run_all(caps, "grab", bench.grab)
     else:
         bench.run_all(bench.caps, "study", bench.study)
     return 0
@@ -98,6 +104,12 @@ class Bench:
         say("\n".join([*line["output"], study_line(line)]))
         return [line]
 
+    def grab(self, cap: Cap) -> Iterable[dict[str, Any]]:
+        """Run a study undisturbed, and with a neighbour that takes memory at each moment."""
+        for line in run_grabs(self._studies, cap, self._device):
+            say("\n".join([*line["output"], study_line(line), grab_line(line)]))
+            yield line
+
     def engine(self, cap: Cap) -> list[dict[str, Any]]:
         """Time training under a cap with the default, and with what was made by hand."""
         found = []
@@ -127,6 +139,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("caps", nargs="*", metavar="CAP", help="SHAPE-GIB; default: all of them")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU where there is one")
     parser.add_argument("--engine", action="store_true", help="time training in one process instead")
+    parser.add_argument(
+        "--grab", action="store_true", help="let a neighbour take memory in mid-study instead"
+    )
     parser.add_argument("--results", type=Path, default=Path("capped.jsonl"), help="JSONL that is added to")
     parser.add_argument("--budget-seconds", type=float, default=1e9, help="begin no cap that may end later")
     parser.add_argument("--study-seconds", type=float, default=400, help="end a study that takes longer")

@@ -42,12 +42,15 @@ class CappedStudies:
         """
         self._folder, self._device, self._local, self._seconds = folder, device, local, seconds
 
-    def run(self, cap: Cap, *, module: Sequence[str] = ("loratory.search.main",)) -> dict[str, Any]:
+    def run(
+        self, cap: Cap, *, module: Sequence[str] = ("loratory.search.main",), local: bool | None = None
+    ) -> dict[str, Any]:
         """Run a study in a cap, and return what became of it.
 
         Args:
             cap: base, length and free memory.
             module: the module that is the command, with arguments of its own before `run`.
+            local: as of the whole object, by default.
         """
         path = self._study_file(cap)
         watch = DeviceWatch(self._device)
@@ -55,7 +58,7 @@ class CappedStudies:
             watch.rebase()
             began = time.monotonic()
             with watch.sampling():
-                status, output = self._command(path, module)
+                status, output = self._command(path, module, self._local if local is None else local)
             seconds = time.monotonic() - began
         runs = StudyFolder(self._folder / "runs" / path.stem)
         return {
@@ -67,6 +70,7 @@ class CappedStudies:
             "trials": [_summary(record) for record in runs.read_records()],
             "arrangements": _arrangements(runs.read_records()),
             "output": output,
+            "folder": str(runs.path),
         }
 
     def _study_file(self, cap: Cap) -> Path:
@@ -85,11 +89,11 @@ class CappedStudies:
         write_study(path, study_of_cap(cap, name=name, base=base, data=data))
         return path
 
-    def _command(self, path: Path, module: Sequence[str]) -> tuple[int | None, list[str]]:
+    def _command(self, path: Path, module: Sequence[str], local: bool) -> tuple[int | None, list[str]]:
         """Run the command; return its exit status, None where it took too long, and its last lines."""
         log = path.with_suffix(".log")
         command = [sys.executable, "-m", *module, "run", str(path), "--runs", str(self._folder / "runs")]
-        command += ["--local"] if self._local else []
+        command += ["--local"] if local else []
         hidden = {"CUDA_VISIBLE_DEVICES": ""} if self._device.type == "cpu" else {}
         with log.open("w", encoding="utf-8") as file:
             process = subprocess.Popen(

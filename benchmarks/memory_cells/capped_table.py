@@ -30,6 +30,19 @@ def timing_line(line: dict[str, Any]) -> str:
     )
 
 
+def grab_line(line: dict[str, Any]) -> str:
+    """Return what a neighbour's grab changed, in a line."""
+    if "grabbed" not in line:
+        return f"## {line['cap']}, {line['moment']}"
+    if not line["grabbed"]:
+        return f"## {line['cap']}, {line['moment']}: the moment never came"
+    left = (line["left"] or 0) / _GIB
+    return (
+        f"## {line['cap']}, {line['moment']}: {left:.2f} GiB left; lost {line['lost'] or 'none'}, losses "
+        f"differ by {line['largest_difference']:.2%} at most"
+    )
+
+
 def as_markdown(lines: Sequence[dict[str, Any]]) -> str:
     """Return the tables of studies and of timings."""
     studies = [line for line in lines if line["kind"] == "study"]
@@ -44,6 +57,12 @@ def as_markdown(lines: Sequence[dict[str, Any]]) -> str:
     if timings:
         parts += ["", "| cap | settings | tokens/s | of the best | arrangement |", "|---|---|---|---|---|"]
         parts += [_timing_row(line, _best(timings, line["cap"])) for line in timings]
+    if grabs := [line for line in lines if line["kind"] == "grab"]:
+        parts += [
+            "",
+            "| cap | grab at | left GiB | exit | seconds | trials lost | losses differ by | notes |",
+        ]
+        parts += ["|---|---|---|---|---|---|---|---|", *map(_grab_row, grabs)]
     return "\n".join(parts)
 
 
@@ -54,6 +73,17 @@ def _study_row(line: dict[str, Any]) -> str:
     arrangement = "; ".join(_short(arrangement) for arrangement in line["arrangements"])
     status = "too long" if line["exit_status"] is None else line["exit_status"]
     return f"| {line['cap']} | {status} | {line['seconds']:.0f} | {memory} | {counts} | {arrangement} |"
+
+
+def _grab_row(line: dict[str, Any]) -> str:
+    left = f"{line['left'] / _GIB:.2f}" if line.get("left") is not None else ""
+    lost = ", ".join(line["lost"]) or "none" if "lost" in line else ""
+    differ = f"{line['largest_difference']:.2%}" if "lost" in line else ""
+    notes = "" if line.get("grabbed", True) else "the moment never came"
+    return (
+        f"| {line['cap']} | {line['moment']} | {left} | {line['exit_status']} | {line['seconds']:.0f} | {lost} "
+        f"| {differ} | {notes} |"
+    )
 
 
 def _timing_row(line: dict[str, Any], best: float) -> str:

@@ -114,7 +114,8 @@ TIMED: dict[str, list[Settings]] = {
 def size_of_study(cap: Cap) -> StudySize:
     """Return the number of examples, half of whose tokens are the prompt."""
     half = cap.length // 2
-    return StudySize(train=64, dev=8, select=16, prompt_tokens=half, answer_tokens=half, updates=(16,))
+    train = 16 if cap.shape == "tiny" else 64
+    return StudySize(train=train, dev=8, select=16, prompt_tokens=half, answer_tokens=half, updates=(16,))
 
 
 def study_of_cap(cap: Cap, *, name: str, base: Path, data: Path) -> dict[str, Any]:
