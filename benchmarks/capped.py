@@ -11,7 +11,8 @@ A second process holds all but so many GiB of the device. Each cap runs once thr
 trials at length 1,024 (512 in 8 GiB), and nothing said of memory. `--engine` times training in one process
 under four of the caps, with the default and with five settings made by hand. `--grab` lets another process
 take nearly all free memory at five moments of a study, and compares its trials with an undisturbed run's. The
-same command goes on where it ended. Bases are random and written to --folder, one shape at a time: 13B takes 26 GB of disk.
+same command goes on where it ended. Bases are random and written to --folder, one shape at a time: 13B takes
+26 GB of disk.
 """
 
 import argparse
@@ -139,9 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("caps", nargs="*", metavar="CAP", help="SHAPE-GIB; default: all of them")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU where there is one")
     parser.add_argument("--engine", action="store_true", help="time training in one process instead")
-    parser.add_argument(
-        "--grab", action="store_true", help="let a neighbour take memory in mid-study instead"
-    )
+    parser.add_argument("--grab", action="store_true", help="let a neighbour take memory instead")
     parser.add_argument("--results", type=Path, default=Path("capped.jsonl"), help="JSONL that is added to")
     parser.add_argument("--budget-seconds", type=float, default=1e9, help="begin no cap that may end later")
     parser.add_argument("--study-seconds", type=float, default=400, help="end a study that takes longer")

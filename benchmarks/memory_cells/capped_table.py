@@ -81,8 +81,8 @@ def _grab_row(line: dict[str, Any]) -> str:
     differ = f"{line['largest_difference']:.2%}" if "lost" in line else ""
     notes = "" if line.get("grabbed", True) else "the moment never came"
     return (
-        f"| {line['cap']} | {line['moment']} | {left} | {line['exit_status']} | {line['seconds']:.0f} | {lost} "
-        f"| {differ} | {notes} |"
+        f"| {line['cap']} | {line['moment']} | {left} | {line['exit_status']} | {line['seconds']:.0f} "
+        f"| {lost} | {differ} | {notes} |"
     )
 
 

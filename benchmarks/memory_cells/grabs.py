@@ -77,14 +77,10 @@ def _compared(line: dict[str, Any], undisturbed: dict[str, Any]) -> dict[str, An
         for key, losses in theirs.items()
         for a, b in zip(mine.get(key, ()), losses, strict=False)
     ]
-    lost = [
-        trial["key"]
-        for trial in undisturbed["trials"]
-        if len(mine.get(trial["key"], ())) != len(theirs[trial["key"]])
-    ]
-    lost += [trial["key"] for trial in line["trials"] if trial["state"] != "COMPLETE"]
+    lost = {key for key, losses in theirs.items() if len(mine.get(key, ())) != len(losses)}
+    lost |= {trial["key"] for trial in line["trials"] if trial["state"] != "COMPLETE"}
     largest = max(differences, default=float("inf"))
-    return {"lost": sorted(set(lost)), "largest_difference": largest, "equal": largest <= _RELATIVE}
+    return {"lost": sorted(lost), "largest_difference": largest, "equal": largest <= _RELATIVE}
 
 
 def _losses(path: Path) -> dict[str, list[float]]:
