@@ -1,8 +1,5 @@
 """The engine of a cell: the worker's own, in the arrangement that the cell names."""
 
-from dataclasses import fields
-from typing import Any
-
 from packing_cells.shapes import ModelShape
 
 from loratory.objectives.data.prepared import PreparedData
@@ -45,16 +42,14 @@ def data_of_cell(cell: MemoryCell, shape: ModelShape) -> PreparedData:
 
 def engine_size(cell: MemoryCell) -> EngineSize:
     """Return the sizes of a cell's engine."""
-    wanted: dict[str, Any] = {
-        "slots": cell.slots,
-        "tokens_per_pass": cell.tokens_per_pass,
-        "decoding_rows": cell.decoding_rows,
-        "hold_base": cell.hold_base,
-        "checkpointing": cell.checkpointing,
-        "optimizer_bits": cell.optimizer_bits,
-    }
-    known = {field.name for field in fields(EngineSize)}
-    return EngineSize(**{name: value for name, value in wanted.items() if name in known})
+    return EngineSize(
+        slots=cell.slots,
+        tokens_per_pass=cell.tokens_per_pass,
+        decoding_rows=cell.decoding_rows,
+        hold_base=cell.hold_base,
+        checkpointing=cell.checkpointing,
+        optimizer_bits=cell.optimizer_bits,
+    )
 
 
 def build_cell_engine(

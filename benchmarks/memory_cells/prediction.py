@@ -14,7 +14,7 @@ from loratory.objectives.qlora.memory.engine_size import stack_size
 from loratory.objectives.qlora.memory.facts import model_facts, workload
 from loratory.objectives.qlora.memory.predict import predict
 from loratory.objectives.qlora.memory.terms import MemoryTerms
-from memory_cells.cells import MemoryCell, held_out
+from memory_cells.cells import CELLS, MemoryCell, held_out
 from memory_cells.engine_of_cell import data_of_cell, engine_size, study_of_cell
 from memory_cells.worker import architecture_of, base_reference
 
@@ -64,7 +64,7 @@ def compared(lines: Iterable[dict[str, Any]], *, seed: int) -> list[Compared]:
     """
     given = {line["name"]: line for line in lines if line["error"] is None}
     cells = {name: MemoryCell(**line["cell"]) for name, line in given.items()}
-    out = held_out(list(cells.values()), seed=seed)
+    out = held_out(CELLS, seed=seed)
     return [
         Compared(
             cell=cells[name],

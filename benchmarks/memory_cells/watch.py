@@ -41,6 +41,10 @@ class DeviceWatch:
         """Most bytes that others had taken at any sample since `reset`."""
         return self._peak
 
+    def rebase(self) -> None:
+        """Count what is in use now as there from the start."""
+        self.before = used_bytes(self._device)
+
     def reset(self) -> None:
         """Forget earlier samples."""
         self._peak = self.used

@@ -18,6 +18,7 @@ from loratory.objectives.qlora.base.architecture import Architecture, read_archi
 from loratory.objectives.qlora.base.formats.nf4 import NF4
 from loratory.objectives.qlora.base.loading import Base, _make_deterministic
 from loratory.objectives.qlora.base.reference import BaseReference
+from loratory.objectives.qlora.engine import Engine, build_engine
 from loratory.spaces.study import StudySpec
 
 _POSITIONS = 8192  # longest sequence of every base here; it takes no memory
@@ -65,6 +66,13 @@ def packed_base(base: Base, architecture: Architecture) -> PackedModel:
         compute_dtype=base.compute_dtype,
         frozen_weight=base.format.frozen_weight,
     )
+
+
+def build_default_engine(
+    study: StudySpec, *, base: Base, architecture: Architecture, data: PreparedData
+) -> Engine:
+    """Build the engine that a worker builds, in the arrangement that it chooses."""
+    return build_engine(study, base=base, architecture=architecture, data=data)
 
 
 def study_of(
