@@ -66,6 +66,7 @@ def run_study(
         kind = objective_kind(study.objective)
         kind.check(study)
         if not _is_done(folder, study):
+            executor.check()
             _print(console, f"{study.name}: reading data{'' if local else ', starting workers'}")
             with _importing(kind.import_for_prepare):
                 # A missing GPU is reported at once and not after the data has been read.

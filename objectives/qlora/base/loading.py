@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from loratory.objectives.qlora.base.architecture import read_configuration, read_tokenizer
+from loratory.objectives.qlora.base.architecture import read_configuration, read_tokenizer, vocabulary
 from loratory.objectives.qlora.base.formats import format_of
 from loratory.objectives.qlora.base.formats.base_format import BaseFormat
 from loratory.objectives.qlora.base.reference import BaseReference
@@ -67,7 +67,7 @@ def load_base(model: ModelSpec, reference: BaseReference) -> Base:
     loaded = _load_model(model, reference, base_format, device=device, dtype=dtype)
     tokenizer = read_tokenizer(reference)
     ends = tuple(sorted(_end_ids(loaded, tokenizer)))
-    padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (*ends, 0)[0]
+    padding = _padding_id(tokenizer, ends, known=vocabulary(loaded))
     _set_greedy_decoding(loaded, end_ids=ends, padding_id=padding)
     return Base(
         model=loaded,
@@ -154,6 +154,15 @@ def _end_ids(model: Any, tokenizer: Any) -> set[int]:
     named = [tokenizer.eos_token_id, *(getattr(one, "eos_token_id", None) for one in settings)]
     lists = [ids if isinstance(ids, list) else [ids] for ids in named]
     return {int(token_id) for ids in lists for token_id in ids if token_id is not None}
+
+
+def _padding_id(tokenizer: Any, end_ids: tuple[int, ...], *, known: int | None) -> int:
+    """Return the token of padding: the tokenizer's own, where the model has a row for it.
+
+    A padding token that was added to a tokenizer alone has none, and masks hide the row only after it is read.
+    """
+    candidates = (tokenizer.pad_token_id, *end_ids)
+    return next((one for one in candidates if one is not None and (known is None or one < known)), 0)
 
 
 def _set_greedy_decoding(model: Any, *, end_ids: tuple[int, ...], padding_id: int) -> None:
