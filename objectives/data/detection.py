@@ -1,7 +1,7 @@
 """Tell the format of rows by their columns, and help where none fits."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -25,8 +25,13 @@ _ANSWER = re.compile("answer|response|output|completion|target|label|summary|cho
 _NO_TEXT = frozenset({"id", "idx", "index", "uuid", "source", "group"})
 
 
-def detect_format(view: View, named: DataFormat) -> DataFormat:
+def detect_format(view: View, named: DataFormat, *, mapped: Iterable[str] = ()) -> DataFormat:
     """Return the named format, or for `auto` the first format whose columns the row has.
+
+    Args:
+        view: the row.
+        named: `data.format`.
+        mapped: names that `data.columns` maps. If formats need some of them, only these formats are tried.
 
     Raises:
         BadRowError: no format fits.
@@ -34,8 +39,10 @@ def detect_format(view: View, named: DataFormat) -> DataFormat:
     """
     if named is not DataFormat.AUTO:
         return named
-    for found, needed in NEEDED_COLUMNS.items():
-        if all(view.has(column) for column in needed):
+    asked = set(mapped)
+    formats = [found for found, needed in NEEDED_COLUMNS.items() if asked.intersection(needed)]
+    for found in formats or NEEDED_COLUMNS:
+        if all(view.has(column) for column in NEEDED_COLUMNS[found]):
             return found
     fields = view.raw.fields
     for name in sorted({name for needed in NEEDED_COLUMNS.values() for name in needed}):
