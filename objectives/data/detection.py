@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from loratory.objectives.data.learned_columns import LEARNED_COLUMNS, plain_name
 from loratory.objectives.data.rows import BadRowError
 from loratory.objectives.data.values import inner_paths, scalar_text
 from loratory.objectives.data.view import View, described, is_turns
@@ -72,14 +73,22 @@ def _suggestion(fields: Mapping[str, Any]) -> str:
     for name, value in fields.items():
         if is_turns(value):
             return f", such as {{messages: {name}}}"
+    learned = {name for name in fields if plain_name(name) in LEARNED_COLUMNS}
     texts = [
-        path for name, value in fields.items() if name.lower() not in _NO_TEXT for path in _texts(name, value)
+        path
+        for name, value in fields.items()
+        if name.lower() not in _NO_TEXT and name not in learned
+        for path in _texts(name, value)
     ]
     if len(texts) < 2:
         return ""
     answer = next((path for path in texts[1:] if _ANSWER.search(path)), texts[1])
-    return f", such as {{prompt: {texts[0]}, completion: {answer}}}"
+    # The format alpaca reads a context or a system text too.
+    first, last = ("instruction", "output") if learned else ("prompt", "completion")
+    return f", such as {{{first}: {texts[0]}, {last}: {answer}}}"
 
 
 def _texts(name: str, value: Any) -> list[str]:
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return []  # turns of another layout, of which one would be read
     return [name] if scalar_text(value) is not None else inner_paths(value, name)

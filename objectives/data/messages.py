@@ -9,7 +9,7 @@ from loratory.objectives.data.rows import Role, Turn
 
 _BETWEEN = "\n\n"
 
-SYSTEM_JOINED = "system text joined to the user turn after it"
+SYSTEM_JOINED = "system text joined to the user turn beside it"
 LEADING_DROPPED = "leading assistant turns dropped"
 TURNS_JOINED = "turns of one role joined"
 
@@ -125,7 +125,7 @@ def forms(messages: Sequence[Message], *, adapt: bool) -> Iterator[Form]:
 
 
 def _system_joined(messages: Sequence[Message]) -> list[Message]:
-    """Join each system text to the user turn after it; unchanged where none follows."""
+    """Join each system text to the user turn after it, or to the one before it where none follows."""
     joined: list[Message] = []
     waiting: list[str] = []
     for message in messages:
@@ -136,7 +136,13 @@ def _system_joined(messages: Sequence[Message]) -> list[Message]:
             message = replace(message, content=_BETWEEN.join([*waiting, message.content]))
             waiting = []
         joined.append(message)
-    return list(messages) if waiting else joined
+    if not waiting:
+        return joined
+    last = next((place for place, m in reversed(list(enumerate(joined))) if m.role == "user"), None)
+    if last is None:
+        return list(messages)
+    joined[last] = replace(joined[last], content=_BETWEEN.join([joined[last].content, *waiting]))
+    return joined
 
 
 def _leading_dropped(messages: Sequence[Message]) -> list[Message]:

@@ -40,6 +40,7 @@ def render(make_tokenizer, templates):
     ("turns", "prompt", "change"),
     [
         ([(SYSTEM, "s"), (USER, "u")], "<user>s\n\nu<|im_end|>\n", "system text joined to the user turn"),
+        ([(USER, "u"), (SYSTEM, "s")], "<user>u\n\ns<|im_end|>\n", "system text joined to the user turn"),
         ([(ASSISTANT, "hi"), (USER, "u")], "<user>u<|im_end|>\n", "leading assistant turns dropped"),
         ([(USER, "u"), (USER, "v")], "<user>u\n\nv<|im_end|>\n", "turns of one role joined"),
         (

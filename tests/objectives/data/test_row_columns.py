@@ -137,6 +137,8 @@ def test_paths_into_nested_columns():
             r"answers.text\[0\] must be text, got null",
         ),
         ({"talk": [{"role": "user", "content": "a"}]}, {}, r"such as \{messages: talk\}"),
+        (SQUAD, {}, r"such as \{instruction: question, output: answers.text\[0\]\}"),
+        ({"turns": [{"speaker": "A", "text": "a"}], "id": 1}, {}, r"map names with data\.columns$"),
         ({"text": "a", "label": 3}, {}, r"such as \{prompt: text, completion: label\}"),
     ],
 )
