@@ -120,7 +120,7 @@ def _load_model(
     )
     loaded.requires_grad_(False)
     base_format.prepare(loaded)
-    if model.gradient_checkpointing:
+    if model.gradient_checkpointing is True:
         checkpoint_activations(loaded)
     return loaded
 
