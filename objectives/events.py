@@ -75,6 +75,8 @@ class Ready:
         notes: lines for the terminal: what it chose, and what it cannot do.
         checks: what it asked of its base; goes into the records of its trials.
         arrangement: how it is laid out; goes into the records of its trials.
+        trial_limit_bytes: most device memory that one trial may take for its adapter and optimiser state, in
+            the smallest arrangement of this worker; None: no limit is known.
     """
 
     device: str
@@ -85,6 +87,7 @@ class Ready:
     notes: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     arrangement: Arrangement | None = None
+    trial_limit_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The interface of an objective, which runs on a worker, and the registry of its kinds."""
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,6 +85,10 @@ class ObjectiveKind:
         build: runs on a worker; loads the base.
         import_for_prepare: runs in a thread of the driver before `prepare`, to make it faster.
         import_for_build: runs on a worker before `build`, while the driver prepares.
+        trial_bytes: device memory, in bytes, of one trial with these hyperparameters (fields of
+            `TrainingParameters`, sampled and fixed): adapter and optimiser state in the smallest arrangement.
+            Runs on the driver, some hundred times before the first trial and once per trial, so it must be
+            quick. None: nothing is predicted, and every point of the space is tried.
     """
 
     prepare: Callable[[StudySpec, Beginning], Prepared]
@@ -92,6 +96,7 @@ class ObjectiveKind:
     check: Callable[[StudySpec], None] = lambda _: None
     import_for_prepare: Callable[[], None] = lambda: None
     import_for_build: Callable[[], None] = lambda: None
+    trial_bytes: Callable[[StudySpec, Prepared, Mapping[str, Any]], int] | None = None
 
 
 OBJECTIVES = {

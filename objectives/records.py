@@ -140,6 +140,8 @@ class AdapterRecord(Frozen):
     """Size of adapter_model.safetensors."""
     step: int
     """Grid index of the best measurement on eval.dev, at which the adapter was kept."""
+    removed: str | None = None
+    """Why its files were deleted later; null while they are kept."""
 
 
 class TrialError(Frozen):
@@ -199,7 +201,7 @@ class TrialRecord(Frozen):
     number: int | None
     """Number of the trial's row in the Optuna storage; null if it has none."""
     attempt: int = 1
-    """The attempt that the measurements belong to."""
+    """The attempt that the measurements belong to; 0 for a trial that no worker was given."""
     state: TrialState = TrialState.RUNNING
     reason: str = ""
     """One line on why the trial ended in its state."""
@@ -222,6 +224,9 @@ class TrialRecord(Frozen):
     """Updates in the whole schedule; null before a worker took the trial, and in records of version 1."""
     warmup_steps: int | None = None
     """Updates in which the learning rate rises; null where `order` is null."""
+    memory_excess: float | None = None
+    """Predicted device memory above what the largest worker has for a trial, as a share of that: 0.5 where a
+    trial needs 12 GiB of 8. Null unless the trial was predicted to fit no worker (INFEASIBLE)."""
     adapter: AdapterRecord | None = None
     confirm_metrics: dict[str, float] = {}
     """Every metric of the best checkpoint on eval.confirm; empty if it was not scored there."""
@@ -249,6 +254,11 @@ class TrialRecord(Frozen):
         if self.number is None:
             raise LookupError(f"trial {self.key} must have a row in the storage, has none")
         return self.number
+
+    @property
+    def never_started(self) -> bool:
+        """True if no worker was given the trial, because it was predicted to fit none."""
+        return self.memory_excess is not None and not self.attempts
 
     @property
     def shown(self) -> str:

@@ -10,8 +10,9 @@ import math
 import os
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -113,6 +114,7 @@ class ToyObjective:
                     compute_dtype="fp64",
                     capacity=self.capacity,
                     arrangement=Arrangement(slots=self.capacity),
+                    trial_limit_bytes=self._toy.memory.limit_bytes,
                 )
             )
         for decision in decisions:
@@ -317,4 +319,8 @@ def _build(study: StudySpec, _prepared: Prepared) -> ToyObjective:
     return ToyObjective(study)
 
 
-TOY = ObjectiveKind(prepare=_prepare, build=_build)
+def _trial_bytes(study: StudySpec, _prepared: Prepared, parameters: Mapping[str, Any]) -> int:
+    return (study.toy or ToySpec()).memory.bytes_per_rank * int(parameters["rank"])
+
+
+TOY = ObjectiveKind(prepare=_prepare, build=_build, trial_bytes=_trial_bytes)

@@ -52,6 +52,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
     return ComparisonReport(
         study=_facts(manifest, direction),
         counts={state: sum(record.state is state for record in records) for state in TrialState},
+        never_started=sum(record.never_started for record in records),
         ranking=ranking,
         unranked=_unranked(records, metric, direction),
         # Of two trials in the middle the worse one, to never flatter.

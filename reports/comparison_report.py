@@ -80,7 +80,7 @@ class TrialFacts(Frozen):
     seed: int
     """Seed of the trial."""
     attempt: int = 1
-    """Attempt that these numbers belong to."""
+    """Attempt that these numbers belong to; 0 for a trial that was given to no worker."""
     evaluations: int = 0
     """Evaluations on eval.dev so far."""
     best_dev_value: float | None = None
@@ -113,7 +113,9 @@ class RankedTrial(TrialFacts):
     best_step: int | None = None
     """Grid index of the checkpoint that was kept."""
     adapter: str | None = None
-    """Folder of the adapter, relative to the study folder."""
+    """Folder of the adapter, relative to the study folder; null if it has none, or none any more."""
+    adapter_removed: str | None = None
+    """Why the adapter was deleted after the trial; null if it was not."""
     adapter_sha256: str | None = None
     """Hash of its weights."""
     adapter_bytes: int | None = None
@@ -232,6 +234,8 @@ class ComparisonReport(Frozen):
     study: StudyFacts
     counts: dict[TrialState, int]
     """Number of trials by state, for every state."""
+    never_started: int = 0
+    """Infeasible trials that were predicted to fit no worker, and were given to none."""
     ranking: tuple[RankedTrial, ...]
     """COMPLETE trials with finite scores, best first."""
     unranked: tuple[UnrankedTrial, ...]

@@ -72,3 +72,11 @@ def counts(by_state: dict[TrialState, int]) -> str:
     states = [TrialState.COMPLETE, *(s for s in TrialState if s is not TrialState.COMPLETE)]
     named = [f"{by_state[s]} {state(s)}" for s in states if by_state.get(s)]
     return ", ".join(named) or "no trial yet"
+
+
+def never_started(count: int) -> str:
+    """Say how many trials no worker was given; nothing for none."""
+    if not count:
+        return ""
+    trials = "1 infeasible trial was" if count == 1 else f"{count} infeasible trials were"
+    return f"{trials} predicted to fit no worker and not started"

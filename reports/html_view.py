@@ -91,7 +91,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    names = ("label", "score", "signed", "parameter", "duration", "size", "counts", "state")
+    names = ("label", "score", "signed", "parameter", "duration", "size", "counts", "state", "never_started")
     environment.filters |= {name: getattr(formatting, name) for name in names}
     return environment
 

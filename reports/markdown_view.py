@@ -55,6 +55,8 @@ def _trials(trials: Sequence[TrialFacts], shown: Sequence[Column], *, text_colum
 def _opening(report: ComparisonReport) -> str:
     metric, best = formatting.label(report.study.metric), report.best
     lines = [f"{formatting.counts(report.counts).capitalize()}.", ""]
+    if left_out := formatting.never_started(report.never_started):
+        lines[0] += f" {left_out}."
     if report.provisional:
         lines[0] += " Not all trials are finished: all of this is provisional."
     if best is None:

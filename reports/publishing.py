@@ -149,6 +149,11 @@ def _chosen(report: ComparisonReport, number: int | None) -> RankedTrial:
         wanted = "a complete trial" if number is None else f"trial {number} to be complete"
         known = ", ".join(str(t.number) for t in report.ranking[:10]) or "none"
         raise InputError(f"publish needs {wanted} with finite scores; ranked are: {known}")
+    if trial.adapter_removed is not None:
+        raise InputError(
+            f"publish needs an adapter, that of trial {trial.number} was deleted: {trial.adapter_removed}; "
+            "publish a trial that kept its own, such as the best, or train it anew in a study of its values"
+        )
     if trial.adapter is None:
         raise InputError(f"publish needs an adapter, trial {trial.number} kept none")
     return trial

@@ -77,10 +77,11 @@ def ranked_trial(
         folder: study folder with its adapter.
     """
     value = _value(record)
-    kept = record.adapter is not None
+    removed = record.adapter.removed if record.adapter else None
+    kept = record.adapter is not None and removed is None
     return RankedTrial(
         **_facts(record, metric, direction),
-        reason=record.reason,
+        reason=record.reason if removed is None else f"{record.reason}; adapter deleted: {removed}",
         rank=rank,
         value=value,
         interval=interval,
@@ -88,6 +89,7 @@ def ranked_trial(
         metrics=record.metrics,
         best_step=record.adapter.step if record.adapter else None,
         adapter=folder.adapter(record.key).relative_to(folder.path).as_posix() if kept else None,
+        adapter_removed=removed,
         adapter_sha256=record.adapter.sha256 if record.adapter else None,
         adapter_bytes=record.adapter.size_bytes if record.adapter else None,
     )

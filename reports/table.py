@@ -30,8 +30,11 @@ def ranking_table(report: ComparisonReport, *, limit: int | None = 20) -> Group:
         report: the comparison.
         limit: how many ranked and how many other trials to show; None shows all.
     """
-    reasons = ((trial.number, " ".join(trial.reason.split())) for trial in report.unranked[:limit])
+    told = [trial for trial in report.unranked if trial.attempt]
+    reasons = ((trial.number, " ".join(trial.reason.split())) for trial in told[:limit])
     notes = [Text(f"  trial {number}: {reason}", style="dim") for number, reason in reasons if reason]
+    if left_out := formatting.never_started(report.never_started):
+        notes.append(Text(f"  {left_out}", style="dim"))
     if tie := tie_note(report):
         notes.insert(0, Text(f"  {tie}"))
     models = _models(report)

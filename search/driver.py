@@ -1,5 +1,7 @@
 """The driver: one event loop between the owner, the workers and the watchers."""
 
+import math
+import time
 from collections.abc import Callable, Sequence
 
 from loratory.objectives.events import (
@@ -18,20 +20,26 @@ from loratory.objectives.events import (
     TrialEvent,
 )
 from loratory.objectives.objective import Prepared
-from loratory.objectives.records import FailureKind, TrialState
+from loratory.objectives.records import FailureKind, TrialRecord, TrialState
 from loratory.objectives.study_folder import TEST_WINNER
 from loratory.reports.trackers.tracker import Tracker
+from loratory.search.adapter_budget import AdapterBudget
 from loratory.search.advice import advice_on_first_trials
 from loratory.search.executors.executor import Executor, Message
+from loratory.search.host_room import HostRoom, Shortage
 from loratory.search.ledger import TrialLedger
 from loratory.search.owner import StudyOwner
 from loratory.search.scoring import ScoringQueue
+from loratory.search.trial_memory import Workforce
 from loratory.search.worker_state import WorkerState
 from loratory.spaces.errors import InputError, LoratoryError
 
 _POLL_SECONDS = 0.5
 # Trials that were lost together twice run alone; the third break shows which of them breaks its worker.
 _BROKEN_IN_A_ROW = 4
+_PATIENCE_SECONDS = 120.0
+"""After the first worker is ready, others may still come with more memory; then only those there count."""
+_SECONDS_BETWEEN_SHORTAGES = 600.0
 
 
 class Driver:
@@ -45,6 +53,8 @@ class Driver:
         ledger: stores the scorings.
         scoring: the scorings outside trials.
         executor: holds the workers.
+        room: tells whether disk and main memory have room for one more trial.
+        budget: deletes the worst adapters where the study has a limit for them.
         prepared: data from which workers build the objective.
         watchers: trackers and the display.
         interrupted: whether to stop now, leaving every trial resumable.
@@ -59,6 +69,8 @@ class Driver:
         ledger: TrialLedger,
         scoring: ScoringQueue,
         executor: Executor,
+        room: HostRoom,
+        budget: AdapterBudget,
         prepared: Prepared,
         watchers: Sequence[Tracker],
         interrupted: Callable[[], bool],
@@ -67,10 +79,13 @@ class Driver:
     ) -> None:
         self._owner, self._ledger, self._scoring = owner, ledger, scoring
         self._executor, self._prepared, self._watchers = executor, prepared, watchers
+        self._room, self._budget = room, budget
         self._interrupted, self._time_is_up, self._say = interrupted, time_is_up, say
         self._workers: dict[int, WorkerState] = {}
         self._capacity_told = False
         self._notes_told: set[str] = set()
+        self._patient_until: float | None = None
+        self._shortage_told = -math.inf
         states = {record.state for record in owner.records.values()}
         self._sampler_is_new = not states & {TrialState.COMPLETE, TrialState.PRUNED}
 
@@ -82,10 +97,12 @@ class Driver:
 
         Raises:
             InputError: the workers do not fit the machine, or the study does not fit a worker.
-            LoratoryError: workers break again and again, or too many trials fail for the same reason.
+            LoratoryError: workers break again and again, too many trials fail for the same reason, or trials
+                of an earlier run fit no worker of this one, or the disk has no room for any trial.
         """
         if not self._work_is_left():
             return True
+        self._show(self._budget.enforce())
         self._workers = {worker: WorkerState() for worker in self._executor.start(self._prepared)}
         while not self._interrupted() and self._work_is_left():
             self._assign()
@@ -95,19 +112,25 @@ class Driver:
                 self._handle(message)
         if self._owner.stop_reason is not None:
             raise LoratoryError(self._owner.stop_reason)
+        if stuck := self._owner.stuck():
+            raise LoratoryError(_who_is_stuck(stuck))
         return not self._work_is_left()
 
     def _work_is_left(self) -> bool:
         if self._busy() or self._owner.has_work(new=not self._time_is_up()):
             return True
-        return self._owner.stop_reason is None and self._scoring.pending(self._owner.best())
+        if self._owner.stop_reason is not None or self._owner.stuck():
+            return False
+        return self._scoring.pending(self._owner.best())
 
     def _busy(self) -> bool:
         return any(worker.trials or worker.scoring for worker in self._workers.values())
 
     def _assign(self) -> None:
         """Fill every free slot; a worker without trials may score instead."""
+        self._owner.know(self._workforce())
         starts = self._starts()
+        self._tell_rejected()
         for number, worker in self._workers.items():
             if number in starts:
                 self._executor.send(number, starts[number])
@@ -124,6 +147,8 @@ class Driver:
             free := {n: w for n, w in free.items() if w.free_capacity}
         ):
             number, worker = min(free.items(), key=lambda item: len(item[1].trials))
+            if not self._has_room():
+                break
             empty = not worker.trials
             start = self._owner.ask(new=not self._time_is_up(), worker=worker.ready, empty=empty)
             if start is not None:
@@ -133,12 +158,59 @@ class Driver:
                 del free[number]
         return starts
 
+    def _has_room(self) -> bool:
+        """Return whether disk and main memory have room for one more trial.
+
+        Too little main memory lets one trial run alone: waiting would free nothing of ours.
+
+        Raises:
+            LoratoryError: the disk has no room, and no trial runs that may end and free some.
+        """
+        if not self._owner.has_work(new=not self._time_is_up()):
+            return True
+        running = [key for worker in self._workers.values() for key in worker.trials]
+        shortage = self._room.shortage(running)
+        if shortage is None or (shortage.what != "disk" and not running):
+            return True
+        if not running:
+            raise LoratoryError(
+                f"the disk is full; free some space and run the same command again to go on: {shortage} "
+                "(or set resources.disk_gib, which deletes the adapters of the worst trials)"
+            )
+        self._say_shortage(shortage)
+        return False
+
+    def _say_shortage(self, shortage: Shortage) -> None:
+        if time.monotonic() - self._shortage_told > _SECONDS_BETWEEN_SHORTAGES:
+            self._shortage_told = time.monotonic()
+            self._say(f"{shortage}: running trials go on, none starts until there is more")
+
     def _score(self) -> Score | None:
         """Return a scoring for an idle worker: the base before any trial, the test split after the last."""
         score = self._scoring.opening()
-        if score is None and not any(worker.trials for worker in self._workers.values()):
+        if score is None and not self._trials_are_left():
             score = self._scoring.closing(self._owner.best())
         return score
+
+    def _trials_are_left(self) -> bool:
+        """Return whether a trial runs, or may begin or go on, in this run or in one with larger workers."""
+        running = any(worker.trials for worker in self._workers.values())
+        return running or self._owner.has_work(new=not self._time_is_up()) or bool(self._owner.stuck())
+
+    def _workforce(self) -> Workforce:
+        """Return the workers as they are known now."""
+        known = [worker.described for worker in self._workers.values() if worker.described is not None]
+        if known and self._patient_until is None:
+            self._patient_until = time.monotonic() + _PATIENCE_SECONDS
+        patient = self._patient_until is None or time.monotonic() < self._patient_until
+        return Workforce(ready=known, starting=patient and len(known) < len(self._workers))
+
+    def _tell_rejected(self) -> None:
+        """Show the trials that fit no worker."""
+        for record in self._owner.take_rejected():
+            self._tell(["note: what fits no worker is not started; another point is drawn in its place"])
+            for watcher in self._watchers:
+                watcher.finished(record)
 
     def _handle(self, message: Message) -> None:
         for event in message.events:
@@ -151,7 +223,7 @@ class Driver:
         match event:
             case Ready():
                 self._check_alike(event)
-                worker.ready, worker.was_ready = event, True
+                worker.ready, worker.described, worker.was_ready = event, event, True
                 self._tell(event.notes)
                 self._tell_capacity()
             case Scored():
@@ -176,11 +248,22 @@ class Driver:
             # Decisions are carried out in order: a start sent after this finds the slot free.
             self._workers[number].release(stop.key, stop.attempt)
             self._executor.send(number, [stop])
+        self._count_files(event)
         record = self._owner.records[event.key]
         for watcher in self._watchers:
             watcher.observe(event, record)
             if record.state.finished:
                 watcher.finished(record)
+
+    def _count_files(self, event: TrialEvent) -> None:
+        """Note what a trial takes on disk, and keep the study within its budget."""
+        if isinstance(event, Reported) and event.checkpoint is not None:
+            self._room.saw_checkpoint(len(event.checkpoint))
+        elif isinstance(event, Finished):
+            self._room.saw_files(event.key)
+        else:
+            return
+        self._show(self._budget.enforce())
 
     def _decide(self, event: TrialEvent) -> Stop | None:
         match event:
@@ -231,6 +314,10 @@ class Driver:
                 self._notes_told.add(note)
                 self._say(note)
 
+    def _show(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._say(line)
+
     def _tell_capacity(self) -> None:
         """Say, once, how many trials run at the same time, and what that means to the sampler."""
         capacities = [worker.ready.capacity for worker in self._workers.values() if worker.ready is not None]
@@ -263,3 +350,11 @@ class Driver:
                     f"workers must have one compute dtype and one base, got {held} and {got}; "
                     "set model.compute_dtype, and pin model.revision"
                 )
+
+
+def _who_is_stuck(stuck: Sequence[TrialRecord]) -> str:
+    numbers = ", ".join(record.shown for record in stuck)
+    return (
+        f"trials that have begun must fit a worker to go on, and {numbers} fit none; run the same command "
+        "where a worker has as much memory as they began with"
+    )

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,7 @@ class TrialLedger:
         """
         step, checkpoint = self._checkpoint(trial.key)
         provenance = self._provenance.model_copy(update={"seed": trial.seed, **_worker_facts(worker)})
-        known = self.records.get(trial.key) or TrialRecord(
-            study=self._uuid,
-            key=trial.key,
-            number=trial.number,
-            params=trial.params,
-            provenance=provenance,
-        )
+        known = self.records.get(trial.key) or self._new_record(trial, provenance)
         reached = [m.optimizer_steps for m in known.measurements if m.step <= step]
         self._folder.cut_curve(trial.key, after_optimizer_step=reached[-1] if reached else 0)
         self._write(
@@ -123,6 +118,26 @@ class TrialLedger:
             resources=event.resources,
         )
 
+    def remove_adapter(self, key: str, reason: str) -> None:
+        """Delete the adapter of a COMPLETE trial; its record keeps the hash of the weights, and says why.
+
+        The record comes first: `delete_removed_adapters` does what a crash leaves undone.
+        """
+        record = self.records[key]
+        if record.adapter is None:
+            raise LookupError(f"trial {key} must have an adapter to delete, has none")
+        folder = self._folder.adapter(key).name
+        files = {name: sha for name, sha in record.files.items() if not name.startswith(f"{folder}/")}
+        adapter = record.adapter.model_copy(update={"removed": reason})
+        self._write(record, adapter=adapter, files=files)
+        shutil.rmtree(self._folder.adapter(key), ignore_errors=True)
+
+    def delete_removed_adapters(self) -> None:
+        """Delete files of adapters that their records say are deleted."""
+        for record in self.records.values():
+            if record.adapter is not None and record.adapter.removed is not None:
+                shutil.rmtree(self._folder.adapter(record.key), ignore_errors=True)
+
     def took(self, key: str, resources: Resources | None) -> None:
         """Note what an attempt took that ends without a score, where it is known."""
         if resources is not None:
@@ -135,6 +150,19 @@ class TrialLedger:
     def infeasible(self, key: str, error: TrialError) -> TrialRecord:
         """Say that the trial fits no worker."""
         return self._finish(key, TrialState.INFEASIBLE, f"out of memory: {error.message}", error=error)
+
+    def reject(self, trial: TrialSpec, reason: str, *, excess: float) -> TrialRecord:
+        """Say that the trial was predicted to fit no worker, without an attempt.
+
+        Args:
+            trial: the trial; its record, if any, has no measurement.
+            reason: one line.
+            excess: memory above what the largest worker has, as a share of that.
+        """
+        provenance = self._provenance.model_copy(update={"seed": trial.seed})
+        unknown = self._new_record(trial, provenance).model_copy(update={"attempt": 0})
+        self.records.setdefault(trial.key, unknown)
+        return self._finish(trial.key, TrialState.INFEASIBLE, reason, memory_excess=excess)
 
     def attempt_failed(self, key: str, error: TrialError, *, final: bool) -> TrialRecord:
         """Note a failed attempt; the trial is FAIL if it was the last."""
@@ -168,6 +196,15 @@ class TrialLedger:
         )
         self._folder.write_score(record)
         return record
+
+    def _new_record(self, trial: TrialSpec, provenance: Provenance) -> TrialRecord:
+        return TrialRecord(
+            study=self._uuid,
+            key=trial.key,
+            number=trial.number,
+            params=trial.params,
+            provenance=provenance,
+        )
 
     def _finish(self, key: str, state: TrialState, reason: str, **changes: Any) -> TrialRecord:
         known, now = self.records[key], _now()

@@ -117,10 +117,16 @@ def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
     raise TypeError(f"unknown distribution {distribution}")
 
 
-def mark_infeasible(trial: Trial, reason: str) -> None:
-    """Mark a point that fits no worker: a constraint for samplers, the reason as an attribute for people."""
+def mark_infeasible(trial: Trial, reason: str, *, excess: float = 1.0) -> None:
+    """Mark a point that fits no worker: a constraint for samplers, the reason as an attribute for people.
+
+    Args:
+        trial: its row.
+        reason: one line.
+        excess: memory above the limit as a share of the limit; a sampler prefers what exceeds it by less.
+    """
     if not trial.storage.get_trial(trial._trial_id).constraints:
-        trial.set_constraint(_MEMORY_CONSTRAINT, 1.0)
+        trial.set_constraint(_MEMORY_CONSTRAINT, excess)
     trial.set_user_attr("infeasible", reason)
 
 

@@ -1,7 +1,7 @@
 """The points of a search space, where their number is finite."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from optuna.distributions import (
@@ -10,6 +10,8 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.study import Study
+from optuna.trial import FrozenTrial
 
 
 def listed_values(distribution: BaseDistribution) -> list[Any] | None:
@@ -39,3 +41,18 @@ def place(distribution: BaseDistribution, value: Any) -> Any:
     if isinstance(distribution, FloatDistribution) and distribution.step is not None:
         return round((value - distribution.low) / distribution.step)
     return value
+
+
+def point_key(space: Mapping[str, BaseDistribution], point: Mapping[str, Any]) -> Hashable:
+    """Return what tells a point from the others; parameters of a single value do not count."""
+    return tuple(
+        place(distribution, point[name]) if name in point else None
+        for name, distribution in space.items()
+        if not distribution.single()
+    )
+
+
+def earlier_points(study: Study, trial: FrozenTrial) -> list[dict[str, Any]]:
+    """Return the points of all other trials; hyperband shows a sampler only those of one bracket."""
+    rows = study._storage.get_all_trials(study._study_id, deepcopy=False)
+    return [row.params for row in rows if row.number != trial.number and row.params]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from loratory.objectives.events import Failed, Progressed, Reported, Started, TrialEvent
 from loratory.objectives.records import TrialRecord, TrialState
+from loratory.search.samplers import grid_size, trial_limit
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.study import StudySpec
 
@@ -72,12 +73,14 @@ class StudyProgress:
     def finished(self, record: TrialRecord) -> None:
         """Update from a final record."""
         self.running.pop(record.key, None)
-        self.finished_here += 1
+        self.finished_here += not record.never_started
         self.count(record)
 
     def count(self, record: TrialRecord) -> None:
         """Count a final record of this run or an earlier one."""
         self.states[record.state] += 1
+        if grid_size(self.study) is not None:
+            self.limit = trial_limit(self.study, infeasible=self.states[TrialState.INFEASIBLE])
         if record.values and self._better(record.values[0]):
             self.best = record
 

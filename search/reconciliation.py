@@ -36,6 +36,7 @@ def reconcile(owner: StudyOwner, rows: optuna.Study) -> Resumed:
     """Update rows from their records, and queue every unfinished trial.
 
     A row without a record comes from an interrupted ask. It is completed and run, so that no row is wasted.
+    A row that is enqueued stays so: the next ask takes it.
 
     Raises:
         LoratoryError: a record has no row, so the storage is not that of the study folder.
@@ -59,7 +60,7 @@ def reconcile(owner: StudyOwner, rows: optuna.Study) -> Resumed:
                 f"trial {row.number} is {row.state.name} in the storage and unfinished in its record; "
                 "another program wrote to the storage: restore it, or start a study of another name"
             )
-        else:
+        elif record is not None or row.state is not OptunaState.WAITING:
             owner.wait(row.number)
     return Resumed(
         finished=sum(record.state.finished for record in owner.records.values()),
@@ -82,6 +83,7 @@ def _tell(rows: optuna.Study, row: optuna.trial.FrozenTrial, record: TrialRecord
     if row.state.is_finished():
         return
     if record.state is TrialState.INFEASIBLE:
-        mark_infeasible(open_trial(rows, row.number), record.reason)
+        excess = 1.0 if record.memory_excess is None else record.memory_excess
+        mark_infeasible(open_trial(rows, row.number), record.reason, excess=excess)
     value = record.values[0] if record.state is TrialState.COMPLETE and record.values else None
     tell_row(rows, row.number, _ROW_STATES[record.state], value)

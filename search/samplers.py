@@ -64,10 +64,15 @@ def _listed(distribution: BaseDistribution) -> list[Any]:
     return values
 
 
-def trial_limit(study: StudySpec) -> int:
-    """Return the largest number of trials: `trials`, or the points of a smaller grid."""
+def trial_limit(study: StudySpec, *, infeasible: int = 0) -> int:
+    """Return the largest number of trials: `trials`, or the points of a smaller grid.
+
+    Args:
+        study: the study.
+        infeasible: number of points known to fit no worker; a grid has no others in their place.
+    """
     points = grid_size(study)
-    return study.trials if points is None else min(study.trials, points)
+    return study.trials if points is None else min(study.trials, points - infeasible)
 
 
 def grid_size(study: StudySpec) -> int | None:

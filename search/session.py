@@ -3,22 +3,25 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from loratory.objectives.manifest import Manifest
-from loratory.objectives.objective import Prepared
+from loratory.objectives.objective import Prepared, objective_kind
 from loratory.objectives.records import Provenance, TrialRecord
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport
 from loratory.reports.trackers.tracker import Tracker, open_trackers
 from loratory.reports.writing import write_report
+from loratory.search.adapter_budget import AdapterBudget
 from loratory.search.clock import StudyClock
 from loratory.search.display import FinishedLines, PlainLines, live_view
 from loratory.search.driver import Driver
 from loratory.search.executors.executor import Executor
+from loratory.search.host_room import HostRoom
 from loratory.search.ledger import TrialLedger
 from loratory.search.manifest import git_state
 from loratory.search.optuna_rows import open_rows
@@ -27,6 +30,7 @@ from loratory.search.progress import StudyProgress
 from loratory.search.reconciliation import reconcile
 from loratory.search.samplers import trial_limit
 from loratory.search.scoring import ScoringQueue
+from loratory.search.trial_memory import TrialMemory
 
 _FLUSH_SECONDS = 60.0
 
@@ -70,7 +74,8 @@ class StudySession:
         )
         self._ledger = TrialLedger(folder, study_uuid=manifest.uuid, provenance=provenance)
         rows = open_rows(folder, manifest)
-        self._owner = StudyOwner(self._study, rows=rows, ledger=self._ledger)
+        self._memory = self._trial_memory()
+        self._owner = StudyOwner(self._study, rows=rows, ledger=self._ledger, memory=self._memory)
         resumed = reconcile(self._owner, rows)
         self._notes: Sequence[str] = ()
         if resumed.finished or resumed.unfinished:
@@ -87,6 +92,8 @@ class StudySession:
                     ledger=self._ledger,
                     scoring=ScoringQueue(self._folder, self._prepared),
                     executor=executor,
+                    room=HostRoom(self._folder, least_bytes=lambda: self._memory.smallest_bytes),
+                    budget=AdapterBudget(self._study, self._folder, self._ledger),
                     prepared=self._prepared,
                     watchers=[*displays, tracker],
                     interrupted=interrupted,
@@ -121,6 +128,10 @@ class StudySession:
             interrupted=not done,
             notes=tuple(self._notes),
         )
+
+    def _trial_memory(self) -> TrialMemory:
+        predict = objective_kind(self._study.objective).trial_bytes
+        return TrialMemory(self._study, predict and partial(predict, self._study, self._prepared))
 
     def _is_up(self, active_seconds: float) -> bool:
         limit = self._study.time_limit_minutes

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.study_folder import StudyFolder
+from loratory.reports.formatting import never_started
 from loratory.reports.ranking import order
 from loratory.search.clock import read_active_seconds
 from loratory.search.lock import is_running
@@ -49,6 +50,8 @@ class StudyStatus(Frozen):
     """Largest number of trials."""
     states: dict[str, int]
     """Trials by state."""
+    never_started: int
+    """Infeasible trials that were predicted to fit no worker, and were given to none."""
     metric: str
     best_number: int | None
     best_value: float | None
@@ -74,8 +77,9 @@ def study_status(folder: StudyFolder) -> StudyStatus:
         folder=str(folder.path),
         running=is_running(folder.path),
         done=done,
-        limit=trial_limit(study),
+        limit=trial_limit(study, infeasible=states[TrialState.INFEASIBLE]),
         states={state.value: count for state, count in sorted(states.items())},
+        never_started=sum(record.never_started for record in records),
         metric=study.metric,
         best_number=ranked[0].row if ranked else None,
         best_value=ranked[0].values[0] if ranked and ranked[0].values else None,
@@ -110,6 +114,8 @@ def render_status(status: StudyStatus) -> RenderableType:
     counts = ", ".join(f"{count} {names.get(name, name)}" for name, count in status.states.items())
     head = Text(f"{status.name}: {state}\n{status.done}/{status.limit} trials ({counts or 'none yet'})")
     head.append(f", {clock(status.active_seconds)} of work")
+    if status.never_started:
+        head.append(f"\n{never_started(status.never_started)}")
     if status.best_value is not None:
         head.append(f"\nbest {status.metric} {status.best_value:.4g} on select (trial {status.best_number})")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=bool(status.trials))

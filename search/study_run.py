@@ -1,6 +1,5 @@
 """`run_study`: run a validated study to its report, resuming what an earlier run left."""
 
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -12,9 +11,11 @@ from rich.console import Console
 
 from loratory.objectives.atomic_files import write_atomically
 from loratory.objectives.objective import Prepared, objective_kind
+from loratory.objectives.records import TrialState
 from loratory.objectives.study_folder import StudyFolder
 from loratory.search.advice import advice
 from loratory.search.executors.executor import Executor
+from loratory.search.full_disk import full_disk
 from loratory.search.interruption import catch_interrupt
 from loratory.search.lock import driver_lock
 from loratory.search.manifest import as_begun, beginning_of, check_fits, forget_beginning, open_manifest
@@ -27,8 +28,6 @@ from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.study import StudySpec
 
 __all__ = ["StudyResult", "run_study"]
-
-_FULL_BYTES = 4 * 2**20
 
 
 def run_study(
@@ -67,6 +66,7 @@ def run_study(
         kind = objective_kind(study.objective)
         kind.check(study)
         if not _is_done(folder, study):
+            executor.check()
             _print(console, f"{study.name}: reading data{'' if local else ', starting workers'}")
             with _importing(kind.import_for_prepare):
                 # A missing GPU is reported at once and not after the data has been read.
@@ -85,7 +85,8 @@ def run_study(
             with suppress(OSError):  # no report on a full disk
                 _print(console, *session.result(done=False).notes)
             raise
-        return session.result(done=done)
+        with _full_disk_in_a_line(folder):
+            return session.result(done=done)
 
 
 @contextmanager
@@ -103,7 +104,10 @@ def _importing(imports: Callable[[], None]) -> Iterator[None]:
 
 
 def _is_done(folder: StudyFolder, study: StudySpec) -> bool:
-    return folder.manifest.is_file() and study_status(folder).done >= trial_limit(study)
+    if not folder.manifest.is_file():
+        return False
+    status = study_status(folder)
+    return status.done >= trial_limit(study, infeasible=status.states.get(TrialState.INFEASIBLE, 0))
 
 
 def _executor(study: StudySpec, address: str | None, *, local: bool) -> Executor:
@@ -148,11 +152,9 @@ def _full_disk_in_a_line(folder: StudyFolder) -> Iterator[None]:
     except (OSError, StorageInternalError) as error:
         if (told := missing_right(error)) is not None:
             raise told from error
-        if shutil.disk_usage(folder.path).free > _FULL_BYTES:
-            raise
-        raise LoratoryError(
-            f"{folder.path}: the disk is full; free some space and run the same command again to go on"
-        ) from error
+        if (full := full_disk(error, folder.path)) is not None:
+            raise full from error
+        raise
 
 
 def _keep_data(folder: StudyFolder, prepared: Prepared) -> Prepared:

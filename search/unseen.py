@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -10,10 +10,9 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from loratory.search.points import count_points, listed_values, place
+from loratory.search.points import count_points, earlier_points, listed_values, point_key
 
 Point = dict[str, Any]
-Key = tuple[Any, ...]
 
 _DRAWS = 100
 _MOST_LISTED = 1_000_000
@@ -53,7 +52,7 @@ class UnseenSampler(BaseSampler):
         """Return the inner sampler's point, or another one if an earlier trial has it."""
         open_names = [n for n, d in self._space.items() if n not in trial.params and not d.single()]
         point = self._draw(self._inner, study, trial, open_names)
-        earlier = {self._key(params) for params in _earlier_points(study, trial)}
+        earlier = {self._key(params) for params in earlier_points(study, trial)}
         if self._key(trial.params | point) not in earlier:
             return point
         return self._redraw(study, trial, open_names, earlier) or point
@@ -91,7 +90,7 @@ class UnseenSampler(BaseSampler):
         }
 
     def _redraw(
-        self, study: Study, trial: FrozenTrial, names: Sequence[str], earlier: Set[Key]
+        self, study: Study, trial: FrozenTrial, names: Sequence[str], earlier: Set[Hashable]
     ) -> Point | None:
         """Return a random point that no earlier trial has; None where none is left."""
         points = count_points(self._space)
@@ -105,21 +104,11 @@ class UnseenSampler(BaseSampler):
         # Few are left. Of a space with more points, 100 draws have found one.
         return self._one_of_few(trial, names, earlier) if points and points <= _MOST_LISTED else None
 
-    def _one_of_few(self, trial: FrozenTrial, names: Sequence[str], earlier: Set[Key]) -> Point | None:
+    def _one_of_few(self, trial: FrozenTrial, names: Sequence[str], earlier: Set[Hashable]) -> Point | None:
         values = [listed_values(self._space[name]) or [] for name in names]
         candidates = (dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*values))
         left = [point for point in candidates if self._key(trial.params | point) not in earlier]
         return random.Random(self._seed).choice(left) if left else None
 
-    def _key(self, point: Point) -> Key:
-        return tuple(
-            place(distribution, point[name]) if name in point else None
-            for name, distribution in self._space.items()
-            if not distribution.single()
-        )
-
-
-def _earlier_points(study: Study, trial: FrozenTrial) -> list[Point]:
-    """Return the points of all other trials; hyperband shows a sampler only those of one bracket."""
-    rows = study._storage.get_all_trials(study._study_id, deepcopy=False)
-    return [row.params for row in rows if row.number != trial.number and row.params]
+    def _key(self, point: Point) -> Hashable:
+        return point_key(self._space, point)

@@ -11,6 +11,7 @@ class WorkerState:
 
     Attributes:
         ready: its own description; None while it starts.
+        described: its last description, kept while it is replaced; None before the first.
         was_ready: whether it, or a worker that it replaced, was ever ready.
         trials: attempts that hold one of its slots.
         scoring: key of its current scoring; None if there is none.
@@ -18,6 +19,7 @@ class WorkerState:
     """
 
     ready: Ready | None = None
+    described: Ready | None = None
     was_ready: bool = False
     trials: dict[str, int] = field(default_factory=dict)
     scoring: str | None = None

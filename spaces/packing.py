@@ -1,6 +1,6 @@
 """Number of trials that train together on one worker, and the size of their passes."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -27,3 +27,10 @@ class PackingSpec(Frozen):
     cache_base: bool | None = None
     """Keep a quantised base in the compute dtype too: the same numbers, no dequantisation in every pass, more
     memory; null does so where it fits."""
+    optimizer_bits: Literal[32, 8] | None = None
+    """Bits of each of AdamW's two moments: 32, or 8 in blockwise dynamic codes (Dettmers et al., 2022), which
+    take a quarter of the memory and round each moment by up to 0.7% of the largest of its block of 256. null
+    chooses."""
+    offload_optimizer: bool | None = None
+    """Keep AdamW's moments in host memory and bring them to the GPU for each update: the same numbers, less
+    GPU memory, more time per update. null chooses."""

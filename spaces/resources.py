@@ -16,3 +16,6 @@ class ResourceSpec(Frozen):
     """GPUs per worker, at most 1, may be a fraction; null takes 1 if the cluster has GPUs, else 0."""
     cpus_per_worker: Float = Field(default=1, gt=0)
     """CPU cores per worker."""
+    disk_gib: Annotated[Float, Field(gt=0)] | None = None
+    """GiB for adapters and checkpoints of the study; above, the adapters of the worst trials are deleted,
+    never one of the best five, and never scores, predictions or records. Null: no limit."""

@@ -1,6 +1,6 @@
 """Settings of the analytic objective: instant learning curves with a known optimum, noise and faults."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -29,6 +29,15 @@ class FaultSpec(Frozen):
         return self
 
 
+class ToyMemorySpec(Frozen):
+    """Pretended device memory: a trial takes `bytes_per_rank` times its rank."""
+
+    bytes_per_rank: Int = Field(default=0, ge=0)
+    """Device memory of a trial per rank, in bytes."""
+    limit_bytes: Annotated[Int, Field(ge=0)] | None = None
+    """Device memory that a worker has for one trial, in bytes; null: no limit."""
+
+
 class ToySpec(Frozen):
     """Settings of `objective: toy`."""
 
@@ -40,5 +49,7 @@ class ToySpec(Frozen):
     """Seconds that a worker spends on all its trials together before each evaluation."""
     evaluations_per_checkpoint: Int = Field(default=1, ge=1)
     """Evaluations per checkpoint."""
+    memory: ToyMemorySpec = ToyMemorySpec()
+    """Device memory of trials and workers, to try what fits no worker."""
     faults: FaultSpec = FaultSpec()
     """Faults to inject."""

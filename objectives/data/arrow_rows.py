@@ -115,13 +115,20 @@ def _changes(schema: Any, labels: dict[str, list[str]]) -> list[tuple[str, _Chan
         kind = str(field.type)
         if field.name in labels:
             changes.append((field.name, _naming(labels[field.name])))
-        elif "arrow.json" in kind or kind.startswith(("list<", "large_list<")):
-            changes.append((field.name, partial(_value, field.type)))
+        elif any(part in kind for part in ("arrow.json", "list<", "map<")):
+            changes.append((field.name, partial(_column, field.type)))
     return changes
 
 
 def _naming(names: list[str]) -> _Change:
     return lambda label: names[label] if isinstance(label, int) and 0 <= label < len(names) else label
+
+
+def _column(kind: Any, value: Any) -> Any:
+    """Return a column's value with its JSON read, and the objects of its lists without nulls."""
+    if isinstance(value, dict):
+        return {key: _column(kind.field(key).type, item) for key, item in value.items()}
+    return _value(kind, value)
 
 
 def _value(kind: Any, value: Any) -> Any:
@@ -130,6 +137,8 @@ def _value(kind: Any, value: Any) -> Any:
     Arrow gives all objects of a column the keys of all: those that an object lacks are null.
     """
     if isinstance(value, list):
+        if str(kind).startswith("map<"):  # to_pylist gives pairs
+            return {key: _value(kind.item_type, item) for key, item in value}
         return [_value(kind.value_type, item) for item in value]
     if isinstance(value, dict):
         return {key: _value(kind.field(key).type, item) for key, item in value.items() if item is not None}

@@ -3,8 +3,12 @@
 import json
 from typing import Any
 
+from loratory.objectives.data.learned_columns import is_filled
 from loratory.objectives.data.rows import BadRowError
 from loratory.objectives.data.values import from_json, shortened
+
+_ARGUMENTS = ("arguments", "parameters", "input", "args", "kwargs")
+_NAMES = ("name", "id", "call_id", "type", "index")
 
 
 def read_calls(value: Any, row_place: str, place: str) -> str:
@@ -23,6 +27,13 @@ def read_calls(value: Any, row_place: str, place: str) -> str:
     return json.dumps([_call(from_json(call), row_place, place) for call in calls], ensure_ascii=False)
 
 
+def call_ids(value: Any) -> list[str | None]:
+    """Return the id of each call of a value that `read_calls` reads; None where a call has none."""
+    read = from_json(value)
+    calls = [from_json(call) for call in (read if isinstance(read, list) else [read])]
+    return [call.get("id") if isinstance(call, dict) else None for call in calls]
+
+
 def _call(call: Any, row_place: str, place: str) -> dict[str, Any]:
     inner = call.get("function", call) if isinstance(call, dict) else None
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
@@ -31,8 +42,13 @@ def _call(call: Any, row_place: str, place: str) -> dict[str, Any]:
             f"{place} must hold calls such as {{'name': 'weather', 'arguments': {{'city': 'Oslo'}}}}, "
             f"got {shortened(call)}",
         )
-    arguments = inner.get("arguments", inner.get("parameters"))
-    return {"name": inner["name"], "arguments": {} if arguments is None else from_json(arguments)}
+    known = [key for key in _ARGUMENTS if inner.get(key) is not None]
+    others = [key for key, value in inner.items() if key not in _NAMES and is_filled(value)]
+    if len(known) > 1 or (not known and others):
+        raise BadRowError(
+            row_place, f"{place} must have the arguments of a call as `arguments`, has {', '.join(inner)}"
+        )
+    return {"name": inner["name"], "arguments": from_json(inner[known[0]]) if known else {}}
 
 
 def read_tools(value: Any, row_place: str, column: str) -> str:

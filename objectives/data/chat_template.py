@@ -188,7 +188,7 @@ class ChatTemplate:
         if prompt is None:
             raise RenderError("the chat template rewrites earlier turns when a call follows")
         written, closing = self._without_end(whole[len(prompt) :])
-        left_out = missing(written, [*_parts(answer), answer.content])
+        left_out = missing(written, _parts(answer), [answer.content]) or missing(written, [answer.content])
         if left_out is not None:
             self._check_calls()
             raise RenderError(f"the chat template leaves {left_out[:60]!r} out of the call")
@@ -217,18 +217,21 @@ class ChatTemplate:
             RenderError: it leaves out something of this row.
         """
         text = rendered.prompt
-        left_out = missing(text, tool_names(row.tools))
+        contents = [after_thought(message.content) for message in prompt]
+        called = [part for message in prompt for part in _parts(message)]
+        left_out = missing(text, tool_names(row.tools), [*contents, *called])
         if left_out is not None:
             raise LeftOutError(
                 f"the chat template leaves out the tools ({left_out}, ...): {_TOOLS_REMEDY}, or leave them "
                 "out with data.columns: {tools: null}"
             )
-        for message in prompt:
-            left_out = missing(text, _parts(message))
+        for place, message in enumerate(prompt):
+            left_out = missing(text, _parts(message), contents)
             if left_out is not None:
                 self._check_calls()
                 raise RenderError(f"the chat template leaves {left_out[:60]!r} out of a call")
-            if missing(text, [after_thought(message.content)]) is None:
+            others = [*contents[:place], *contents[place + 1 :]]
+            if missing(text, contents[place : place + 1], others) is None:
                 continue
             if message.role == "system":
                 raise RefusedError("the chat template leaves out the system turn")

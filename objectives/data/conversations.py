@@ -1,15 +1,17 @@
 """Read lists of turns in the formats of OpenAI (`role`, `content`) and ShareGPT (`from`, `value`)."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from loratory.objectives.data.calls import read_calls
-from loratory.objectives.data.learned_columns import LEARNED_KEYS, MARKS, is_filled, is_null
+from loratory.objectives.data.calls import call_ids, read_calls
+from loratory.objectives.data.learned_columns import LEARNED_KEYS, MARKS, is_filled, is_null, plain_name
 from loratory.objectives.data.rows import BadRowError, Role, Turn
 from loratory.objectives.data.values import as_text, from_json, read_mark, shortened
+from loratory.objectives.data.view import is_turns
 from loratory.spaces.errors import InputError
 
 _ROLES = MappingProxyType(
@@ -36,6 +38,13 @@ _ROLES = MappingProxyType(
 _CALL_ROLES = ("function_call", "tool_call")
 _SPECIAL_KEYS = MARKS | LEARNED_KEYS
 _CALL_KEYS = ("tool_calls", "function_call")
+_RESULT_KEYS = ("tool_call_id", "name")
+_SAID_KEYS = ("content", "value", *_CALL_KEYS)
+_TEXT_PARTS = ("text", "input_text", "output_text")
+_LIST_OF_OBJECTS = re.compile(r"\s*(?:array\()?\[\s*\{\s*['\"]")
+_KEYS_OF_TURNS = tuple(
+    re.compile(rf"""['"](?:{names})['"]\s*:""") for names in ("role|from", "content|value")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,34 @@ def _said(turns: Sequence[Turn]) -> tuple[Turn, ...]:
     return tuple(turn for turn in turns if turn.text or turn.calls or turn.role is Role.TOOL)
 
 
+def written_turns(value: Any) -> Any:
+    """Return what a value holds where texts may stand in the place of turns; None for a text.
+
+    A text is a list of turns only if it holds all of a turn: an answer may be JSON with a key `role`. Text
+    that looks like turns and cannot be read is returned as it is, for `TurnReader.read` to refuse.
+    """
+    read = from_json(value)
+    turns = [read] if isinstance(read, dict) else read
+    if isinstance(value, list) and is_turns(value):
+        return value
+    if isinstance(turns, list) and turns and _is_whole_turn(turns[0]):
+        return turns
+    return read if isinstance(read, str) and _looks_like_turns(read) else None
+
+
+def _is_whole_turn(item: Any) -> bool:
+    return isinstance(item, dict) and _has_any(item, ("role", "from")) and _has_any(item, _SAID_KEYS)
+
+
+def _has_any(item: dict[str, Any], keys: Sequence[str]) -> bool:
+    return not item.keys().isdisjoint(keys)
+
+
+def _looks_like_turns(text: str) -> bool:
+    """Return whether text that is no JSON begins like turns, as numpy writes them, without commas."""
+    return _LIST_OF_OBJECTS.match(text) is not None and all(key.search(text) for key in _KEYS_OF_TURNS)
+
+
 class TurnReader:
     """Reads lists of turns, and remembers the keys that were not used.
 
@@ -99,8 +136,10 @@ class TurnReader:
         items = from_json(value)
         if not isinstance(items, list):
             kind = f"{type(items).__name__} {shortened(items)}"
-            raise BadRowError(row_place, f"{column} must be a list of turns, got {kind}")
-        return [self._turn(item, row_place, column, index) for index, item in enumerate(items)]
+            hint = "; write it as JSON" if isinstance(items, str) and _looks_like_turns(items) else ""
+            raise BadRowError(row_place, f"{column} must be a list of turns, got {kind}{hint}")
+        turns = [self._turn(item, row_place, column, index) for index, item in enumerate(items)]
+        return _with_answered(turns, items) if any(turn.role is Role.TOOL for turn in turns) else turns
 
     def _turn(self, item: Any, row_place: str, column: str, index: int) -> Turn:
         plain = _plain_turn(item)
@@ -118,7 +157,8 @@ class TurnReader:
             text = ""
         else:
             text = _content(item.get(text_key), role, row_place, f"{place}.{text_key}").strip()
-        learn = self._other_keys(item, {role_key, text_key, *_CALL_KEYS}, f"{row_place}: {place}")
+        read = {role_key, text_key, *_CALL_KEYS, *(_RESULT_KEYS if role is Role.TOOL else ())}
+        learn = self._other_keys(item, read, f"{row_place}: {place}")
         if learn and role is not Role.ASSISTANT:
             raise InputError(
                 f"{row_place}: {place} must not be marked as learned: only turns of the assistant are"
@@ -131,7 +171,7 @@ class TurnReader:
         for key, value in item.items():
             if key in read or is_null(value):
                 continue
-            name = key.lower()
+            name = plain_name(key)
             if key in self._unwanted or name not in _SPECIAL_KEYS:
                 self.unused.setdefault(f"{_without_index(place)}.{key}")
             elif name in MARKS:
@@ -142,6 +182,36 @@ class TurnReader:
                     f"(tools: into a column), or leave it out with data.columns: {{{key}: null}}"
                 )
         return learn
+
+
+def _with_answered(turns: Sequence[Turn], items: Sequence[Any]) -> list[Turn]:
+    """Return turns in which each result that is not the next call's says whose it is."""
+    found: list[Turn] = []
+    ids: list[str | None] = []
+    names: list[str] = []
+    due = 0
+    for turn, item in zip(turns, items, strict=True):
+        if turn.calls:
+            ids, names, due = _ids(item), [call["name"] for call in json.loads(turn.calls)], 0
+        elif turn.role is Role.TOOL:
+            place = _place(item, ids, names)
+            turn = turn if place is None or place == due else replace(turn, answers=place)
+            due = (due if place is None else place) + 1
+        found.append(turn)
+    return found
+
+
+def _ids(item: dict[str, Any]) -> list[str | None]:
+    return next((call_ids(item[key]) for key in _CALL_KEYS if is_filled(item.get(key))), [])
+
+
+def _place(item: dict[str, Any], ids: Sequence[str | None], names: Sequence[str]) -> int | None:
+    """Return the place of the call that a result names by its id, or else by the name of its function."""
+    for key, known in zip(_RESULT_KEYS, (ids, names), strict=True):
+        name = item.get(key)
+        if not is_null(name) and known.count(name) == 1:
+            return known.index(name)
+    return None
 
 
 def marked(turns: Sequence[Turn], learn: bool) -> list[Turn]:
@@ -196,12 +266,22 @@ def _content(content: Any, role: Role, row_place: str, place: str) -> str:
         return json.dumps(content, ensure_ascii=False)
     if not isinstance(content, list):
         return as_text(content, row_place, place)
-    texts = [part.get("text") if isinstance(part, dict) else part for part in content]
-    return "".join(as_text(text, row_place, f"{place} (text only)") for text in texts)
+    return "".join(_part_text(part, row_place, f"{place} (text only)") for part in content)
+
+
+def _part_text(part: Any, row_place: str, place: str) -> str:
+    if not isinstance(part, dict):
+        return as_text(part, row_place, place)
+    kind = part.get("type")
+    if not is_null(kind) and kind not in _TEXT_PARTS:
+        raise BadRowError(row_place, f"{place} must be text, got a part of type {kind}")
+    return as_text(part.get("text"), row_place, place)
 
 
 def _is_text_part(part: Any) -> bool:
-    return isinstance(part, str) or (isinstance(part, dict) and isinstance(part.get("text"), str))
+    if not isinstance(part, dict):
+        return isinstance(part, str)
+    return (part.get("type") or "text") in _TEXT_PARTS and isinstance(part.get("text"), str)
 
 
 def _without_index(place: str) -> str:

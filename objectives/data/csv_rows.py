@@ -42,7 +42,8 @@ def read_csv(path: Path, name: str) -> Iterator[tuple[int, Any]]:
         lines = _Lines(chain(head, file))
         if declared:
             next(iter(lines))
-        yield from _records(lines, delimiter, name)
+        spaced = _is_spaced(head[bool(declared) :], delimiter)
+        yield from _records(lines, delimiter, name, spaced=spaced)
 
 
 class _Lines:
@@ -76,8 +77,8 @@ class _Lines:
         return BadRowError(place, rule, {"text": readable("".join(self.record))})
 
 
-def _records(lines: _Lines, delimiter: str, name: str) -> Iterator[tuple[int, Any]]:
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+def _records(lines: _Lines, delimiter: str, name: str, *, spaced: bool) -> Iterator[tuple[int, Any]]:
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced)
     header = _header(reader, lines, name)
     number = 0
     while True:
@@ -129,6 +130,20 @@ def _delimiter(head: list[str], suffix: str) -> str:
     dividing = [delimiter for delimiter in order if sizes[delimiter] and sizes[delimiter][0] > 1]
     alike = (delimiter for delimiter in dividing if len(set(sizes[delimiter])) == 1)
     return next(alike, dividing[0] if dividing else usual)
+
+
+def _is_spaced(head: list[str], delimiter: str) -> bool:
+    """Return whether a space follows every delimiter of the header, as in `prompt, completion`.
+
+    Quotes after such a space would else be part of the cells.
+    """
+    if delimiter == "\t":
+        return False
+    try:
+        header = next(filter(None, csv.reader(head, delimiter=delimiter, strict=True)), [])
+    except csv.Error:
+        return False
+    return len(header) > 1 and all(cell.startswith(" ") for cell in header[1:])
 
 
 def _sizes(head: list[str], delimiter: str) -> list[int]:

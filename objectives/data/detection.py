@@ -1,10 +1,11 @@
 """Tell the format of rows by their columns, and help where none fits."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from loratory.objectives.data.learned_columns import LEARNED_COLUMNS, plain_name
 from loratory.objectives.data.rows import BadRowError
 from loratory.objectives.data.values import inner_paths, scalar_text
 from loratory.objectives.data.view import View, described, is_turns
@@ -25,8 +26,13 @@ _ANSWER = re.compile("answer|response|output|completion|target|label|summary|cho
 _NO_TEXT = frozenset({"id", "idx", "index", "uuid", "source", "group"})
 
 
-def detect_format(view: View, named: DataFormat) -> DataFormat:
+def detect_format(view: View, named: DataFormat, *, mapped: Iterable[str] = ()) -> DataFormat:
     """Return the named format, or for `auto` the first format whose columns the row has.
+
+    Args:
+        view: the row.
+        named: `data.format`.
+        mapped: names that `data.columns` maps. If formats need some of them, only these formats are tried.
 
     Raises:
         BadRowError: no format fits.
@@ -34,8 +40,10 @@ def detect_format(view: View, named: DataFormat) -> DataFormat:
     """
     if named is not DataFormat.AUTO:
         return named
-    for found, needed in NEEDED_COLUMNS.items():
-        if all(view.has(column) for column in needed):
+    asked = set(mapped)
+    formats = [found for found, needed in NEEDED_COLUMNS.items() if asked.intersection(needed)]
+    for found in formats or NEEDED_COLUMNS:
+        if all(view.has(column) for column in NEEDED_COLUMNS[found]):
             return found
     fields = view.raw.fields
     for name in sorted({name for needed in NEEDED_COLUMNS.values() for name in needed}):
@@ -65,14 +73,22 @@ def _suggestion(fields: Mapping[str, Any]) -> str:
     for name, value in fields.items():
         if is_turns(value):
             return f", such as {{messages: {name}}}"
+    learned = {name for name in fields if plain_name(name) in LEARNED_COLUMNS}
     texts = [
-        path for name, value in fields.items() if name.lower() not in _NO_TEXT for path in _texts(name, value)
+        path
+        for name, value in fields.items()
+        if name.lower() not in _NO_TEXT and name not in learned
+        for path in _texts(name, value)
     ]
     if len(texts) < 2:
         return ""
     answer = next((path for path in texts[1:] if _ANSWER.search(path)), texts[1])
-    return f", such as {{prompt: {texts[0]}, completion: {answer}}}"
+    # The format alpaca reads a context or a system text too.
+    first, last = ("instruction", "output") if learned else ("prompt", "completion")
+    return f", such as {{{first}: {texts[0]}, {last}: {answer}}}"
 
 
 def _texts(name: str, value: Any) -> list[str]:
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return []  # turns of another layout, of which one would be read
     return [name] if scalar_text(value) is not None else inner_paths(value, name)

@@ -73,8 +73,9 @@ def as_raw_rows(numbered: Numbered, name: str, bad_rows: BadRows) -> Iterator[Ra
 
 
 def no_such_file(name: str) -> str:
-    """Return the message about a missing file."""
-    return f"{name}: no such file; paths are relative to the folder you run in ({Path.cwd()})"
+    """Return the message about a missing file, or folder."""
+    kind = "file" if data_suffix(name) in READERS else "file or folder"
+    return f"{name}: no such {kind}; paths are relative to the folder you run in ({Path.cwd()})"
 
 
 def _no_object(value: Any, place: str) -> BadRowError:

@@ -9,7 +9,7 @@ from loratory.objectives.data.layouts import Layout
 from loratory.objectives.data.learned_columns import LEARNED_COLUMNS, is_null
 from loratory.objectives.data.prompt_template import fill_template, template_columns
 from loratory.objectives.data.row_columns import RowColumns
-from loratory.objectives.data.rows import BadRowError, Ledger, Part, RawRow, Reason, Role, Row, Turn
+from loratory.objectives.data.rows import BadRowError, RawRow, Reason, Role, Row, Turn
 from loratory.objectives.data.values import scalar_text, shortened
 from loratory.objectives.data.view import MISSING, Columns, View, described
 from loratory.spaces.data import BadRows, DataFormat, DataSpec, Learn
@@ -59,11 +59,6 @@ class Parsed:
     used: tuple[str, ...]
     unused: tuple[str, ...]
 
-    def note_removed(self, part: Part, ledger: Ledger) -> None:
-        """Note the removed rows in the ledger."""
-        for row in self.removed:
-            ledger.remove(part, row.raw, reason=row.reason, detail=row.detail)
-
 
 def parse_rows(rows: Iterable[RawRow], data: DataSpec) -> Parsed:
     """Parse the rows of one source.
@@ -89,11 +84,12 @@ def parse_rows(rows: Iterable[RawRow], data: DataSpec) -> Parsed:
 
 
 class RowParser:
-    """Parses the rows of one source, one by one; the first row tells the format.
+    """Parses the rows of one source, one by one; the first that can be read tells the format.
 
     Attributes:
         found: the format, once a row was read.
         removed: rows that could not be read, or whose marks leave nothing to learn.
+        unfound: names in `data.columns` whose column or path no row had so far.
     """
 
     def __init__(self, data: DataSpec) -> None:
@@ -103,8 +99,10 @@ class RowParser:
         self._template = template_columns(data.prompt_template) if data.prompt_template is not None else None
         self._layout: Layout | None = None
         self._watch: RowColumns | None = None
+        self._read_any = False
         self.found = data.format
         self.removed: list[RemovedRow] = []
+        self.unfound = set(self._columns.names)
 
     @property
     def as_written(self) -> bool:
@@ -142,17 +140,27 @@ class RowParser:
                 if self._data.bad_rows is BadRows.STOP:
                     raise
                 self._remove(raw, Reason.UNREADABLE, error.rule)
+                self._forget_format()
                 continue
+            self._read_any = True
             if row is None:
                 self._remove(raw, Reason.NOT_LEARNED, "its marks leave no answer to learn")
             else:
                 yield row
+
+    def _forget_format(self) -> None:
+        """Let the next row tell the format, if no row could be read by what the last one told."""
+        if not self._read_any:
+            self._layout = self._watch = None
+            self.found = self._data.format
 
     def _remove(self, raw: RawRow, reason: Reason, detail: str) -> None:
         self.removed.append(RemovedRow(raw=raw, reason=reason, detail=detail))
 
     def _row(self, raw: RawRow) -> Row | None:
         view = View(raw, self._columns)
+        if self.unfound:
+            self.unfound -= {name for name in self.unfound if view.has(name)}
         layout, watch = self._begun(view)
         learned = watch.learns(raw)
         dialogue = layout.read(view)
@@ -182,9 +190,9 @@ class RowParser:
             )
 
     def _begun(self, view: View) -> tuple[Layout, RowColumns]:
-        """Return how rows are read, which the first row decides."""
+        """Return how rows are read, which the first row that can be read decides."""
         if self._layout is None or self._watch is None:
-            self.found = detect_format(view, self._data.format)
+            self.found = detect_format(view, self._data.format, mapped=self._columns.names)
             self._layout = Layout(self.found, self._columns, view)
             read, learned = self._layout.columns, LEARNED_COLUMNS
             if self._template is not None:

@@ -2,29 +2,37 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 _ESCAPES = re.compile(r"""\\(?:u[0-9a-fA-F]{4}|[nrtbf"'\\/])""")
 
 
-def holds(text: str, part: str) -> bool:
-    """Return whether a text holds a part: as it is, or the same letters and digits in the same order."""
-    return part in text or _letters(part) in _letters(text)
+def holds(text: str, part: str, beside: Sequence[str] = ()) -> bool:
+    """Return whether a text holds a part: as it is, or the same letters and digits in the same order.
+
+    Args:
+        text: a rendered conversation.
+        part: what it must hold.
+        beside: other parts of the same text. Where they hold the part too, it must come once more.
+    """
+    if _comes_once_more(text, part, beside):
+        return True
+    return _comes_once_more(_letters(text), _letters(part), map(_letters, beside))
 
 
-def missing(text: str, parts: Iterable[str]) -> str | None:
-    """Return the first part that a text does not hold, or None."""
-    return next((part for part in parts if not holds(text, part)), None)
+def missing(text: str, parts: Iterable[str], beside: Sequence[str] = ()) -> str | None:
+    """Return the first part that a text does not hold beside other parts, or None."""
+    return next((part for part in parts if not holds(text, part, beside)), None)
 
 
 def tool_names(tools: str) -> list[str]:
-    """Return the names in the JSON text of a list of tools; plain and in OpenAI's form."""
+    """Return the name of each tool in the JSON text of a list, in OpenAI's form or plain, or another text."""
     found = []
     for tool in json.loads(tools) if tools else []:
         function = tool.get("function", tool) if isinstance(tool, dict) else {}
-        if isinstance(function, dict) and isinstance(function.get("name"), str):
-            found.append(function["name"])
+        name = function.get("name") if isinstance(function, dict) else None
+        found += [name] if isinstance(name, str) else list(_leaves(tool))[:1]
     return found
 
 
@@ -44,6 +52,10 @@ def _leaves(value: Any) -> Iterator[str]:
             yield from _leaves(item)
     elif isinstance(value, str):
         yield value
+
+
+def _comes_once_more(text: str, part: str, beside: Iterable[str]) -> bool:
+    return not part or text.count(part) > sum(other.count(part) for other in beside)
 
 
 def _letters(text: str) -> str:

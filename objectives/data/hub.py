@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,21 @@ def _rows(table: Any, name: str) -> Iterator[tuple[int, Any]]:
 def _load(identifier: str, split: str, data: DataSpec, cache: str | None) -> Any:
     import datasets
 
-    return datasets.load_dataset(
-        identifier, data.hub_config, split=split, revision=data.hub_revision, cache_dir=cache
-    )
+    load = partial(datasets.load_dataset, identifier, data.hub_config, split=split, cache_dir=cache)
+    if cache is not None and _guesses_types(identifier, data, cache):
+        text = datasets.Value("string")
+        features = datasets.Features(dict.fromkeys(load().column_names, text))
+        return load(features=features, keep_default_na=False)
+    return load(revision=data.hub_revision)
+
+
+def _guesses_types(folder: str, data: DataSpec, cache: str) -> bool:
+    """Return whether `datasets` would guess the types of a folder's CSV, and make null of `None` or `NA`."""
+    import datasets
+    from datasets.packaged_modules.csv.csv import CsvConfig
+
+    builder = datasets.load_dataset_builder(folder, data.hub_config, cache_dir=cache)
+    return isinstance(builder.config, CsvConfig) and builder.info.features is None
 
 
 def _usual_split(identifier: str, part: Part, data: DataSpec) -> str:

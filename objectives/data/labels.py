@@ -1,7 +1,8 @@
 """The labels of a classification study."""
 
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -58,6 +59,22 @@ def unscored(rows: EncodedRows, parts: Mapping[Part, Indices]) -> dict[str, int]
     for label in set(rows.examples.references.take(parts[Part.EVAL])):
         counts.pop(label, None)
     return dict(sorted(counts.items(), key=lambda item: (item[1], item[0])))
+
+
+def look_alike(labels: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return sets of labels that differ only in case, in width, or in how a number is written."""
+    alike: dict[str, list[str]] = {}
+    for label in labels:
+        alike.setdefault(_plain(label), []).append(label)
+    return [tuple(names) for names in alike.values() if len(names) > 1]
+
+
+def _plain(label: str) -> str:
+    text = unicodedata.normalize("NFKC", label).casefold().strip()
+    try:
+        return f"{float(text):g}"
+    except ValueError:
+        return text
 
 
 def _check_decodable(rows: EncodedRows, train: Indices, max_new_tokens: int) -> None:

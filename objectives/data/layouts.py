@@ -4,9 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from loratory.objectives.data.calls import read_tools
-from loratory.objectives.data.conversations import Dialogue, TurnReader, marked, split_answer
+from loratory.objectives.data.conversations import (
+    Dialogue,
+    TurnReader,
+    marked,
+    split_answer,
+    written_turns,
+)
 from loratory.objectives.data.detection import NEEDED_COLUMNS
 from loratory.objectives.data.learned_columns import (
+    HISTORY_COLUMNS,
     INPUT_COLUMNS,
     SYSTEM_COLUMNS,
     TOOLS_COLUMNS,
@@ -43,7 +50,7 @@ class Layout:
         """Columns and paths that rows are read from, as the file names them."""
         optional: list[tuple[str, ...]] = [] if self.as_written else [SYSTEM_COLUMNS, TOOLS_COLUMNS]
         if self._found is DataFormat.ALPACA:
-            optional += [INPUT_COLUMNS, ("history",)]
+            optional += [INPUT_COLUMNS, HISTORY_COLUMNS]
         read = [self._columns.actual(name) for name in NEEDED_COLUMNS[self._found]]
         for names in optional:
             read += [self._columns.actual(name) for name in self._candidates(names)]
@@ -98,11 +105,9 @@ class Layout:
         return self.turns.read(view.value(column), view.raw.place, view.actual(column))
 
     def _turns_or_text(self, view: View, column: str, role: Role) -> list[Turn]:
-        value = from_json(view.value(column))
-        if isinstance(value, dict) and "role" in value:
-            value = [value]
-        if is_turns(value):
-            return self.turns.read(value, view.raw.place, view.actual(column))
+        turns = written_turns(view.value(column))
+        if turns is not None:
+            return self.turns.read(turns, view.raw.place, view.actual(column))
         return [Turn(role, view.text(column).strip())]
 
     def _with_system(self, view: View, turns: list[Turn]) -> list[Turn]:
@@ -118,7 +123,7 @@ class Layout:
 
     def _history(self, view: View) -> list[Turn]:
         """Return the turns of Alpaca's `history`: pairs of question and answer, or a list of turns."""
-        if self._lacks(view, ("history",)):
+        if self._lacks(view, HISTORY_COLUMNS):
             return []
         value = from_json(view.optional("history"))
         if not is_filled(value):
@@ -157,12 +162,7 @@ class Layout:
 
 
 def _is_conversational(view: View) -> bool:
-    return any(_are_turns(view.optional(column)) for column in ("prompt", "completion"))
-
-
-def _are_turns(value: Any) -> bool:
-    read = from_json(value)
-    return is_turns([read] if isinstance(read, dict) else read)
+    return any(written_turns(view.optional(column)) is not None for column in ("prompt", "completion"))
 
 
 def _pair(pair: Any, row_place: str, column: str) -> list[Turn]:

@@ -9,7 +9,7 @@ from loratory.objectives.data.rows import Role, Turn
 
 _BETWEEN = "\n\n"
 
-SYSTEM_JOINED = "system text joined to the user turn after it"
+SYSTEM_JOINED = "system text joined to the user turn beside it"
 LEADING_DROPPED = "leading assistant turns dropped"
 TURNS_JOINED = "turns of one role joined"
 
@@ -42,6 +42,7 @@ class Message:
 def chat_messages(turns: Sequence[Turn]) -> list[Message]:
     """Return turns as messages; an input joins the user turn before it, a result knows its call."""
     messages: list[Message] = []
+    called: list[dict[str, Any]] = []
     waiting: list[dict[str, Any]] = []
     for turn in turns:
         if turn.role is Role.INPUT and messages and messages[-1].role == "user":
@@ -49,16 +50,28 @@ def chat_messages(turns: Sequence[Turn]) -> list[Message]:
             messages[-1] = replace(last, content=f"{last.content}{_BETWEEN}{turn.text}")
         elif turn.role is Role.ASSISTANT:
             calls = template_calls(turn.calls, first=_call_count(messages))
-            waiting = list(calls) or waiting
+            called, waiting = (list(calls), list(calls)) if calls else (called, waiting)
             messages.append(Message(role="assistant", content=turn.text, calls=calls, learn=turn.learn))
         elif turn.role is Role.TOOL:
-            call = waiting.pop(0) if waiting else None
+            call = _answered(turn, called, waiting)
             names = {"tool_call_id": call["id"], "name": call["function"]["name"]} if call else {}
             messages.append(Message(role="tool", content=turn.text, answers=names))
         else:
             role = "user" if turn.role in (Role.INPUT, Role.PROMPT) else turn.role.value
             messages.append(Message(role=role, content=turn.text))
     return messages
+
+
+def _answered(
+    turn: Turn, called: Sequence[dict[str, Any]], waiting: list[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """Return the call that a result belongs to, which no longer waits then; None where there is none."""
+    if turn.answers is None:
+        return waiting.pop(0) if waiting else None
+    call = called[turn.answers]
+    if call in waiting:
+        waiting.remove(call)
+    return call
 
 
 def template_calls(calls: str, *, first: int = 0) -> tuple[dict[str, Any], ...]:
@@ -112,7 +125,7 @@ def forms(messages: Sequence[Message], *, adapt: bool) -> Iterator[Form]:
 
 
 def _system_joined(messages: Sequence[Message]) -> list[Message]:
-    """Join each system text to the user turn after it; unchanged where none follows."""
+    """Join each system text to the user turn after it, or to the one before it where none follows."""
     joined: list[Message] = []
     waiting: list[str] = []
     for message in messages:
@@ -123,7 +136,13 @@ def _system_joined(messages: Sequence[Message]) -> list[Message]:
             message = replace(message, content=_BETWEEN.join([*waiting, message.content]))
             waiting = []
         joined.append(message)
-    return list(messages) if waiting else joined
+    if not waiting:
+        return joined
+    last = next((place for place, m in reversed(list(enumerate(joined))) if m.role == "user"), None)
+    if last is None:
+        return list(messages)
+    joined[last] = replace(joined[last], content=_BETWEEN.join([joined[last].content, *waiting]))
+    return joined
 
 
 def _leading_dropped(messages: Sequence[Message]) -> list[Message]:
@@ -136,11 +155,16 @@ def _same_joined(messages: Sequence[Message]) -> list[Message]:
     joined: list[Message] = []
     for message in messages:
         last = joined[-1] if joined else None
-        same = last is not None and last.role == message.role and message.role != "tool"
+        # A turn that must not be learned never becomes part of one that is.
+        same = (
+            last is not None
+            and last.role == message.role
+            and message.role != "tool"
+            and (last.learn is False) == (message.learn is False)
+        )
         if last is not None and same and not last.calls:
             content = _BETWEEN.join(text for text in (last.content, message.content) if text)
-            learn = message.learn if last.learn is None else last.learn and message.learn is not False
-            joined[-1] = replace(message, content=content, learn=learn)
+            joined[-1] = replace(message, content=content, learn=last.learn or message.learn)
         else:
             joined.append(message)
     return joined

@@ -1,6 +1,6 @@
 """Read, parse, screen and encode the rows of all sources, some thousand at a time."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,6 +14,7 @@ from loratory.objectives.data.rows import Ledger, Part, RawRow, Row
 from loratory.objectives.data.screening import screen
 from loratory.objectives.data.sources import open_sources
 from loratory.spaces.data import DataFormat, DataSpec
+from loratory.spaces.errors import InputError
 
 BATCH_ROWS = 4_096
 
@@ -47,25 +48,28 @@ def read_encoded(
     """Return the rows of all sources; those that cannot be learned from go to the ledger.
 
     Raises:
-        InputError: a source or a row cannot be read.
+        InputError: a source or a row cannot be read, or `data.columns` names what no row has.
     """
     collector, sources = RowCollector(), {}
+    unfound = {name for name, column in data.columns.items() if column is not None}
     with open_sources(data) as opened:
         for part, raw in opened.items():
-            sources[part] = _read(raw, part, data, encoder, collector, ledger)
+            parser = RowParser(data)
+            sources[part] = _read(raw, part, parser, encoder, collector, ledger)
+            unfound &= parser.unfound
+    _check_found(unfound, data)
     return collector.rows(), sources
 
 
 def _read(
     raw: Iterator[RawRow],
     part: Part,
-    data: DataSpec,
+    parser: RowParser,
     encoder: Encoder,
     collector: RowCollector,
     ledger: Ledger,
 ) -> ReadSource:
-    parser, counter = RowParser(data), _Counter()
-    indices = []
+    counter, indices = _Counter(), []
 
     def encode(rows: list[Row]) -> list[Encoded]:
         return encoder.encode(screen(rows, part, ledger), part, ledger)
@@ -83,6 +87,15 @@ def _read(
         as_written=parser.as_written,
         indices=np.concatenate([np.empty(0, dtype=np.int64), *indices]),
     )
+
+
+def _check_found(unfound: Collection[str], data: DataSpec) -> None:
+    """Refuse names of columns that no row of any source has: a mistyped one would be left out in silence."""
+    for name in sorted(unfound):
+        raise InputError(
+            f"data.columns: {name} must name a column or a path of some row, "
+            f"no row of any source has {data.columns[name]}; correct it or leave {name} out"
+        )
 
 
 def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:

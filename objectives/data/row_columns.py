@@ -1,15 +1,17 @@
 """Which columns of a source are read, which are not, and which of these stop the study."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from loratory.objectives.data.learned_columns import (
+    EXPECTED_NAMES,
     LEARNED_COLUMNS,
     MARKS,
     PREFERENCE_MARKS,
     is_filled,
     is_null,
+    plain_name,
 )
 from loratory.objectives.data.rows import RawRow
 from loratory.objectives.data.values import read_mark
@@ -55,9 +57,9 @@ class RowColumns:
             checked = self._layouts[layout] = self._look(raw.fields)
         for column in checked.learned:
             if is_filled(raw.fields[column]):
-                raise InputError(_unread(raw.place, column))
+                raise InputError(_unread(raw.place, column, self._read))
         for column in checked.preferences:
-            if raw.fields[column] is False:
+            if _is_false(raw.fields[column]):
                 raise InputError(
                     f"{raw.place}: {column} false marks an answer that is not wanted (preference data), "
                     f"and every answer is learned; remove such rows, or set data.columns: {{{column}: null}}"
@@ -71,19 +73,28 @@ class RowColumns:
         read = {self._columns.top(column, fields) for column in self._read}
         others = [column for column in fields if column not in read]
         wanted = [column for column in others if column not in self._columns.unwanted]
-        marks = {column for column in wanted if column.lower() in MARKS}
+        marks = [column for column in wanted if plain_name(column) in MARKS]
         self.used |= dict.fromkeys(column for column in fields if column in read or column in marks)
         self.unused |= dict.fromkeys(column for column in others if column not in marks)
         return _Checked(
-            tuple(column for column in wanted if column.lower() in self._learned),
-            tuple(column for column in wanted if column.lower() in MARKS),
-            tuple(column for column in wanted if column.lower() in PREFERENCE_MARKS),
+            tuple(column for column in wanted if plain_name(column) in self._learned),
+            tuple(marks),
+            tuple(column for column in wanted if plain_name(column) in PREFERENCE_MARKS),
         )
 
 
-def _unread(place: str, column: str) -> str:
+def _is_false(value: Any) -> bool:
+    return value is False or (isinstance(value, str) and value.strip().lower() == "false")
+
+
+def _unread(place: str, column: str, read: Collection[str]) -> str:
+    name = EXPECTED_NAMES.get(plain_name(column))
+    remedy = (
+        f"name it with data.columns: {{{name}: {column}}}"
+        if name in read
+        else "use a format that does, name it in data.prompt_template"
+    )
     return (
         f"{place}: the column {column} changes what is learned, and this format does not read it: "
-        f"use a format that does, name it in data.prompt_template, "
-        f"or leave it out with data.columns: {{{column}: null}}"
+        f"{remedy}, or leave it out with data.columns: {{{column}: null}}"
     )

@@ -90,16 +90,21 @@ class Turn:
         text: what is said; may be "" where there are calls.
         calls: JSON text of a list of calls `{"name": ..., "arguments": {...}}`; "" without calls.
         learn: the row's own mark on an assistant turn (a weight or train flag); None without a mark.
+        answers: place, among the calls before it, of the call that a result belongs to; None: the results
+            come in the order of the calls.
     """
 
     role: Role
     text: str
     calls: str = ""
     learn: bool | None = None
+    answers: int | None = None
 
     @property
     def content(self) -> list[Any]:
         """The parts of the turn that decide its row's `content_id`."""
+        if self.answers is not None:
+            return [self.role, self.text, self.answers]
         if self.learn is not None:
             return [self.role, self.text, self.calls, self.learn]
         return [self.role, self.text, self.calls] if self.calls else [self.role, self.text]

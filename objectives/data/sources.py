@@ -30,7 +30,7 @@ def check_files(data: DataSpec) -> None:
             continue
         if _is_pattern(name):
             _matching(name, part)
-        elif _is_file_name(name) and not is_saved(name) and not Path(name).expanduser().is_file():
+        elif _is_missing(name):
             raise InputError(f"data.{part}: {no_such_file(name)}")
 
 
@@ -70,10 +70,12 @@ def _rows(name: str, part: Part, data: DataSpec, quickstart: dict[Part, Path]) -
             yield from iterate_file(Path(file), file, data.bad_rows)
     elif is_saved(name):
         yield from as_raw_rows(read_saved(name, part), name, data.bad_rows)
-    elif Path(name).expanduser().is_file() or (_is_file_name(name) and not Path(name).expanduser().is_dir()):
+    elif _is_missing(name):
+        raise InputError(f"data.{part}: {no_such_file(name)}")
+    elif Path(name).expanduser().is_file():
         yield from iterate_file(Path(name).expanduser(), name, data.bad_rows)
     else:
-        yield from iterate_hub(name, part, data)
+        yield from iterate_hub(str(Path(name).expanduser()) if name.startswith("~") else name, part, data)
 
 
 def named_files(data: DataSpec) -> dict[Part, list[Path]] | None:
@@ -87,18 +89,28 @@ def named_files(data: DataSpec) -> dict[Part, list[Path]] | None:
         if name is None or name.startswith("builtin:"):
             continue
         path = Path(saved_folder(name) if is_saved(name) else name).expanduser()
+        before_split = Path(name.partition(":")[0]).expanduser()
+        folder = next((folder for folder in (path, before_split) if folder.is_dir()), None)
         if _is_pattern(name):
             found[part] = [Path(file) for file in _matching(name, part)]
         elif path.is_file():
             found[part] = [path]
-        elif path.is_dir() or Path(name.partition(":")[0]).is_dir():
-            folder = path if path.is_dir() else Path(name.partition(":")[0])
+        elif folder is not None:
             found[part] = sorted(file for file in folder.rglob("*") if file.is_file())
         elif _COMMIT.fullmatch(data.hub_revision or ""):
             found[part] = []
         else:
             return None
     return found
+
+
+def _is_missing(name: str) -> bool:
+    """Return whether a name is that of a file or folder that is not there, and can be no id of a data set."""
+    if is_saved(name) or Path(name).expanduser().exists():
+        return False
+    if name.startswith(("/", "./", "../", "~")):
+        return not Path(name.partition(":")[0]).expanduser().is_dir()
+    return _is_file_name(name)
 
 
 def _is_file_name(name: str) -> bool:

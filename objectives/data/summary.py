@@ -7,6 +7,7 @@ import numpy as np
 
 from loratory.objectives.data.drawing import Halves
 from loratory.objectives.data.encoded_rows import Indices
+from loratory.objectives.data.labels import look_alike
 from loratory.objectives.data.prepared import Examples, PreparedData
 from loratory.objectives.data.reading import ReadSource
 from loratory.objectives.data.rows import Ledger, Part
@@ -96,7 +97,23 @@ class Summary:
         if shared:
             self._after.append(f"{len(shared):,} groups of train stand in eval or test too")
         if data.labels:
-            self._after.append(f"labels: {len(data.labels)}")
+            self._labels(data)
+
+    def _labels(self, data: PreparedData) -> None:
+        """Note the labels: their number, those that look alike, and those that no training example has."""
+        self._after.append(f"labels: {len(data.labels)}")
+        for names in islice(look_alike(data.labels), 5):
+            self._after.append(
+                f"labels {', '.join(map(repr, names))} differ only in case, width or the way a number is "
+                "written: each is a label of its own; write them alike if they are one"
+            )
+        unlearned = sorted(set(data.labels) - set(data.train.references))
+        if unlearned:
+            more = f" and {len(unlearned) - 5:,} more" if len(unlearned) > 5 else ""
+            self._after.append(
+                f"labels that no example of train has: {', '.join(map(repr, unlearned[:5]))}{more}; "
+                "raise data.train_examples"
+            )
 
     def _capped(self, key: str, found: int, kept: int) -> None:
         if found > kept:

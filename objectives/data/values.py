@@ -1,7 +1,9 @@
 """Values of a row as text, lists and marks."""
 
+import ast
 import json
 import math
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -42,12 +44,16 @@ def as_text(value: Any, row_place: str, place: str) -> str:
 
 
 def from_json(value: Any) -> Any:
-    """Return the list or object that JSON text holds, as in a column of a CSV; else the value as it is."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
+    """Return the list or object that JSON text holds, as in a column of a CSV; else the value as it is.
+
+    The text may be Python's too, which pandas writes for lists in a CSV.
+    """
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
+    with suppress(ValueError, RecursionError):
+        return json.loads(value)
+    with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+        return ast.literal_eval(value.strip())
     return value
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from loratory.objectives.data.learned_columns import LEARNED_COLUMNS, is_filled
+from loratory.objectives.data.learned_columns import LEARNED_COLUMNS, is_filled, plain_name
 from loratory.spaces.errors import InputError
 
 _COLUMNS_OF_A_ROW = frozenset({"messages", "conversations", "instruction", "output", "prompt", "completion"})
@@ -34,7 +34,7 @@ def rows_of(value: Any, name: str) -> Sequence[Any]:
         return [value]
     ((key, rows),) = lists.items()
     for other, item in value.items():
-        if other.lower() in LEARNED_COLUMNS and is_filled(item):
+        if plain_name(other) in LEARNED_COLUMNS and is_filled(item):
             raise InputError(
                 f"{name}: {other} stands beside the list {key} and would not be used; write it into each row"
             )

@@ -28,9 +28,8 @@ def fuse(model: Any) -> None:
         f"{prefix}RMSNorm": _norm,
         f"{prefix}Attention": _attention,
         **({f"{prefix}MLP": _gated_unit} if model.config.hidden_act == "silu" else {}),
+        f"{prefix}DecoderLayer": _decoder_layer,
     }
-    if not _checkpoints(model):  # checkpointing wraps the layer's own forward method
-        parts[f"{prefix}DecoderLayer"] = _decoder_layer
     for module in model.modules():
         if (forward := parts.get(type(module).__name__)) is not None:
             module.forward = forward(module, kernels)
@@ -66,11 +65,9 @@ def _kernels(device: torch.device) -> _Kernels | None:
     return _Kernels(norm_triton, LigerSiLUMulFunction.apply, liger_rotary_pos_emb)
 
 
-def _checkpoints(model: Any) -> bool:
-    """Return whether the model checkpoints activations."""
-    # The second name is that before transformers 5.20.
-    name = "is_activation_checkpointing"
-    return bool(getattr(model, name) if hasattr(model, name) else model.is_gradient_checkpointing)
+def _checkpoints(layer: Any) -> bool:
+    """Return whether a layer checkpoints its activations now."""
+    return bool(layer.training and getattr(layer, "gradient_checkpointing", False))
 
 
 def _norm(module: Any, kernels: _Kernels) -> Any:
@@ -82,11 +79,14 @@ def _decoder_layer(module: Any, kernels: _Kernels) -> Any:
     """Return a forward method for a decoder layer, with two fusions.
 
     The sum after attention and the norm that follows it are one kernel; so are the sum of the two gradients
-    of the layer's input and the backward pass of the first norm.
+    of the layer's input and the backward pass of the first norm. While the layer checkpoints its activations,
+    its own forward method runs, which does that.
     """
-    norms = kernels.norms
+    norms, own = kernels.norms, type(module).forward
 
     def forward(hidden_states: torch.Tensor, **given: Any) -> torch.Tensor:
+        if _checkpoints(module):
+            return own(module, hidden_states, **given)  # type: ignore[no-any-return]
         norm = module.input_layernorm
         x, beside = norms.rms_norm_beside(hidden_states, norm.weight, norm.variance_epsilon)
         attended, _ = module.self_attn(hidden_states=x, **given)

@@ -13,7 +13,13 @@ from loratory.objectives.packing.context import CurrentPass, PassContext
 from loratory.objectives.packing.dropout import DropoutKeys
 from loratory.objectives.packing.gradients import GradientSink
 from loratory.objectives.packing.linear import FrozenWeight, PackedLinear
-from loratory.objectives.packing.loss import linear_cross_entropy, negative_log_likelihoods
+from loratory.objectives.packing.loss import (
+    CHUNK_NUMBERS,
+    linear_cross_entropy,
+    negative_log_likelihoods,
+    own_head_cross_entropy,
+)
+from loratory.objectives.packing.own_head import OwnHead
 from loratory.objectives.packing.passes import PassInputs
 from loratory.objectives.packing.stack import AdapterStack
 
@@ -34,6 +40,8 @@ class PackedModel:
         concatenates: whether the sequences of a pass are concatenated in one row. Otherwise each is a row of
             its own, and the model's own attention runs.
         alone: whether a pass has one sequence only.
+        logits_per_chunk: logits that a loss has in memory at once; a smaller number takes less memory. Graphs
+            that were captured before keep theirs.
     """
 
     def __init__(
@@ -64,7 +72,9 @@ class PackedModel:
         self._own_attention = model.config._attn_implementation
         install_attention(model, self.context)
         model.set_attn_implementation(IMPLEMENTATION)
+        self.logits_per_chunk = CHUNK_NUMBERS
         self._plain_head = type(model).__name__ in _PLAIN_HEADS
+        self._own_head = OwnHead(model, self.layers)
         self._intercept: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def _replace(self, name: str) -> PackedLinear:
@@ -179,13 +189,27 @@ class PackedModel:
 
         The losses of the targets have no gradient.
         """
+        parts = (inputs.places, inputs.targets, inputs.weights)
         if self._plain_head:
-            return linear_cross_entropy(
-                self._hidden(inputs), self.head, inputs.places, inputs.targets, inputs.weights
-            )
-        logits = self._logits(inputs)
-        losses = negative_log_likelihoods(logits, inputs.targets)
+            hidden, chunk = self._hidden(inputs), self.logits_per_chunk
+            return linear_cross_entropy(hidden, self.head, *parts, chunk_numbers=chunk)
+        if self._own_head.in_pieces:
+            return self._losses_in_pieces(inputs)
+        losses = negative_log_likelihoods(self._logits(inputs), inputs.targets)
         return torch.where(inputs.weights > 0, losses * inputs.weights, 0.0).sum(), losses.detach()
+
+    def _losses_in_pieces(self, inputs: PassInputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute what `losses` does, with the model's own head on some targets at a time."""
+        hidden, logits_of = self._own_head.split(lambda: self._call(self.model, inputs).logits[0])
+        return own_head_cross_entropy(
+            hidden,
+            logits_of,
+            inputs.places,
+            inputs.targets,
+            inputs.weights,
+            vocabulary=self.head.shape[0],
+            chunk_numbers=self.logits_per_chunk,
+        )
 
     def logits(self, inputs: PassInputs) -> torch.Tensor:
         """Compute the logits [N, V] of the targets of the current pass."""
@@ -195,16 +219,7 @@ class PackedModel:
     def _logits(self, inputs: PassInputs) -> torch.Tensor:
         if self._plain_head:
             return self._hidden(inputs)[inputs.places.long()] @ self.head.t()
-
-        def pick(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-            return (arguments[0].flatten(0, 1)[inputs.places.long()].unsqueeze(0), *arguments[1:])
-
-        # The head computes the targets' rows only; the model may change its logits afterwards.
-        hook = self.model.get_output_embeddings().register_forward_pre_hook(pick)
-        try:
-            return self._call(self.model, inputs).logits[0]  # type: ignore[no-any-return]
-        finally:
-            hook.remove()
+        return self._own_head.whole(lambda: self._call(self.model, inputs).logits[0], inputs.places)
 
     def _hidden(self, inputs: PassInputs) -> torch.Tensor:
         """Compute the input of the output head, [T, width]."""

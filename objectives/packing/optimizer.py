@@ -1,11 +1,12 @@
 """Optimiser, clipping and loss scale of one slot, over the slot's row of the pack's flat tensors."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
+from loratory.objectives.packing.moments import MomentStorage
 from loratory.objectives.packing.update_rules import SlotRows, UpdateRule
 
 
@@ -24,6 +25,7 @@ class SlotOptimizer:
         weight_decay: float,
         max_grad_norm: float | None,
         loss_scaling: bool,
+        storage: MomentStorage | None = None,
     ) -> None:
         """Take over the rows of a slot.
 
@@ -33,10 +35,13 @@ class SlotOptimizer:
             weight_decay: decoupled weight decay, as in AdamW.
             max_grad_norm: gradients are clipped to this norm; None turns it off.
             loss_scaling: whether the losses are scaled (fp16).
+            storage: where the moments are kept; None: on the device, in the dtype of the master weights.
         """
         self._gradient, self._limit = rows.gradient, math.inf if max_grad_norm is None else max_grad_norm
         self._begun = False
-        self._optimizer, self._moments, self._steps = rule.build(rows, weight_decay=weight_decay)
+        self._optimizer, self._moments, self._steps = rule.build(
+            rows, weight_decay=weight_decay, storage=storage
+        )
         self.scaler = torch.amp.GradScaler(rows.master.device.type, enabled=loss_scaling)
         # A scaler makes its scale in its first call of `scale`; none follows, since loss weights include it.
         self.scaler.scale(rows.gradient.new_zeros(()))
@@ -76,12 +81,28 @@ class SlotOptimizer:
 
         Their memory is allocated from the beginning, but zero moments need not be saved.
         """
-        return {"step": self._steps[0], **self._moments} if self._begun else {}
+        return dict(self.moment_rows())
+
+    def moment_rows(self, *, on_cpu: bool = False) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield the name and value of each of `moments`, one after the other.
+
+        Whatever the storage, moments are in the dtype of the master weights, so that they can be restored in
+        another. Offloaded ones are on the CPU.
+
+        Args:
+            on_cpu: take no device memory for them.
+        """
+        if self._begun:
+            yield "step", self._steps[0].to("cpu") if on_cpu else self._steps[0]
+            yield from self._moments.rows(on_cpu=on_cpu)
 
     def restore(self, moments: Mapping[str, torch.Tensor], scaler: Mapping[str, Any]) -> None:
         """Load moments, step count and loss scale, to continue from them."""
         for name, value in moments.items():
-            (self._steps if name == "step" else self._moments[name]).copy_(value)
+            if name == "step":
+                self._steps.copy_(value)
+            else:
+                self._moments.load(name, value)
         self._begun = self._begun or bool(moments)
         self.scaler.load_state_dict(dict(scaler))
 

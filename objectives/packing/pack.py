@@ -9,6 +9,7 @@ import torch
 from loratory.objectives.packing.dropout import levels
 from loratory.objectives.packing.gradients import GradientSink
 from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.packing.moments import MomentStorage
 from loratory.objectives.packing.optimizer import SlotOptimizer
 from loratory.objectives.packing.pass_budget import PassBudget
 from loratory.objectives.packing.passes import HostPass, PassInputs, lay_out, padding_pass
@@ -24,8 +25,6 @@ from loratory.objectives.packing.shapes import (
 from loratory.objectives.packing.slot_copy import SlotCopy, SlotState
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
 from loratory.objectives.packing.update_rules import ADAMW, SlotRows, UpdateRule, joined_spans
-
-_MATRICES = "matrices"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,16 @@ class Pack:
         granule: tokens per block; each slot's tokens are padded to a multiple of it.
     """
 
-    def __init__(self, model: PackedModel, stack: AdapterStack, runner: PassRunner, *, dropout: bool) -> None:
+    def __init__(
+        self,
+        model: PackedModel,
+        stack: AdapterStack,
+        runner: PassRunner,
+        *,
+        dropout: bool,
+        optimizer_bits: int = 32,
+        offload: bool = False,
+    ) -> None:
         """Start with empty slots.
 
         Args:
@@ -70,6 +78,8 @@ class Pack:
             stack: K empty adapters.
             runner: runs the passes.
             dropout: whether any trial may use dropout; masks are computed only then.
+            optimizer_bits: of each moment of an optimiser: 8, or 32 for the dtype of the master weights.
+            offload: whether moments are kept in host memory, and come to the device for updates only.
         """
         self.model, self.stack, self.runner = model, stack, runner
         self.gradients = GradientSink(stack)
@@ -78,6 +88,7 @@ class Pack:
         self._numbers = torch.arange(stack.slots, device=model.device).unsqueeze(1)
         self._thresholds = torch.zeros(stack.slots, dtype=torch.int32, device=model.device)
         self._dropout = dropout
+        self._storage = MomentStorage(stack.master, bits=optimizer_bits, offload=offload)
         self._optimizers: dict[int, SlotOptimizer] = {}
 
     def put(self, slot: int, state: SlotState, settings: Settings) -> None:
@@ -93,6 +104,7 @@ class Pack:
             weight_decay=settings.weight_decay,
             max_grad_norm=settings.max_grad_norm,
             loss_scaling=self.model.compute_dtype is torch.float16,
+            storage=self._storage,
         )
         if state.moments:
             flat = {name: self._flat(value) for name, value in state.moments.items()}
@@ -127,15 +139,15 @@ class Pack:
             moments: whether to copy AdamW's moments too.
             on_cpu: copy to the CPU at once instead, where the device lacks the memory.
         """
-        optimizer = self._optimizers[slot]
-        rows = {_MATRICES: self.stack.master[slot]} | (optimizer.moments() if moments else {})
-        if on_cpu:
-            rows = {name: row.to("cpu") for name, row in rows.items()}
-        parts = {
-            name: self.stack.compact(row, like) if row.ndim else row.clone() for name, row in rows.items()
-        }
-        scaler = optimizer.scaler.state_dict() if moments else {}
-        return SlotCopy(matrices=parts.pop(_MATRICES), moments=parts, scaler=scaler, like=like)
+        optimizer, row = self._optimizers[slot], self.stack.master[slot]
+        matrices = self.stack.compact(row.to("cpu") if on_cpu else row, like)
+        kept = optimizer.moment_rows(on_cpu=on_cpu) if moments else ()
+        return SlotCopy(
+            matrices=matrices,
+            moments={n: self.stack.compact(row, like) if row.ndim else row.clone() for n, row in kept},
+            scaler=optimizer.scaler.state_dict() if moments else {},
+            like=like,
+        )
 
     def _flat(self, value: Any) -> torch.Tensor:
         """Return a moment as a row [P]; the step count as it is."""

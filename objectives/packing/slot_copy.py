@@ -42,7 +42,7 @@ class SlotCopy:
 
         Args:
             matrices: [n], end to end, on any device.
-            moments: each [n] like the matrices, or a scalar [].
+            moments: each [n] like the matrices, or a scalar []; on the same device or on the CPU.
             scaler: state of the loss scale.
             like: an adapter of the same names and shapes.
         """
@@ -54,8 +54,9 @@ class SlotCopy:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the copy on its device."""
-        return sum(value.nbytes for value in (self._matrices, *self._moments.values()))
+        """Bytes of the copy on the device of the matrices."""
+        values, device = (self._matrices, *self._moments.values()), self._matrices.device
+        return sum(value.nbytes for value in values if value.device == device)
 
     def fetch(self) -> SlotState:
         """Return the state on the CPU. This waits for the copy, but not for later work of the device."""

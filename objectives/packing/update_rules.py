@@ -1,18 +1,18 @@
 """Optimisers of a slot, and the memory of their state."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
 import torch
 
+from loratory.objectives.packing.moment_formats import MOMENTS, Spans, moment_bytes
+from loratory.objectives.packing.moments import PIECE_NUMBERS, Moments, MomentStorage
+from loratory.objectives.packing.stored_adamw import StoredAdamW
 from loratory.spaces.training import OptimizerName, TrainingParameters
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
-MOMENTS = ("exp_avg", "exp_avg_sq")
-
-Spans = Sequence[slice]
-"""Parts of a row [P]."""
 
 
 class SlotRows(NamedTuple):
@@ -49,20 +49,26 @@ class Built(NamedTuple):
 
     Attributes:
         optimizer: each parameter group multiplies the trial's learning rate by its `ratio`.
-        moments: rows [P] of the state by name, updated in place.
+        moments: the moments, updated in place.
         steps: fp32 [n], the step count of each parameter; all are equal.
     """
 
     optimizer: torch.optim.Optimizer
-    moments: dict[str, torch.Tensor]
+    moments: Moments
     steps: torch.Tensor
 
 
 class UpdateRule(Protocol):
     """An optimiser of the study file, with its settings."""
 
-    def build(self, rows: SlotRows, *, weight_decay: float) -> Built:
-        """Return the optimiser over a slot's rows."""
+    def build(self, rows: SlotRows, *, weight_decay: float, storage: MomentStorage | None = None) -> Built:
+        """Return the optimiser over a slot's rows.
+
+        Args:
+            rows: the rows.
+            weight_decay: decoupled weight decay.
+            storage: where the moments are kept; None: on the device, in the dtype of the master weights.
+        """
 
 
 @dataclass(frozen=True)
@@ -75,13 +81,13 @@ class AdamW:
         return cls()
 
     @staticmethod
-    def bytes_per_number(wide: int) -> int:
+    def bytes_per_number(wide: int, bits: int) -> float:
         """Return the memory of the moments."""
-        return len(MOMENTS) * wide
+        return len(MOMENTS) * moment_bytes(bits, wide)
 
-    def build(self, rows: SlotRows, *, weight_decay: float) -> Built:
+    def build(self, rows: SlotRows, *, weight_decay: float, storage: MomentStorage | None = None) -> Built:
         """Return AdamW over the row."""
-        return _adamw(rows, [(1.0, [slice(None)])], weight_decay=weight_decay)
+        return _adamw(rows, [(1.0, [slice(None)])], weight_decay=weight_decay, storage=storage)
 
 
 ADAMW = AdamW()
@@ -103,14 +109,14 @@ class LoraPlus:
         return cls(training.lora_plus_ratio)
 
     @staticmethod
-    def bytes_per_number(wide: int) -> int:
+    def bytes_per_number(wide: int, bits: int) -> float:
         """Return the memory of the moments."""
-        return len(MOMENTS) * wide
+        return len(MOMENTS) * moment_bytes(bits, wide)
 
-    def build(self, rows: SlotRows, *, weight_decay: float) -> Built:
+    def build(self, rows: SlotRows, *, weight_decay: float, storage: MomentStorage | None = None) -> Built:
         """Return AdamW with two groups of parameters."""
         groups = [(1.0, rows.spans_a), (self.ratio, rows.spans_b)]
-        return _adamw(rows, groups, weight_decay=weight_decay)
+        return _adamw(rows, groups, weight_decay=weight_decay, storage=storage)
 
 
 _RULES: dict[OptimizerName, type[AdamW | LoraPlus]] = {
@@ -124,17 +130,72 @@ def update_rule(training: TrainingParameters) -> UpdateRule:
     return _RULES[training.optimizer].of(training)
 
 
-def state_bytes_per_number(names: Sequence[str], *, wide: int) -> int:
-    """Return the most memory of an optimiser's state per number of a slot's row.
+def state_bytes_per_number(
+    names: Sequence[str], *, wide: int, bits: int = 32, offload: bool = False
+) -> float:
+    """Return the most device memory of an optimiser's state per number of a slot's row.
+
+    Offloaded state takes none beside `staging_bytes`, and as many bytes of host memory as it would take here.
 
     Args:
         names: optimisers that trials may use.
         wide: bytes of a master weight.
+        bits: of each moment, 32 or 8.
+        offload: whether the state is kept in host memory.
     """
-    return max(_RULES[OptimizerName(name)].bytes_per_number(wide) for name in names)
+    return 0 if offload else max(_RULES[OptimizerName(name)].bytes_per_number(wide, bits) for name in names)
 
 
-def _adamw(rows: SlotRows, groups: Sequence[tuple[float, Spans]], *, weight_decay: float) -> Built:
+def staging_bytes(names: Sequence[str], numbers: int, *, wide: int, bits: int = 32) -> int:
+    """Return the device memory through which offloaded state passes, once per pack.
+
+    Args:
+        names: optimisers that trials may use.
+        numbers: numbers in a slot's row.
+        wide: bytes of a master weight.
+        bits: of each moment, 32 or 8.
+    """
+    return math.ceil(min(numbers, PIECE_NUMBERS) * state_bytes_per_number(names, wide=wide, bits=bits))
+
+
+class _Rows:
+    """Moments that are rows [P] on the device."""
+
+    def __init__(self, rows: Mapping[str, torch.Tensor]) -> None:
+        self._rows = rows
+
+    def rows(self, *, on_cpu: bool) -> Iterator[tuple[str, torch.Tensor]]:
+        for name, row in self._rows.items():
+            yield name, row.to("cpu") if on_cpu else row
+
+    def load(self, name: str, row: torch.Tensor) -> None:
+        self._rows[name].copy_(row)
+
+
+def _adamw(
+    rows: SlotRows,
+    groups: Sequence[tuple[float, Spans]],
+    *,
+    weight_decay: float,
+    storage: MomentStorage | None,
+) -> Built:
+    """Build AdamW over parts of a row, with ratios to the trial's learning rate."""
+    if storage is None or storage.plain:
+        return _fused_adamw(rows, groups, weight_decay=weight_decay)
+    moments = storage.new()
+    optimizer = StoredAdamW(
+        rows.master,
+        rows.gradient,
+        moments,
+        groups,
+        weight_decay=weight_decay,
+        betas=BETAS,
+        epsilon=EPSILON,
+    )
+    return Built(optimizer, moments, optimizer.steps)
+
+
+def _fused_adamw(rows: SlotRows, groups: Sequence[tuple[float, Spans]], *, weight_decay: float) -> Built:
     """Build PyTorch's fused AdamW over parts of a row, with ratios to the trial's learning rate.
 
     The state is made here: AdamW would make it in the first step, and leave it partial if memory ran out.
@@ -154,4 +215,4 @@ def _adamw(rows: SlotRows, groups: Sequence[tuple[float, Spans]], *, weight_deca
     steps = torch.zeros(len(states), dtype=torch.float32, device=rows.master.device)
     for step, (parameter, state) in zip(steps.unbind(), states, strict=True):
         optimizer.state[parameter] = {"step": step, **state}
-    return Built(optimizer, moments, steps)
+    return Built(optimizer, _Rows(moments), steps)

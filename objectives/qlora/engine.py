@@ -91,7 +91,7 @@ class Engine:
             graphs=self._runner.graphs,
             holds_base=self._model.holds_base,
             gradient_checkpointing=self._study.model.gradient_checkpointing,
-            optimizer_bits=torch.finfo(pack.stack.master.dtype).bits,
+            optimizer_bits=8 if size.optimizer_bits == 8 else torch.finfo(pack.stack.master.dtype).bits,
             decoding_rows=size.decoding_rows if self._study.metrics else None,
         )
 
@@ -217,7 +217,14 @@ class Engine:
         )
 
     def _new_pack(self) -> Pack:
-        return Pack(self._model, self._new_stack(trains=True), self._runner, dropout=self._stack_size.dropout)
+        return Pack(
+            self._model,
+            self._new_stack(trains=True),
+            self._runner,
+            dropout=self._stack_size.dropout,
+            optimizer_bits=self._engine_size.optimizer_bits,
+            offload=self._engine_size.offload,
+        )
 
     def _new_decoder(self) -> Decoder | ApartDecoder | None:
         if not self._study.metrics:

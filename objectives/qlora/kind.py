@@ -60,19 +60,22 @@ def prepare(study: StudySpec, beginning: Beginning) -> Prepared:
     """
     from loratory.objectives.data.cached_preparation import prepare_cached
     from loratory.objectives.qlora.base.checks.driver import check_base
+    from loratory.objectives.qlora.base.checks.vocabulary import check_vocabulary
 
     reference = resolve_base(model_spec(study))
     architecture = _architecture(study, reference)
     checks = check_base(study, architecture, reference)
     sha256 = base_sha256(reference)
+    tokenizer = read_tokenizer(reference)
     prepared = prepare_cached(
         study,
-        read_tokenizer(reference),
+        tokenizer,
         cache=beginning.cache,
         base_sha256=sha256,
         max_positions=architecture.max_positions,
         created_at=beginning.created_at,
     )
+    checks = (*checks, check_vocabulary(prepared.data, architecture, tokenizer))
     return Prepared(
         payload=QloraInput(data=prepared.data, reference=reference),
         hashes={"data": prepared.data.sha256, "base": sha256},
@@ -94,6 +97,7 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
         InputError: the base does not fit into the free memory, its files are not those of its model, or what
             a metric needs is missing.
     """
+    from loratory.objectives.qlora.base.checks.tied_weights import check_tied_weights
     from loratory.objectives.qlora.base.checks.weights import check_weights
     from loratory.objectives.qlora.base.loading import choose_device, load_base
     from loratory.objectives.qlora.engine import build_engine
@@ -108,6 +112,7 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
     check_base_fits(study, architecture, device=device, compute_dtype=dtype)
     checks = () if given.reference.has_weights else (check_weights(given.reference),)  # the driver had none
     base = load_base(model_spec(study), given.reference)
+    check_tied_weights(base.model, given.reference.location)
     engine = build_engine(study, base=base, architecture=architecture, data=given.data)
     hashes = {"base": prepared.hashes["base"]}
     return QloraObjective(study, base=base, engine=engine, data=given.data, hashes=hashes, checks=checks)
@@ -119,7 +124,8 @@ def import_for_prepare() -> None:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer  # noqa: F401
 
     import loratory.objectives.data.cached_preparation
-    import loratory.objectives.qlora.base.checks.driver  # noqa: F401
+    import loratory.objectives.qlora.base.checks.driver
+    import loratory.objectives.qlora.base.checks.vocabulary  # noqa: F401
 
 
 def import_for_build() -> None:

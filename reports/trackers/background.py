@@ -71,7 +71,9 @@ class BackgroundTracker:
         self._pending.add(record.key, final=False)
 
     def finished(self, record: TrialRecord) -> None:
-        """Note that a trial is over."""
+        """Note that a trial is over; one that no worker was given has nothing to write."""
+        if record.never_started:
+            return
         self._pending.add(record.key, final=True)
 
     def close(self, timeout_seconds: float) -> list[str]:
@@ -111,7 +113,7 @@ class BackgroundTracker:
 
     def _refill(self) -> None:
         for record in self._folder.read_records():
-            if record.state.finished:
+            if record.state.finished and not record.never_started:
                 marker = read_marker(self._folder.marker(record.key, self._sink.marker))
                 if marker is None or not marker.covers(record):
                     self._pending.add(record.key, final=True)

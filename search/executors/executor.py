@@ -30,6 +30,14 @@ class Message:
 class Executor(Protocol):
     """Holds the workers of one study. Only the driver's thread calls it."""
 
+    def check(self) -> None:
+        """Check that the machines of the workers can be used, before libraries are imported for seconds.
+
+        Raises:
+            InputError: they cannot; the message says on which machine to mend what.
+        """
+        ...
+
     def open(self) -> None:
         """Check that the workers fit, and let them import libraries. A second call does nothing.
 

@@ -17,6 +17,9 @@ class LocalExecutor:
         self._host: WorkerHost | None = None
         self._outbox: list[Decision] = []
 
+    def check(self) -> None:
+        """Do nothing: this process runs already."""
+
     def open(self) -> None:
         """Do nothing: there is always a place in this process."""
 

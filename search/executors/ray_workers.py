@@ -36,6 +36,7 @@ class RayExecutor:
         self._study = study.without_secrets()
         self._address = address
         self._owns_ray = False
+        self._head: str | None = None
         self._leave: Callable[[], None] = _nothing
         self._actors: dict[int, ray.actor.ActorHandle] = {}
         self._outboxes: dict[int, list[Decision]] = {}
@@ -44,19 +45,41 @@ class RayExecutor:
         self._shape, self._count = WorkerShape(gpus=0, cpus=1), 0
         self._inputs: dict[str, ray.ObjectRef] = {}
 
+    def check(self) -> None:
+        """Check that the cluster of the address lets this process join, and take the token that it needs."""
+        if self._address is None or ray.is_initialized():
+            return
+        if self._address.startswith("ray://"):
+            check_reachable(self._address)
+            self._head = self._address
+            self._leave = set_token_mode(needed=True) if find_token() else _nothing
+            return
+        self._head = resolve_address(self._address)
+        if self._head is not None:
+            self._leave = check_cluster(self._head)
+
     def open(self) -> None:
         """Join or start Ray, check that workers fit, and start them."""
         if self._count:
             return
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
-            self._leave = _connect(self._address)
+            self._connect()
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self._shape, self._count = count_workers(self._study.resources, nodes)
         # Into the object store once, not once a worker.
         self._inputs["study"] = ray.put(self._study)
         for worker in range(self._count):
             self.replace(worker)
+
+    def _connect(self) -> None:
+        """Join the cluster that was checked, or start Ray here."""
+        # A worker without a GPU share must not see the GPUs.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+        if self._head is None:
+            self.check()
+        with _without(_DRIVER_ONLY), _keeping_sigterm():
+            self._leave = _start() if self._head is None else _join(self._head, self._leave)
 
     def start(self, prepared: Prepared) -> Sequence[int]:
         """Send the prepared study to every worker."""
@@ -116,7 +139,7 @@ class RayExecutor:
             self._drop(worker)
         if self._owns_ray:
             ray.shutdown()
-            self._leave()
+        self._leave()
 
     def _exchange(self, worker: int) -> None:
         decisions, self._outboxes[worker] = self._outboxes[worker], []
@@ -142,18 +165,6 @@ class RayExecutor:
         actor = self._actors.pop(worker, None)
         if actor is not None:
             ray.kill(actor, no_restart=True)
-
-
-def _connect(address: str | None) -> Callable[[], None]:
-    """Join or start Ray, and return what is to be done after Ray is left."""
-    # A worker without a GPU share must not see the GPUs.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
-    with _without(_DRIVER_ONLY), _keeping_sigterm():
-        if address is not None and address.startswith("ray://"):
-            check_reachable(address)
-            return _join(address, set_token_mode(needed=True) if find_token() else _nothing)
-        head = resolve_address(address) if address is not None else None
-        return _start() if head is None else _join(head, check_cluster(head))
 
 
 def _start() -> Callable[[], None]:

@@ -35,3 +35,15 @@ def test_signed_and_parameters() -> None:
 def test_counts_leave_out_none() -> None:
     counts = dict.fromkeys(TrialState, 0) | {TrialState.FAIL: 2, TrialState.COMPLETE: 3}
     assert formatting.counts(counts) == "3 complete, 2 failed"
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, ""),
+        (1, "1 infeasible trial was predicted to fit no worker and not started"),
+        (7, "7 infeasible trials were predicted to fit no worker and not started"),
+    ],
+)
+def test_trials_that_never_started(count: int, words: str) -> None:
+    assert formatting.never_started(count) == words

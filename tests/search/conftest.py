@@ -2,21 +2,23 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import optuna
 import pytest
 
-from loratory.objectives.events import Failed, Finished, Progressed, Reported, Start, Started, Stop
+from loratory.objectives.events import Failed, Finished, Progressed, Ready, Reported, Start, Started, Stop
 from loratory.objectives.objective import Beginning, Prepared
 from loratory.objectives.records import Provenance
 from loratory.objectives.study_folder import StudyFolder
-from loratory.objectives.toy import ToyObjective
+from loratory.objectives.toy import TOY, ToyObjective
 from loratory.search.ledger import TrialLedger
 from loratory.search.manifest import open_manifest
 from loratory.search.optuna_rows import open_rows
 from loratory.search.owner import StudyOwner
 from loratory.search.reconciliation import Resumed, reconcile
+from loratory.search.trial_memory import TrialMemory, Workforce
 from loratory.spaces import StudySpec
 
 SPACE = {
@@ -109,7 +111,10 @@ def open_study(tmp_path: Path):
         manifest = open_manifest(folder, study, Prepared(), Beginning.now())
         rows = open_rows(folder, manifest)
         ledger = TrialLedger(folder, study_uuid=manifest.uuid, provenance=Provenance(seed=study.seed))
-        owner = StudyOwner(study, rows=rows, ledger=ledger)
+        memory = TrialMemory(study, partial(TOY.trial_bytes, study, Prepared()))
+        owner = StudyOwner(study, rows=rows, ledger=ledger, memory=memory)
+        limit = study.toy.memory.limit_bytes if study.toy else None
+        owner.know(Workforce(ready=[Ready(device="toy", compute_dtype="fp64", trial_limit_bytes=limit)]))
         return OpenStudy(study, folder, rows, ledger, owner, reconcile(owner, rows))
 
     return open_

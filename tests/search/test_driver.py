@@ -1,6 +1,7 @@
 """The driver against scripted workers, for failures that Ray rarely produces."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -23,8 +24,10 @@ from loratory.objectives.objective import Prepared
 from loratory.objectives.records import CurvePoint, FailureKind, Measurement, Resources, TrialState
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import BASE
+from loratory.search.adapter_budget import AdapterBudget
 from loratory.search.driver import Driver
 from loratory.search.executors.executor import Message
+from loratory.search.host_room import HostRoom
 from loratory.search.scoring import ScoringQueue
 from loratory.spaces import InputError, LoratoryError
 
@@ -72,6 +75,8 @@ class ScriptedExecutor:
         self.ready = [READY] * workers
         self._messages: list[Message] = []
 
+    def check(self) -> None: ...
+
     def open(self) -> None: ...
     def close(self) -> None: ...
     def waiting(self) -> str | None: ...
@@ -107,6 +112,7 @@ def drive(open_study):
         time_is_up=lambda: False,
         interrupted=lambda: False,
         say=lambda _line: None,
+        **free,
     ):
         opened = open_study(study)
         prepared = Prepared(has_base=has_base)
@@ -115,6 +121,8 @@ def drive(open_study):
             ledger=opened.ledger,
             scoring=ScoringQueue(opened.folder, prepared),
             executor=executor,
+            room=HostRoom(opened.folder, **free),
+            budget=AdapterBudget(study, opened.folder, opened.ledger),
             prepared=prepared,
             watchers=[],
             interrupted=interrupted,
@@ -362,6 +370,102 @@ def test_twenty_infeasible_trials_in_a_row_stop_the_study(toy_study, drive):
 
     with pytest.raises(LoratoryError, match="20 attempts in a row failed alike: 80 GiB"):
         drive(toy_study(), ScriptedExecutor(too_large))
+
+
+RANKS = {"rank": [2, 4, 8, 16], "learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}}
+PER_RANK = {"memory": {"bytes_per_rank": 1}}
+
+
+def limited(limit: int) -> Ready:
+    return replace(READY, trial_limit_bytes=limit)
+
+
+def test_workers_are_given_only_trials_that_fit_them(toy_study, drive):
+    executor = ScriptedExecutor(train_or_score, workers=2)
+    executor.ready = [limited(4), limited(8)]
+    study = toy_study(trials=8, space=RANKS, toy=PER_RANK, sampler="random", pruner="none", seed=2)
+    lines: list[str] = []
+    done, folder = drive(study, executor, say=lines.append)
+    assert done
+    ranks = {worker: {s.trial.training.rank for w, s in executor.sent if w == worker} for worker in (0, 1)}
+    assert max(ranks[0]) <= 4 < max(ranks[1]) <= 8
+    states = [record.state for record in folder.read_records()]
+    assert states.count(TrialState.COMPLETE) == 8 and TrialState.INFEASIBLE in states
+    assert [line for line in lines if "fits no worker" in line] == [
+        "note: what fits no worker is not started; another point is drawn in its place"
+    ]
+
+
+def test_a_space_that_fits_no_worker_ends_before_the_base_is_scored(toy_study, drive):
+    executor = ScriptedExecutor(train_or_score)
+    executor.ready = [limited(1)]
+    with pytest.raises(InputError, match="space: a trial must fit a worker, the smallest needs 2 bytes"):
+        drive(toy_study(space=RANKS, toy=PER_RANK), executor, has_base=True)
+    assert executor.sent == []
+
+
+def test_a_trial_that_fits_no_worker_of_this_run_is_named_and_kept(toy_study, drive, open_study):
+    study = toy_study(trials=1, space=RANKS | {"rank": [8]}, toy=PER_RANK, pruner="none", sampler="random")
+    open_study(study).play(steps=2)
+    executor = ScriptedExecutor(train_or_score)
+    executor.ready = [limited(4)]
+    with pytest.raises(LoratoryError, match=r"0 fit none; run the same command where a worker has as much"):
+        drive(study, executor)
+    assert executor.sent == []
+
+
+PLENTY = 2**40
+
+
+def test_trials_start_one_by_one_where_the_disk_has_no_room_for_more(toy_study, drive):
+    executor = PackExecutor(slots=4)
+    lines: list[str] = []
+    # Room for a trial's megabyte and a second file of it, not for another trial's.
+    study = toy_study(trials=4, pruner="none", sampler="random")
+    done, folder = drive(
+        study,
+        executor,
+        say=lines.append,
+        disk=lambda _: 5 * 2**19,
+        memory=lambda: PLENTY,
+        least_bytes=lambda: 2**20,
+    )
+    assert done and [record.state for record in folder.read_records()] == [TrialState.COMPLETE] * 4
+    assert [len(numbers) for _, numbers in executor.batches] == [1] * 4
+    told = [line for line in lines if "disk" in line]
+    assert told == [
+        "one more trial may need 3 MiB of disk, 2 MiB is free: running trials go on, none starts until there "
+        "is more"
+    ]
+
+
+def test_a_disk_without_room_for_any_trial_ends_the_study_with_the_remedy(toy_study, drive):
+    executor = ScriptedExecutor(train_or_score)
+    words = r"the disk is full; free some space and run the same command again to go on: one more trial may "
+    with pytest.raises(LoratoryError, match=words + r"need 2 MiB of disk, 1 MiB is free"):
+        drive(toy_study(), executor, disk=lambda _: 2**20, memory=lambda: PLENTY, least_bytes=lambda: 2**20)
+    assert executor.sent == []
+
+
+def test_little_main_memory_lets_trials_run_one_by_one(toy_study, drive):
+    executor = PackExecutor(slots=4)
+    lines: list[str] = []
+    study = toy_study(trials=3, pruner="none", sampler="random")
+    done, _ = drive(
+        study, executor, say=lines.append, disk=lambda _: PLENTY, memory=lambda: 0, least_bytes=lambda: 2**20
+    )
+    assert done and [len(numbers) for _, numbers in executor.batches] == [1] * 3
+    assert [line for line in lines if "main memory" in line] == [
+        "one more trial may need 1 MiB of main memory, nothing is free: running trials go on, none starts "
+        "until there is more"
+    ]
+
+
+def test_a_finished_study_needs_no_room(toy_study, drive):
+    study = toy_study(trials=1)
+    drive(study, ScriptedExecutor(train_or_score))
+    done, _ = drive(study, ScriptedExecutor(train_or_score), disk=lambda _: 0)
+    assert done
 
 
 def test_progress_reaches_the_curve(toy_study, drive):

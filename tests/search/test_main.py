@@ -41,6 +41,14 @@ def test_a_study_runs_resumes_reports_and_tells_its_status(tmp_path):
     assert "done" in loratory("status", "runs/toy", cwd=tmp_path).stdout
 
 
+def test_a_space_that_fits_no_worker_is_a_line_with_exit_status_2(tmp_path):
+    memory = ("--set", "toy.memory.bytes_per_rank=1073741824", "--set", "toy.memory.limit_bytes=1048576")
+    done = loratory("run", TOY, "--local", *memory, cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert "GiB of device memory and a worker has 1 MiB for one; search smaller ranks" in line
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -32,6 +32,7 @@ GOOD = [
     {"evaluation": {"metrics": ["bleu", "token_f1"]}, "time_limit_minutes": None},
     {"tracking": {"wandb": {"mode": "off"}}},
     {"packing": {"slots": 8, "tokens_per_pass": None, "cache_base": True}},
+    {"packing": {"optimizer_bits": 8, "offload_optimizer": True}},
     {"packing": {"cache_base": None}, "model": {"base": "some/model", "allow_unquantized_experts": True}},
 ]
 BAD = [
@@ -54,6 +55,7 @@ BAD = [
     {"packing": {"slots": 257}},
     {"packing": {"tokens_per_pass": 15}},
     {"packing": {"cache_base": "always"}},
+    {"packing": {"optimizer_bits": 16}},
     {"model": {"base": "some/model", "micro_batch_size": 4}},
     {"trials": "many"},
     {"name": "a/b"},

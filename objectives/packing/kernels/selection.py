@@ -6,7 +6,7 @@ from types import ModuleType
 
 import torch
 
-from loratory.objectives.packing.kernels import cached_attention, cross_entropy, products
+from loratory.objectives.packing.kernels import adamw_8bit, cached_attention, cross_entropy, products
 from loratory.objectives.packing.segments import Segments
 
 
@@ -45,6 +45,15 @@ def cached_attention_for(device: torch.device, dtype: torch.dtype) -> ModuleType
     from loratory.objectives.packing.kernels import cached_attention_triton
 
     return cached_attention_triton
+
+
+def adamw_8bit_for(device: torch.device, dtype: torch.dtype) -> ModuleType:
+    """Return the module with AdamW over 8-bit moments for a row of a device and dtype."""
+    if not uses_triton(device, dtype):
+        return adamw_8bit
+    from loratory.objectives.packing.kernels import adamw_8bit_triton
+
+    return adamw_8bit_triton
 
 
 def _dry() -> ModuleType:

@@ -32,6 +32,7 @@ class Architecture:
         text_part: full name of the module that texts pass, in a model that has others too; None otherwise.
         left_out: last part of the name of linear layers that get no adapter, to the reason.
         other_modules: full names of all modules but the linear layers.
+        vocabulary: number of tokens that embedding and output head have a row for; None if they do not tell.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Architecture:
     text_part: str | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
     other_modules: tuple[str, ...] = ()
+    vocabulary: int | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -124,7 +126,12 @@ def _read(kind: Any, reference: BaseReference, *, what: str) -> Any:
         return kind.from_pretrained(
             reference.source, revision=reference.revision, trust_remote_code=reference.trust_remote_code
         )
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # configurations, tokenizers and code of bases raise errors of any class
+        if "trust_remote_code" in str(error) and not reference.trust_remote_code:
+            raise InputError(
+                f"model.base: {reference.location} must be a model that transformers knows, comes with code of its "
+                "own; read that code, and set model.trust_remote_code to true if it may run"
+            ) from error
         raise InputError(
             f"model.base: {reference.location} must have a readable {what}: {in_one_line(error)}"
         ) from error
@@ -168,7 +175,15 @@ def read_architecture(
         text_part=found.text_part,
         left_out=found.left_out,
         other_modules=found.others,
+        vocabulary=vocabulary(model),
     )
+
+
+def vocabulary(model: Any) -> int | None:
+    """Return how many tokens a model's embedding and output head both have a row for; None if unknown."""
+    modules = (model.get_input_embeddings(), model.get_output_embeddings())
+    matrices = [getattr(module, "weight", None) for module in modules]
+    return min((len(matrix) for matrix in matrices if matrix is not None), default=None)
 
 
 def check_targets(study: StudySpec, architecture: Architecture) -> None:

@@ -48,7 +48,7 @@ def find_layers(model: Any, location: str, words: FormatWords) -> FoundLayers:
         InputError: the model has no such layers or no output head, or PEFT accepts none of them.
     """
     text_part = find_text_part(model)
-    layers, left_out = _linear_layers(model, location, text_part)
+    layers, left_out = linear_layers(model, location, text_part)
     experts = _unquantized_experts(model, location, words, text_part)
     adapted, refused = try_with_peft(model, layers)
     if not adapted:
@@ -77,7 +77,7 @@ def find_text_part(model: Any) -> str:
     return next((name for name, module in model.named_modules() if module is decoder), "")
 
 
-def _linear_layers(
+def linear_layers(
     model: Any, location: str, text_part: str
 ) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
     """Return linear layers of the text part, without head and routers, and the names of the routers."""

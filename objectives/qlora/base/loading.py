@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from loratory.objectives.qlora.base.architecture import read_configuration, read_tokenizer
+from loratory.objectives.qlora.base.architecture import read_configuration, read_tokenizer, vocabulary
 from loratory.objectives.qlora.base.formats import format_of
 from loratory.objectives.qlora.base.formats.base_format import BaseFormat
 from loratory.objectives.qlora.base.reference import BaseReference
@@ -67,7 +67,7 @@ def load_base(model: ModelSpec, reference: BaseReference) -> Base:
     loaded = _load_model(model, reference, base_format, device=device, dtype=dtype)
     tokenizer = read_tokenizer(reference)
     ends = tuple(sorted(_end_ids(loaded, tokenizer)))
-    padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (*ends, 0)[0]
+    padding = _padding_id(tokenizer, ends, known=vocabulary(loaded))
     _set_greedy_decoding(loaded, end_ids=ends, padding_id=padding)
     return Base(
         model=loaded,
@@ -125,19 +125,28 @@ def _load_model(
     return loaded
 
 
-def checkpoint_activations(model: Any) -> None:
-    """Make the layers of a frozen model recompute their activations in the backward pass."""
+def checkpoint_activations(model: Any, *, enabled: bool = True) -> None:
+    """Make the layers of a frozen model recompute their activations in the backward pass, or keep them again.
+
+    May be called at any time between passes; CUDA graphs that were captured before go on as they were.
+
+    Args:
+        model: a transformers model, fused or not.
+        enabled: False undoes an earlier call.
+    """
     # Not reentrant: the reentrant kind gives wrong gradients if no input of a layer needs one. A pass draws
     # no random numbers, and the generator's state cannot be saved while a CUDA graph is captured.
     settings = {"use_reentrant": False, "preserve_rng_state": False}
-    if hasattr(model, "activation_checkpointing_enable"):
-        model.activation_checkpointing_enable(settings)
-    else:  # the method before transformers 5.20
-        model.gradient_checkpointing_enable(settings)
+    # The second name is that before transformers 5.20.
+    kind = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+    if enabled:
+        getattr(model, f"{kind}_checkpointing_enable")(settings)
+    else:
+        getattr(model, f"{kind}_checkpointing_disable")()
     for module in model.modules():
         # Layers checkpoint in training mode only; modules inside them stay in eval mode, without dropout.
         if hasattr(module, "gradient_checkpointing") or hasattr(module, "activation_checkpointing"):
-            module.training = True
+            module.training = enabled
 
 
 def _end_ids(model: Any, tokenizer: Any) -> set[int]:
@@ -145,6 +154,15 @@ def _end_ids(model: Any, tokenizer: Any) -> set[int]:
     named = [tokenizer.eos_token_id, *(getattr(one, "eos_token_id", None) for one in settings)]
     lists = [ids if isinstance(ids, list) else [ids] for ids in named]
     return {int(token_id) for ids in lists for token_id in ids if token_id is not None}
+
+
+def _padding_id(tokenizer: Any, end_ids: tuple[int, ...], *, known: int | None) -> int:
+    """Return the token of padding: the tokenizer's own, where the model has a row for it.
+
+    A padding token that was added to a tokenizer alone has none, and masks hide the row only after it is read.
+    """
+    candidates = (tokenizer.pad_token_id, *end_ids)
+    return next((one for one in candidates if one is not None and (known is None or one < known)), 0)
 
 
 def _set_greedy_decoding(model: Any, *, end_ids: tuple[int, ...], padding_id: int) -> None:

@@ -1,6 +1,8 @@
 """Reference to the base of a study, found without loading weights, and the hash of its content."""
 
+import contextlib
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ _CONTENT_PATTERNS = (
     "*.safetensors.index.json",
     "pytorch_model*.bin*",
     "config.json",
+    "adapter_config.json",
     "generation_config.json",
     "tokenizer*",
     "special_tokens_map.json",
@@ -70,6 +73,10 @@ def resolve_base(model: ModelSpec) -> BaseReference:
     folder = base_folder() if model.base == QUICKSTART_BASE else Path(model.base).expanduser()
     if model.base == QUICKSTART_BASE or folder.is_dir():
         return _resolve_folder(model, folder.absolute())
+    if folder.is_file():
+        raise InputError(
+            f"model.base: must be a folder with config.json, tokenizer and *.safetensors, {model.base} is a file"
+        )
     if not _HUB_ID.fullmatch(model.base):
         raise InputError(
             f"model.base: must be a folder that exists, a Hub id or {QUICKSTART_BASE}, got {model.base!r}"
@@ -103,13 +110,18 @@ def _resolve_folder(model: ModelSpec, folder: Path) -> BaseReference:
         raise InputError(
             f"model.revision: must be left out where model.base is a folder, got {model.revision!r}"
         )
+    _refuse_adapter(folder, str(folder))
     for pattern, content in {"config.json": "configuration", "tokenizer*": "tokenizer"}.items():
         if not any(folder.glob(pattern)):
             raise InputError(
                 f"model.base: {folder} must be a transformers folder, has no {content} ({pattern})"
             )
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
-        raise InputError(f"model.base: {folder} must hold weights, has no *.safetensors")
+        instead = "*.gguf, which transformers cannot train; take the release that it was made from"
+        raise InputError(
+            f"model.base: {folder} must hold weights, has no *.safetensors"
+            f"{f', but {instead}' if any(folder.glob('*.gguf')) else ''}"
+        )
     return BaseReference(
         location=QUICKSTART_BASE if model.base == QUICKSTART_BASE else str(folder),
         revision=None,
@@ -132,9 +144,33 @@ def _resolve_hub_id(model: ModelSpec) -> BaseReference:
             f"give a folder or another id, or {QUICKSTART_BASE}, which needs no network"
         ) from error
     commit = Path(snapshot).name
+    _refuse_adapter(Path(snapshot), model.base)
     return BaseReference(
         location=model.base,
         revision=commit,
         published_name=model.hub_id or model.base,
         trust_remote_code=model.trust_remote_code,
+    )
+
+
+def _refuse_adapter(folder: Path, location: str) -> None:
+    """Refuse a folder with an adapter, which transformers would load into the base.
+
+    Args:
+        folder: a folder with the files of the base, weights or not.
+        location: the base, for the message.
+
+    Raises:
+        InputError: the folder holds an adapter.
+    """
+    file = folder / "adapter_config.json"
+    if not file.is_file():
+        return
+    base = None
+    with contextlib.suppress(ValueError, AttributeError):
+        base = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    made_for = f", made for {base}" if base else ""
+    raise InputError(
+        f"model.base: {location} must hold a base alone, has an adapter (adapter_config.json{made_for}); take "
+        "the adapter's base, or merge both (`merge_and_unload` of PEFT) and save the result without adapter"
     )

@@ -35,7 +35,7 @@ def build_skeleton(configuration: Any, reference: BaseReference) -> Any:
     """Return a model without weights, on the meta device.
 
     Raises:
-        InputError: the base is no language model.
+        InputError: the base is no language model, or none can be built from its configuration.
     """
     import torch
 
@@ -47,6 +47,11 @@ def build_skeleton(configuration: Any, reference: BaseReference) -> Any:
     except ValueError as error:
         raise InputError(
             f"model.base: {reference.location} must be a causal language model: {in_one_line(error)}"
+        ) from error
+    except Exception as error:  # of any class, since configurations hold any value, and bases bring code
+        raise InputError(
+            f"model.base: {reference.location} must have a config.json that a model can be built from: "
+            f"{in_one_line(error)}"
         ) from error
 
 
@@ -61,8 +66,9 @@ def auto_mapping(configuration: Any, model: Any) -> dict[str, str] | None:
 
 
 def in_one_line(error: Exception) -> str:
-    """Return the beginning of an error's text in one line."""
-    return " ".join(str(error).split())[:300]
+    """Return the beginning of an error's text in one line, with its class where the text says little."""
+    text = " ".join(str(error).split())[:300]
+    return text if isinstance(error, OSError | ValueError) and text else f"{type(error).__name__}: {text}"
 
 
 def _classes(loader: Any, configuration: Any) -> set[str]:

@@ -88,7 +88,7 @@ def measure_engine_size(
     on_gpu = model.device.type == "cuda"
     memory = MemoryNeeds(
         free_bytes=int(_USABLE * (_free_on_gpu(model.device, study) if on_gpu else host_memory_free())),
-        bytes_per_slot=size.numbers_per_slot * _bytes_per_number(study, model),
+        bytes_per_slot=round(size.numbers_per_slot * _bytes_per_number(study, model)),
         bytes_per_token=_measured_bytes_per_token(model, size) if on_gpu else 0,
         held_base_bytes=0 if model.holds_base else model.held_bytes,
     )
@@ -96,6 +96,8 @@ def measure_engine_size(
         chosen = _size_on_gpu(study, data, model, memory, cached=cached)
     else:
         chosen = _size_on_cpu(study, model, memory)
+    bits, offload = study.packing.optimizer_bits or 32, bool(study.packing.offload_optimizer)
+    chosen = replace(chosen, optimizer_bits=bits, offload=offload)
     return chosen if cached else replace(chosen, decoding_rows=study.evaluation.batch_size)
 
 
@@ -197,11 +199,16 @@ def _free_on_gpu(device: torch.device, study: StudySpec) -> float:
     return min(free + torch.cuda.memory_reserved(device) - held, total * share - held)
 
 
-def _bytes_per_number(study: StudySpec, model: PackedModel) -> int:
+def _bytes_per_number(study: StudySpec, model: PackedModel) -> float:
     """Return a slot's bytes per number: master, gradient, optimiser, and copies for passes and scoring."""
     compute = torch.finfo(model.compute_dtype).bits // 8
     wide = max(4, compute)
-    state = state_bytes_per_number(study.extremes_of("optimizer"), wide=wide)
+    state = state_bytes_per_number(
+        study.extremes_of("optimizer"),
+        wide=wide,
+        bits=study.packing.optimizer_bits or 32,
+        offload=bool(study.packing.offload_optimizer) and model.device.type == "cuda",
+    )
     return 2 * wide + state + (compute if compute < wide else 0) + compute
 
 

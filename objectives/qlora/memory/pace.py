@@ -1,9 +1,14 @@
-"""Predicted time of a study's work on a worker, by which arrangements are compared.
+"""Predicted time of a study's work on a worker, by which arrangements are compared and studies planned.
 
-A pass takes a fixed time and a time per token. Fixed: the base's matrices are dequantised once per direction (three
-times where activations are recomputed), limited by the memory's bandwidth, and kernels are launched one by one where
-there is no graph. Per token: two floating-point operations per weight and direction (and once more where activations
-are recomputed); the frozen weights need no gradient.
+A pass takes a fixed time and a time per token. Fixed: each kernel of a layer takes a few microseconds however
+small the pass is, and the base's matrices are dequantised once per direction. Per token: two floating-point
+operations per weight and direction, since the frozen weights need no gradient; reading and writing
+activations, by adapters, norms and gated units; and attention. Recomputed activations repeat the forward part
+of all of these.
+
+The constants are fitted to the readings of one H200 and one H100 in docs/performance.md, whose rates they
+give within 15% (tests/objectives/qlora/memory/test_pace.py). Without overlap, a product of two large matrices
+reaches 73% of the rate in the data sheet.
 """
 
 from dataclasses import dataclass
@@ -11,12 +16,17 @@ from dataclasses import dataclass
 from loratory.objectives.qlora.memory.engine_size import EngineSize
 from loratory.objectives.qlora.memory.facts import ModelFacts, Workload
 
-_SHARE_OF_PEAK = 0.6  # of the matrix units' rate, as measured at 1B and 7B (docs/performance.md)
-_SHARE_OF_BANDWIDTH = 0.7
-_KERNELS_PER_LAYER, _SECONDS_PER_LAUNCH = 90, 6e-6  # forward and backward
+_SHARE_OF_PEAK = 0.73  # of the matrix units' rate, in matrix products
+_SHARE_IN_ATTENTION = 0.4
+_SHARE_OF_BANDWIDTH = 0.8  # where a small pass waits for the base's weights
+_SHARE_IN_DEQUANTISING = 0.45
+_BYTES_PER_WIDTH = 400  # read and written per token, layer and number of its width, forward and backward
+_KERNELS_PER_LAYER = 90  # forward and backward
+_SECONDS_PER_KERNEL, _SECONDS_PER_LAUNCH = 3e-6, 8e-6  # on the device in a graph; by the host without one
+_FORWARD = 1 / 3  # share of a pass's kernels and activations
 _HOST_BYTES_PER_SECOND = 12e9  # between main memory and the device
 _MEAN_SHARE_OF_ANSWER = 0.5  # of the longest answer
-_SECONDS_PER_STEP = 2e-3  # of decoding, beside reading the base
+_USUAL_LENGTH, _PREFILLED = 512, 4096  # tokens of a sequence, and of a pass over prompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,30 +54,45 @@ def seconds_per_pass(
     checkpointing: bool,
     graphs: bool,
     rates: DeviceRates = H100,
+    length: float = _USUAL_LENGTH,
 ) -> float:
-    """Return the time of a training pass of some tokens."""
-    directions = 3 if checkpointing else 2
-    weights = facts.linear_numbers + facts.head_numbers
-    fixed = 0.0
-    if facts.held_bytes and not hold_base:
-        moved = facts.base_bytes + facts.held_bytes
-        fixed += directions * moved / (rates.bytes_per_second * _SHARE_OF_BANDWIDTH)
-    if not graphs:
-        fixed += facts.layers * _KERNELS_PER_LAYER * directions / 2 * _SECONDS_PER_LAUNCH
-    # A small pass reads the weights longer than it multiplies them.
-    reading = weights * facts.compute_bytes * directions / (rates.bytes_per_second * _SHARE_OF_BANDWIDTH)
-    multiplying = 2 * directions * weights * tokens / (rates.flops_per_second * _SHARE_OF_PEAK)
-    return fixed + max(reading, multiplying)
+    """Return the time of a training pass of some tokens, in sequences of `length` tokens."""
+    directions, parts = (3, 1 + _FORWARD) if checkpointing else (2, 1.0)
+    work = _work_seconds(facts, tokens, directions=directions, parts=parts, rates=rates, length=length)
+    work += directions * _dequantising_seconds(facts, hold_base=hold_base, rates=rates)
+    return _with_kernels(facts, work, kernels=_KERNELS_PER_LAYER * parts, graphs=graphs)
+
+
+def seconds_per_step(
+    facts: ModelFacts,
+    rows: float,
+    *,
+    positions: float,
+    hold_base: bool,
+    graphs: bool,
+    rates: DeviceRates = H100,
+) -> float:
+    """Return the time of a decoding step: a token for each of `rows` prompts of `positions` tokens so far."""
+    multiplying = 2 * _weights(facts) * rows / (rates.flops_per_second * _SHARE_OF_PEAK)
+    reading = _weights(facts) * facts.compute_bytes / (rates.bytes_per_second * _SHARE_OF_BANDWIDTH)
+    numbers = 2 * facts.cache.layers * facts.cache.key_heads * facts.cache.width if facts.cache else 0
+    cache = rows * positions * numbers * facts.compute_bytes / rates.bytes_per_second
+    work = max(multiplying, reading) + cache
+    work += _dequantising_seconds(facts, hold_base=hold_base, rates=rates)
+    return _with_kernels(facts, work, kernels=_KERNELS_PER_LAYER * _FORWARD, graphs=graphs)
 
 
 def study_seconds(
     facts: ModelFacts, workload: Workload, size: EngineSize, rates: DeviceRates = H100
 ) -> float:
     """Return the time that one worker would take for all trials, training and decoding."""
-    return _training(facts, workload, size, rates) + _decoding(facts, workload, size, rates)
+    return training_seconds(facts, workload, size, rates) + decoding_seconds(facts, workload, size, rates)
 
 
-def _training(facts: ModelFacts, workload: Workload, size: EngineSize, rates: DeviceRates) -> float:
+def training_seconds(
+    facts: ModelFacts, workload: Workload, size: EngineSize, rates: DeviceRates = H100
+) -> float:
+    """Return the time in which one worker trains all trials to their ends."""
     batch = (workload.smallest_batch * workload.largest_batch) ** 0.5
     tokens = max(workload.mean_tokens, min(size.tokens_per_pass, size.slots * batch * workload.mean_tokens))
     trained = workload.trials * workload.trained_tokens
@@ -79,6 +104,7 @@ def _training(facts: ModelFacts, workload: Workload, size: EngineSize, rates: De
         checkpointing=size.checkpointing,
         graphs=size.graphs,
         rates=rates,
+        length=workload.mean_tokens,
     )
     if size.offload:
         moved = 4 * (size.optimizer_bits / 8) * workload.numbers_per_slot  # two moments, there and back
@@ -86,17 +112,63 @@ def _training(facts: ModelFacts, workload: Workload, size: EngineSize, rates: De
     return seconds
 
 
-def _decoding(facts: ModelFacts, workload: Workload, size: EngineSize, rates: DeviceRates) -> float:
+def decoding_seconds(
+    facts: ModelFacts, workload: Workload, size: EngineSize, rates: DeviceRates = H100
+) -> float:
+    """Return the time in which one worker decodes for all trials, half of the longest answer per prompt."""
     if not (size.decoding_rows and workload.decoded_prompts):
         return 0.0
+    prompts = workload.trials * workload.decoded_prompts
     rows = max(1, min(size.decoding_rows, size.slots * workload.prompts))
-    steps = (
-        workload.trials * workload.decoded_prompts * workload.max_new_tokens * _MEAN_SHARE_OF_ANSWER / rows
+    answer = workload.max_new_tokens * _MEAN_SHARE_OF_ANSWER
+    prompt = min(workload.longest_prompt, workload.mean_tokens)
+    step = seconds_per_step(
+        facts,
+        rows,
+        positions=prompt + answer / 2,
+        hold_base=size.hold_base,
+        graphs=size.graphs,
+        rates=rates,
     )
-    read = facts.base_bytes + (0 if size.hold_base else facts.held_bytes)
-    if size.hold_base:
-        read = facts.held_bytes + facts.other_numbers * facts.compute_bytes
-    per_step = read / (rates.bytes_per_second * _SHARE_OF_BANDWIDTH) + _SECONDS_PER_STEP
-    if not size.graphs:
-        per_step += facts.layers * _KERNELS_PER_LAYER / 3 * _SECONDS_PER_LAUNCH
-    return steps * per_step
+    return prompts * (prompt * seconds_per_read_token(facts, rates, length=prompt) + answer * step / rows)
+
+
+def seconds_per_read_token(facts: ModelFacts, rates: DeviceRates = H100, *, length: float) -> float:
+    """Return the time per token of a large pass without gradients, in sequences of `length` tokens."""
+    seconds = _work_seconds(facts, _PREFILLED, directions=1, parts=_FORWARD, rates=rates, length=length)
+    return seconds / _PREFILLED
+
+
+def _work_seconds(
+    facts: ModelFacts, tokens: float, *, directions: int, parts: float, rates: DeviceRates, length: float
+) -> float:
+    """Return the time of the arithmetic and the traffic of some tokens."""
+    weights = _weights(facts)
+    multiplying = 2 * directions * weights * tokens / (rates.flops_per_second * _SHARE_OF_PEAK)
+    # A small pass reads the weights longer than it multiplies them.
+    reading = weights * facts.compute_bytes * directions / (rates.bytes_per_second * _SHARE_OF_BANDWIDTH)
+    width = facts.layers * facts.width
+    traffic = parts * _BYTES_PER_WIDTH * facts.compute_bytes / 2 * width * tokens / rates.bytes_per_second
+    # Causal attention: 2 L operations per token and number of the width forward, 5 L backward.
+    attention = (2 * (directions - 1) + 5 if directions > 1 else 2) * length * width * tokens
+    return max(multiplying, reading) + traffic + attention / (rates.flops_per_second * _SHARE_IN_ATTENTION)
+
+
+def _dequantising_seconds(facts: ModelFacts, *, hold_base: bool, rates: DeviceRates) -> float:
+    """Return the time to read the stored base and write it in the compute dtype."""
+    if hold_base or not facts.held_bytes:
+        return 0.0
+    moved = facts.base_bytes + facts.held_bytes
+    return moved / (rates.bytes_per_second * _SHARE_IN_DEQUANTISING)
+
+
+def _with_kernels(facts: ModelFacts, work: float, *, kernels: float, graphs: bool) -> float:
+    """Return the time with that of the kernels themselves, or of the host that launches them meanwhile."""
+    latency = facts.layers * kernels * _SECONDS_PER_KERNEL
+    launches = 0.0 if graphs else facts.layers * kernels * _SECONDS_PER_LAUNCH
+    return max(work + latency, launches)
+
+
+def _weights(facts: ModelFacts) -> int:
+    """Return the weights that each token is multiplied with."""
+    return facts.linear_numbers + facts.head_numbers

@@ -2,7 +2,7 @@
 
 from loratory.objectives.packing.decoding.decoder import cache_positions
 from loratory.objectives.packing.decoding.prefill import PREFILL_TOKENS
-from loratory.objectives.packing.update_rules import MOMENTS
+from loratory.objectives.packing.moment_formats import MOMENTS
 from loratory.objectives.qlora.memory.engine_size import EngineSize
 from loratory.objectives.qlora.memory.facts import ModelFacts, Workload
 from loratory.objectives.qlora.memory.terms import MemoryTerms

@@ -40,6 +40,7 @@ def render(make_tokenizer, templates):
     ("turns", "prompt", "change"),
     [
         ([(SYSTEM, "s"), (USER, "u")], "<user>s\n\nu<|im_end|>\n", "system text joined to the user turn"),
+        ([(USER, "u"), (SYSTEM, "s")], "<user>u\n\ns<|im_end|>\n", "system text joined to the user turn"),
         ([(ASSISTANT, "hi"), (USER, "u")], "<user>u<|im_end|>\n", "leading assistant turns dropped"),
         ([(USER, "u"), (USER, "v")], "<user>u\n\nv<|im_end|>\n", "turns of one role joined"),
         (
@@ -191,3 +192,32 @@ def test_a_row_alone_that_a_template_with_calls_refuses_is_removed(render):
     with pytest.raises(RenderError, match="only supports single tool-calls") as refused:
         render("ONE_CALL", row((USER, "u"), answer="", calls=TWO_CALLS))
     assert not isinstance(refused.value, LeftOutError)
+
+
+@pytest.mark.parametrize(
+    ("template", "given"),
+    [
+        ("CHATML", row((USER, "weather in Oslo?"), tools=TOOLS)),
+        ("CHATML", row((USER, "weather of the city Oslo?"), Turn(ASSISTANT, "", calls=WEATHER), (TOOL, "3"))),
+    ],
+)
+def test_tools_and_calls_are_missed_where_a_turn_has_their_words(render, template, given):
+    with pytest.raises(LeftOutError, match=r"leaves out the tools|no place for tool calls"):
+        render(template, given)
+
+
+def test_a_system_turn_is_missed_where_another_turn_has_its_words(render):
+    rendered, _ = render("NO_SYSTEM_IN_SILENCE", row((SYSTEM, "Answer"), (USER, "Answer me.")))
+    assert rendered.prompt == "<user>Answer\n\nAnswer me.<|im_end|><assistant>"
+
+
+def test_a_turn_that_must_not_be_learned_never_joins_the_answer(render):
+    turns = [(USER, "u"), Turn(ASSISTANT, "a", learn=False)]
+    with pytest.raises(RenderError, match="must alternate"):
+        render("STRICT", row(*turns, answer="b"))
+
+
+def test_results_in_another_order_name_their_calls(render):
+    results = [Turn(TOOL, "high", answers=1), Turn(TOOL, "3", answers=0)]
+    rendered, _ = render("CALL_IDS", row((USER, "Oslo?"), Turn(ASSISTANT, "", calls=TWO_CALLS), *results))
+    assert "[tides call00001]high</s>[weather call00000]3</s>" in rendered.prompt

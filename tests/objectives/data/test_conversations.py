@@ -186,3 +186,78 @@ def test_unused_keys_of_turns_are_named():
 def test_messages_as_json_text():
     talk = json.dumps([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
     assert _row({"messages": talk}).answer == "b"
+
+
+def _results(*turns, key="tool_calls"):
+    calls = [{"id": "x", "function": {"name": "f"}}, {"id": "y", "function": {"name": "g"}}]
+    talk = [{"role": "user", "content": "a"}, {"role": "assistant", key: calls}]
+    row = _row({"messages": [*talk, *({"role": "tool", **t} for t in turns), ANSWER]})
+    return [(turn.text, turn.answers) for turn in row.turns if turn.role is Role.TOOL]
+
+
+ANSWER = {"role": "assistant", "content": "b"}
+
+
+def test_results_belong_to_the_calls_that_they_name():
+    for key, (first, second) in (("tool_call_id", "xy"), ("name", "fg")):
+        one, two = {"content": "1", key: first}, {"content": "2", key: second}
+        assert _results(one, two) == [("1", None), ("2", None)], "the order of the calls needs no mention"
+        assert _results(two, one) == [("2", 1), ("1", 0)]
+        assert _results(two) == [("2", 1)]
+    assert _results({"content": "1", "tool_call_id": "z"}) == [("1", None)]
+
+
+@pytest.mark.parametrize("key", ["arguments", "parameters", "input", "args"])
+def test_arguments_by_their_names_in_other_tools(key):
+    turn = {
+        "role": "assistant",
+        "tool_calls": [{"type": "tool_use", "name": "weather", key: {"city": "Oslo"}}],
+    }
+    assert _row({"messages": [{"role": "user", "content": "a"}, turn]}).answer == CALLS
+
+
+def test_arguments_that_are_not_found_are_no_empty_ones():
+    turn = {"role": "assistant", "tool_calls": [{"name": "weather", "values": {"city": "Oslo"}}]}
+    with pytest.raises(
+        InputError, match="must have the arguments of a call as `arguments`, has name, values"
+    ):
+        _row({"messages": [turn]})
+
+
+@pytest.mark.parametrize("part", [{"type": "tool_use", "name": "f"}, {"type": "reasoning", "text": "hm"}])
+def test_parts_of_other_types_are_named(part):
+    talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": [part]}]
+    with pytest.raises(InputError, match=f"must be text, got a part of type {part['type']}"):
+        _row({"messages": talk})
+
+
+@pytest.mark.parametrize("key", ["toolCalls", "tool_call", "functionCall"])
+def test_calls_under_another_name_stop_the_study(key):
+    talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", key: [CALL]}]
+    with pytest.raises(InputError, match=f"{key} changes what is learned and is not read"):
+        _row({"messages": talk})
+
+
+TURNS = [{"role": "user", "content": "it's"}, {"role": "assistant", "content": "b"}]
+
+
+def test_turns_as_python_writes_them():
+    assert _row({"messages": str(TURNS)}).answer == "b"
+    row = _row({"prompt": str(TURNS[:1]), "completion": str(TURNS[1:])})
+    assert (_turns(row), row.answer) == ([(Role.USER, "it's", "")], "b")
+
+
+@pytest.mark.parametrize("text", [str(TURNS).replace("}, {", "}\n {"), f"array({TURNS}, dtype=object)"])
+def test_turns_that_cannot_be_read_are_not_learned_as_text(text):
+    with pytest.raises(InputError, match=r"prompt must be a list of turns, got str .*; write it as JSON"):
+        _row({"prompt": text, "completion": "b"})
+
+
+@pytest.mark.parametrize(
+    "answer", ['{"role": "CEO", "name": "Ann"}', '{"from": "Oslo", "to": "Rome"}', '[{"role": "CEO"}]', "[1]"]
+)
+def test_an_answer_in_json_is_a_text(answer):
+    parsed = _parse({"prompt": "a", "completion": answer})
+    assert (parsed.as_written, parsed.rows[0].answer) == (True, answer)
+    chat = _row({"prompt": TURNS[:1], "completion": answer})
+    assert chat.answer == answer

@@ -58,3 +58,8 @@ def test_bad_rows_are_kept_with_their_problem(tmp_path):
     assert rows[3].fields == {"a": "5", "b": "six\nlines"}
     with pytest.raises(InputError, match=r"a\.csv, line 2: must be UTF-8"):
         read_file(path, "a.csv")
+
+
+def test_quotes_after_a_space_are_no_text(tmp_path):
+    assert _fields(tmp_path, 'prompt, completion\n"a, b", "c"\n') == [ROW]
+    assert _fields(tmp_path, 'prompt,completion\n"a, b", c\n') == [{**ROW, "completion": " c"}]

@@ -94,3 +94,15 @@ def test_an_empty_parquet_file(tmp_path):
     pq.write_table(pa.table({"prompt": pa.array([], type=pa.string())}), tmp_path / "a.parquet")
     with pytest.raises(InputError, match="must hold rows, is empty"):
         read_file(tmp_path / "a.parquet", "a.parquet")
+
+
+def test_nulls_that_arrow_adds_are_left_out_of_nested_lists_and_maps(tmp_path):
+    calls = [{"name": "f", "arguments": {"city": "Oslo"}}, {"name": "g", "arguments": {"day": 3}}]
+    rows = [{"talk": {"turns": [{"calls": calls}], "note": None}, "pairs": [("a", 1)]}]
+    kinds = pa.map_(pa.string(), pa.int64())
+    table = pa.Table.from_pylist([{"talk": row["talk"]} for row in rows])
+    table = table.append_column("pairs", pa.array([row["pairs"] for row in rows], type=kinds))
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert _fields(tmp_path / "a.parquet") == [
+        {"talk": {"turns": [{"calls": calls}], "note": None}, "pairs": {"a": 1}}
+    ]

@@ -75,3 +75,10 @@ def test_a_broken_file_in_a_repository_is_a_line(folder):
     ) as caught:
         read_hub(f"{folder}:train", Part.TRAIN, DATA)
     assert "\n" not in str(caught.value)
+
+
+def test_cells_of_a_csv_stay_as_they_are_written(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "train.csv").write_text("prompt,completion\n007,NA\n1.50,None\n3,\n")
+    rows = read_hub(f"{tmp_path / 'folder'}", Part.TRAIN, DATA)
+    assert [tuple(row.fields.values()) for row in rows] == [("007", "NA"), ("1.50", "None"), ("3", "")]

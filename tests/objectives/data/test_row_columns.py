@@ -137,6 +137,8 @@ def test_paths_into_nested_columns():
             r"answers.text\[0\] must be text, got null",
         ),
         ({"talk": [{"role": "user", "content": "a"}]}, {}, r"such as \{messages: talk\}"),
+        (SQUAD, {}, r"such as \{instruction: question, output: answers.text\[0\]\}"),
+        ({"turns": [{"speaker": "A", "text": "a"}], "id": 1}, {}, r"map names with data\.columns$"),
         ({"text": "a", "label": 3}, {}, r"such as \{prompt: text, completion: label\}"),
     ],
 )
@@ -176,3 +178,43 @@ def test_bad_rows_may_be_removed():
     assert parsed.removed[1].detail.startswith("output must be text, got null")
     with pytest.raises(InputError, match="row 1"):
         _parse(bad[0], ALPACA)
+
+
+@pytest.mark.parametrize("column", ["System", "System Prompt", "systemPrompt", "sys_prompt"])
+def test_columns_in_another_spelling_stop_with_the_name_to_map(column):
+    with pytest.raises(InputError, match=rf"data\.columns: \{{system: {column}\}}, or leave it out"):
+        _parse({**ALPACA, column: "s"})
+    assert _turns(_parse({**ALPACA, column: "s"}, columns={"system": column}))[0] == (Role.SYSTEM, "s")
+
+
+@pytest.mark.parametrize("no", [False, "False", "false"])
+def test_marks_of_unwanted_answers_in_a_csv(no):
+    with pytest.raises(InputError, match="label false marks an answer that is not wanted"):
+        _parse({**TEXT, "label": no})
+    assert len(_parse({**TEXT, "label": "no"}, {**TEXT, "label": 0}).rows) == 2
+
+
+def test_mapped_columns_choose_the_format():
+    fields = {"instruction": "i", "input": "x", "output": "y", "messages": []}
+    parsed = _parse(fields, columns={"prompt": "input", "completion": "output"})
+    assert (parsed.found, parsed.rows[0].turns[0].text, parsed.rows[0].answer) == ("completion", "x", "y")
+    parsed = _parse({**fields, "question": "q"}, columns={"instruction": "question"})
+    assert (parsed.found, _turns(parsed)) == ("alpaca", [(Role.USER, "q"), (Role.INPUT, "x")])
+    assert _parse({**TEXT, "sys": "s"}, columns={"system": "sys"}).found == "completion"
+
+
+def test_a_bad_row_does_not_tell_the_format():
+    talk = {"prompt": [{"role": "user", "content": "a"}], "completion": "b"}
+    parsed = _parse({"prompt": None, "completion": "b"}, {"x": 1}, talk, talk, bad_rows=BadRows.REMOVE)
+    assert [row.raw.number for row in parsed.rows] == [3, 4]
+    assert not parsed.as_written
+
+
+@pytest.mark.parametrize("path", ["sytem", "meta.sytem"])
+def test_a_mapped_column_that_no_row_has_stops_the_study(prepare, write_jsonl, alpaca_rows, path):
+    rows = [{**row, "system_text": "s", "meta": {"system": "s"}} for row in alpaca_rows(30)]
+    with pytest.raises(
+        InputError, match=rf"data\.columns: system must name a column .* no row .* has {path};"
+    ):
+        prepare(write_jsonl(rows), columns={"system": path})
+    assert prepare(write_jsonl([*rows, {**rows[0], path: "s"}]), columns={"system": path}).data.train

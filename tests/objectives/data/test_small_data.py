@@ -78,3 +78,18 @@ def test_groups_stay_whole_where_labels_are_drawn(prepare_alone):
     data = prepare_alone(rows, task="classification").data
     train = {example.group for example in data.train}
     assert not train & {example.group for example in (*data.dev, *data.select)}
+
+
+def test_labels_that_look_alike_are_named(prepare_alone):
+    found = prepare_alone(
+        _labelled({"1": 30, "1.0": 30, "Yes": 30, "yes": 30, "no": 30}), task="classification"
+    )
+    alike = [line.partition(" differ")[0] for line in found.summary if "each is a label of its own" in line]
+    assert alike == ["labels '1', '1.0'", "labels 'Yes', 'yes'"]
+
+
+def test_labels_that_train_examples_leaves_out_are_named(prepare_alone):
+    rows = _labelled({"a": 80, "b": 80, "rare": 4})
+    lines = prepare_alone(rows, task="classification", train_examples=10).summary
+    assert "labels that no example of train has: 'rare'; raise data.train_examples" in lines
+    assert not [x for x in prepare_alone(rows, task="classification").summary if "no example of train" in x]

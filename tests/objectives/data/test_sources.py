@@ -58,6 +58,17 @@ def test_a_pattern_that_matches_nothing_is_refused_before_anything_is_read(tmp_p
             read(data)
 
 
+@pytest.mark.parametrize("name", ["./rows", "../rows:train", "/no/such/folder", "~/no-such-rows"])
+def test_a_missing_folder_is_not_taken_for_a_hub_id(name):
+    for read in (check_files, read_sources):
+        with pytest.raises(InputError, match=rf"data\.train: {name}: no such file or folder; paths are rel"):
+            read(DataSpec(train=name))
+
+
+def test_a_split_of_a_folder_is_found(tmp_path):
+    check_files(DataSpec(train=f"{tmp_path}:train"))
+
+
 def test_a_missing_compressed_file_is_not_taken_for_a_hub_id():
     with pytest.raises(InputError, match=r"data\.train: rows\.csv\.gz: no such file"):
         check_files(DataSpec(train="rows.csv.gz"))

@@ -3,7 +3,11 @@ import torch
 from torch import nn
 
 from loratory.objectives.packing import loss as module
-from loratory.objectives.packing.loss import linear_cross_entropy
+from loratory.objectives.packing.loss import (
+    CHUNK_NUMBERS,
+    linear_cross_entropy,
+    own_head_cross_entropy,
+)
 
 TOKENS, WIDTH, VOCABULARY, COUNT = 30, 8, 40, 12
 
@@ -24,11 +28,18 @@ def plain(hidden, head, places, targets, weights):
     return (losses * weights).sum(), losses
 
 
-@pytest.mark.parametrize("chunk", [None, 5])
-def test_loss_and_gradient_are_those_of_head_and_cross_entropy(given, monkeypatch, chunk):
-    if chunk is not None:
-        monkeypatch.setattr(module, "max", lambda *_: chunk, raising=False)
-    mine, wanted = linear_cross_entropy(*given), plain(*given)
+def own_head(hidden, head, *rest, chunk_numbers=CHUNK_NUMBERS):
+    """The same by way of a function that computes logits."""
+    return own_head_cross_entropy(
+        hidden, lambda x: x @ head.T, *rest, vocabulary=VOCABULARY, chunk_numbers=chunk_numbers
+    )
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("chunk", [CHUNK_NUMBERS, 5])
+def test_loss_and_gradient_are_those_of_head_and_cross_entropy(given, monkeypatch, chunk, own):
+    monkeypatch.setattr(module, "_SMALL_TILE", 5)
+    mine, wanted = (own_head if own else linear_cross_entropy)(*given, chunk_numbers=chunk), plain(*given)
     for got, expected in zip(mine, wanted, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-12)
     grads = [torch.autograd.grad(3 * loss, given[0])[0] for loss in (mine[0], wanted[0])]

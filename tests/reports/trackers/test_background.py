@@ -48,6 +48,17 @@ def test_finished_trials_without_a_marker_are_written_at_start(driver, state, st
     assert (sink.completed, sink.updated) == ([1], [])
 
 
+def test_a_trial_that_no_worker_was_given_is_not_written(driver):
+    driver.run(0, TrialState.INFEASIBLE, evaluations=0)
+    record = driver.folder.read_record("0000").model_copy(update={"memory_excess": 0.5, "attempts": []})
+    driver.folder.write_record(record)
+    sink = RecordingSink()
+    tracker = BackgroundTracker(sink, driver.folder)
+    tracker.finished(record)
+    assert tracker.close(10) == ["closed"]
+    assert sink.completed == []
+
+
 def test_a_trial_that_could_not_be_written_is_tried_again(driver):
     sink = RecordingSink(failures=2)
     tracker = BackgroundTracker(sink, driver.folder)

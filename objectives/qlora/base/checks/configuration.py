@@ -1,11 +1,13 @@
 """Bases that are refused for their configuration alone: one table of reasons."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from loratory.spaces.errors import InputError
 
+_OTHER_HEAD = re.compile(r"(Classification|QuestionAnswering|MultipleChoice|RewardModel)$")
 # Their configurations have `is_decoder` from BERT's, but no code reads it: they are always causal.
 _CAUSAL_ANYWAY = {"gpt_neox", "gpt_neox_japanese"}
 
@@ -29,6 +31,12 @@ class Reason:
 
 def _is_quantized(configuration: Any) -> bool:
     return getattr(configuration, "quantization_config", None) is not None
+
+
+def _has_other_head(configuration: Any) -> bool:
+    """Return True for a model that was saved with a head for labels or spans; its language head is unused."""
+    published = (getattr(configuration, "architectures", None) or [""])[0]
+    return _OTHER_HEAD.search(published) is not None
 
 
 def _is_encoder_decoder(configuration: Any) -> bool:
@@ -61,6 +69,12 @@ REASONS = (
         rule="unquantised",
         finding="its weights are quantised",
         remedy="take the release that it was made from",
+    ),
+    Reason(
+        applies=_has_other_head,
+        rule="a causal language model",
+        finding="this {kind} was saved with a head for labels or rewards (architectures in config.json)",
+        remedy="take the language model that it was made from",
     ),
     Reason(
         applies=_is_encoder_decoder,

@@ -3,11 +3,16 @@
 import re
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from loratory.objectives.qlora.base.architecture import read_configuration
 from loratory.objectives.qlora.base.checks.unused_weights import harmless_reason
+from loratory.objectives.qlora.base.checks.weight_files import (
+    files_not_read,
+    files_read,
+    quantized_matrices,
+    weights_folder,
+)
 from loratory.objectives.qlora.base.loading import quieten
 from loratory.objectives.qlora.base.reference import BaseReference
 from loratory.objectives.qlora.base.skeleton import in_one_line, model_loader
@@ -36,12 +41,16 @@ class WeightReport:
         missing: names that no file has, in the order of the layers; tied weights are not among them.
         unexpected: names in the files that the model has no place for.
         mismatched: name, shape in the file, and shape in the model.
+        quantized: name and number format of matrices in the files that are integers or floats of 8 bits.
+        not_read: names of files with weights that transformers passes over.
     """
 
     expected: int
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    quantized: tuple[tuple[str, str], ...] = ()
+    not_read: tuple[str, ...] = ()
 
 
 def check_weights(reference: BaseReference) -> Check:
@@ -62,14 +71,7 @@ def read_report(reference: BaseReference, configuration: Any) -> WeightReport:
     Raises:
         InputError: the files cannot be read.
     """
-    from safetensors import SafetensorError
-
     quieten()
-    if reference.has_weights and (Path(reference.source) / "adapter_config.json").is_file():
-        raise InputError(
-            f"model.base: {reference.location} must hold a base alone, has an adapter beside it "
-            "(adapter_config.json); merge it into the base, or move it away"
-        )
     try:
         model, found = model_loader(configuration).from_pretrained(
             reference.source,
@@ -80,17 +82,21 @@ def read_report(reference: BaseReference, configuration: Any) -> WeightReport:
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except Exception as error:  # each format of files has errors of its own
         raise InputError(
             f"model.base: {reference.location} must have readable weights: {in_one_line(error)}; "
             "copy or download its files again"
         ) from error
+    folder = weights_folder(reference)
+    files = files_read(folder)
     mismatched = [(name, tuple(file), tuple(model)) for name, file, model in found["mismatched_keys"]]
     return WeightReport(
         expected=len(model.state_dict()),
         missing=_in_order(found["missing_keys"]),
         unexpected=_in_order(found["unexpected_keys"]),
         mismatched=tuple(sorted(mismatched, key=lambda one: _natural(one[0]))),
+        quantized=tuple(sorted(quantized_matrices(files), key=lambda one: _natural(one[0]))),
+        not_read=files_not_read(folder, files),
     )
 
 
@@ -108,6 +114,12 @@ def judge_weights(report: WeightReport, configuration: Any, location: str) -> Ch
     reasons = {name: harmless_reason(name, configuration) for name in report.unexpected}
     strange = tuple(name for name, reason in reasons.items() if reason is None)
     rule = f"model.base: weights of {location} must be those of its files; "
+    for name, number_format in report.quantized:
+        if harmless_reason(name, configuration) is None:
+            raise InputError(
+                f"model.base: {location} must be unquantised, its weights are quantised ({name} in the files is "
+                f"{number_format}); take the release that it was made from"
+            )
     if (prefix := _prefix(report)) is not None:
         raise InputError(rule + _prefixed(report, prefix))
     if report.mismatched:
@@ -131,7 +143,8 @@ def judge_weights(report: WeightReport, configuration: Any, location: str) -> Ch
 
 def _detail(report: WeightReport, harmless: set[str]) -> str:
     left = f"; not used: {', '.join(sorted(harmless))}" if harmless else ""
-    return f"all {report.expected} from the files{left}"
+    passed_over = f"; not read: {_first(report.not_read)}" if report.not_read else ""
+    return f"all {report.expected} from the files{left}{passed_over}"
 
 
 def _remedy(report: WeightReport, strange: tuple[str, ...]) -> str:

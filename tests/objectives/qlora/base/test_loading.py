@@ -57,6 +57,24 @@ def test_decoding_settings_of_the_base_are_replaced_and_its_ends_kept(
     assert not base.model.generation_config.do_sample
 
 
+@pytest.mark.parametrize(("added", "padding"), [(True, 1), (False, 0)])
+def test_padding_is_a_token_that_the_base_has_a_row_for(base_folder, make_study, tmp_path, added, padding):
+    import shutil
+
+    from transformers import AutoTokenizer
+
+    folder = tmp_path / "base"
+    shutil.copytree(base_folder(), folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert (tokenizer.eos_token_id, tokenizer.pad_token_id) == (1, 0)
+    if added:  # to the tokenizer alone, as many fine-tuning scripts do
+        tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+        tokenizer.save_pretrained(folder)
+    model = make_study(model={"base": str(folder)}).model
+    base = load_base(model, resolve_base(model))
+    assert base.padding_id == base.model.generation_config.pad_token_id == padding
+
+
 def test_compute_dtype_is_chosen_by_the_device():
     cpu = torch.device("cpu")
     assert choose_dtype(ComputeDtype.AUTO, cpu) is torch.float32

@@ -8,6 +8,8 @@ from loratory.objectives.qlora.base.reference import base_sha256, content_sha256
 from loratory.spaces.errors import InputError
 from loratory.spaces.model import ModelSpec
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
 
 @pytest.fixture
 def folder(base_folder, tmp_path):
@@ -64,6 +66,28 @@ def test_folder_without_tokenizer_is_refused(folder):
         resolve_base(ModelSpec(base=str(folder)))
 
 
+def test_an_adapter_is_refused_with_its_base_alone_or_beside_one(folder):
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "some/base"}')
+    for _ in ("with a base", "alone"):
+        with pytest.raises(
+            InputError,
+            match=r"has an adapter \(adapter_config\.json, made for some/base\); take the adapter's",
+        ):
+            resolve_base(ModelSpec(base=str(folder)))
+        (folder / "config.json").unlink(missing_ok=True)
+    (folder / "adapter_config.json").write_text("{")
+    with pytest.raises(InputError, match=r"has an adapter \(adapter_config\.json\)"):
+        resolve_base(ModelSpec(base=str(folder)))
+
+
+def test_gguf_is_refused_as_a_folder_and_as_a_file(folder):
+    (folder / "model.safetensors").rename(folder / "model.gguf")
+    with pytest.raises(InputError, match=r"has no \*\.safetensors, but \*\.gguf, .*take the release"):
+        resolve_base(ModelSpec(base=str(folder)))
+    with pytest.raises(InputError, match=r"must be a folder with config\.json, .*model\.gguf is a file"):
+        resolve_base(ModelSpec(base=str(folder / "model.gguf")))
+
+
 def test_revision_of_a_folder_is_refused(folder):
     with pytest.raises(InputError, match=r"model\.revision"):
         resolve_base(ModelSpec(base=str(folder), revision="main"))
@@ -88,18 +112,30 @@ def test_hub_id_that_cannot_be_read_is_refused(monkeypatch):
         resolve_base(ModelSpec(base="nobody/none-such"))
 
 
-def test_hub_id_in_the_cache_is_pinned_to_its_commit(folder, tmp_path, monkeypatch):
+@pytest.fixture
+def snapshot(folder, tmp_path, monkeypatch):
+    """The folder of `some/base` at `COMMIT` in the cache of the Hub."""
     import huggingface_hub.constants
 
-    cache, commit = tmp_path / "cache", "0123456789abcdef0123456789abcdef01234567"
-    repository = cache / "models--some--base"
-    shutil.copytree(folder, repository / "snapshots" / commit)
+    repository = tmp_path / "cache" / "models--some--base"
+    shutil.copytree(folder, repository / "snapshots" / COMMIT)
     (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(commit)
+    (repository / "refs" / "main").write_text(COMMIT)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    return repository / "snapshots" / COMMIT
+
+
+def test_an_adapter_of_the_hub_is_refused(snapshot):
+    (snapshot / "adapter_config.json").write_text("{}")
+    with pytest.raises(InputError, match="some/base must hold a base alone, has an adapter"):
+        resolve_base(ModelSpec(base="some/base"))
+
+
+@pytest.mark.usefixtures("snapshot")
+def test_hub_id_in_the_cache_is_pinned_to_its_commit():
     reference = resolve_base(ModelSpec(base="some/base"))
-    assert (reference.location, reference.revision) == ("some/base", commit)
+    assert (reference.location, reference.revision) == ("some/base", COMMIT)
     assert reference.published_name == "some/base"
     with_other_commit = replace(reference, revision="f" * 40)
     assert base_sha256(reference) != base_sha256(with_other_commit)

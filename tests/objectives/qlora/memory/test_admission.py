@@ -187,7 +187,7 @@ def test_the_optimisers_of_a_study_are_asked_for_their_bytes(
 ):
     asked = []
     monkeypatch.setattr(
-        module, "state_bytes_per_number", lambda names, *, wide: asked.append((list(names), wide)) or 96
+        module, "state_bytes_per_number", lambda names, *, wide, **_: asked.append((list(names), wide)) or 96
     )
     study = make_study(space={"optimizer": optimizer}, packing={"slots": 2}, trials=9)
     size = stack_size(study, architecture)

@@ -24,6 +24,9 @@ BOTH_WAYS = "tokens see those that follow them"
         ("gemma3_text", {"use_bidirectional_attention": True}, BOTH_WAYS),
         ("qwen2", {"is_causal": False}, BOTH_WAYS),
         ("gemma3", {"text_config": {"use_bidirectional_attention": True}}, BOTH_WAYS),
+        ("llama", {"architectures": ["LlamaForSequenceClassification"]}, "saved with a head for labels"),
+        ("llama", {"architectures": ["LlamaForTokenClassification"]}, "saved with a head for labels"),
+        ("llama", {"architectures": ["LlamaForQuestionAnswering"]}, "saved with a head for labels"),
         ("llama", {"quantization_config": {"quant_method": "gptq", "bits": 4}}, "unquantised"),
     ],
 )
@@ -38,6 +41,8 @@ def test_other_models_are_refused_in_a_sentence_with_a_remedy(kind, changes, fin
     ("kind", "changes"),
     [
         ("llama", {}),
+        ("llama", {"architectures": ["LlamaForCausalLM"]}),
+        ("llama", {"architectures": ["LlamaModel"]}),
         ("llama", {"is_decoder": False}),  # written by old versions, read by no code
         ("gpt_neox", {}),  # its class has `is_decoder`, which nothing reads
         ("bert", {"is_decoder": True}),

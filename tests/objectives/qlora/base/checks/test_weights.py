@@ -125,11 +125,16 @@ def test_torn_files_are_refused_in_a_line(mutated):
     assert "\n" not in str(caught.value)
 
 
-def test_an_adapter_beside_the_weights_is_refused(mutated):
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32, torch.float8_e4m3fn])
+def test_quantised_weights_are_refused_though_the_configuration_says_nothing(mutated, dtype):
+    with pytest.raises(InputError, match=rf"must be unquantised.*\({UP} in the files is .*take the release"):
+        check_weights(mutated(lambda weights: weights | {UP: weights[UP].to(dtype)}))
+
+
+def test_a_file_that_is_not_read_is_told(mutated):
     reference = mutated()
-    Path(reference.location, "adapter_config.json").write_text("{}")
-    with pytest.raises(InputError, match=r"has an adapter beside it \(adapter_config\.json\); merge it"):
-        check_weights(reference)
+    Path(reference.location, "pytorch_model.bin").write_bytes(b"an earlier save")
+    assert check_weights(reference).detail == "all 21 from the files; not read: pytorch_model.bin"
 
 
 @pytest.mark.parametrize("kind", ["Gemma3", "Mistral3"])

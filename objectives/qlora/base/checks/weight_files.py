@@ -1,0 +1,59 @@
+"""The files of a base that hold its weights: those that transformers reads, and the number formats in them."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from loratory.objectives.qlora.base.reference import BaseReference
+
+# transformers takes the first that is there.
+_CHOICES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+_ANY = ("*.safetensors", "pytorch_model*.bin")
+# Of weights, and of buffers such as positions and masks. Others are those of quantised matrices.
+_PLAIN = {"F64", "F32", "F16", "BF16", "I64", "BOOL"}
+
+
+def weights_folder(reference: BaseReference) -> Path:
+    """Return the folder with the files of a base, which for a Hub id must have been downloaded."""
+    if reference.has_weights:
+        return Path(reference.source)
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(reference.source, revision=reference.revision, local_files_only=True))
+
+
+def files_read(folder: Path) -> tuple[Path, ...]:
+    """Return the files that transformers reads weights from; empty where it finds none by their usual names."""
+    chosen = next((folder / name for name in _CHOICES if (folder / name).is_file()), None)
+    if chosen is None or chosen.suffix != ".json":
+        return () if chosen is None else (chosen,)
+    names = set(json.loads(chosen.read_text(encoding="utf-8"))["weight_map"].values())
+    return tuple(folder / name for name in sorted(names))
+
+
+def files_not_read(folder: Path, read: Iterable[Path]) -> tuple[str, ...]:
+    """Return the names of further files with weights: another format, or what an earlier save left."""
+    names = {path.name for path in read}
+    return tuple(sorted(path.name for any_ in _ANY for path in folder.glob(any_) if path.name not in names))
+
+
+def quantized_matrices(files: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    """Yield name and number format of each matrix that holds no plain numbers, as the files' headers say.
+
+    Args:
+        files: of weights; those that are not safetensors are passed over.
+    """
+    from safetensors import safe_open
+
+    for path in files:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="numpy") as opened:
+                for name in opened.keys():  # noqa: SIM118 (no mapping)
+                    matrix = opened.get_slice(name)
+                    if len(matrix.get_shape()) > 1 and matrix.get_dtype() not in _PLAIN:
+                        yield name, matrix.get_dtype()

@@ -1,0 +1,57 @@
+"""Bytes that a study's trials leave on the disk."""
+
+from dataclasses import dataclass
+
+_MASTER_BYTES = 4  # adapters are written in fp32, and so are moments
+_MOMENTS, _BEST = 2, 1
+_BYTES_PER_TOKEN = 4  # of text, in UTF-8: three to five in English
+_BYTES_PER_PREDICTION = 250  # keys, id and scores
+_BYTES_PER_CURVE = 40_000  # record and curve of a trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskBytes:
+    """Bytes by kind.
+
+    Attributes:
+        adapters: of finished trials, if none is pruned.
+        checkpoints: of the trials that run at once; each goes when its trial ends.
+        predictions: decoded answers, scores, curves and records.
+    """
+
+    adapters: int
+    checkpoints: int
+    predictions: int
+
+    @property
+    def total(self) -> int:
+        """The most that the study folder takes."""
+        return self.adapters + self.checkpoints + self.predictions
+
+
+def disk_bytes(
+    *,
+    trials: int,
+    running: int,
+    mean_numbers: float,
+    largest_numbers: int,
+    select_examples: int,
+    max_new_tokens: int,
+) -> DiskBytes:
+    """Return the bytes of a study.
+
+    Args:
+        trials: number of trials.
+        running: trials at work at once, on all workers.
+        mean_numbers: numbers of an adapter, on average over the search space.
+        largest_numbers: numbers of the largest adapter.
+        select_examples: examples whose answers are kept, per trial.
+        max_new_tokens: longest answer, in tokens; 0 where nothing is decoded.
+    """
+    # An answer and its reference, each of half the longest answer on average.
+    kept = _BYTES_PER_PREDICTION + max_new_tokens * _BYTES_PER_TOKEN
+    return DiskBytes(
+        adapters=round(trials * mean_numbers * _MASTER_BYTES),
+        checkpoints=min(running, trials) * largest_numbers * _MASTER_BYTES * (1 + _MOMENTS + _BEST),
+        predictions=trials * (select_examples * kept + _BYTES_PER_CURVE),
+    )

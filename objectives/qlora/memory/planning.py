@@ -1,0 +1,320 @@
+"""The plan of a study: memory, arrangement, durations and disk, from its file and the base's configuration."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import torch
+
+from loratory.objectives.qlora.base.architecture import Architecture
+from loratory.objectives.qlora.base.checks.configuration import refuse_by_configuration
+from loratory.objectives.qlora.base.layers import find_text_part, linear_layers
+from loratory.objectives.qlora.base.skeleton import build_skeleton
+from loratory.objectives.qlora.memory.bases import FoundConfiguration, find_configuration
+from loratory.objectives.qlora.memory.choose import Asked, TooSmall, choose, smallest
+from loratory.objectives.qlora.memory.devices import Gpu, gpu_named, gpu_of_device, gpu_of_memory
+from loratory.objectives.qlora.memory.disk import DiskBytes, disk_bytes
+from loratory.objectives.qlora.memory.durations import rates_of, study_durations
+from loratory.objectives.qlora.memory.engine_size import stack_size
+from loratory.objectives.qlora.memory.facts import ModelFacts, Workload, model_facts
+from loratory.objectives.qlora.memory.pace import study_seconds
+from loratory.objectives.qlora.memory.plan_data import known_workload
+from loratory.objectives.qlora.memory.predict import predict
+from loratory.objectives.qlora.memory.space_sample import SAMPLED, AdapterPoint, AdapterSizes
+from loratory.objectives.qlora.memory.study_plan import (
+    PlannedBase,
+    PlannedData,
+    PlannedSpace,
+    PlannedTrial,
+    PlannedWorker,
+    StudyPlan,
+)
+from loratory.spaces.errors import InputError
+from loratory.spaces.model import ComputeDtype, ModelSpec
+from loratory.spaces.packing import trials_taken
+from loratory.spaces.study import StudySpec
+
+_COMMON_SIZES = (8, 12, 16, 24, 40, 48, 80)  # GiB
+_USABLE = 0.95
+_SCORE_SPREAD = 0.56
+"""Standard deviation of paired differences between trials, as a share of the score: the quickstart's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Study:
+    """What a plan of a study starts from, whatever the GPU.
+
+    Attributes:
+        spec: the study.
+        facts: of its base.
+        workload: of trials with the largest adapter.
+        asked: what the file fixes.
+        sizes: of adapters.
+        data: what is known of the examples.
+    """
+
+    spec: StudySpec
+    facts: ModelFacts
+    workload: Workload
+    asked: Asked
+    sizes: AdapterSizes
+    data: PlannedData
+
+    def of_numbers(self, numbers: int) -> Workload:
+        """Return the workload of trials whose adapters have so many numbers."""
+        return replace(self.workload, numbers_per_slot=numbers)
+
+    def alone(self, point: AdapterPoint) -> PlannedTrial:
+        """Return a trial alone in the smallest arrangement."""
+        workload = self.of_numbers(point.numbers)
+        size = smallest(self.facts, workload, replace(self.asked, slots=None))
+        searched: dict[str, Any] = {"rank": point.rank, "target_modules": point.target_modules}
+        return PlannedTrial(params=searched, terms=predict(self.facts, workload, size))
+
+
+def plan_study(
+    study: StudySpec, *, gpu: str | None = None, memory: str | None = None, gpus: int = 1, runs: Path
+) -> StudyPlan:
+    """Plan a study of objective qlora. No weights are read, nothing is fetched, no GPU is used.
+
+    Args:
+        study: the study.
+        gpu: name of a GPU; None takes the one that is here.
+        memory: its memory, in place of a name or beside one.
+        gpus: number of such GPUs, with a worker on each.
+        runs: where study folders lie.
+
+    Raises:
+        InputError: GPU or memory are unknown, sizes of the base are, or nothing of the study fits.
+    """
+    named = _gpu(gpu, memory)
+    found = find_configuration(_model(study))
+    dtype = _dtype(_model(study), named)
+    given = _given(study, found, dtype=dtype, runs=runs)
+    worker = None if named is None else _worker(given, named)
+    if worker is not None and worker.size is None:
+        raise InputError(_too_small(given, worker))
+    common = () if named is not None else tuple(_worker(given, one) for one in _common_gpus())
+    return StudyPlan(
+        study=study.name,
+        trials=study.trials,
+        gpus=gpus,
+        base=_base(study, found, given.facts, dtype),
+        data=given.data,
+        space=_space(given, worker.usable_bytes if worker else None),
+        worker=worker,
+        common=common,
+        disk=_disk(given, worker, gpus),
+        smallest_difference=smallest_difference(given.data.select, study.trials),
+        notes=tuple(_notes(given, named)),
+    )
+
+
+def smallest_difference(examples: int, trials: int) -> float:
+    """Return about the smallest difference between two scores that an eval split can tell apart.
+
+    A difference of (d + 0.84) s / sqrt(n) is seen with probability 0.8. d is the 95% quantile of the largest of
+    the trials' differences, 2.5 at 12 trials and 2.95 at 64 (multiple comparisons with the best; Hsu, 1984), s the
+    standard deviation of paired differences.
+
+    Args:
+        examples: of eval.select.
+        trials: number of trials.
+
+    Returns:
+        A share of the score.
+    """
+    beyond = 2.5 + (2.95 - 2.5) * math.log(max(2, trials) / 12) / math.log(64 / 12)
+    return (max(1.96, beyond) + 0.84) * _SCORE_SPREAD / math.sqrt(max(1, examples))
+
+
+def _model(study: StudySpec) -> ModelSpec:
+    if study.model is None:
+        raise InputError(f"objective {study.objective} has no base: there is no memory to plan")
+    return study.model
+
+
+def _gpu(name: str | None, memory: str | None) -> Gpu | None:
+    """Return the GPU that is asked for, or the one that is here; None without one."""
+    if name is not None:
+        gpu = gpu_named(name)
+        return gpu if memory is None else replace(gpu, memory_bytes=gpu_of_memory(memory).memory_bytes)
+    if memory is not None:
+        return gpu_of_memory(memory)
+    return gpu_of_device(torch.device("cuda", 0)) if torch.cuda.is_available() else None
+
+
+def _common_gpus() -> Iterator[Gpu]:
+    for gibibytes in _COMMON_SIZES:
+        gpu = gpu_of_memory(f"{gibibytes}GiB")
+        yield replace(gpu, name=f"{gibibytes} GiB")
+
+
+def _dtype(model: ModelSpec, gpu: Gpu | None) -> torch.dtype:
+    """Return the compute dtype, for a GPU that has bf16 where there is none."""
+    if model.compute_dtype is ComputeDtype.FP32:
+        return torch.float32
+    has_bf16 = gpu is None or gpu.has_bf16
+    half = model.compute_dtype is ComputeDtype.FP16 or (
+        model.compute_dtype is ComputeDtype.AUTO and not has_bf16
+    )
+    return torch.float16 if half else torch.bfloat16
+
+
+def _given(study: StudySpec, found: FoundConfiguration, *, dtype: torch.dtype, runs: Path) -> _Study:
+    architecture = _architecture(found)
+    stack = stack_size(study, architecture)
+    workload, data = known_workload(
+        study,
+        stack,
+        dtype=dtype,
+        reference=found.reference,
+        max_positions=architecture.max_positions,
+        runs=runs,
+    )
+    facts = model_facts(
+        _model(study),
+        found.reference,
+        found.configuration,
+        stack,
+        dtype=dtype,
+        longest=workload.longest_tokens,
+    )
+    return _Study(
+        spec=study,
+        facts=facts,
+        workload=workload,
+        asked=_asked(study),
+        sizes=AdapterSizes(study, architecture),
+        data=data,
+    )
+
+
+def _architecture(found: FoundConfiguration) -> Architecture:
+    """Return the base's layers without asking PEFT, which takes seconds to import."""
+    refuse_by_configuration(found.configuration, found.reference.location)
+    model = build_skeleton(found.configuration, found.reference)
+    layers, left_out = linear_layers(model, found.reference.location, find_text_part(model))
+    text = found.configuration.get_text_config()
+    return Architecture(
+        name=found.reference.location,
+        linear_layers=layers,
+        max_positions=getattr(text, "max_position_embeddings", None),
+        left_out=left_out,
+        other_modules=tuple(name for name, _ in model.named_modules() if name and name not in layers),
+    )
+
+
+def _asked(study: StudySpec) -> Asked:
+    packing, model = study.packing, _model(study)
+    checkpointing: Any = model.gradient_checkpointing
+    return Asked(
+        slots=packing.slots,
+        tokens_per_pass=packing.tokens_per_pass,
+        hold_base=packing.cache_base,
+        checkpointing=checkpointing if isinstance(checkpointing, bool) else None,
+        optimizer_bits=getattr(packing, "optimizer_bits", None),
+        offload=getattr(packing, "offload_optimizer", None),
+        decodes=bool(study.metrics),
+    )
+
+
+def usable_bytes(gpu: Gpu) -> int:
+    """Return the memory that a worker plans with: the rest is a reserve."""
+    return int(_USABLE * gpu.memory_bytes)
+
+
+def _worker(given: _Study, gpu: Gpu) -> PlannedWorker:
+    """Plan a worker: for the whole space, or for as much of it as fits."""
+    budget = usable_bytes(gpu)
+    pace: Callable[..., float] = partial(_pace, given, gpu)
+    points = sorted(given.sizes.sample() + list(given.sizes.corners), key=lambda point: point.numbers)
+    fitting = [point for point in points if given.alone(point).terms.total <= budget]
+    numbers = (fitting or points)[-1 if fitting else 0].numbers
+    workload = given.of_numbers(numbers)
+    chosen = choose(given.facts, workload, given.asked, budget_bytes=budget, pace=pace)
+    if isinstance(chosen, TooSmall):
+        return PlannedWorker(gpu=gpu, usable_bytes=budget, size=None, terms=chosen.terms, durations=None)
+    scored = given.spec.evaluation.evaluations * given.data.dev + given.data.select
+    durations = study_durations(given.facts, workload, chosen, gpu, scored_examples=scored)
+    return PlannedWorker(
+        gpu=gpu,
+        usable_bytes=budget,
+        size=chosen,
+        terms=predict(given.facts, workload, chosen),
+        durations=durations if gpu.speed_known else None,
+    )
+
+
+def _pace(given: _Study, gpu: Gpu, size: Any) -> float:
+    return study_seconds(given.facts, given.workload, size, rates_of(gpu))
+
+
+def _space(given: _Study, budget: int | None) -> PlannedSpace:
+    small, large = given.sizes.corners
+    totals = {point: given.alone(point).terms.total for point in given.sizes.sample()}
+    sampled = sorted(totals[point] for point in given.sizes.sample())
+    share, phrases = None, ()
+    if budget is not None:
+        share = sum(total > budget for total in sampled) / len(sampled)
+        phrases = tuple(given.sizes.too_large(lambda point: given.alone(point).terms.total <= budget))
+    return PlannedSpace(
+        smallest=given.alone(small),
+        largest=given.alone(large),
+        sampled=SAMPLED,
+        quartiles=(sampled[0], *(round(value) for value in quantiles(sampled, n=4)), sampled[-1]),
+        infeasible_share=share,
+        infeasible=phrases,
+    )
+
+
+def _disk(given: _Study, worker: PlannedWorker | None, gpus: int) -> DiskBytes:
+    sample = given.sizes.sample()
+    slots = worker.size.slots if worker is not None and worker.size is not None else 1
+    return disk_bytes(
+        trials=given.spec.trials,
+        running=gpus * trials_taken(slots),
+        mean_numbers=sum(point.numbers for point in sample) / len(sample),
+        largest_numbers=given.sizes.corners[1].numbers,
+        select_examples=given.data.select,
+        max_new_tokens=given.spec.evaluation.max_new_tokens if given.spec.metrics else 0,
+    )
+
+
+def _base(study: StudySpec, found: FoundConfiguration, facts: ModelFacts, dtype: torch.dtype) -> PlannedBase:
+    model = _model(study)
+    return PlannedBase(
+        name=model.base,
+        sizes_from=found.source,
+        quantization=model.quantization.value,
+        compute_dtype=str(dtype).removeprefix("torch."),
+        stored_bytes=facts.base_bytes,
+        counted=facts.counted,
+    )
+
+
+def _notes(given: _Study, gpu: Gpu | None) -> Iterator[str]:
+    model = _model(given.spec)
+    if not given.facts.counted:
+        yield "activations are a guess: the model's code cannot run without a device"
+    if gpu is not None and not gpu.has_bf16 and model.compute_dtype is ComputeDtype.BF16:
+        yield f"{gpu.name} has no bf16: set model.compute_dtype to auto, which takes fp16 there"
+
+
+def _too_small(given: _Study, worker: PlannedWorker) -> str:
+    """Return the sentence on a GPU that holds no trial of the study."""
+    have = f"{worker.usable_bytes / 2**30:.1f} GiB that may be used of {worker.gpu.name}"
+    if given.facts.base_bytes > worker.usable_bytes:
+        need = f"{given.spec.model.base} in {given.spec.model.quantization}"  # type: ignore[union-attr]
+        return (
+            f"model.base: must fit into {have}, {need} takes {given.facts.base_bytes / 2**30:.1f} GiB alone; "
+            "take a smaller base or a larger GPU"
+        )
+    return (
+        f"packing: the smallest trial must fit into {have}, takes {worker.terms.total / 2**30:.1f} GiB; "
+        "lower data.max_length or the smallest rank, or take a smaller base"
+    )

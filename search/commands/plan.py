@@ -1,0 +1,40 @@
+"""`loratory plan`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loratory.search.commands.options import AsJson, Overrides, Runs
+
+
+def plan(
+    study_file: Annotated[Path, typer.Argument(help="Study file, .yaml or .py.")],
+    gpu: Annotated[str | None, typer.Option(help="A GPU by name, such as 'RTX 4090'.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Its memory, such as 24GiB.")] = None,
+    gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs.")] = 1,
+    as_json: AsJson = False,
+    overrides: Overrides = [],  # noqa: B006 (typer copies it)
+    runs: Runs = Path("runs"),
+) -> None:
+    """Predict memory, trials at once, hours and disk of a study; needs no GPU and no weights."""
+    from loratory.spaces.errors import InputError
+    from loratory.spaces.loading import load_study
+    from loratory.spaces.study import ObjectiveName
+
+    if study_file.is_dir():
+        raise InputError(f"{study_file}: must be a study file, is a folder; plan the file that began it")
+    study = load_study(study_file, overrides)
+    if study.objective is not ObjectiveName.QLORA:
+        typer.echo(f"{study.name}: objective {study.objective} uses no GPU: there is nothing to plan")
+        return
+    from loratory.objectives.qlora.memory.planning import plan_study
+    from loratory.search.plan_view import plan_lines
+
+    found = plan_study(study, gpu=gpu, memory=memory, gpus=gpus, runs=runs)
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1))
+        return
+    for line in plan_lines(found):
+        typer.echo(line)
