@@ -63,8 +63,7 @@ def build_cell_engine(
 ) -> tuple[Engine, PreparedData]:
     """Build the engine of a cell over a base, and its data."""
     study, data = study_of_cell(cell, reference), data_of_cell(cell, shape)
-    if cell.checkpointing:
-        checkpoint_activations(base.model)
+    checkpoint_activations(base.model, enabled=cell.checkpointing)
     engine = Engine(
         study,
         base=base,
@@ -81,7 +80,4 @@ def build_cell_engine(
 def reset_model(model: PackedModel) -> None:
     """Undo what an engine did to a base: nothing is held, and nothing is recomputed."""
     model.release_base()
-    for module in model.model.modules():
-        if getattr(module, "gradient_checkpointing", False):
-            module.gradient_checkpointing = False
-            module.training = False
+    checkpoint_activations(model.model, enabled=False)

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from loratory.objectives.stopping import NeverStop
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import TrialSpec, trial_key
+
+# What several modules of tests share stands in modules beside them.
+sys.path.insert(0, str(Path(__file__).parent))
 
 WORDS = [
     "red",
