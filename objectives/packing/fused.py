@@ -11,16 +11,20 @@ from typing import Any
 
 import torch
 
+from loratory.objectives.packing.model import is_of_transformers
+
 _CLASS_PREFIXES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
 
 
 def fuse(model: Any) -> None:
     """Replace forward methods of one model's layers by fused ones; other models of its class keep theirs.
 
-    Does nothing for other model types, on a CPU, and without liger-kernel.
+    Does nothing for other model types, for code that comes with a base, on a CPU, and without liger-kernel.
     """
     prefix = _CLASS_PREFIXES.get(model.config.model_type)
     if prefix is None or model.device.type != "cuda" or importlib.util.find_spec("liger_kernel") is None:
+        return
+    if not is_of_transformers(model):
         return
     parts = {
         f"{prefix}RMSNorm": _norm,
