@@ -90,6 +90,11 @@ class Reference:
         """True if no logit is infinite or NaN, except those by which a model hides tokens."""
         return all(bool((logits.isfinite() | (logits < _HIDDEN)).all()) for logits in self.expected)
 
+    @property
+    def all_zero(self) -> bool:
+        """True if every logit is zero, as of weights that were never written."""
+        return not any(bool(logits.any()) for logits in self.expected)
+
     def why_wrong(self, logits: Sequence[torch.Tensor], dtype: torch.dtype) -> str | None:
         """Return by how much logits differ from those expected; None where rounding may be the reason.
 

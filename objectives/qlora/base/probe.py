@@ -65,7 +65,8 @@ class BaseProbe:
             decodes: whether answers are decoded.
 
         Raises:
-            InputError: the base has no logits from tokens alone, none that are finite, or is not causal.
+            InputError: the base has no logits from tokens alone, none that are finite, only zeros, or is not
+                causal.
         """
         self._name, self._decodes, self._padding_id = name, decodes, base.padding_id
         try:
@@ -97,6 +98,11 @@ class BaseProbe:
             raise InputError(
                 f"model.compute_dtype: must be one in which the logits of {self._name} are finite, in "
                 f"{dtype} some are not; set another, or take a base whose weights are finite"
+            )
+        if self._packing.reference.all_zero:
+            raise InputError(
+                f"model.base: {self._name} must compute logits that differ, all are zero, as of weights that "
+                "were never written; copy or download its files again"
             )
         change = self._packing.reference.why_not_causal(base.model, base.compute_dtype)
         if change is not None:

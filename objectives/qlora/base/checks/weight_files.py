@@ -1,4 +1,4 @@
-"""The files of a base that hold its weights: those that transformers reads, and the number formats in them."""
+"""The files of a base with weights: those that transformers reads, and the number formats in them."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -13,6 +13,7 @@ _CHOICES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+_MOST_POINTER_BYTES = 1024
 _ANY = ("*.safetensors", "pytorch_model*.bin")
 # Of weights, and of buffers such as positions and masks. Others are those of quantised matrices.
 _PLAIN = {"F64", "F32", "F16", "BF16", "I64", "BOOL"}
@@ -28,12 +29,19 @@ def weights_folder(reference: BaseReference) -> Path:
 
 
 def files_read(folder: Path) -> tuple[Path, ...]:
-    """Return the files that transformers reads weights from; empty where it finds none by their usual names."""
+    """Return the files that transformers reads weights from; empty where none has a usual name."""
     chosen = next((folder / name for name in _CHOICES if (folder / name).is_file()), None)
     if chosen is None or chosen.suffix != ".json":
         return () if chosen is None else (chosen,)
     names = set(json.loads(chosen.read_text(encoding="utf-8"))["weight_map"].values())
     return tuple(folder / name for name in sorted(names))
+
+
+def git_pointers(folder: Path) -> list[str]:
+    """Return the names of files that Git LFS has not fetched: a few lines of text in place of weights."""
+    paths = sorted(path for any_ in _ANY for path in folder.glob(any_))
+    small = [path for path in paths if path.stat().st_size < _MOST_POINTER_BYTES]
+    return [path.name for path in small if path.read_bytes().startswith(b"version https://git-lfs")]
 
 
 def files_not_read(folder: Path, read: Iterable[Path]) -> tuple[str, ...]:

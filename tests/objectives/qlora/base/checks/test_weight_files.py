@@ -24,9 +24,9 @@ def names(paths):
         ([SINGLE, INDEX, "a.safetensors"], [SINGLE], ("a.safetensors",)),
         ([INDEX, "a.safetensors", "b.safetensors"], ["a.safetensors"], ("b.safetensors",)),
         (
-            ["pytorch_model.bin.index.json", "pytorch_model-1.bin"],
+            ["pytorch_model.bin.index.json", "pytorch_model-.bin"],
             ["a.safetensors"],
-            ("pytorch_model-1.bin",),
+            ("pytorch_model-.bin",),
         ),
         (["consolidated.safetensors"], [], ("consolidated.safetensors",)),
     ],
