@@ -18,7 +18,7 @@ from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
 _DECODING = ("cache", "decoding")
-_CAUSAL = "the last token of a text changes no logits of earlier ones"
+_CAUSAL = "no token of a text changes the logits of earlier ones"
 _PACKED = "texts of several trials that stand in one row have the logits that each has alone"
 _CACHED = "the cache of packs has the sizes of the base's keys and values"
 _DECODED = "decoding through the cache of packs gives the logits of a full forward pass"
@@ -107,9 +107,8 @@ class BaseProbe:
         change = self._packing.reference.why_not_causal(base.model, base.compute_dtype)
         if change is not None:
             raise InputError(
-                f"model.base: {self._name} must be causal, but the last token of a text changes the logits "
-                f"of earlier ones by {change}: it sees what it should predict, as encoders such as BERT do; "
-                "take a decoder"
+                f"model.base: {self._name} must be causal, but {change}: it sees what it should predict, as "
+                "encoders such as BERT do; take a decoder"
             )
 
     def choose(self, model: PackedModel) -> Ways:

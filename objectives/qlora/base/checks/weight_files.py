@@ -16,7 +16,9 @@ _CHOICES = (
 _MOST_POINTER_BYTES = 1024
 _ANY = ("*.safetensors", "pytorch_model*.bin")
 # Of weights, and of buffers such as positions and masks. Others are those of quantised matrices.
-_PLAIN = {"F64", "F32", "F16", "BF16", "I64", "BOOL"}
+_PLAIN = {"F64", "F32", "F16", "BF16", "I64", "BOOL"} | {
+    *("float64", "float32", "float16", "bfloat16", "int64", "bool"),  # in files of torch
+}
 
 
 def weights_folder(reference: BaseReference) -> Path:
@@ -51,17 +53,29 @@ def files_not_read(folder: Path, read: Iterable[Path]) -> tuple[str, ...]:
 
 
 def quantized_matrices(files: Iterable[Path]) -> Iterator[tuple[str, str]]:
-    """Yield name and number format of each matrix that holds no plain numbers, as the files' headers say.
+    """Yield name and number format of each matrix that holds no plain numbers; no weights are read.
 
     Args:
-        files: of weights; those that are not safetensors are passed over.
+        files: of weights.
     """
-    from safetensors import safe_open
-
     for path in files:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="numpy") as opened:
-                for name in opened.keys():  # noqa: SIM118 (no mapping)
-                    matrix = opened.get_slice(name)
-                    if len(matrix.get_shape()) > 1 and matrix.get_dtype() not in _PLAIN:
-                        yield name, matrix.get_dtype()
+        for name, dimensions, number_format in _tensors(path):
+            if dimensions > 1 and number_format not in _PLAIN:
+                yield name, number_format
+
+
+def _tensors(path: Path) -> Iterator[tuple[str, int, str]]:
+    """Yield name, number of dimensions and number format of each tensor in a file."""
+    if path.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with safe_open(path, framework="numpy") as opened:
+            for name in opened.keys():  # noqa: SIM118 (no mapping)
+                tensor = opened.get_slice(name)
+                yield name, len(tensor.get_shape()), tensor.get_dtype()
+        return
+    import torch
+
+    for name, tensor in torch.load(path, map_location="meta", weights_only=True).items():
+        if isinstance(tensor, torch.Tensor):
+            yield name, tensor.ndim, str(tensor.dtype).removeprefix("torch.")

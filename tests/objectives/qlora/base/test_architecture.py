@@ -55,7 +55,7 @@ def test_what_a_file_says_of_how_to_call_its_model_is_undone(base_folder, tmp_pa
 @pytest.mark.parametrize(("kind", "name"), [("whisper", "max_target_positions"), ("mpt", "max_seq_len")])
 def test_the_longest_input_has_other_names_too(base_folder, tmp_path, kind, name):
     shutil.copytree(base_folder(), tmp_path / "base")
-    config = AutoConfig.for_model(kind, d_model=64, n_layers=1, decoder_layers=1, **{name: 96})
+    config = AutoConfig.for_model(kind, d_model=96, n_layers=1, decoder_layers=1, **{name: 96})
     config.is_encoder_decoder = False  # of Whisper its decoder alone
     config.save_pretrained(tmp_path / "base")
     assert read_architecture(resolve_base(ModelSpec(base=str(tmp_path / "base")))).max_positions == 96
