@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from loratory.objectives.data.batch_tokenizer import BatchTokenizer
+from loratory.objectives.data.examples import Example
 from loratory.objectives.data.rendered import LeftOutError
 from loratory.objectives.data.rendering import Rendered, Renderer, RenderError, Tokenizer
 from loratory.objectives.data.rows import Ledger, Part, Reason, Row
@@ -13,28 +14,10 @@ from loratory.spaces.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoded:
-    """A row with its token ids.
-
-    Attributes:
-        row: the row that was encoded.
-        prompt: the text that the model reads.
-        reference: the answer.
-        prompt_ids: token ids of the prompt.
-        answer_ids: token ids of the answer, which are learned; end-of-sequence is the last.
-        learned: for each token of prompt and answer, whether the loss is on it; None: on the answer alone.
-    """
+class Encoded(Example):
+    """An example with the row that it was made of; its id is that of the content, which equal rows share."""
 
     row: Row
-    prompt: str
-    reference: str
-    prompt_ids: tuple[int, ...]
-    answer_ids: tuple[int, ...]
-    learned: tuple[bool, ...] | None = None
-
-    def __len__(self) -> int:
-        """Return the number of tokens of prompt and answer."""
-        return len(self.prompt_ids) + len(self.answer_ids)
 
 
 class Encoder:
@@ -124,6 +107,8 @@ class Encoder:
     def _encoded(self, row: Row, text: Rendered, prompt: list[int], answer: list[int]) -> Encoded:
         encoded = Encoded(
             row=row,
+            example_id=row.content_id,
+            group=row.content_id if row.group is None else row.group,
             prompt=text.prompt,
             reference=text.answer.strip(),
             prompt_ids=self._opened(prompt),
@@ -173,7 +158,7 @@ class Encoder:
             return "the tokenizer makes no token of the prompt"
         if self._eos_id in example.answer_ids[:-1]:
             return f"the answer holds the end-of-sequence token {self._eos}"
-        if _folded(decoded) != _folded(example.reference):
+        if decoded.strip() != example.reference and _folded(decoded) != _folded(example.reference):
             return f"the learned tokens read {decoded[:80]!r}, not the answer"
         if example.learned is not None:
             return self._problem_of_turns(example, text)
@@ -188,11 +173,6 @@ class Encoder:
         if _folded(reads) != _folded("".join(text.prompt[start:end] for start, end in text.learned)):
             return f"the learned tokens of earlier turns read {reads[:80]!r}, not these turns"
         return None
-
-    def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        found = self._tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
-        ids: list[list[int]] = found["input_ids"]
-        return ids
 
     def _decode(self, examples: Sequence[Encoded], texts: Sequence[Rendered]) -> list[str]:
         """Return the texts of answers, with the special tokens that belong to them."""
@@ -219,7 +199,9 @@ class Encoder:
     def _closing(self, text: str) -> tuple[int, ...]:
         """Return the token ids of an end of turn; none if they are text, which would be scored."""
         if text not in self._closings:
-            ids = tuple(self._tokenize([text])[0]) if text else ()
+            ids = tuple(
+                self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] if text else ()
+            )
             reads = self._tokenizer.batch_decode([list(ids)], skip_special_tokens=True)[0] if ids else "-"
             self._closings[text] = () if reads.strip() else ids
         return self._closings[text]
