@@ -1,7 +1,7 @@
 """Encode rows as token ids with the loss on what is learned, and check that each row is encoded so."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from loratory.objectives.data.batch_tokenizer import BatchTokenizer
@@ -11,6 +11,8 @@ from loratory.objectives.data.rendering import Rendered, Renderer, RenderError, 
 from loratory.objectives.data.rows import Ledger, Part, Reason, Row
 from loratory.objectives.data.special_tokens import AnswerReader, ending_ids, special_ids
 from loratory.spaces.errors import InputError
+
+_COMPARED = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,7 @@ class Encoder:
         self._bos_id = tokenizer.bos_token_id
         self._opening = self._opening_ids() if renderer.adds_special_tokens else ()
         self._closings: dict[str, tuple[int, ...]] = {}
+        self._divides: bool | None = None
         self._keepable = special_ids(tokenizer) - ending_ids(tokenizer, self._closing(renderer.closing))
         self._read = AnswerReader(tokenizer, self._keepable)
         self.kept_ids: set[int] = set()
@@ -76,33 +79,45 @@ class Encoder:
         return replace(text, answer=text.answer.rstrip().removesuffix(self._eos).rstrip())
 
     def _ids(self, rendered: Sequence[tuple[Row, Rendered]]) -> list[Encoded]:
-        prompts = self._batch.ids([text.prompt for _, text in rendered])
-        wholes = self._batch.ids([text.prompt + text.answer for _, text in rendered])
+        texts = [text for _, text in rendered]
+        prompts = self._batch.ids([text.prompt for text in texts])
+        answers = self._answers(texts, prompts)
         return [
             self._encoded(row, text, prompt, answer)
-            for (row, text), prompt, answer in zip(
-                rendered, prompts, self._answers(rendered, prompts, wholes), strict=True
-            )
+            for (row, text), prompt, answer in zip(rendered, prompts, answers, strict=True)
         ]
 
-    def _answers(
-        self, rendered: Sequence[tuple[Row, Rendered]], prompts: list[list[int]], wholes: list[list[int]]
-    ) -> list[list[int]]:
+    def _answers(self, texts: Sequence[Rendered], prompts: Sequence[list[int]]) -> list[list[int]]:
         """Return the answers' ids as they follow the prompts.
 
         At inference the prompt is encoded alone. If a token of the whole text spans the border between prompt
         and answer, the answer is encoded alone too.
         """
-        spanned = [
-            place
-            for place, (prompt, whole) in enumerate(zip(prompts, wholes, strict=True))
-            if whole[: len(prompt)] != prompt
-        ]
-        answers = [whole[len(prompt) :] for prompt, whole in zip(prompts, wholes, strict=True)]
-        alone = self._batch.ids([rendered[place][1].answer for place in spanned])
-        for place, answer in zip(spanned, alone, strict=True):
-            answers[place] = answer
-        return answers
+        joined = [place for place, text in enumerate(texts) if not (self._divides and _ends_a_line(text))]
+        wholes = self._batch.ids([texts[place].prompt + texts[place].answer for place in joined])
+        follows = {
+            place: whole[len(prompts[place]) :]
+            for place, whole in zip(joined, wholes, strict=True)
+            if whole[: len(prompts[place])] == prompts[place]
+        }
+        if self._divides is None:
+            self._divides = self._answers_divide(texts, follows)
+        rest = [place for place in range(len(texts)) if place not in follows]
+        alone = self._batch.ids([texts[place].answer for place in rest])
+        answers = follows | dict(zip(rest, alone, strict=True))
+        return [answers[place] for place in range(len(texts))]
+
+    def _answers_divide(self, texts: Sequence[Rendered], follows: Mapping[int, list[int]]) -> bool | None:
+        """Return whether answers after a line break have the ids that they have alone; None: none is here.
+
+        No token spans such a border and what stands before it does not change how an answer is divided, but
+        some tokenizers put a space before each text. The first answers tell; then others are encoded alone,
+        which takes two thirds of the time of whole texts.
+        """
+        places = [place for place in follows if _ends_a_line(texts[place])][:_COMPARED]
+        if not places:
+            return None
+        return self._batch.ids([texts[place].answer for place in places]) == [follows[p] for p in places]
 
     def _encoded(self, row: Row, text: Rendered, prompt: list[int], answer: list[int]) -> Encoded:
         encoded = Encoded(
@@ -205,6 +220,11 @@ class Encoder:
             reads = self._tokenizer.batch_decode([list(ids)], skip_special_tokens=True)[0] if ids else "-"
             self._closings[text] = () if reads.strip() else ids
         return self._closings[text]
+
+
+def _ends_a_line(text: Rendered) -> bool:
+    """Return whether a line break alone stands between prompt and answer."""
+    return text.prompt.endswith("\n") and not text.answer[:1].isspace()
 
 
 def _folded(text: str) -> str:
