@@ -27,6 +27,7 @@ from loratory.search.progress import StudyProgress
 from loratory.search.reconciliation import reconcile
 from loratory.search.samplers import trial_limit
 from loratory.search.scoring import ScoringQueue
+from loratory.search.terminal import say
 
 _FLUSH_SECONDS = 60.0
 
@@ -139,4 +140,4 @@ class StudySession:
             yield [progress, FinishedLines(self._console, progress)]
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(self._console, text)

@@ -25,8 +25,13 @@ _ANSWER = re.compile("answer|response|output|completion|target|label|summary|cho
 _NO_TEXT = frozenset({"id", "idx", "index", "uuid", "source", "group"})
 
 
-def detect_format(view: View, named: DataFormat) -> DataFormat:
+def detect_format(view: View, named: DataFormat, *, template: bool = False) -> DataFormat:
     """Return the named format, or for `auto` the first format whose columns the row has.
+
+    Args:
+        view: the first row.
+        named: `data.format`.
+        template: whether `data.prompt_template` makes the prompts, so that `completion` alone is enough.
 
     Raises:
         BadRowError: no format fits.
@@ -37,6 +42,8 @@ def detect_format(view: View, named: DataFormat) -> DataFormat:
     for found, needed in NEEDED_COLUMNS.items():
         if all(view.has(column) for column in needed):
             return found
+    if template and view.has("completion"):
+        return DataFormat.COMPLETION
     fields = view.raw.fields
     for name in sorted({name for needed in NEEDED_COLUMNS.values() for name in needed}):
         if view.is_lost(name):
@@ -47,7 +54,7 @@ def detect_format(view: View, named: DataFormat) -> DataFormat:
     raise BadRowError(
         view.raw.place,
         f"must have the columns of a format ({wanted}), has {described(fields)}; "
-        f"map names with data.columns{_suggestion(fields)}",
+        f"map names with data.columns{_suggestion(fields, template=template)}",
     )
 
 
@@ -60,7 +67,7 @@ def _preferences(place: str, fields: Mapping[str, Any]) -> str:
     )
 
 
-def _suggestion(fields: Mapping[str, Any]) -> str:
+def _suggestion(fields: Mapping[str, Any], *, template: bool) -> str:
     """Return how `data.columns` could read a row: its turns, else its first two texts."""
     for name, value in fields.items():
         if is_turns(value):
@@ -71,7 +78,8 @@ def _suggestion(fields: Mapping[str, Any]) -> str:
     if len(texts) < 2:
         return ""
     answer = next((path for path in texts[1:] if _ANSWER.search(path)), texts[1])
-    return f", such as {{prompt: {texts[0]}, completion: {answer}}}"
+    prompt = "" if template else f"prompt: {texts[0]}, "
+    return f", such as {{{prompt}completion: {answer}}}"
 
 
 def _texts(name: str, value: Any) -> list[str]:

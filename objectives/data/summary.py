@@ -1,5 +1,6 @@
 """Lines of data preparation for the terminal: rows read, rows removed and why, examples left."""
 
+from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
 
@@ -16,6 +17,7 @@ from loratory.spaces.data import DataSpec
 
 # Share of a split above which its removed rows are the first thing to say.
 _MUCH = 0.2
+_NAMED_LABELS = 10
 
 
 class Summary:
@@ -96,7 +98,7 @@ class Summary:
         if shared:
             self._after.append(f"{len(shared):,} groups of train stand in eval or test too")
         if data.labels:
-            self._after.append(f"labels: {len(data.labels)}")
+            self._after.append(_labels(data))
 
     def _capped(self, key: str, found: int, kept: int) -> None:
         if found > kept:
@@ -140,6 +142,14 @@ def _groups(examples: Examples, indices: Indices) -> set[str]:
     # The group of an example without one is its content's id, which equal examples share.
     named = zip(examples.groups.take(indices), examples.example_ids.take(indices), strict=True)
     return {group for group, example_id in named if group != example_id.partition("-")[0]}
+
+
+def _labels(data: PreparedData) -> str:
+    counts = Counter(data.train.references).most_common()
+    if len(counts) > _NAMED_LABELS:
+        return f"labels: {len(data.labels):,} ({counts[-1][1]:,} to {counts[0][1]:,} rows of train each)"
+    named = ", ".join(f"{label} {count:,}" for label, count in counts)
+    return f"labels: {len(data.labels)} ({named} in train)"
 
 
 def _precision(select: int) -> str:
