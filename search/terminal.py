@@ -29,18 +29,16 @@ def replace_what_cannot_be_shown(*streams: IO[Any]) -> None:
 def say(console: "Console", *lines: "str | Text") -> None:
     """Print lines: on a terminal broken between words, elsewhere each as it is.
 
-    Commands and paths that a user copies are printed with `soft_wrap`: a break would stand in the copy.
+    Commands and paths that a user copies are printed with `soft_wrap`: a break would stand in the copy. So lines
+    with a word that is wider than the terminal are not broken either.
 
     Args:
         console: where the lines go.
         lines: texts without markup.
     """
     for line in lines:
-        if console.is_terminal:
-            # A word that is longer than the terminal stays whole.
-            console.print(line, highlight=False, markup=False, overflow="ignore", crop=False)
-        else:
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        whole = not console.is_terminal or any(len(word) > console.width for word in str(line).split())
+        console.print(line, highlight=False, markup=False, soft_wrap=whole)
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:

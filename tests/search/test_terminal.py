@@ -42,7 +42,7 @@ def test_lines_are_broken_between_words_and_on_terminals_alone(terminal):
     console = Console(file=io.StringIO(), width=30, force_terminal=terminal, color_system=None)
     path = "runs/a-study-of-a-long-name/report.html"
     say(console, "dev has 4 examples: [a] difference is", f"read {path}")
-    broken = ["dev has 4 examples: [a]", "difference is", "read", path]
+    broken = ["dev has 4 examples: [a]", "difference is", f"read {path}"]
     whole = ["dev has 4 examples: [a] difference is", f"read {path}"]
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
     assert lines == (broken if terminal else whole)
