@@ -29,8 +29,8 @@ def replace_what_cannot_be_shown(*streams: IO[Any]) -> None:
 def say(console: "Console", *lines: "str | Text") -> None:
     """Print lines: on a terminal broken between words, elsewhere each as it is.
 
-    Commands and paths that a user copies are printed with `soft_wrap`: a break would stand in the copy. So lines
-    with a word that is wider than the terminal are not broken either.
+    Commands and paths that a user copies are printed with `soft_wrap`: a break would stand in the copy. So
+    lines with a word that is wider than the terminal are not broken either.
 
     Args:
         console: where the lines go.
