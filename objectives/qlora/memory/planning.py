@@ -15,6 +15,7 @@ from loratory.objectives.qlora.base.architecture import Architecture
 from loratory.objectives.qlora.base.checks.configuration import refuse_by_configuration
 from loratory.objectives.qlora.base.layers import find_text_part, linear_layers
 from loratory.objectives.qlora.base.skeleton import build_skeleton
+from loratory.objectives.qlora.memory.admission import asked_of, usable_bytes
 from loratory.objectives.qlora.memory.bases import FoundConfiguration, find_configuration
 from loratory.objectives.qlora.memory.choose import Asked, TooSmall, choose, smallest
 from loratory.objectives.qlora.memory.devices import Gpu, gpu_named, gpu_of_device, gpu_of_memory
@@ -25,7 +26,8 @@ from loratory.objectives.qlora.memory.facts import ModelFacts, Workload, model_f
 from loratory.objectives.qlora.memory.pace import study_seconds
 from loratory.objectives.qlora.memory.plan_data import known_workload, workload_of
 from loratory.objectives.qlora.memory.predict import predict
-from loratory.objectives.qlora.memory.space_sample import SAMPLED, AdapterPoint, AdapterSizes
+from loratory.objectives.qlora.memory.ranks import largest_rank_that_fits
+from loratory.objectives.qlora.memory.space_sample import SAMPLED, SpaceSample, ranks_too_large, sample_space
 from loratory.objectives.qlora.memory.study_plan import (
     PlannedBase,
     PlannedData,
@@ -41,7 +43,6 @@ from loratory.spaces.packing import trials_taken
 from loratory.spaces.study import StudySpec
 
 _COMMON_SIZES = (8, 12, 16, 24, 40, 48, 80)  # GiB
-_USABLE = 0.95
 _SCORE_SPREAD = 0.56
 """Standard deviation of paired differences between trials, as a share of the score: the quickstart's."""
 
@@ -55,35 +56,29 @@ class _Study:
         facts: of its base.
         workload: of trials with the largest adapter.
         asked: what the file fixes.
-        sizes: of adapters.
+        sample: of its space.
         data: what is known of the examples.
-        known: memory of trials alone by the numbers of their adapters, as they were asked for.
+        known: memory of trials alone by rank, as it was asked for.
     """
 
     spec: StudySpec
     facts: ModelFacts
     workload: Workload
     asked: Asked
-    sizes: AdapterSizes
+    sample: SpaceSample
     data: PlannedData
     known: dict[int, MemoryTerms] = field(default_factory=dict)
 
-    def of_numbers(self, numbers: int) -> Workload:
-        """Return the workload of trials whose adapters have so many numbers."""
-        return replace(self.workload, numbers_per_slot=numbers)
+    def of_rank(self, rank: int) -> Workload:
+        """Return the workload of a worker whose stacks have that rank."""
+        return replace(self.workload, numbers_per_slot=self.sample.numbers_per_slot(rank))
 
-    def alone(self, point: AdapterPoint) -> PlannedTrial:
-        """Return a trial alone in the smallest arrangement."""
-        searched: dict[str, Any] = {"rank": point.rank, "target_modules": point.target_modules}
-        return PlannedTrial(params=searched, terms=self.terms_of(point.numbers))
-
-    def terms_of(self, numbers: int) -> MemoryTerms:
-        """Return the memory of a trial alone whose adapter has so many numbers."""
-        if numbers not in self.known:
-            workload = self.of_numbers(numbers)
-            size = smallest(self.facts, workload, replace(self.asked, slots=None))
-            self.known[numbers] = predict(self.facts, workload, size)
-        return self.known[numbers]
+    def alone(self, rank: int) -> MemoryTerms:
+        """Return the memory of a trial alone in the smallest arrangement."""
+        if rank not in self.known:
+            workload = self.of_rank(rank)
+            self.known[rank] = predict(self.facts, workload, smallest(self.facts, workload, self.asked))
+        return self.known[rank]
 
 
 def plan_study(
@@ -218,8 +213,8 @@ def _given(
         spec=study,
         facts=facts,
         workload=workload,
-        asked=_asked(study),
-        sizes=AdapterSizes(study, architecture),
+        asked=asked_of(study),
+        sample=sample_space(study, architecture, stack),
         data=data,
     )
 
@@ -239,33 +234,12 @@ def _architecture(found: FoundConfiguration) -> Architecture:
     )
 
 
-def _asked(study: StudySpec) -> Asked:
-    packing, model = study.packing, _model(study)
-    checkpointing: Any = model.gradient_checkpointing
-    return Asked(
-        slots=packing.slots,
-        tokens_per_pass=packing.tokens_per_pass,
-        hold_base=packing.cache_base,
-        checkpointing=checkpointing if isinstance(checkpointing, bool) else None,
-        optimizer_bits=getattr(packing, "optimizer_bits", None),
-        offload=getattr(packing, "offload_optimizer", None),
-        decodes=bool(study.metrics),
-    )
-
-
-def usable_bytes(gpu: Gpu) -> int:
-    """Return the memory that a worker plans with: the rest is a reserve."""
-    return int(_USABLE * gpu.memory_bytes)
-
-
 def _worker(given: _Study, gpu: Gpu) -> PlannedWorker:
     """Plan a worker: for the whole space, or for as much of it as fits."""
-    budget = usable_bytes(gpu)
+    budget = usable_bytes(gpu.memory_bytes)
     pace: Callable[..., float] = partial(_pace, given, gpu)
-    found = sorted({point.numbers for point in (*given.sizes.sample, *given.sizes.corners)})
-    fitting = [numbers for numbers in found if given.terms_of(numbers).total <= budget]
-    numbers = fitting[-1] if fitting else found[0]
-    workload = given.of_numbers(numbers)
+    rank = largest_rank_that_fits(given.spec, lambda rank: given.alone(rank).total <= budget)
+    workload = given.of_rank(rank or given.sample.smallest)
     chosen = choose(given.facts, workload, given.asked, budget_bytes=budget, pace=pace)
     if isinstance(chosen, TooSmall):
         return PlannedWorker(gpu=gpu, usable_bytes=budget, size=None, terms=chosen.terms, durations=None)
@@ -285,31 +259,30 @@ def _pace(given: _Study, gpu: Gpu, size: Any) -> float:
 
 
 def _space(given: _Study, budget: int | None) -> PlannedSpace:
-    small, large = given.sizes.corners
-    sampled = sorted(given.terms_of(point.numbers).total for point in given.sizes.sample)
-    share: float | None = None
-    phrases: tuple[str, ...] = ()
+    sampled = sorted(given.alone(rank).total for rank in given.sample.ranks)
+    share, too_large = None, None
     if budget is not None:
         share = sum(total > budget for total in sampled) / len(sampled)
-        phrases = tuple(given.sizes.too_large(lambda point: given.terms_of(point.numbers).total <= budget))
+        too_large = ranks_too_large(given.spec, lambda rank: given.alone(rank).total <= budget)
+    ends = (given.sample.smallest, given.sample.largest)
+    small, large = (PlannedTrial(params={"rank": rank}, terms=given.alone(rank)) for rank in ends)
     return PlannedSpace(
-        smallest=given.alone(small),
-        largest=given.alone(large),
+        smallest=small,
+        largest=large,
         sampled=SAMPLED,
         quartiles=(sampled[0], *(round(value) for value in quantiles(sampled, n=4)), sampled[-1]),
         infeasible_share=share,
-        infeasible=phrases,
+        infeasible=(too_large,) if too_large else (),
     )
 
 
 def _disk(given: _Study, worker: PlannedWorker | None, gpus: int) -> DiskBytes:
-    sample = given.sizes.sample
     slots = worker.size.slots if worker is not None and worker.size is not None else 1
     needed = disk_bytes(
         trials=given.spec.trials,
         running=gpus * trials_taken(slots),
-        mean_numbers=sum(point.numbers for point in sample) / len(sample),
-        largest_numbers=given.sizes.corners[1].numbers,
+        mean_numbers=given.sample.mean_numbers,
+        largest_numbers=given.sample.largest_numbers,
         select_examples=given.data.select,
         max_new_tokens=given.spec.evaluation.max_new_tokens if given.spec.metrics else 0,
     )

@@ -1,14 +1,18 @@
-"""The search space as memory sees it: sizes of adapters at its corners, at random points and by rank."""
+"""The search space as memory and disk see it: ranks at its ends and at random points, and sizes of adapters.
+
+Memory of a worker depends on the rank alone, since its stacks hold all layers that any trial adapts.
+"""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 from loratory.objectives.qlora.base.architecture import Architecture
 from loratory.objectives.qlora.memory.engine_size import StackSize
-from loratory.spaces.parameters import CategoricalParameter, FloatParameter, IntParameter
+from loratory.objectives.qlora.memory.ranks import largest_rank_that_fits, numbers_per_rank
+from loratory.spaces.parameters import CategoricalParameter, FloatParameter, IntParameter, Parameter
 from loratory.spaces.study import StudySpec
 
 SAMPLED = 1000
@@ -16,84 +20,79 @@ _SEED = 15
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdapterPoint:
-    """An adapter that a trial may have.
+class SpaceSample:
+    """Adapters of a search space.
 
     Attributes:
-        rank: its rank.
-        target_modules: as the study file gives them.
-        numbers: numbers of its row in a stack.
+        smallest: the smallest rank.
+        largest: the largest.
+        ranks: ranks of random points, the same in every plan.
+        mean_numbers: mean numbers of their adapters, as files hold them.
+        largest_numbers: numbers of the largest adapter.
+        numbers_per_slot: returns the numbers of a stack's row by its rank.
     """
 
-    rank: int
-    target_modules: str | tuple[str, ...]
-    numbers: int
+    smallest: int
+    largest: int
+    ranks: tuple[int, ...]
+    mean_numbers: float
+    largest_numbers: int
+    numbers_per_slot: Callable[[int], int]
 
 
-class AdapterSizes:
-    """Numbers of an adapter by rank and target modules."""
+def sample_space(study: StudySpec, architecture: Architecture, stack: StackSize) -> SpaceSample:
+    """Draw random points of a search space.
 
-    def __init__(self, study: StudySpec, architecture: Architecture) -> None:
-        """Keep the study and the layers.
+    Args:
+        study: gives the space.
+        architecture: the base's layers.
+        stack: layers that any trial adapts.
+    """
+    draw = random.Random(_SEED)
+    per_rank = {targets: _numbers_per_rank(architecture, targets) for targets in _targets(study)}
+    points = [(_drawn(study, "rank", draw), _drawn(study, "target_modules", draw)) for _ in range(SAMPLED)]
+    ends = [int(rank) for rank in study.extremes_of("rank")]
 
-        Args:
-            study: gives the space.
-            architecture: the base's layers.
-        """
-        self._study, self._architecture = study, architecture
-        self._known: dict[tuple[int, str | tuple[str, ...]], AdapterPoint] = {}
-        self.targets = tuple(dict.fromkeys(map(_hashable, study.extremes_of("target_modules"))))
+    @cache
+    def numbers_per_slot(rank: int) -> int:
+        return StackSize(layers=stack.layers, rank=rank, dropout=stack.dropout).numbers_per_slot
 
-    def point(self, rank: int, target_modules: str | tuple[str, ...]) -> AdapterPoint:
-        """Return the adapter of that rank on these modules."""
-        key = rank, target_modules
-        if key not in self._known:
-            layers = self._architecture.layers_of(self._architecture.targets(target_modules))
-            numbers = StackSize(layers=layers, rank=rank, dropout=False).numbers_per_slot
-            self._known[key] = AdapterPoint(rank=rank, target_modules=target_modules, numbers=numbers)
-        return self._known[key]
-
-    @property
-    def corners(self) -> tuple[AdapterPoint, AdapterPoint]:
-        """The smallest and the largest adapter of the space."""
-        ranks = self._study.extremes_of("rank")
-        points = [self.point(rank, targets) for rank in (min(ranks), max(ranks)) for targets in self.targets]
-        return min(points, key=_numbers), max(points, key=_numbers)
-
-    @cached_property
-    def sample(self) -> list[AdapterPoint]:
-        """Adapters of random points of the space, the same in every plan."""
-        draw = random.Random(_SEED)
-        return [
-            self.point(self._drawn("rank", draw), self._drawn("target_modules", draw)) for _ in range(SAMPLED)
-        ]
-
-    def too_large(self, fits: Callable[[AdapterPoint], bool]) -> Iterator[str]:
-        """Yield phrases for the values that do not fit: `rank > 48 with target_modules all-linear`."""
-        for targets in self.targets:
-            beside = f" with target_modules {_words(targets)}" if len(self.targets) > 1 else ""
-            ranks = self._ranks()
-            fitting = [rank for rank in ranks if fits(self.point(rank, targets))]
-            if not fitting:
-                yield f"every rank from {ranks[0]} on{beside}"
-            elif len(fitting) < len(ranks):
-                yield f"rank > {max(fitting)}{beside}"
-
-    def _ranks(self) -> list[int]:
-        """Return the ranks of the space, in ascending order."""
-        parameter = self._study.space.root.get("rank")
-        if isinstance(parameter, IntParameter):
-            return list(range(parameter.low, parameter.high + 1, parameter.step or 1))
-        return sorted(self._study.extremes_of("rank"))
-
-    def _drawn(self, name: str, draw: random.Random) -> Any:
-        parameter = self._study.space.root.get(name)
-        if parameter is None:
-            return _hashable(self._study.extremes_of(name)[0])
-        return _hashable(_value(parameter, draw))
+    return SpaceSample(
+        smallest=min(ends),
+        largest=max(ends),
+        ranks=tuple(rank for rank, _ in points),
+        mean_numbers=sum(rank * per_rank[targets] for rank, targets in points) / len(points),
+        largest_numbers=max(ends) * max(per_rank.values()),
+        numbers_per_slot=numbers_per_slot,
+    )
 
 
-def _value(parameter: CategoricalParameter | FloatParameter | IntParameter, draw: random.Random) -> Any:
+def ranks_too_large(study: StudySpec, fits: Callable[[int], bool]) -> str | None:
+    """Return a phrase for the ranks that do not fit, such as `rank > 48`; None if all do."""
+    ranks = [int(rank) for rank in study.extremes_of("rank")]
+    limit = largest_rank_that_fits(study, fits)
+    if limit is None:
+        return "every rank"
+    fitting = [rank for rank in ranks if rank <= limit]
+    parameter = study.space.root.get("rank")
+    most = limit if isinstance(parameter, IntParameter) else max(fitting, default=limit)
+    return None if limit >= max(ranks) else f"rank > {most}"
+
+
+def _targets(study: StudySpec) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(map(_hashable, study.extremes_of("target_modules"))))
+
+
+def _numbers_per_rank(architecture: Architecture, targets: str | tuple[str, ...]) -> int:
+    return numbers_per_rank(architecture.layers_of(architecture.targets(targets)))
+
+
+def _drawn(study: StudySpec, name: str, draw: random.Random) -> Any:
+    parameter = study.space.root.get(name)
+    return _hashable(study.extremes_of(name)[0] if parameter is None else _value(parameter, draw))
+
+
+def _value(parameter: Parameter, draw: random.Random) -> Any:
     """Draw a value as a random sampler does: evenly, on the parameter's scale."""
     if isinstance(parameter, CategoricalParameter):
         return draw.choice(parameter.choices)
@@ -107,11 +106,3 @@ def _value(parameter: CategoricalParameter | FloatParameter | IntParameter, draw
 
 def _hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def _words(targets: str | tuple[str, ...]) -> str:
-    return targets if isinstance(targets, str) else f"[{', '.join(targets)}]"
-
-
-def _numbers(point: AdapterPoint) -> int:
-    return point.numbers
