@@ -49,13 +49,9 @@ def run(objective, starts):
 
 
 def test_explore(make_small, starts):
-    t = time.perf_counter()
-    make_small()
-    print("build", time.perf_counter() - t)
+    t = time.perf_counter(); make_small(); print("build", time.perf_counter() - t)
     objective = make_small()
-    t = time.perf_counter()
-    run(objective, starts)
-    print("plain", time.perf_counter() - t)
+    t = time.perf_counter(); run(objective, starts); print("plain", time.perf_counter() - t)
     objective = make_small()
     mode = Allocations()
     t = time.perf_counter()
@@ -63,8 +59,6 @@ def test_explore(make_small, starts):
         events = run(objective, starts)
     print("mode", time.perf_counter() - t)
     works = Counter()
-    for s, n in mode.seen.items():
-        works[s.work] += 1
+    for s, n in mode.seen.items(): works[s.work] += 1
     print(len(mode.seen), sum(mode.seen.values()), works)
-    for site, n in sorted(mode.seen.items()):
-        print(n, site)
+    for site, n in sorted(mode.seen.items()): print(n, site)
