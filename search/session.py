@@ -31,6 +31,7 @@ from loratory.search.reconciliation import reconcile
 from loratory.search.run_plan import RunPlan
 from loratory.search.samplers import trial_limit
 from loratory.search.scoring import ScoringQueue
+from loratory.search.terminal import say
 from loratory.search.trial_memory import TrialMemory
 
 _FLUSH_SECONDS = 60.0
@@ -155,4 +156,4 @@ class StudySession:
             yield [progress, FinishedLines(self._console, progress)]
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(self._console, text)

@@ -43,7 +43,7 @@ class ModelSpec(Frozen):
     double_quantization: bool = True
     """Quantise the quantisation constants of nf4 too (QLoRA, section 3)."""
     gradient_checkpointing: bool | Literal["auto"] = "auto"
-    """Recompute activations in the backward pass: less memory, more time. auto does so where memory is short."""
+    """Recompute activations in the backward pass: less memory, more time. auto: where memory is short."""
     trust_remote_code: bool = False
     """Run model code that comes with the base. Set this only after reading that code."""
     allow_unquantized_experts: bool = False

@@ -1,4 +1,4 @@
-"""The arrangement of a worker: chosen by prediction before the base is loaded, and again by what is free after."""
+"""The arrangement of a worker: chosen by prediction before the base is loaded, and again for what is free."""
 
 import logging
 import math
@@ -251,8 +251,8 @@ def _refusal(found: TooSmall, model: ModelSpec | None, asked: Asked) -> str:
     if model.quantization is not Quantization.NF4:
         remedies.insert(0, "model.quantization: nf4")
     return (
-        f"memory: the smallest arrangement must fit into {_gib(found.budget_bytes)}, which may be used on this "
-        f"GPU, takes {_gib(found.terms.total)} ({parts}); take {', '.join(remedies)} or a larger GPU"
+        f"memory: the smallest arrangement must fit into {_gib(found.budget_bytes)}, which may be used on "
+        f"this GPU, takes {_gib(found.terms.total)} ({parts}); take {', '.join(remedies)} or a larger GPU"
     )
 
 

@@ -8,8 +8,8 @@ from loratory.objectives.packing.stack import RANK_STEP
 from loratory.spaces.study import StudySpec
 
 _BYTES_PER_NUMBER = 12
-"""Master and gradient in fp32, and copies for passes and scoring: what a trial takes in the smallest arrangement,
-where the moments lie in main memory."""
+"""Master and gradient in fp32, and copies for passes and scoring: a trial in the smallest arrangement, whose
+moments lie in main memory."""
 
 
 def trial_bytes_of_rank(rank: int, *, numbers_per_rank: int) -> int:

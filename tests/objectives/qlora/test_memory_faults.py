@@ -1,13 +1,11 @@
-import os
 import time
 from collections import Counter
 from dataclasses import replace
 
 import pytest
-import torch
 from memory_faults import Allocations
 
-from loratory.objectives.events import Failed, Finished, Progressed, Ready, Reported, Scored, Start
+from loratory.objectives.events import Failed, Finished, Start
 
 SPACE = {"weight_decay": [0.0, 0.1], "rank": [2, 4]}
 TRIALS = ({"batch_size": 4, "dropout": 0.3, "rank": 4}, {"batch_size": 3, "rank": 2, "epochs": 0.8})
@@ -49,9 +47,13 @@ def run(objective, starts):
 
 
 def test_explore(make_small, starts):
-    t = time.perf_counter(); make_small(); print("build", time.perf_counter() - t)
+    t = time.perf_counter()
+    make_small()
+    print("build", time.perf_counter() - t)
     objective = make_small()
-    t = time.perf_counter(); run(objective, starts); print("plain", time.perf_counter() - t)
+    t = time.perf_counter()
+    run(objective, starts)
+    print("plain", time.perf_counter() - t)
     objective = make_small()
     mode = Allocations()
     t = time.perf_counter()
@@ -59,6 +61,8 @@ def test_explore(make_small, starts):
         events = run(objective, starts)
     print("mode", time.perf_counter() - t)
     works = Counter()
-    for s, n in mode.seen.items(): works[s.work] += 1
+    for s, n in mode.seen.items():
+        works[s.work] += 1
     print(len(mode.seen), sum(mode.seen.values()), works)
-    for site, n in sorted(mode.seen.items()): print(n, site)
+    for site, n in sorted(mode.seen.items()):
+        print(n, site)
