@@ -9,6 +9,7 @@ from loratory.objectives.qlora.base.loading import Base, checkpoint_activations
 from loratory.objectives.qlora.base.probe import Ways
 from loratory.objectives.qlora.base.reference import BaseReference
 from loratory.objectives.qlora.engine import Engine
+from loratory.objectives.qlora.memory.admission import Admitted
 from loratory.objectives.qlora.memory.engine_size import EngineSize, stack_size
 from loratory.spaces.study import StudySpec
 from memory_cells.cells import MemoryCell
@@ -70,8 +71,8 @@ def build_cell_engine(
         model=model,
         architecture=architecture,
         data=data,
-        stack_size=stack_size(study, architecture),
-        engine_size=engine_size(cell),
+        admission=None,
+        admitted=Admitted(size=engine_size(cell), stack=stack_size(study, architecture)),
         ways=_WAYS,
     )
     return engine, data

@@ -100,7 +100,9 @@ class EngineTimes:
         base = random_base(self._shape, device=self._device)
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
-        engine = build_default_engine(study, base=base, architecture=self._architecture, data=data)
+        engine = build_default_engine(
+            study, base=base, architecture=self._architecture, data=data, reference=self._reference
+        )
         built = time.perf_counter() - began
         return {"build_seconds": built, **self._rate(engine, rank=rank)}
 

@@ -14,11 +14,18 @@ from loratory.objectives.data.prepared import Example, Examples, PreparedData
 from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.stack import FILE_PREFIX, AdapterState
-from loratory.objectives.qlora.base.architecture import Architecture, read_architecture
+from loratory.objectives.qlora.base.architecture import (
+    Architecture,
+    read_architecture,
+    read_configuration,
+)
 from loratory.objectives.qlora.base.formats.nf4 import NF4
 from loratory.objectives.qlora.base.loading import Base, _make_deterministic
 from loratory.objectives.qlora.base.reference import BaseReference
 from loratory.objectives.qlora.engine import Engine, build_engine
+from loratory.objectives.qlora.memory.admission import Admission
+from loratory.objectives.qlora.memory.engine_size import stack_size
+from loratory.objectives.qlora.memory.facts import model_facts
 from loratory.spaces.study import StudySpec
 
 _POSITIONS = 8192  # longest sequence of every base here; it takes no memory
@@ -69,10 +76,25 @@ def packed_base(base: Base, architecture: Architecture) -> PackedModel:
 
 
 def build_default_engine(
-    study: StudySpec, *, base: Base, architecture: Architecture, data: PreparedData
+    study: StudySpec, *, base: Base, architecture: Architecture, data: PreparedData, reference: BaseReference
 ) -> Engine:
     """Build the engine that a worker builds, in the arrangement that it chooses."""
-    return build_engine(study, base=base, architecture=architecture, data=data)
+    assert study.model is not None
+    stack = stack_size(study, architecture)
+    facts = None
+    if base.device.type == "cuda":
+        facts = model_facts(
+            study.model,
+            reference,
+            read_configuration(reference),
+            stack,
+            dtype=base.compute_dtype,
+            longest=int(data.train.lengths.max()),
+        )
+    admission = Admission(
+        study, data=data, stack=stack, device=base.device, dtype=base.compute_dtype, facts=facts
+    )
+    return build_engine(study, base=base, architecture=architecture, data=data, admission=admission)
 
 
 def study_of(

@@ -13,10 +13,11 @@ from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.pack import Pack, Settings, activation_bytes_per_token
 from loratory.objectives.packing.runner import PassRunner
+from loratory.objectives.packing.shapes import SMALLEST_BUCKET, bucket_within
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
 from loratory.objectives.qlora.base.formats import format_of
-from loratory.objectives.qlora.memory.admission import CPU_TOKENS, tokens_that_fit
+from loratory.objectives.qlora.memory.admission import CPU_TOKENS
 from loratory.objectives.qlora.updates import AsyncRead
 from loratory.spaces.model import Quantization
 from packing_cells.device_memory import DeviceMemory, peak_bytes, start_peak, synchronize
@@ -32,6 +33,8 @@ SETTINGS = Settings(scaling=ALPHA / RANK, max_grad_norm=1.0)
 _QUIET_PASSES, _QUIET_PASSES_OF_MANY_SHAPES = 6, 16
 # Where the cost of refilling a slot is measured.
 _REFILL_LOAD, _REFILL_SLOTS = "512", {"cuda": 8, "cpu": 4}
+
+_MOST_TOKENS, _LEAST_TOKENS, _PASSES_SHARE = 32_768, 1024, 0.75  # of a pass, and of the free memory for it
 
 
 def measure_ours(
@@ -80,13 +83,14 @@ def measure_ours(
 
 
 def tokens_per_pass(pack: Pack) -> int:
-    """Return the tokens of the largest pass, by the rule of the engine."""
+    """Return the tokens of the largest pass that fits beside the pack."""
     device = pack.model.device
     if device.type == "cpu":
         return CPU_TOKENS
     # The moments of AdamW come with the first update.
     free = torch.cuda.mem_get_info(device)[0] - 2 * pack.gradients.flat.nbytes
-    return tokens_that_fit(free, activation_bytes_per_token(pack))
+    fitting = bucket_within(int(free * _PASSES_SHARE) // activation_bytes_per_token(pack), SMALLEST_BUCKET)
+    return min(_MOST_TOKENS, max(_LEAST_TOKENS, fitting))
 
 
 def _timed(run: "PackRun", *, steps: int, options: Options, memory: DeviceMemory) -> Measured:
