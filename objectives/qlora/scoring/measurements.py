@@ -8,7 +8,7 @@ from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.events import TrialEvent
 from loratory.objectives.futures import SerialThread
 from loratory.objectives.qlora.announcements import Announcements
-from loratory.objectives.qlora.relief import MemoryRelief
+from loratory.objectives.qlora.relief import MemoryRelief, Need
 from loratory.objectives.qlora.scoring.evaluation import Evaluation
 from loratory.objectives.qlora.scoring.evaluator import Evaluator, Result
 from loratory.objectives.qlora.slots import Slots
@@ -61,7 +61,7 @@ class Measurements:
             case Ending(_, best) if self._evaluator.has_room:
                 scaling = trial.adapter.scaling
                 put = partial(self._evaluator.put, trial.key, best, self._data.select, scaling=scaling)
-                if self._relief.fits(put):
+                if self._relief.fits(put, Need.COPY):
                     trial.hand_over(self._files.begin(self._announcements.making_files(trial)))
 
     def take(self, trial: Trial, result: Result) -> Iterator[TrialEvent]:
