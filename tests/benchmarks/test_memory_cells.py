@@ -34,13 +34,10 @@ SMALL = ModelShape(
 
 def test_the_cells_cover_what_the_model_is_asked_for():
     assert len({cell.name for cell in CELLS}) == len(CELLS) == 48
-    for values in (
-        {cell.shape for cell in CELLS} == {"1b", "7b", "8b", "13b"},
-        {256, 4096} <= {cell.length for cell in CELLS},
-        {4, 128} <= {cell.rank for cell in CELLS},
-        {1, 16} <= {cell.slots for cell in CELLS},
-    ):
-        assert values
+    assert {cell.shape for cell in CELLS} == {"1b", "7b", "8b", "13b"}
+    assert {256, 4096} <= {cell.length for cell in CELLS}
+    assert {4, 128} <= {cell.rank for cell in CELLS}
+    assert {1, 16} <= {cell.slots for cell in CELLS}
     for name in ("checkpointing", "hold_base", "optimizer_bits"):
         for shape in ("1b", "7b", "8b", "13b"):
             assert len({getattr(cell, name) for cell in CELLS if cell.shape == shape}) == 2, (shape, name)
