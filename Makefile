@@ -1,4 +1,4 @@
-# make quickstart   a real study on this machine, about five minutes after the install
+# make quickstart   a real study on this machine, three to four minutes on two cores after the install
 # make test         the tests
 # make chaos        the tests that take minutes or need root
 # make models       every architecture of transformers that is known to work, or its refusal: about three minutes

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from peft import LoraConfig, get_peft_model
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, get_scheduler
@@ -53,7 +54,9 @@ def reproduce(path: Path, key: str, *, updates: int | None = None) -> list[tuple
     print(f"trial {key}: {described(training)}, seed {record.provenance.seed}")
 
     dtype = getattr(torch, record.provenance.compute_dtype or "float32")
-    model = add_adapter(load_base(study, dtype), training, record, targets(folder, key, training))
+    kept = adapter_config(folder, key)
+    model = load_base(study, dtype, published_class(kept))
+    model = add_adapter(model, training, record, kept.get("target_modules", training.target_modules))
     batches = list(in_order(len(data.train), training, seed=record.provenance.seed))
     optimizer = make_optimizer(model, training)
     warmup = warmup_of(record, training, len(batches))
@@ -80,17 +83,15 @@ def prepared_data(study: StudySpec, created_at: str, sha256: str) -> Any:
     return prepared.payload.data
 
 
-def load_base(study: StudySpec, dtype: torch.dtype) -> Any:
-    """Load the frozen base, in nf4 or as it is."""
+def load_base(study: StudySpec, dtype: torch.dtype, loader: Any = AutoModelForCausalLM) -> Any:
+    """Load the frozen base, in nf4 or as it is, with a class of transformers."""
     spec = study.model
     assert spec is not None
     options: dict[str, Any] = {"dtype": dtype, "device_map": {"": DEVICE}, "revision": spec.revision}
     if spec.quantization == "nf4":
         options["quantization_config"] = nf4(spec, dtype)
     source = base_folder() if spec.base == QUICKSTART_BASE else Path(spec.base).expanduser()
-    model = AutoModelForCausalLM.from_pretrained(
-        str(source), trust_remote_code=spec.trust_remote_code, **options
-    )
+    model = loader.from_pretrained(str(source), trust_remote_code=spec.trust_remote_code, **options)
     for module in model.modules():
         # bitsandbytes would repack weights of a CPU with bf16 instructions, and their gradients were wrong.
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -108,13 +109,17 @@ def nf4(spec: ModelSpec, dtype: torch.dtype) -> BitsAndBytesConfig:
     )
 
 
-def targets(folder: StudyFolder, key: str, training: TrainingParameters) -> Any:
-    """Return the names of the layers with an adapter, as the trial's own configuration lists them."""
+def adapter_config(folder: StudyFolder, key: str) -> dict[str, Any]:
+    """Return the configuration of the trial's adapter; empty where the adapter was not kept."""
     kept = folder.adapter(key) / ADAPTER_CONFIG
-    if kept.is_file():
-        return json.loads(kept.read_text(encoding="utf-8"))["target_modules"]
-    named = training.target_modules
-    return named if isinstance(named, str) else list(named)
+    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    return found
+
+
+def published_class(config: dict[str, Any]) -> Any:
+    """Return the class that an adapter was made for, which for a multimodal release has other layer names."""
+    name = (config.get("auto_mapping") or {}).get("base_model_class")
+    return getattr(transformers, name) if name else AutoModelForCausalLM
 
 
 def add_adapter(model: Any, training: TrainingParameters, record: TrialRecord, names: Any) -> Any:
@@ -124,7 +129,7 @@ def add_adapter(model: Any, training: TrainingParameters, record: TrialRecord, n
         r=training.rank,
         lora_alpha=training.lora_alpha,  # type: ignore[arg-type]  # PEFT takes fractions too
         lora_dropout=training.dropout,
-        target_modules=names,
+        target_modules=names if isinstance(names, str) else list(names),
         use_rslora=training.rank_stabilized,
     )
     torch.manual_seed(record.provenance.seed)

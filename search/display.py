@@ -12,6 +12,7 @@ from rich.text import Text
 from loratory.objectives.events import Failed, Reported, Started, TrialEvent
 from loratory.objectives.records import TrialRecord, TrialState
 from loratory.search.progress import RunningTrial, StudyProgress, clock, short
+from loratory.search.terminal import say
 
 _COLOURS = {
     TrialState.COMPLETE: "green",
@@ -23,6 +24,8 @@ _COLOURS = {
 
 _OTHER_LINES = 5
 """Lines for headings, the count of hidden trials, and a summary of up to three lines."""
+_ROW_LINES = 4
+"""Lines of a trial whose parameters are wrapped in a narrow terminal."""
 
 
 class PlainLines:
@@ -53,7 +56,7 @@ class PlainLines:
         return []
 
     def _print(self, record: TrialRecord, text: str) -> None:
-        self._console.print(f"trial {record.shown:>3}  {text}", highlight=False, markup=False, soft_wrap=True)
+        say(self._console, f"trial {record.shown:>3}  {text}")
 
 
 class FinishedLines:
@@ -71,7 +74,7 @@ class FinishedLines:
         line.append(f"{record.state:<10} ", style=_COLOURS.get(record.state, ""))
         line.append(f"{short(record.params)}  ", style="dim")
         line.append(ending(record, self._progress.study.metric, state=False))
-        self._console.print(line, soft_wrap=True)
+        say(self._console, line)
 
     def close(self, timeout_seconds: float) -> list[str]:  # noqa: ARG002 (a watcher's signature)
         """Do nothing: this watcher holds no resources."""
@@ -110,8 +113,9 @@ def render(progress: StudyProgress, *, height: int = 24) -> RenderableType:
         table.add_column(heading, no_wrap=heading != "parameters")
     running = [trial for _, trial in sorted(progress.running.copy().items(), key=_by_number)]
     shown = running[: max(1, height - _OTHER_LINES)]
+    wrap = len(shown) * _ROW_LINES <= height - _OTHER_LINES
     for trial in shown:
-        table.add_row(*_row(trial))
+        table.add_row(*_row(trial, wrap=wrap))
     more = len(running) - len(shown)
     hidden = [Text(f"and {more} more at work", style="dim")] if more else []
     return Group(table, *hidden, _summary(progress))
@@ -122,14 +126,14 @@ def _by_number(item: tuple[str, RunningTrial]) -> tuple[int, str]:
     return len(item[0]), item[0]
 
 
-def _row(trial: RunningTrial) -> tuple[RenderableType, ...]:
+def _row(trial: RunningTrial, *, wrap: bool) -> tuple[RenderableType, ...]:
     return (
         trial.shown,
         ProgressBar(total=max(1, trial.total), completed=trial.done, width=20),
         f"{trial.done}/{trial.total}",
         "-" if trial.loss is None else f"{trial.loss:.3f}",
         "-" if trial.value is None else f"{trial.value:.4g}",
-        short(trial.params),
+        Text(short(trial.params), no_wrap=not wrap, overflow="fold" if wrap else "ellipsis"),
     )
 
 

@@ -21,11 +21,11 @@ def full_disk(error: BaseException, folder: Path) -> LoratoryError | None:
         folder: the study folder.
     """
     free = disk_free(folder)
-    if not _says_so(error) and free > _FULL_BYTES:
+    if not _says_so(error) and (free is None or free > _FULL_BYTES):
         return None
+    found = "" if free is None else f" ({size(free) if free else 'nothing'} is free, too little for the file)"
     return LoratoryError(
-        f"{folder}: the disk is full; free some space and run the same command again to go on "
-        f"({size(free) if free else 'nothing'} is free, too little for what was to be written)"
+        f"{folder}: the disk is full; free some space and run the same command again to go on{found}"
     )
 
 

@@ -13,10 +13,13 @@ from loratory.reports.formatting import size
 _LATEST = 5
 
 
-def disk_free(path: Path) -> int:
-    """Return the bytes of a file system that its users may still fill (statvfs(3), `f_bavail`)."""
+def disk_free(path: Path) -> int | None:
+    """Return the bytes of a file system that its users may still fill (statvfs(3), `f_bavail`).
+
+    None where the file system has no size, as some that lie in a bucket or on a server.
+    """
     state = os.statvfs(path)
-    return state.f_bavail * state.f_frsize
+    return state.f_bavail * state.f_frsize if state.f_blocks else None
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class HostRoom:
     Args:
         folder: the study folder.
         least_bytes: returns the size that a trial's checkpoint has at least, asked until one was seen.
-        disk: returns the free bytes of the file system of a path.
+        disk: returns the free bytes of the file system of a path; None: unknown, and taken for enough.
         memory: returns the free bytes of main memory.
     """
 
@@ -57,7 +60,7 @@ class HostRoom:
         folder: StudyFolder,
         *,
         least_bytes: Callable[[], int] = lambda: 0,
-        disk: Callable[[Path], int] = disk_free,
+        disk: Callable[[Path], int | None] = disk_free,
         memory: Callable[[], int] = host_memory_free,
     ) -> None:
         self._folder, self._disk, self._memory = folder, disk, memory
@@ -87,11 +90,11 @@ class HostRoom:
         each = max(checkpoint, self._files_bytes)
         held = sum(min(each, self._held_by(key)) for key in running)
         on_disk = (len(running) + 1) * each - held + checkpoint + self._files_bytes
-        found = (
-            Shortage(on_disk, self._disk(self._folder.path), "disk"),
-            Shortage(checkpoint + self._files_bytes, self._memory(), "main memory"),
-        )
-        return next((some for some in found if some.needed_bytes > some.free_bytes), None)
+        free = self._disk(self._folder.path)
+        if free is not None and on_disk > free:
+            return Shortage(on_disk, free, "disk")
+        in_memory, free = checkpoint + self._files_bytes, self._memory()
+        return Shortage(in_memory, free, "main memory") if in_memory > free else None
 
     def _held_by(self, key: str) -> int:
         return sum(

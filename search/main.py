@@ -8,7 +8,7 @@ import typer
 
 from loratory.search.commands import COMMANDS
 from loratory.search.rights import missing_right
-from loratory.search.terminal import replace_what_cannot_be_shown
+from loratory.search.terminal import replace_what_cannot_be_shown, say
 from loratory.spaces.errors import LoratoryError
 
 app = typer.Typer(
@@ -58,10 +58,16 @@ def main() -> None:
             raise
         told = error if isinstance(error, LoratoryError) else missing_right(error)
         if told is not None:
-            print(told, file=sys.stderr)
+            _say_error(str(told))
             sys.exit(told.exit_status)
-        print(f"{type(error).__name__}: {error} (loratory --debug shows the traceback)", file=sys.stderr)
+        _say_error(f"{type(error).__name__}: {error} (loratory --debug shows the traceback)")
         sys.exit(1)
+
+
+def _say_error(text: str) -> None:
+    from rich.console import Console
+
+    say(Console(stderr=True), text)
 
 
 if __name__ == "__main__":

@@ -92,8 +92,8 @@ def _data(plan: StudyPlan) -> str:
         lengths = f"{data.mean_tokens:.0f} tokens on average, at most {data.longest_tokens:,}"
         return f"data: {counts}, {lengths} ({data.source})"
     return (
-        f"data: not read ({data.source}): every sequence counts as max_length, {data.longest_tokens:,} tokens, and "
-        f"the examples as {counts}"
+        f"data: not read ({data.source}): every sequence counts as max_length, {data.longest_tokens:,} "
+        f"tokens, and the examples as {counts}"
     )
 
 
@@ -159,9 +159,7 @@ def _durations(plan: StudyPlan, worker: PlannedWorker) -> str:
 
 def _common(plan: StudyPlan) -> Iterator[str]:
     """Yield a table of what GPUs of common sizes would run."""
-    yield from _wrapped(
-        "There is no GPU here: name one with --gpu or --memory. GPUs of common sizes would run:"
-    )
+    yield from _wrapped("There is no GPU here: name one by --gpu or --memory. Common sizes would run:")
     for worker in plan.common:
         if worker.size is None:
             text = f"nothing: the smallest trial takes {size_text(worker.terms.total)}"
@@ -183,7 +181,7 @@ def _infeasible(plan: StudyPlan) -> str:
 def _disk(plan: StudyPlan) -> str:
     disk = plan.disk
     return (
-        f"disk: {size_text(disk.total)} (adapters {size_text(disk.adapters)}, checkpoints of running trials "
+        f"disk: at most {size_text(disk.total)} (adapters {size_text(disk.adapters)}, checkpoints of running trials "
         f"{size_text(disk.checkpoints)}, predictions {size_text(disk.predictions)})"
     )
 

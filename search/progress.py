@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from loratory.objectives.events import Failed, Progressed, Reported, Started, TrialEvent
@@ -21,6 +21,7 @@ class RunningTrial:
         params: its sampled values.
         total: optimiser steps of its whole schedule.
         done: optimiser steps so far.
+        done_before: those of earlier runs and attempts.
         loss: training loss at the last step.
         step: evaluations so far.
         value: the study's metric at the last evaluation.
@@ -30,9 +31,15 @@ class RunningTrial:
     params: Mapping[str, object]
     total: int = 0
     done: int = 0
+    done_before: int = 0
     loss: float | None = None
     step: int = 0
     value: float | None = None
+
+    @property
+    def done_here(self) -> int:
+        """Optimiser steps of this attempt."""
+        return self.done - self.done_before
 
 
 @dataclass
@@ -46,6 +53,7 @@ class StudyProgress:
     best: TrialRecord | None = None
     finished_here: int = 0
     started_at: float = field(default_factory=time.monotonic)
+    planned_seconds: Callable[[], float | None] = lambda: None
 
     def observe(self, event: TrialEvent, record: TrialRecord) -> None:
         """Update from one event."""
@@ -55,7 +63,7 @@ class StudyProgress:
             last = record.measurements[-1] if record.measurements else None
             done = last.optimizer_steps if last else 0
             self.running[event.key] = RunningTrial(
-                record.shown, record.params, total=event.optimizer_steps, done=done
+                record.shown, record.params, total=event.optimizer_steps, done=done, done_before=done
             )
         if isinstance(event, Failed):
             self.running.pop(event.key, None)
@@ -95,11 +103,22 @@ class StudyProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated seconds to the limit at the pace of this run; None before its first trial ends."""
-        if not self.finished_here:
-            return None
-        pace = (time.monotonic() - self.started_at) / self.finished_here
-        return pace * max(0, self.limit - self.done)
+        """Estimated seconds to the limit.
+
+        At the pace of this run, and before that is known by the plan: what has been done of a first trial weighs
+        one against the other. None without a plan before the first trial ends.
+        """
+        elapsed, left = time.monotonic() - self.started_at, max(0, self.limit - self.done)
+        planned = self.planned_seconds()
+        if planned is None:
+            return elapsed / self.finished_here * left if self.finished_here else None
+        begun = sum(trial.done_here / max(1, trial.total) for trial in self.running.copy().values())
+        worked = self.finished_here + begun
+        by_plan = max(0.0, planned * (left + self.finished_here) / self.limit - elapsed)
+        if not worked:
+            return by_plan
+        weight = min(1.0, worked)
+        return weight * elapsed / worked * max(0.0, left - begun) + (1 - weight) * by_plan
 
     def _better(self, value: float) -> bool:
         if self.best is None or self.best.values is None:

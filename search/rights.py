@@ -17,9 +17,10 @@ def missing_right(error: BaseException) -> InputError | None:
     """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in _DENIED:
+        if isinstance(cause, OSError) and cause.errno in _DENIED and _names_file(cause):
+            place = _place(os.fsdecode(cause.filename))
             return InputError(
-                f"{_place(str(cause.filename))}: must be readable and writable for you: {cause.strerror}; "
+                f"{place}: must be readable and writable for you: {cause.strerror}; "
                 "give yourself the right (chmod, chown), or choose another place"
             )
         if isinstance(cause, sqlite3.OperationalError) and "readonly database" in str(cause):
@@ -28,6 +29,11 @@ def missing_right(error: BaseException) -> InputError | None:
             )
         cause = cause.__cause__
     return None
+
+
+def _names_file(error: OSError) -> bool:
+    """Return False for what is no file: a process, a socket, a number of an open file."""
+    return isinstance(error.filename, str | bytes | os.PathLike)
 
 
 def _place(path: str) -> str:

@@ -28,8 +28,10 @@ from loratory.search.optuna_rows import open_rows
 from loratory.search.owner import StudyOwner
 from loratory.search.progress import StudyProgress
 from loratory.search.reconciliation import reconcile
+from loratory.search.run_plan import RunPlan
 from loratory.search.samplers import trial_limit
 from loratory.search.scoring import ScoringQueue
+from loratory.search.terminal import say
 from loratory.search.trial_memory import TrialMemory
 
 _FLUSH_SECONDS = 60.0
@@ -84,6 +86,7 @@ class StudySession:
     def drive(self, executor: Executor, interrupted: Callable[[], bool]) -> bool:
         """Run the event loop and return whether the study is done."""
         clock = StudyClock(self._folder.clock)
+        self._plan = RunPlan(self._study, self._prepared, self._say)
         tracker = open_trackers(self._study, self._folder, self._manifest.uuid)
         try:
             with self._watching() as displays:
@@ -105,6 +108,7 @@ class StudySession:
                 self._say("stopping; every trial can go on later (Ctrl-C again ends at once)")
             return done
         finally:
+            self._plan.close()
             # Each step runs even if another raises: a full disk must not leave workers behind.
             try:
                 executor.close()
@@ -139,7 +143,9 @@ class StudySession:
 
     @contextmanager
     def _watching(self) -> Iterator[list[Tracker]]:
-        progress = StudyProgress(self._study, limit=trial_limit(self._study))
+        progress = StudyProgress(
+            self._study, limit=trial_limit(self._study), planned_seconds=self._plan.seconds
+        )
         for record in self._owner.records.values():
             if record.state.finished:
                 progress.count(record)
@@ -150,4 +156,4 @@ class StudySession:
             yield [progress, FinishedLines(self._console, progress)]
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(self._console, text)

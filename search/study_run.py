@@ -23,7 +23,7 @@ from loratory.search.rights import missing_right
 from loratory.search.samplers import trial_limit
 from loratory.search.session import StudyResult, StudySession
 from loratory.search.status import study_status
-from loratory.search.terminal import replace_what_cannot_be_shown
+from loratory.search.terminal import replace_what_cannot_be_shown, say
 from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.study import StudySpec
 
@@ -67,7 +67,7 @@ def run_study(
         kind.check(study)
         if not _is_done(folder, study):
             executor.check()
-            _print(console, f"{study.name}: reading data{'' if local else ', starting workers'}")
+            say(console, f"{study.name}: reading data{'' if local else ', starting workers'}")
             with _importing(kind.import_for_prepare):
                 # A missing GPU is reported at once and not after the data has been read.
                 executor.open()
@@ -76,14 +76,14 @@ def run_study(
         with _full_disk_in_a_line(folder):
             manifest = open_manifest(folder, study, prepared, beginning)
             prepared = _keep_data(folder, prepared)
-            _print(console, *prepared.summary, *advice(study))
+            say(console, *prepared.summary, *advice(study))
             session = StudySession(folder, manifest, prepared, console)
         try:
             with _full_disk_in_a_line(folder):
                 done = session.drive(executor, interrupted)
         except LoratoryError:
             with suppress(OSError):  # no report on a full disk
-                _print(console, *session.result(done=False).notes)
+                say(console, *session.result(done=False).notes)
             raise
         with _full_disk_in_a_line(folder):
             return session.result(done=done)
@@ -164,8 +164,3 @@ def _keep_data(folder: StudyFolder, prepared: Prepared) -> Prepared:
         if not path.is_file() or path.read_bytes() != data:
             write_atomically(path, data)
     return replace(prepared, files={})
-
-
-def _print(console: Console, *lines: str) -> None:
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,8 +1,12 @@
-"""Output to terminals and logs that are not UTF-8."""
+"""Lines for terminals of any width, and for terminals and logs that are not UTF-8."""
 
 import codecs
 import io
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 _PLAIN: Final = {"−": "-", "–": "-", "—": "-", "─": "-", "━": "-", "…": "...", "×": "x", "≥": ">=", "≤": "<="}
 _HANDLER: Final = "loratory-plain"
@@ -20,6 +24,21 @@ def replace_what_cannot_be_shown(*streams: IO[Any]) -> None:
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_HANDLER)
+
+
+def say(console: "Console", *lines: "str | Text") -> None:
+    """Print lines: on a terminal broken between words, elsewhere each as it is.
+
+    Commands and paths that a user copies are printed with `soft_wrap`: a break would stand in the copy. So
+    lines with a word that is wider than the terminal are not broken either.
+
+    Args:
+        console: where the lines go.
+        lines: texts without markup.
+    """
+    for line in lines:
+        whole = not console.is_terminal or any(len(word) > console.width for word in str(line).split())
+        console.print(line, highlight=False, markup=False, soft_wrap=whole)
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:

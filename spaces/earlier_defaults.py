@@ -10,6 +10,7 @@ from loratory.spaces.study import StudySpec
 DEFAULTS: dict[int, dict[str, Any]] = {
     1: {
         "training": {"schedule": "cosine"},
+        "model": {"gradient_checkpointing": False},
         "data": {
             "adapt_turns": False,
             "eval_fraction": 0.1,

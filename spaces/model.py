@@ -1,7 +1,7 @@
 """The base model and the precision of training."""
 
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -42,8 +42,8 @@ class ModelSpec(Frozen):
     """nf4 keeps the base's linear layers in 4 bits (QLoRA); none keeps them in the compute dtype (LoRA)."""
     double_quantization: bool = True
     """Quantise the quantisation constants of nf4 too (QLoRA, section 3)."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, more time."""
+    gradient_checkpointing: bool | Literal["auto"] = "auto"
+    """Recompute activations in the backward pass: less memory, more time. auto: where memory is short."""
     trust_remote_code: bool = False
     """Run model code that comes with the base. Set this only after reading that code."""
     allow_unquantized_experts: bool = False

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Mistral3Config,
+    Mistral3ForConditionalGeneration,
+)
 
 from loratory.objectives.quickstart import base_folder
 from loratory.search import StudyResult, run_study
@@ -64,10 +70,21 @@ def make_base(folder: Path, family: str) -> str:
     return str(folder)
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
-def result(request, tmp_path_factory) -> StudyResult:
-    """Two trials of 40 updates, one with each schedule; the last batch of the schedule is a small one."""
-    folder = tmp_path_factory.mktemp(request.param)
+def make_multimodal_base(folder: Path) -> str:
+    tokenizer = AutoTokenizer.from_pretrained(base_folder())
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4}
+    text = {"model_type": "mistral", "vocab_size": len(tokenizer), "initializer_range": 0.1} | sizes
+    text |= {"head_dim": 16, "num_key_value_heads": 2, "eos_token_id": tokenizer.eos_token_id}
+    tower = sizes | {"image_size": 28, "patch_size": 14}
+    config = Mistral3Config(text_config=text, vision_config=tower, image_token_index=len(tokenizer) - 1)
+    torch.manual_seed(1)
+    Mistral3ForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def run(folder: Path, base: str, *, epochs: float) -> StudyResult:
+    """Run two trials, one with each schedule; the last batch of the schedule is a small one."""
     study = StudySpec.model_validate(
         {
             "name": "study",
@@ -77,7 +94,7 @@ def result(request, tmp_path_factory) -> StudyResult:
             "training": {
                 "learning_rate": 1e-2,
                 "batch_size": 4,
-                "epochs": 3.95,
+                "epochs": epochs,
                 "rank": 4,
                 "dropout": 0,
                 "warmup": 0.1,
@@ -86,7 +103,7 @@ def result(request, tmp_path_factory) -> StudyResult:
                 "optimizer": "lora_plus",
                 "lora_plus_ratio": 4,
             },
-            "model": {"base": make_base(folder / "base", request.param)},
+            "model": {"base": base},
             "data": {
                 "train": write_rows(folder / "train.jsonl", 40, 0),
                 "eval": write_rows(folder / "eval.jsonl", 8, 1),
@@ -103,6 +120,13 @@ def result(request, tmp_path_factory) -> StudyResult:
     return run_study(study, runs=folder / "runs", local=True)
 
 
+@pytest.fixture(scope="module", params=FAMILIES)
+def result(request, tmp_path_factory) -> StudyResult:
+    """Two trials of 40 updates."""
+    folder = tmp_path_factory.mktemp(request.param)
+    return run(folder, make_base(folder / "base", request.param), epochs=3.95)
+
+
 def test_losses_of_a_trial_are_those_of_plain_transformers_and_peft(result, script, capsys):
     records = result.folder.read_records()
     assert {record.schedule for record in records} == {"cosine", "linear"}
@@ -115,6 +139,14 @@ def test_losses_of_a_trial_are_those_of_plain_transformers_and_peft(result, scri
         assert ours == pytest.approx(theirs, abs=1e-5, rel=0)
         assert min(ours) < ours[0] - 0.5, "it learned"
     assert capsys.readouterr().out.count("largest difference of 40 losses") == 2
+
+
+def test_a_multimodal_release_is_loaded_as_the_class_that_its_adapter_names(script, tmp_path):
+    result = run(tmp_path, make_multimodal_base(tmp_path / "base"), epochs=0.55)
+    for record in result.folder.read_records():
+        pairs = script.reproduce(result.folder.path, record.key)
+        assert len(pairs) == 6
+        assert [ours for ours, _ in pairs] == pytest.approx([theirs for _, theirs in pairs], abs=1e-5, rel=0)
 
 
 def test_the_script_imports_no_training_code():

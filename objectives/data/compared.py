@@ -113,8 +113,8 @@ class RowComparer:
 
 def normalised(row: Row) -> str:
     """Return prompt and answer in composed Unicode (NFC) with single spaces, to find exact duplicates."""
-    texts = [*(turn.text for turn in row.turns), row.answer]
-    calls = [*(turn.calls for turn in row.turns), row.answer_calls, row.tools]
+    texts = [*[turn.text for turn in row.turns], row.answer]
+    calls = [*[turn.calls for turn in row.turns], row.answer_calls, row.tools]
     if any(calls):
         texts += calls
     return "\x1f".join(_folded(text) for text in texts)

@@ -26,13 +26,16 @@ _ANSWER = re.compile("answer|response|output|completion|target|label|summary|cho
 _NO_TEXT = frozenset({"id", "idx", "index", "uuid", "source", "group"})
 
 
-def detect_format(view: View, named: DataFormat, *, mapped: Iterable[str] = ()) -> DataFormat:
+def detect_format(
+    view: View, named: DataFormat, *, mapped: Iterable[str] = (), template: bool = False
+) -> DataFormat:
     """Return the named format, or for `auto` the first format whose columns the row has.
 
     Args:
         view: the row.
         named: `data.format`.
         mapped: names that `data.columns` maps. If formats need some of them, only these formats are tried.
+        template: whether `data.prompt_template` makes the prompts, so that `completion` alone is enough.
 
     Raises:
         BadRowError: no format fits.
@@ -45,6 +48,8 @@ def detect_format(view: View, named: DataFormat, *, mapped: Iterable[str] = ()) 
     for found in formats or NEEDED_COLUMNS:
         if all(view.has(column) for column in NEEDED_COLUMNS[found]):
             return found
+    if template and view.has("completion"):
+        return DataFormat.COMPLETION
     fields = view.raw.fields
     for name in sorted({name for needed in NEEDED_COLUMNS.values() for name in needed}):
         if view.is_lost(name):
@@ -55,7 +60,7 @@ def detect_format(view: View, named: DataFormat, *, mapped: Iterable[str] = ()) 
     raise BadRowError(
         view.raw.place,
         f"must have the columns of a format ({wanted}), has {described(fields)}; "
-        f"map names with data.columns{_suggestion(fields)}",
+        f"map names with data.columns{_suggestion(fields, template=template)}",
     )
 
 
@@ -68,7 +73,7 @@ def _preferences(place: str, fields: Mapping[str, Any]) -> str:
     )
 
 
-def _suggestion(fields: Mapping[str, Any]) -> str:
+def _suggestion(fields: Mapping[str, Any], *, template: bool) -> str:
     """Return how `data.columns` could read a row: its turns, else its first two texts."""
     for name, value in fields.items():
         if is_turns(value):
@@ -83,6 +88,8 @@ def _suggestion(fields: Mapping[str, Any]) -> str:
     if len(texts) < 2:
         return ""
     answer = next((path for path in texts[1:] if _ANSWER.search(path)), texts[1])
+    if template:
+        return f", such as {{completion: {answer}}}"
     # The format alpaca reads a context or a system text too.
     first, last = ("instruction", "output") if learned else ("prompt", "completion")
     return f", such as {{{first}: {texts[0]}, {last}: {answer}}}"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from loratory.objectives.data.compared import ComparedRows, RowComparer
 from loratory.objectives.data.encoding import Encoded
-from loratory.objectives.data.examples import Example, Examples
+from loratory.objectives.data.examples import Examples
 from loratory.objectives.data.rows import Ledger, Part, RawRow, Reason
 from loratory.objectives.data.texts import Texts
 
@@ -76,7 +76,7 @@ class RowCollector:
 
     def add(self, rows: Sequence[Encoded]) -> Indices:
         """Add rows, which may then be forgotten; return their indices."""
-        self._examples.append(Examples.of(map(_example, rows)))
+        self._examples.append(Examples.of(rows))
         self._files.append(Texts.of(row.row.raw.file for row in rows))
         self._contents.append(Texts.of(_json(row.row.raw) for row in rows))
         self._has_group += [row.row.group is not None for row in rows]
@@ -117,19 +117,6 @@ def keep(
         ledger.remove(part, rows.raw(index), reason=reason, detail=detail)
     removed = np.fromiter(problems, dtype=np.int64, count=len(problems))
     return indices[~np.isin(indices, removed)]
-
-
-def _example(encoded: Encoded) -> Example:
-    row = encoded.row
-    return Example(
-        example_id=row.content_id,
-        group=row.content_id if row.group is None else row.group,
-        prompt=encoded.prompt,
-        reference=encoded.reference,
-        prompt_ids=encoded.prompt_ids,
-        answer_ids=encoded.answer_ids,
-        learned=encoded.learned,
-    )
 
 
 def _json(raw: RawRow) -> str:

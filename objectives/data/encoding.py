@@ -1,40 +1,25 @@
 """Encode rows as token ids with the loss on what is learned, and check that each row is encoded so."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from loratory.objectives.data.batch_tokenizer import BatchTokenizer
+from loratory.objectives.data.examples import Example
 from loratory.objectives.data.rendered import LeftOutError
 from loratory.objectives.data.rendering import Rendered, Renderer, RenderError, Tokenizer
 from loratory.objectives.data.rows import Ledger, Part, Reason, Row
 from loratory.objectives.data.special_tokens import AnswerReader, ending_ids, special_ids
 from loratory.spaces.errors import InputError
 
+_COMPARED = 512
+
 
 @dataclass(frozen=True, kw_only=True)
-class Encoded:
-    """A row with its token ids.
-
-    Attributes:
-        row: the row that was encoded.
-        prompt: the text that the model reads.
-        reference: the answer.
-        prompt_ids: token ids of the prompt.
-        answer_ids: token ids of the answer, which are learned; end-of-sequence is the last.
-        learned: for each token of prompt and answer, whether the loss is on it; None: on the answer alone.
-    """
+class Encoded(Example):
+    """An example with the row that it was made of; its id is that of the content, which equal rows share."""
 
     row: Row
-    prompt: str
-    reference: str
-    prompt_ids: tuple[int, ...]
-    answer_ids: tuple[int, ...]
-    learned: tuple[bool, ...] | None = None
-
-    def __len__(self) -> int:
-        """Return the number of tokens of prompt and answer."""
-        return len(self.prompt_ids) + len(self.answer_ids)
 
 
 class Encoder:
@@ -56,6 +41,7 @@ class Encoder:
         self._bos_id = tokenizer.bos_token_id
         self._opening = self._opening_ids() if renderer.adds_special_tokens else ()
         self._closings: dict[str, tuple[int, ...]] = {}
+        self._divides: bool | None = None
         self._keepable = special_ids(tokenizer) - ending_ids(tokenizer, self._closing(renderer.closing))
         self._read = AnswerReader(tokenizer, self._keepable)
         self.kept_ids: set[int] = set()
@@ -93,37 +79,51 @@ class Encoder:
         return replace(text, answer=text.answer.rstrip().removesuffix(self._eos).rstrip())
 
     def _ids(self, rendered: Sequence[tuple[Row, Rendered]]) -> list[Encoded]:
-        prompts = self._batch.ids([text.prompt for _, text in rendered])
-        wholes = self._batch.ids([text.prompt + text.answer for _, text in rendered])
+        texts = [text for _, text in rendered]
+        prompts = self._batch.ids([text.prompt for text in texts])
+        answers = self._answers(texts, prompts)
         return [
             self._encoded(row, text, prompt, answer)
-            for (row, text), prompt, answer in zip(
-                rendered, prompts, self._answers(rendered, prompts, wholes), strict=True
-            )
+            for (row, text), prompt, answer in zip(rendered, prompts, answers, strict=True)
         ]
 
-    def _answers(
-        self, rendered: Sequence[tuple[Row, Rendered]], prompts: list[list[int]], wholes: list[list[int]]
-    ) -> list[list[int]]:
+    def _answers(self, texts: Sequence[Rendered], prompts: Sequence[list[int]]) -> list[list[int]]:
         """Return the answers' ids as they follow the prompts.
 
         At inference the prompt is encoded alone. If a token of the whole text spans the border between prompt
         and answer, the answer is encoded alone too.
         """
-        spanned = [
-            place
-            for place, (prompt, whole) in enumerate(zip(prompts, wholes, strict=True))
-            if whole[: len(prompt)] != prompt
-        ]
-        answers = [whole[len(prompt) :] for prompt, whole in zip(prompts, wholes, strict=True)]
-        alone = self._batch.ids([rendered[place][1].answer for place in spanned])
-        for place, answer in zip(spanned, alone, strict=True):
-            answers[place] = answer
-        return answers
+        joined = [place for place, text in enumerate(texts) if not (self._divides and _ends_a_line(text))]
+        wholes = self._batch.ids([texts[place].prompt + texts[place].answer for place in joined])
+        follows = {
+            place: whole[len(prompts[place]) :]
+            for place, whole in zip(joined, wholes, strict=True)
+            if whole[: len(prompts[place])] == prompts[place]
+        }
+        if self._divides is None:
+            self._divides = self._answers_divide(texts, follows)
+        rest = [place for place in range(len(texts)) if place not in follows]
+        alone = self._batch.ids([texts[place].answer for place in rest])
+        answers = follows | dict(zip(rest, alone, strict=True))
+        return [answers[place] for place in range(len(texts))]
+
+    def _answers_divide(self, texts: Sequence[Rendered], follows: Mapping[int, list[int]]) -> bool | None:
+        """Return whether answers after a line break have the ids that they have alone; None: none is here.
+
+        No token spans such a border and what stands before it does not change how an answer is divided, but
+        some tokenizers put a space before each text. The first answers tell; then others are encoded alone,
+        which takes two thirds of the time of whole texts.
+        """
+        places = [place for place in follows if _ends_a_line(texts[place])][:_COMPARED]
+        if not places:
+            return None
+        return self._batch.ids([texts[place].answer for place in places]) == [follows[p] for p in places]
 
     def _encoded(self, row: Row, text: Rendered, prompt: list[int], answer: list[int]) -> Encoded:
         encoded = Encoded(
             row=row,
+            example_id=row.content_id,
+            group=row.content_id if row.group is None else row.group,
             prompt=text.prompt,
             reference=text.answer.strip(),
             prompt_ids=self._opened(prompt),
@@ -173,7 +173,7 @@ class Encoder:
             return "the tokenizer makes no token of the prompt"
         if self._eos_id in example.answer_ids[:-1]:
             return f"the answer holds the end-of-sequence token {self._eos}"
-        if _folded(decoded) != _folded(example.reference):
+        if decoded.strip() != example.reference and _folded(decoded) != _folded(example.reference):
             return f"the learned tokens read {decoded[:80]!r}, not the answer"
         if example.learned is not None:
             return self._problem_of_turns(example, text)
@@ -188,11 +188,6 @@ class Encoder:
         if _folded(reads) != _folded("".join(text.prompt[start:end] for start, end in text.learned)):
             return f"the learned tokens of earlier turns read {reads[:80]!r}, not these turns"
         return None
-
-    def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        found = self._tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
-        ids: list[list[int]] = found["input_ids"]
-        return ids
 
     def _decode(self, examples: Sequence[Encoded], texts: Sequence[Rendered]) -> list[str]:
         """Return the texts of answers, with the special tokens that belong to them."""
@@ -219,10 +214,17 @@ class Encoder:
     def _closing(self, text: str) -> tuple[int, ...]:
         """Return the token ids of an end of turn; none if they are text, which would be scored."""
         if text not in self._closings:
-            ids = tuple(self._tokenize([text])[0]) if text else ()
+            ids = tuple(
+                self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] if text else ()
+            )
             reads = self._tokenizer.batch_decode([list(ids)], skip_special_tokens=True)[0] if ids else "-"
             self._closings[text] = () if reads.strip() else ids
         return self._closings[text]
+
+
+def _ends_a_line(text: Rendered) -> bool:
+    """Return whether a line break alone stands between prompt and answer."""
+    return text.prompt.endswith("\n") and not text.answer[:1].isspace()
 
 
 def _folded(text: str) -> str:

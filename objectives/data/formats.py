@@ -192,8 +192,9 @@ class RowParser:
     def _begun(self, view: View) -> tuple[Layout, RowColumns]:
         """Return how rows are read, which the first row that can be read decides."""
         if self._layout is None or self._watch is None:
-            self.found = detect_format(view, self._data.format, mapped=self._columns.names)
-            self._layout = Layout(self.found, self._columns, view)
+            template = self._template is not None
+            self.found = detect_format(view, self._data.format, mapped=self._columns.names, template=template)
+            self._layout = Layout(self.found, self._columns, view, template=template)
             read, learned = self._layout.columns, LEARNED_COLUMNS
             if self._template is not None:
                 # A template decides by itself what the model reads.

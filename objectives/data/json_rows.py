@@ -144,7 +144,8 @@ def _skip(text: str, position: int) -> int:
 
 def _invalid(error: ValueError | RecursionError) -> str:
     if isinstance(error, json.JSONDecodeError):
-        return f"must be valid JSON: {error.msg} ({_where(error)})"
+        # The decoder's "Unterminated string starting at" goes on with a place that is ours to say.
+        return f"must be valid JSON: {error.msg.removesuffix(' at')} ({_where(error)})"
     return f"must be valid JSON: {error}"
 
 

@@ -35,8 +35,10 @@ class Layout:
         turns: reader of turns, which knows the keys that were not used.
     """
 
-    def __init__(self, found: DataFormat, columns: Columns, first: View) -> None:
+    def __init__(self, found: DataFormat, columns: Columns, first: View, *, template: bool = False) -> None:
         self._found, self._columns = found, columns
+        # Where a template makes the prompts, there need be no column of them.
+        self._has_prompt = not template or first.has("prompt")
         self.as_written = found is DataFormat.COMPLETION and not _is_conversational(first)
         self.turns = TurnReader(columns.unwanted)
 
@@ -65,7 +67,8 @@ class Layout:
         """
         if self.as_written:
             # The space before an answer is part of it, since it decides how the first word is tokenised.
-            return Dialogue((Turn(Role.PROMPT, view.text("prompt")),), view.text("completion").rstrip())
+            prompt = view.text("prompt") if self._has_prompt else ""
+            return Dialogue((Turn(Role.PROMPT, prompt),), view.text("completion").rstrip())
         if self._found is DataFormat.ALPACA:
             return self._alpaca(view)
         if self._found is DataFormat.COMPLETION:

@@ -12,14 +12,13 @@ import numpy as np
 
 from loratory.objectives.data.answers import check_answers_found
 from loratory.objectives.data.content import content_hash, with_unique_ids
-from loratory.objectives.data.drawing import Halves, draw, split_count, split_fraction
 from loratory.objectives.data.duplicates import clean
 from loratory.objectives.data.encoded_rows import EncodedRows, Indices
 from loratory.objectives.data.encoding import Encoder
 from loratory.objectives.data.labels import find_labels, return_missing, unscored
 from loratory.objectives.data.lengths import Lengths, resolve_max_length, within_length
 from loratory.objectives.data.listing import listing
-from loratory.objectives.data.prepared import Examples, PreparedData
+from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.data.reading import ReadSource, read_encoded
 from loratory.objectives.data.rendering import (
     PromptStyle,
@@ -29,8 +28,8 @@ from loratory.objectives.data.rendering import (
     choose_renderer,
 )
 from loratory.objectives.data.rows import Ledger, Part
-from loratory.objectives.data.shares import dev_examples, eval_fraction
 from loratory.objectives.data.shown import learned_marks, shown_columns, shown_lengths, shown_rows
+from loratory.objectives.data.splits import Draws, draw_eval
 from loratory.objectives.data.summary import Summary
 from loratory.objectives.study_folder import EXAMPLES, REMOVED
 from loratory.spaces.data import DataSpec
@@ -161,26 +160,11 @@ class _Preparation:
     def _split(self, read: dict[Part, Indices]) -> dict[Part, Indices]:
         parts = {part: read.get(part, np.empty(0, dtype=np.int64)) for part in Part}
         if self._draws_eval:
-            halves = self._halves(parts[Part.TRAIN].tolist())
+            train, fraction = parts[Part.TRAIN], self._data.eval_fraction
+            halves = draw_eval(self._rows, train, fraction, label=self._label)
+            self._summary.drew_eval(len(halves.drawn), len(train), fraction)
             parts[Part.TRAIN], parts[Part.EVAL] = np.array(halves.rest), np.array(halves.drawn)
         return parts
-
-    def _halves(self, train: list[int]) -> Halves[int]:
-        groups = self._rows.group_keys()
-        if len({groups[index] for index in train}) < 2:
-            raise InputError(
-                "data.eval must name a source: the rows of train are all one group and cannot be split; "
-                "or set data.group_column: null"
-            )
-        fraction = self._data.eval_fraction or eval_fraction(len(train))
-        halves = split_fraction(train, fraction, group=groups.__getitem__, salt="eval", label=self._label)
-        if not halves.drawn:
-            raise InputError(
-                "data.eval must name a source: each label of train is in one row or group alone, "
-                "which train needs"
-            )
-        self._summary.drew_eval(len(halves.drawn), len(train), self._data.eval_fraction)
-        return halves
 
     @cached_property
     def _label(self) -> Callable[[int], str] | None:
@@ -239,8 +223,8 @@ class _Preparation:
 
     def _assemble(self, parts: dict[Part, Indices], labels: tuple[str, ...]) -> PreparedData:
         named = with_unique_ids(self._rows.examples, [parts[p] for p in (Part.EVAL, Part.TEST, Part.TRAIN)])
-        draws = _Draws(named, self._label)
-        eval_ = draws.halves(parts[Part.EVAL], self._dev_examples(len(parts[Part.EVAL])))
+        draws = Draws(named, self._label)
+        eval_ = draws.halves(parts[Part.EVAL], self._evaluation.dev_examples)
         self._summary.split_eval(named, eval_)
         data = PreparedData(
             train=draws.drawn(parts[Part.TRAIN], self._data.train_examples, "train"),
@@ -253,42 +237,3 @@ class _Preparation:
         )
         self._summary.sizes(named, parts, data, self._data)
         return replace(data, sha256=content_hash(data))
-
-    def _dev_examples(self, found: int) -> int:
-        size = self._evaluation.dev_examples or dev_examples(found)
-        if size >= found:
-            remedy = (
-                "lower it, or give more examples for eval" if found > 1 else "give more examples for eval"
-            )
-            raise InputError(
-                f"evaluation.dev_examples must leave eval examples for select: eval has {found} "
-                f"after cleaning, got {size}; {remedy}"
-            )
-        return size
-
-
-class _Draws:
-    """Draws examples by their ids.
-
-    Args:
-        examples: all examples, with unique ids.
-        label: label of an example by its index, if labels are drawn in proportion.
-    """
-
-    def __init__(self, examples: Examples, label: Callable[[int], str] | None) -> None:
-        self._examples, self._label = examples, label
-        self._key = list(examples.example_ids).__getitem__
-        self._group = list(examples.groups).__getitem__
-
-    def halves(self, indices: Indices, count: int) -> Halves[int]:
-        """Divide eval into dev and select."""
-        return split_count(
-            indices.tolist(), count, group=self._group, key=self._key, salt="dev", label=self._label
-        )
-
-    def drawn(self, indices: Indices, count: int | None, salt: str) -> Examples:
-        """Return at most `count` examples; None takes all."""
-        if count is not None:
-            chosen = draw(indices.tolist(), count, key=self._key, salt=salt, label=self._label)
-            indices = np.array(chosen, dtype=np.int64)
-        return self._examples.take(indices)

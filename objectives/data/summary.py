@@ -1,5 +1,6 @@
 """Lines of data preparation for the terminal: rows read, rows removed and why, examples left."""
 
+from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
 
@@ -17,6 +18,7 @@ from loratory.spaces.data import DataSpec
 
 # Share of a split above which its removed rows are the first thing to say.
 _MUCH = 0.2
+_NAMED_LABELS = 10
 
 
 class Summary:
@@ -100,8 +102,8 @@ class Summary:
             self._labels(data)
 
     def _labels(self, data: PreparedData) -> None:
-        """Note the labels: their number, those that look alike, and those that no training example has."""
-        self._after.append(f"labels: {len(data.labels)}")
+        """Note the labels with their examples, those that look alike, and those that train does not have."""
+        self._after.append(_labels(data))
         for names in islice(look_alike(data.labels), 5):
             self._after.append(
                 f"labels {', '.join(map(repr, names))} differ only in case, width or the way a number is "
@@ -157,6 +159,14 @@ def _groups(examples: Examples, indices: Indices) -> set[str]:
     # The group of an example without one is its content's id, which equal examples share.
     named = zip(examples.groups.take(indices), examples.example_ids.take(indices), strict=True)
     return {group for group, example_id in named if group != example_id.partition("-")[0]}
+
+
+def _labels(data: PreparedData) -> str:
+    counts = Counter(data.train.references).most_common()
+    if len(counts) > _NAMED_LABELS:
+        return f"labels: {len(data.labels):,} ({counts[-1][1]:,} to {counts[0][1]:,} rows of train each)"
+    named = ", ".join(f"{label} {count:,}" for label, count in counts)
+    return f"labels: {len(data.labels)} ({named} in train)"
 
 
 def _precision(select: int) -> str:

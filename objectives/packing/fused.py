@@ -12,17 +12,21 @@ from typing import Any, NamedTuple
 
 import torch
 
+from loratory.objectives.packing.model import is_of_transformers
+
 _CLASS_PREFIXES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
 
 
 def fuse(model: Any) -> None:
     """Replace forward methods of one model's layers by fused ones; other models of its class keep theirs.
 
-    Does nothing for other model types, on a CPU, and without liger-kernel. On the meta device the twins that
-    only allocate take the places of the fused ones.
+    Does nothing for other model types, for code that comes with a base, on a CPU, and without liger-kernel.
+    On the meta device the twins that only allocate take the places of the fused ones.
     """
     prefix, kernels = _CLASS_PREFIXES.get(model.config.model_type), _kernels(model.device)
     if prefix is None or kernels is None:
+        return
+    if not is_of_transformers(model):
         return
     parts = {
         f"{prefix}RMSNorm": _norm,

@@ -27,6 +27,11 @@ from loratory.objectives.packing.stack import AdapterStack
 _PLAIN_HEADS = {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}
 
 
+def is_of_transformers(model: Any) -> bool:
+    """Return False for a model whose code comes with its base: classes there have the names of others."""
+    return type(model).__module__.startswith("transformers.models.")
+
+
 class PackedModel:
     """A transformers causal language model whose layers are replaced in place; its weights stay as they are.
 
@@ -73,7 +78,7 @@ class PackedModel:
         install_attention(model, self.context)
         model.set_attn_implementation(IMPLEMENTATION)
         self.logits_per_chunk = CHUNK_NUMBERS
-        self._plain_head = type(model).__name__ in _PLAIN_HEADS
+        self._plain_head = type(model).__name__ in _PLAIN_HEADS and is_of_transformers(model)
         self._own_head = OwnHead(model, self.layers)
         self._intercept: Callable[[torch.Tensor], torch.Tensor] | None = None
 

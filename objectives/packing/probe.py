@@ -90,6 +90,11 @@ class Reference:
         """True if no logit is infinite or NaN, except those by which a model hides tokens."""
         return all(bool((logits.isfinite() | (logits < _HIDDEN)).all()) for logits in self.expected)
 
+    @property
+    def all_zero(self) -> bool:
+        """True if every logit is zero, as of weights that were never written."""
+        return not any(bool(logits.any()) for logits in self.expected)
+
     def why_wrong(self, logits: Sequence[torch.Tensor], dtype: torch.dtype) -> str | None:
         """Return by how much logits differ from those expected; None where rounding may be the reason.
 
@@ -111,26 +116,42 @@ class Reference:
         return f"logits differ by {overall:.1%}, in one place by {worst:.1%}"
 
     def why_not_causal(self, model: Any, dtype: torch.dtype) -> str | None:
-        """Return by how much the last token of a sequence changes earlier logits; None where it does not.
+        """Return which token of a sequence changes earlier logits, and by how much; None where none does.
 
-        In a mixture of experts it may change them by rounding, since the last token is computed together with
-        earlier ones. The gradient of earlier logits tells then: that of a causal model is exactly zero.
+        Asked of are the last token, since encoders see all of a text, and some before, since other models see
+        all of a prompt. In a mixture of experts any token may change earlier logits by rounding, since it is
+        computed together with them. Their gradient tells then: in a causal model it is exactly zero.
 
         Args:
             model: the model of which the expected logits are.
             dtype: compute dtype of the base.
         """
         ids = self.sequences[-1].input_ids
-        first, last = self._other
         with torch.no_grad():
-            before = self._logits(model, ids)[:-1]
-            after = self._logits(model, (*ids[:-1], last if ids[-1] != last else first))[:-1]
+            logits = self._logits(model, ids)
+        for place in (len(ids) - 1, len(ids) // 2, len(ids) // 4, 1):
+            change = self._change_before(model, place, logits)
+            if change == 0 or (change < self._tolerance(dtype) and not self._reaches_back(model, ids, place)):
+                continue
+            token = "the last token" if place == len(ids) - 1 else f"token {place + 1}"
+            return f"{token} of a text changes the logits of earlier ones by {change:.1%}"
+        return None
+
+    @torch.no_grad()
+    def _change_before(self, model: Any, place: int, logits: torch.Tensor) -> float:
+        """Return by how much another token at a place changes earlier logits at most, relative to their norm.
+
+        Args:
+            model: the model.
+            place: at least 1.
+            logits: fp32 [T, V], of the sequence as it is.
+        """
+        ids, (first, last) = self.sequences[-1].input_ids, self._other
+        changed = (*ids[:place], last if ids[place] != last else first, *ids[place + 1 :])
+        before, after = logits[:place], self._logits(model, changed)[:place]
         seen = before > _HIDDEN
         change = torch.where(seen, after - before, 0.0).norm(dim=-1)
-        largest = (change / torch.where(seen, before, 0.0).norm(dim=-1)).max().item()
-        if largest == 0 or (largest < self._tolerance(dtype) and not self._reaches_back(model, ids)):
-            return None
-        return f"{largest:.1%}"
+        return (change / torch.where(seen, before, 0.0).norm(dim=-1)).max().item()
 
     def _tolerance(self, dtype: torch.dtype) -> float:
         return max(_TOLERANCES[dtype], min(_MOST, self._rounding))
@@ -153,8 +174,8 @@ class Reference:
         change = torch.where(seen, got - expected, 0.0).norm() / torch.where(seen, expected, 0.0).norm()
         return change.item() if change.isfinite() else 0.0
 
-    def _reaches_back(self, model: Any, ids: Sequence[int]) -> bool:
-        """Return whether earlier logits have a gradient for the embedding of the last token."""
+    def _reaches_back(self, model: Any, ids: Sequence[int], place: int) -> bool:
+        """Return whether logits before a place have a gradient for the embedding of its token."""
         embedded: list[torch.Tensor] = []
 
         def keep(_: Any, __: Any, output: torch.Tensor) -> torch.Tensor:
@@ -164,14 +185,14 @@ class Reference:
         hook = model.get_input_embeddings().register_forward_hook(keep)
         try:
             with torch.enable_grad():
-                earlier = self._logits(model, ids)[:-1]
+                earlier = self._logits(model, ids)[:place]
                 seen = torch.where(earlier > _HIDDEN, earlier, 0.0)
                 (gradient,) = torch.autograd.grad(seen.square().sum(), embedded[:1])
         except (RuntimeError, NotImplementedError):  # no backward pass outside of a pack: nothing to tell
             return False
         finally:
             hook.remove()
-        return bool(gradient[0, -1].any())
+        return bool(gradient[0, place].any())
 
     def _logits(self, model: Any, ids: Sequence[int]) -> torch.Tensor:
         """Compute the logits of a sequence alone, fp32 [T, V]."""

@@ -48,6 +48,7 @@ class Announcements:
             notes=engine.notes,
             checks=engine.checks,
             arrangement=engine.arrangement,
+            trial_limit_bytes=engine.trial_limit_bytes,
         )
 
     def started(self, trial: Trial) -> Started:

@@ -8,21 +8,21 @@ from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.metrics.jobs import TextJobs
 from loratory.objectives.packing.decoding.apart import ApartDecoder
 from loratory.objectives.packing.decoding.decoder import Decoder
+from loratory.objectives.packing.decoding.prefill import PREFILL_TOKENS
 from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.packing.out_of_memory import is_out_of_memory
 from loratory.objectives.packing.pack import Pack
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.stack import AdapterStack
 from loratory.objectives.qlora.base.architecture import Architecture
-from loratory.objectives.qlora.base.loading import Base
+from loratory.objectives.qlora.base.loading import Base, checkpoint_activations
 from loratory.objectives.qlora.base.probe import BaseProbe, Ways, longest_sequence
-from loratory.objectives.qlora.memory.admission import (
-    largest_pass,
-    measure_engine_size,
-)
+from loratory.objectives.qlora.memory.admission import Admission, Admitted, asked_of, largest_pass
 from loratory.objectives.qlora.memory.device import release_memory
-from loratory.objectives.qlora.memory.engine_size import EngineSize, StackSize, stack_size
-from loratory.objectives.qlora.memory.facts import longest_prompt
+from loratory.objectives.qlora.memory.engine_size import EngineSize
+from loratory.objectives.qlora.memory.facts import longest_prompt, workload
+from loratory.objectives.qlora.memory.ranks import numbers_per_rank, trial_bytes_of_rank
 from loratory.objectives.qlora.scoring.evaluator import Evaluator
 from loratory.objectives.qlora.slots import Slots
 from loratory.objectives.records import Arrangement
@@ -30,6 +30,7 @@ from loratory.spaces.packing import trials_taken
 from loratory.spaces.study import StudySpec
 
 _SMALLEST_PASS = 64
+MOST_GRAPHS = 64
 
 
 class Engine:
@@ -51,11 +52,11 @@ class Engine:
         model: PackedModel,
         architecture: Architecture,
         data: PreparedData,
-        stack_size: StackSize,
-        engine_size: EngineSize,
+        admission: Admission | None,
+        admitted: Admitted,
         ways: Ways,
     ) -> None:
-        """Allocate pack, stacks and evaluator.
+        """Allocate pack, stacks and evaluator, in a smaller arrangement where the memory does not hold them.
 
         Args:
             study: the study.
@@ -63,17 +64,20 @@ class Engine:
             model: the model of `base`, prepared for packs.
             architecture: the base's layers.
             data: the splits.
-            stack_size: sizes of the stacks.
-            engine_size: slots, tokens per pass and rows.
+            admission: knows smaller arrangements; None where there must be no other.
+            admitted: the arrangement to begin with.
             ways: how the base is trained and decoded.
+
+        Raises:
+            torch.OutOfMemoryError: not even the smallest arrangement fits.
         """
         self._study, self._base, self._model, self._data = study, base, model, data
-        self._stack_size, self._engine_size = stack_size, engine_size
-        self._largest_pass = engine_size.tokens_per_pass
-        self._runner = PassRunner(model.device, graphs=model.fused_attention)
+        self._stack_size, self._engine_size = admitted.stack, admitted.size
+        self._load = workload(study, data, admitted.stack, dtype=base.compute_dtype)
         self.architecture, self.checks, self._generation = architecture, ways.checks, ways.generation
-        self.notes: tuple[str, ...] = (*ways.notes, _chosen(study, model, engine_size))
-        self._build()
+        self._build_within(admission)
+        self._largest_pass = self._engine_size.tokens_per_pass
+        self.notes: tuple[str, ...] = (*ways.notes, *self._chosen())
 
     @property
     def capacity(self) -> int:
@@ -83,24 +87,34 @@ class Engine:
     @property
     def arrangement(self) -> Arrangement:
         """How the worker is laid out; its `Ready` brings that of its start into the records of its trials."""
-        assert self._study.model is not None
         size, pack = self._engine_size, self.slots.pack
         return Arrangement(
             slots=size.slots,
             tokens_per_pass=size.tokens_per_pass,
             graphs=self._runner.graphs,
             holds_base=self._model.holds_base,
-            gradient_checkpointing=self._study.model.gradient_checkpointing,
+            gradient_checkpointing=size.checkpointing,
             optimizer_bits=8 if size.optimizer_bits == 8 else torch.finfo(pack.stack.master.dtype).bits,
             decoding_rows=size.decoding_rows if self._study.metrics else None,
         )
+
+    @property
+    def trial_limit_bytes(self) -> int | None:
+        """Device memory that a trial's adapter may take; None where every trial of the study fits."""
+        largest = max(self._study.extremes_of("rank"))
+        if self._stack_size.rank >= largest:
+            return None
+        numbers = numbers_per_rank(self._stack_size.layers)
+        return trial_bytes_of_rank(self._stack_size.rank, numbers_per_rank=numbers)
 
     def make_room(self, *, scoring: bool = False) -> bool:
         """Reduce the memory in use after it ran out.
 
         The steps are tried in this order. Scoring decodes fewer prompts at once. Passes get smaller, down to
-        the size below which only the number of launches would grow. The dequantised base is freed. The pack
-        gets fewer slots, and trials without a slot wait. No update is lost: an interrupted pass is repeated.
+        the size below which only the number of launches would grow. The dequantised base is freed.
+        Activations are recomputed in the backward pass, and moments move to main memory, where the study
+        file leaves that open. The pack gets fewer slots, and trials without a slot wait. No update is lost:
+        an interrupted pass is repeated.
 
         Args:
             scoring: whether memory ran out while adapters were scored.
@@ -117,6 +131,12 @@ class Engine:
         elif self._model.holds_base:
             self._model.release_base()
             self._take_passes_of(self._largest_pass)
+        elif self._may_checkpoint:
+            self._checkpoint(enabled=True)
+            self._take_passes_of(self._largest_pass)
+        elif self._may_offload:
+            self._engine_size = replace(self._engine_size, offload=True)
+            self.slots.replace_pack(self._new_pack)
         elif self._engine_size.slots > 1:
             self.slots.replace_pack(self._smaller_pack)
         else:
@@ -138,7 +158,7 @@ class Engine:
             self._runner.clear()
 
     def _reserve_largest(self, pack: Pack) -> None:
-        tokens = largest_pass(self._study, self._data, self._engine_size)
+        tokens = largest_pass(self._load, self._engine_size)
         pack.reserve(tokens, longest=self._longest_example)
 
     @property
@@ -160,14 +180,38 @@ class Engine:
         if self._decoder is not None:
             self._decoder.clear()
 
+    def _build_within(self, admission: Admission | None) -> None:
+        """Build, and where memory runs out try the next smaller arrangement, until one fits."""
+        while True:
+            message: str | None = None
+            try:
+                self._build()
+                return
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                message = str(error)
+            # Outside the handler: while the exception lives, so do the tensors of what failed.
+            self._free()
+            tried = Admitted(size=self._engine_size, stack=self._stack_size)
+            smaller = None if admission is None else admission.next_smaller(tried)
+            if smaller is None:
+                raise torch.OutOfMemoryError(message)
+            self._engine_size, self._stack_size = smaller.size, smaller.stack
+
     def _build(self) -> None:
+        size = self._engine_size
+        self._runner = PassRunner(
+            self._model.device, graphs=size.graphs and self._model.fused_attention, most_graphs=MOST_GRAPHS
+        )
+        self._checkpoint(enabled=size.checkpointing)
         self._stack = self._new_stack(trains=False)
-        if self._engine_size.hold_base:
+        if size.hold_base:
             self._model.hold_base()
         pack = self._new_pack()
-        self._reserve(pack)
         self._decoder = self._new_decoder()
-        self.slots = Slots(pack, self._data.train, tokens_per_pass=self._engine_size.tokens_per_pass)
+        self._reserve_largest(pack)
+        self.slots = Slots(pack, self._data.train, tokens_per_pass=size.tokens_per_pass)
         self.evaluator = Evaluator(
             self.slots,
             self._base,
@@ -180,20 +224,26 @@ class Engine:
             jobs=TextJobs(apart=self._base.device.type == "cuda"),
         )
 
-    def _reserve(self, pack: Pack) -> None:
-        """Run the largest pass before any trial is in the pack, to find out if it fits."""
-        while True:
-            try:
-                self._reserve_largest(pack)
-                return
-            except torch.OutOfMemoryError:
-                if self._engine_size.tokens_per_pass <= self._longest_example:
-                    raise
-            self._runner.clear()
-            release_memory(self._base.device)
-            self._engine_size = replace(
-                self._engine_size, tokens_per_pass=self._engine_size.tokens_per_pass // 2
-            )
+    def _free(self) -> None:
+        """Free what an attempt to build has allocated."""
+        self._runner.clear()
+        self._model.release_base()
+        for name in ("_stack", "_decoder", "slots", "evaluator"):
+            self.__dict__.pop(name, None)
+        release_memory(self._base.device)
+
+    def _checkpoint(self, *, enabled: bool) -> None:
+        checkpoint_activations(self._model.model, enabled=enabled)
+        self._engine_size = replace(self._engine_size, checkpointing=enabled)
+
+    @property
+    def _may_checkpoint(self) -> bool:
+        return not self._engine_size.checkpointing and asked_of(self._study).checkpointing is None
+
+    @property
+    def _may_offload(self) -> bool:
+        asked = self._study.packing.offload_optimizer
+        return not self._engine_size.offload and asked is None and self._model.device.type == "cuda"
 
     def _smaller_pack(self) -> Pack:
         """Return a pack of half the slots, or of fewer if half does not fit either."""
@@ -248,10 +298,23 @@ class Engine:
             max_new_tokens=self._study.evaluation.max_new_tokens,
             longest_prompt=longest_prompt(self._data),
             rows=self._engine_size.decoding_rows,
+            prefill_tokens=min(PREFILL_TOKENS, self._engine_size.tokens_per_pass),
         )
 
+    def _chosen(self) -> tuple[str, ...]:
+        """Return the sizes that a worker chose, as lines of text."""
+        lines = [chosen_line(self._study, self._model, self._engine_size)]
+        if self.trial_limit_bytes is not None:
+            lines.append(
+                f"memory: ranks above {self._stack_size.rank} do not fit on this GPU and are not tried; the "
+                f"space goes up to {max(self._study.extremes_of('rank'))}"
+            )
+        return tuple(lines)
 
-def build_engine(study: StudySpec, *, base: Base, architecture: Architecture, data: PreparedData) -> Engine:
+
+def build_engine(
+    study: StudySpec, *, base: Base, architecture: Architecture, data: PreparedData, admission: Admission
+) -> Engine:
     """Build an engine that fits the device, and compute nothing wrong on this base.
 
     Raises:
@@ -274,26 +337,29 @@ def build_engine(study: StudySpec, *, base: Base, architecture: Architecture, da
     )
     ways = probe.choose(model)
     release_memory(base.device)
-    sizes = stack_size(study, architecture)
     return Engine(
         study,
         base=base,
         model=model,
         architecture=architecture,
         data=data,
-        stack_size=sizes,
-        engine_size=measure_engine_size(study, data, model, sizes, cached=ways.generation is None),
+        admission=admission,
+        admitted=admission.loaded(model, cached=ways.generation is None),
         ways=ways,
     )
 
 
-def _chosen(study: StudySpec, model: PackedModel, size: EngineSize) -> str:
+def chosen_line(study: StudySpec, model: PackedModel, size: EngineSize) -> str:
     """Return the sizes that a worker chose, as a line of text."""
     dtype = str(model.compute_dtype).removeprefix("torch.")
     parts = [
         f"{size.slots} trial{'s' * (size.slots > 1)} on one base",
         f"up to {size.tokens_per_pass:,} tokens per pass",
         _base_in(dtype, model, held=size.hold_base),
+        *(["activations recomputed"] if size.checkpointing else []),
+        *([f"moments in {size.optimizer_bits} bits"] if size.optimizer_bits != 32 else []),
+        *(["moments in main memory"] if size.offload else []),
+        *(["no CUDA graphs"] if not size.graphs and model.fused_attention else []),
         *([f"{size.decoding_rows} prompts decoded at once"] if study.metrics else []),
     ]
     return f"pack: {', '.join(parts)}"

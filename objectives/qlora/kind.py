@@ -1,6 +1,8 @@
 """Construction of the QLoRA objective: checks on the driver without weights, and the build on a worker."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.data.sources import check_files
@@ -24,10 +26,12 @@ class QloraInput:
     Attributes:
         data: the splits.
         reference: the base, which each worker locates on its machine.
+        numbers_per_rank: numbers of an adapter per rank, over all layers that trials may adapt.
     """
 
     data: PreparedData
     reference: BaseReference
+    numbers_per_rank: int = 0
 
 
 def model_spec(study: StudySpec) -> ModelSpec:
@@ -61,6 +65,8 @@ def prepare(study: StudySpec, beginning: Beginning) -> Prepared:
     from loratory.objectives.data.cached_preparation import prepare_cached
     from loratory.objectives.qlora.base.checks.driver import check_base
     from loratory.objectives.qlora.base.checks.vocabulary import check_vocabulary
+    from loratory.objectives.qlora.memory.engine_size import stack_size
+    from loratory.objectives.qlora.memory.ranks import numbers_per_rank
 
     reference = resolve_base(model_spec(study))
     architecture = _architecture(study, reference)
@@ -77,7 +83,11 @@ def prepare(study: StudySpec, beginning: Beginning) -> Prepared:
     )
     checks = (*checks, check_vocabulary(prepared.data, architecture, tokenizer))
     return Prepared(
-        payload=QloraInput(data=prepared.data, reference=reference),
+        payload=QloraInput(
+            data=prepared.data,
+            reference=reference,
+            numbers_per_rank=numbers_per_rank(stack_size(study, architecture).layers),
+        ),
         hashes={"data": prepared.data.sha256, "base": sha256},
         summary=(*architecture.notes, *prepared.summary),
         files=prepared.files,
@@ -101,7 +111,8 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
     from loratory.objectives.qlora.base.checks.weights import check_weights
     from loratory.objectives.qlora.base.loading import choose_device, load_base
     from loratory.objectives.qlora.engine import build_engine
-    from loratory.objectives.qlora.memory.admission import check_base_fits
+    from loratory.objectives.qlora.memory.admission import Admission
+    from loratory.objectives.qlora.memory.engine_size import stack_size
     from loratory.objectives.qlora.objective import QloraObjective
 
     given: QloraInput = prepared.payload
@@ -109,11 +120,19 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
     check_same_base(prepared)
     architecture = _architecture(study, given.reference)
     device, dtype = choose_device(model_spec(study))
-    check_base_fits(study, architecture, device=device, compute_dtype=dtype)
+    admission = Admission.before_loading(
+        study,
+        reference=given.reference,
+        architecture=architecture,
+        data=given.data,
+        stack=stack_size(study, architecture),
+        device=device,
+        dtype=dtype,
+    )
     checks = () if given.reference.has_weights else (check_weights(given.reference),)  # the driver had none
     base = load_base(model_spec(study), given.reference)
     check_tied_weights(base.model, given.reference.location)
-    engine = build_engine(study, base=base, architecture=architecture, data=given.data)
+    engine = build_engine(study, base=base, architecture=architecture, data=given.data, admission=admission)
     hashes = {"base": prepared.hashes["base"]}
     return QloraObjective(study, base=base, engine=engine, data=given.data, hashes=hashes, checks=checks)
 
@@ -166,10 +185,19 @@ def check_same_base(prepared: Prepared) -> None:
         )
 
 
+def trial_bytes(_: StudySpec, prepared: Prepared, parameters: Mapping[str, Any]) -> int:
+    """Return the device memory of a trial's adapter in the smallest arrangement, by its rank."""
+    from loratory.objectives.qlora.memory.ranks import trial_bytes_of_rank
+
+    given: QloraInput = prepared.payload
+    return trial_bytes_of_rank(int(parameters["rank"]), numbers_per_rank=given.numbers_per_rank)
+
+
 QLORA = ObjectiveKind(
     check=check,
     prepare=prepare,
     build=build,
+    trial_bytes=trial_bytes,
     import_for_prepare=import_for_prepare,
     import_for_build=import_for_build,
 )

@@ -15,11 +15,15 @@ def check(
     study_file: Annotated[Path, typer.Argument(help="Study file, .yaml or .py.")],
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
 ) -> None:
-    """Check a study's settings, base and data, and show what the model will read; no weights are loaded."""
+    """Check a study, and show what the model will read.
+
+    Settings, base and data are checked; no weights are loaded.
+    """
     from rich.console import Console
 
     from loratory.objectives.objective import Beginning, objective_kind
     from loratory.search.advice import advice
+    from loratory.search.terminal import say
     from loratory.spaces.errors import InputError
     from loratory.spaces.loading import load_study
 
@@ -30,8 +34,9 @@ def check(
     kind.check(study)
     prepared = kind.prepare(study, Beginning.now())
     console = Console()
-    lines = [*prepared.summary, *advice(study), *map(_line, prepared.checks), *prepared.shown]
-    for line in lines:
+    say(console, *prepared.summary, *advice(study), *map(_line, prepared.checks))
+    # Rows are shown as they are: a break would look like one of the row's.
+    for line in prepared.shown:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(f"next: loratory run {study_file}", highlight=False, markup=False, soft_wrap=True)
 

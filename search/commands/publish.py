@@ -27,7 +27,7 @@ def publish(
     push: Annotated[bool, typer.Option(help="Upload what is staged, in one commit.")] = False,
     verify: Annotated[bool, typer.Option(help="Score the adapter again and compare with its card.")] = False,
 ) -> None:
-    """Stage the best adapter for the Hugging Face Hub; upload it with --push."""
+    """Stage the best adapter for the Hub; --push uploads it."""
     from rich.console import Console
 
     from loratory.objectives.study_folder import StudyFolder

@@ -6,7 +6,7 @@ from loratory.search.commands.options import AsJson, FolderArgument
 
 
 def report(folder: FolderArgument, as_json: AsJson = False) -> None:
-    """Make the comparison report again from the study folder alone."""
+    """Make the report again, from the study folder alone."""
     from loratory.objectives.study_folder import StudyFolder
     from loratory.reports.writing import write_report
 

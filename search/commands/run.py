@@ -56,6 +56,7 @@ def run_to_end(study: "StudySpec", *, runs: Path, address: str | None = None, lo
     from rich.console import Console
 
     from loratory.search.study_run import run_study
+    from loratory.search.terminal import say
 
     console = Console()
     result = run_study(study, runs=runs, address=address, local=local, console=console)
@@ -63,7 +64,7 @@ def run_to_end(study: "StudySpec", *, runs: Path, address: str | None = None, lo
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
     if result.best is None:
-        print(f"{study.name}: no trial was scored: {_why_none(result)}", file=sys.stderr)
+        say(Console(stderr=True), f"{study.name}: no trial was scored: {_why_none(result)}")
         raise typer.Exit(1)
 
 

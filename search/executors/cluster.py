@@ -8,8 +8,7 @@ import json
 import os
 import platform
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -104,28 +103,19 @@ def _token_for(address: str) -> Token | None:
 
 
 def _is_open_to(address: str, token: Token | None) -> bool:
-    import grpc
-
+    service, request = gcs_service_pb2_grpc.NodeInfoGcsServiceStub, gcs_service_pb2.CheckAliveRequest()
     try:
-        with _channel(address) as channel:
-            stub = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
-            request = gcs_service_pb2.CheckAliveRequest()
-            stub.CheckAlive(request, timeout=_CONNECT_SECONDS, metadata=_metadata(token))
-    except grpc.RpcError as error:
-        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-            return False
-        raise _refusal(
-            address, f"must be the head of a Ray cluster, whose port is 6379 by default: {error.details()}"
-        ) from error
+        _ask(address, service, "CheckAlive", request, token=token)
+    except PermissionError:
+        return False
     return True
 
 
 def _check_versions(address: str, token: Token | None) -> None:
     """Compare versions as Ray does, which joins only where they are equal."""
-    stub = gcs_service_pb2_grpc.InternalKVGcsServiceStub
+    service = gcs_service_pb2_grpc.InternalKVGcsServiceStub
     request = gcs_service_pb2.InternalKVGetRequest(namespace=b"cluster", key=b"CLUSTER_METADATA")
-    with _channel(address) as channel:
-        reply = stub(channel).InternalKVGet(request, timeout=_CONNECT_SECONDS, metadata=_metadata(token))
+    reply = _ask(address, service, "InternalKVGet", request, token=token)
     if not reply.value:
         return
     cluster = json.loads(reply.value)
@@ -148,10 +138,8 @@ def _compared(version: str) -> list[str]:
 
 def _check_place(address: str, token: Token | None) -> None:
     """Check that a node of the cluster runs on this machine: a driver talks to Ray through it."""
-    stub = gcs_service_pb2_grpc.NodeInfoGcsServiceStub
-    request = gcs_service_pb2.GetAllNodeInfoRequest()
-    with _channel(address) as channel:
-        reply = stub(channel).GetAllNodeInfo(request, timeout=_CONNECT_SECONDS, metadata=_metadata(token))
+    service, request = gcs_service_pb2_grpc.NodeInfoGcsServiceStub, gcs_service_pb2.GetAllNodeInfoRequest()
+    reply = _ask(address, service, "GetAllNodeInfo", request, token=token)
     nodes = {node.node_id.hex() for node in reply.node_info_list}
     if not nodes & set(ray._private.services.find_node_ids()):
         mode = "RAY_AUTH_MODE=token " if token else ""
@@ -162,17 +150,26 @@ def _check_place(address: str, token: Token | None) -> None:
         )
 
 
-@contextmanager
-def _channel(address: str) -> Iterator[Any]:
+def _ask(address: str, service: Any, method: str, request: Any, *, token: Token | None) -> Any:
+    """Call a method of a cluster's head, and return the reply.
+
+    Raises:
+        PermissionError: the head wants another token.
+        InputError: what answers is no head of a Ray cluster, or nothing does in time.
+    """
     import grpc
 
-    # A proxy of the network must not stand between nodes.
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        yield channel
-
-
-def _metadata(token: Token | None) -> list[tuple[str, str]]:
-    return [("authorization", f"Bearer {token.text}")] if token else []
+    metadata = [("authorization", f"Bearer {token.text}")] if token else []
+    try:
+        # A proxy of the network must not stand between nodes.
+        with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+            return getattr(service(channel), method)(request, timeout=_CONNECT_SECONDS, metadata=metadata)
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+            raise PermissionError(address) from error
+        raise _refusal(
+            address, f"must be the head of a Ray cluster, whose port is 6379 by default: {error.details()}"
+        ) from error
 
 
 def _here() -> str:

@@ -50,6 +50,14 @@ def test_before_the_first_checkpoint_the_smallest_trial_counts(tmp_path):
     assert room.shortage([]) == Shortage(10, 9, "main memory")
 
 
+def test_a_file_system_without_a_size_has_room(tmp_path, monkeypatch):
+    sizeless = os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: sizeless)
+    assert disk_free(tmp_path) is None
+    room = HostRoom(StudyFolder(tmp_path), memory=lambda: PLENTY, least_bytes=lambda: 10)
+    assert room.shortage([]) is None
+
+
 def test_a_shortage_in_words():
     assert str(Shortage(3 * 2**30, 2**20, "disk")) == "one more trial may need 3.0 GiB of disk, 1 MiB is free"
     assert str(Shortage(1024, 0, "disk")) == "one more trial may need 1 KiB of disk, nothing is free"

@@ -90,6 +90,19 @@ def test_the_live_view_shows_every_trial_of_a_pack_or_counts_those_that_do_not_f
     assert "and 7 more at work" in lines[-2] and "0/10 trials" in lines[-1]
 
 
+def test_the_live_view_of_many_trials_fits_into_a_terminal_of_80_columns(progress):
+    many = record().params | {"batch_size": 8, "rank": 16, "epochs": 1, "dropout": 0.05}
+    for number in range(20):
+        started = Started(key=trial_key(number), attempt=1, optimizer_steps=40)
+        progress.observe(started, record(number).model_copy(update={"params": many}))
+    console = Console(file=io.StringIO(), width=80)
+    console.print(render(progress, height=24))
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) <= 24
+    assert "learning_rate" in lines[1] and "…" in lines[1]
+    assert "and 1 more at work" in lines[-2] and "0/10 trials" in lines[-1]
+
+
 def test_a_trial_that_waits_for_another_worker_is_not_shown_as_running(progress):
     for event in EVENTS:
         progress.observe(event, record())

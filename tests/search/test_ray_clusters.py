@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -185,6 +186,25 @@ def test_a_file_that_cannot_be_read_is_named(monkeypatch):
 def test_an_address_that_is_none_is_refused(address):
     with pytest.raises(InputError, match="must be HOST:PORT"):
         resolve_address(address)
+
+
+class _OtherProtocol(gcs_service_pb2_grpc.NodeInfoGcsServiceServicer):
+    """A head that is alive and has no other service, as one of another release of Ray may be."""
+
+    def CheckAlive(self, *_: object) -> gcs_service_pb2.CheckAliveReply:  # noqa: N802 (Ray's name)
+        return gcs_service_pb2.CheckAliveReply()
+
+
+def test_a_head_of_another_protocol_is_refused_in_a_line():
+    server = grpc.server(ThreadPoolExecutor(1))
+    gcs_service_pb2_grpc.add_NodeInfoGcsServiceServicer_to_server(_OtherProtocol(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with pytest.raises(InputError, match="must be the head of a Ray cluster"):
+            check_cluster(f"127.0.0.1:{port}")
+    finally:
+        server.stop(None)
 
 
 def test_a_port_of_something_else_is_refused_in_a_line(monkeypatch):

@@ -37,6 +37,7 @@ def test_a_read_only_database_is_found_behind_optunas_error(tmp_path):
 def test_other_errors_are_left():
     assert missing_right(OSError(errno.ENOSPC, "No space left", "x")) is None
     assert missing_right(ValueError("Permission denied")) is None
+    assert missing_right(PermissionError(errno.EPERM, "Operation not permitted")) is None  # of a process
 
 
 def test_a_study_folder_whose_lock_cannot_be_opened_is_refused(toy_study, tmp_path):

@@ -1,8 +1,9 @@
 import io
 
 import pytest
+from rich.console import Console
 
-from loratory.search.terminal import replace_what_cannot_be_shown
+from loratory.search.terminal import replace_what_cannot_be_shown, say
 
 
 def shown(text: str, encoding: str) -> str:
@@ -34,3 +35,14 @@ def test_streams_of_other_kinds_are_left_alone():
     replace_what_cannot_be_shown(stream)
     stream.write("−")
     assert stream.getvalue() == "−"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_lines_are_broken_between_words_and_on_terminals_alone(terminal):
+    console = Console(file=io.StringIO(), width=30, force_terminal=terminal, color_system=None)
+    path = "runs/a-study-of-a-long-name/report.html"
+    say(console, "dev has 4 examples: [a] difference is", f"read {path}")
+    broken = ["dev has 4 examples: [a]", "difference is", f"read {path}"]
+    whole = ["dev has 4 examples: [a] difference is", f"read {path}"]
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert lines == (broken if terminal else whole)

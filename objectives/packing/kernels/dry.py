@@ -51,7 +51,7 @@ def cross_entropy(
 
 
 def attend(call: Any) -> torch.Tensor:
-    """Allocate [T, heads, width] for an `AttentionCall`, and keep what flash attention keeps for its backward."""
+    """Allocate [T, heads, width] for an `AttentionCall`, and keep what flash attention keeps."""
     attended: torch.Tensor = _Flash.apply(call.query, call.key, call.value)  # type: ignore[no-untyped-call]
     return attended
 

@@ -15,6 +15,8 @@ from loratory.spaces.model import Quantization
 from loratory.spaces.study import StudySpec
 
 ALL_LINEAR = "all-linear"
+# Names of the longest input in configurations: of most models, of Whisper's decoder, of MPT.
+_MAX_POSITIONS = ("max_position_embeddings", "max_target_positions", "max_seq_len")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +109,10 @@ def read_configuration(reference: BaseReference) -> Any:
     """
     from transformers import AutoConfig
 
-    return _read(AutoConfig, reference, what="config.json")
+    configuration = _read(AutoConfig, reference, what="config.json")
+    for part in (configuration, configuration.get_text_config()):
+        _call_as_usual(part)
+    return configuration
 
 
 def read_tokenizer(reference: BaseReference) -> Any:
@@ -121,6 +126,13 @@ def read_tokenizer(reference: BaseReference) -> Any:
     return _read(AutoTokenizer, reference, what="tokenizer")
 
 
+def _call_as_usual(configuration: Any) -> None:
+    """Undo what a file says about how its model is called, which changes nothing of what it computes."""
+    configuration.return_dict = True
+    if configuration._attn_implementation not in (None, "eager", "sdpa"):
+        configuration._attn_implementation = None  # kernels of a package that may not be there
+
+
 def _read(kind: Any, reference: BaseReference, *, what: str) -> Any:
     try:
         return kind.from_pretrained(
@@ -129,8 +141,8 @@ def _read(kind: Any, reference: BaseReference, *, what: str) -> Any:
     except Exception as error:  # configurations, tokenizers and code of bases raise errors of any class
         if "trust_remote_code" in str(error) and not reference.trust_remote_code:
             raise InputError(
-                f"model.base: {reference.location} must be a model that transformers knows, comes with code of its "
-                "own; read that code, and set model.trust_remote_code to true if it may run"
+                f"model.base: {reference.location} must be a model that transformers knows, comes with code "
+                "of its own; read that code, and set model.trust_remote_code to true if it may run"
             ) from error
         raise InputError(
             f"model.base: {reference.location} must have a readable {what}: {in_one_line(error)}"
@@ -168,7 +180,7 @@ def read_architecture(
     return Architecture(
         name=reference.location,
         linear_layers=found.linear,
-        max_positions=getattr(configuration.get_text_config(), "max_position_embeddings", None),
+        max_positions=_max_positions(configuration.get_text_config()),
         unquantized_experts=found.experts,
         model_class=type(model).__name__,
         auto_mapping=auto_mapping(configuration, model),
@@ -177,6 +189,11 @@ def read_architecture(
         other_modules=found.others,
         vocabulary=vocabulary(model),
     )
+
+
+def _max_positions(configuration: Any) -> int | None:
+    found = (getattr(configuration, name, None) for name in _MAX_POSITIONS)
+    return next((most for most in found if most is not None), None)
 
 
 def vocabulary(model: Any) -> int | None:

@@ -120,7 +120,7 @@ def _load_model(
     )
     loaded.requires_grad_(False)
     base_format.prepare(loaded)
-    if model.gradient_checkpointing:
+    if model.gradient_checkpointing is True:
         checkpoint_activations(loaded)
     return loaded
 
@@ -159,7 +159,7 @@ def _end_ids(model: Any, tokenizer: Any) -> set[int]:
 def _padding_id(tokenizer: Any, end_ids: tuple[int, ...], *, known: int | None) -> int:
     """Return the token of padding: the tokenizer's own, where the model has a row for it.
 
-    A padding token that was added to a tokenizer alone has none, and masks hide the row only after it is read.
+    A padding token that was added to a tokenizer alone has none, and the row is read before masks hide it.
     """
     candidates = (tokenizer.pad_token_id, *end_ids)
     return next((one for one in candidates if one is not None and (known is None or one < known)), 0)

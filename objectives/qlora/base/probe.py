@@ -18,7 +18,7 @@ from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
 _DECODING = ("cache", "decoding")
-_CAUSAL = "the last token of a text changes no logits of earlier ones"
+_CAUSAL = "no token of a text changes the logits of earlier ones"
 _PACKED = "texts of several trials that stand in one row have the logits that each has alone"
 _CACHED = "the cache of packs has the sizes of the base's keys and values"
 _DECODED = "decoding through the cache of packs gives the logits of a full forward pass"
@@ -65,7 +65,8 @@ class BaseProbe:
             decodes: whether answers are decoded.
 
         Raises:
-            InputError: the base has no logits from tokens alone, none that are finite, or is not causal.
+            InputError: the base has no logits from tokens alone, none that are finite, only zeros, or is not
+                causal.
         """
         self._name, self._decodes, self._padding_id = name, decodes, base.padding_id
         try:
@@ -98,12 +99,16 @@ class BaseProbe:
                 f"model.compute_dtype: must be one in which the logits of {self._name} are finite, in "
                 f"{dtype} some are not; set another, or take a base whose weights are finite"
             )
+        if self._packing.reference.all_zero:
+            raise InputError(
+                f"model.base: {self._name} must compute logits that differ, all are zero, as of weights that "
+                "were never written; copy or download its files again"
+            )
         change = self._packing.reference.why_not_causal(base.model, base.compute_dtype)
         if change is not None:
             raise InputError(
-                f"model.base: {self._name} must be causal, but the last token of a text changes the logits "
-                f"of earlier ones by {change}: it sees what it should predict, as encoders such as BERT do; "
-                "take a decoder"
+                f"model.base: {self._name} must be causal, but {change}: it sees what it should predict, as "
+                "encoders such as BERT do; take a decoder"
             )
 
     def choose(self, model: PackedModel) -> Ways:

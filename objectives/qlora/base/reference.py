@@ -75,7 +75,7 @@ def resolve_base(model: ModelSpec) -> BaseReference:
         return _resolve_folder(model, folder.absolute())
     if folder.is_file():
         raise InputError(
-            f"model.base: must be a folder with config.json, tokenizer and *.safetensors, {model.base} is a file"
+            f"model.base: must be a folder with config.json, tokenizer and *.safetensors, {folder} is a file"
         )
     if not _HUB_ID.fullmatch(model.base):
         raise InputError(
@@ -171,6 +171,6 @@ def _refuse_adapter(folder: Path, location: str) -> None:
         base = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
     made_for = f", made for {base}" if base else ""
     raise InputError(
-        f"model.base: {location} must hold a base alone, has an adapter (adapter_config.json{made_for}); take "
-        "the adapter's base, or merge both (`merge_and_unload` of PEFT) and save the result without adapter"
+        f"model.base: {location} must hold a base alone, has an adapter (adapter_config.json{made_for}); "
+        "take the adapter's base, or merge both (PEFT's merge_and_unload) and save the result without adapter"
     )

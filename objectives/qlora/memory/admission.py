@@ -1,194 +1,309 @@
-"""Choice of slots and tokens per pass, by data, device and memory."""
+"""The arrangement of a worker: chosen by prediction before the base is loaded, and again for what is free."""
 
+import logging
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 
 from loratory.objectives.data.prepared import PreparedData
-from loratory.objectives.packing.decoding.cache import rows_that_fit
-from loratory.objectives.packing.decoding.decoder import cache_positions
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.packing.pack import Pack, activation_bytes_per_token
-from loratory.objectives.packing.runner import PassRunner
-from loratory.objectives.packing.shapes import SMALLEST_BUCKET, bucket_within, round_up
-from loratory.objectives.packing.stack import AdapterStack
 from loratory.objectives.packing.update_rules import state_bytes_per_number
-from loratory.objectives.qlora.base.architecture import Architecture
+from loratory.objectives.qlora.base.architecture import Architecture, read_configuration
 from loratory.objectives.qlora.base.formats import format_of
+from loratory.objectives.qlora.base.reference import BaseReference
+from loratory.objectives.qlora.memory.choose import Asked, TooSmall, choose, smallest
+from loratory.objectives.qlora.memory.devices import gpu_of_device
+from loratory.objectives.qlora.memory.durations import rates_of
 from loratory.objectives.qlora.memory.engine_size import EngineSize, StackSize
-from loratory.objectives.qlora.memory.facts import longest_prompt
+from loratory.objectives.qlora.memory.facts import ModelFacts, Workload, model_facts, workload
 from loratory.objectives.qlora.memory.host import host_memory_free
+from loratory.objectives.qlora.memory.pace import study_seconds
+from loratory.objectives.qlora.memory.predict import predict
+from loratory.objectives.qlora.memory.ranks import largest_rank_that_fits
 from loratory.spaces.errors import InputError
-from loratory.spaces.model import Quantization
+from loratory.spaces.model import ModelSpec, Quantization
 from loratory.spaces.study import StudySpec
 
-# More than 8,192 tokens per pass hardly help: on one H200 they reach over 80% of the pace of 32,768.
-_SATURATING_TOKENS, _MOST_TOKENS, _LEAST_TOKENS = 8192, 32_768, 1024
-_MOST_SLOTS, _MOST_ROWS = 16, 512
 # On a CPU larger passes gain little, since arithmetic limits them.
 CPU_TOKENS = 1024
 _CPU_SLOTS, _CPU_ROWS = 1, 32
-_PASSES_SHARE, _CACHE_SHARE = 0.75, 0.2  # of the memory beside slots and base: for passes, and for decoding
-_USABLE = 0.92  # of the free memory; the rest is for fragments and libraries
+_RESERVE_SHARE, _RESERVE_BYTES = 0.02, 2**28  # left free: the prediction may be under by this much
+_CONTEXT_GROWTH = 2**27  # what a process takes beside tensors once kernels are compiled and graphs captured
+_STEP = 0.93  # of the memory, that the next smaller arrangement may take after one has failed
+
+_log = logging.getLogger(__name__)
 
 
-def wanted_slots(study: StudySpec, data: PreparedData) -> int:
-    """Return the number of slots that keeps a GPU busy: their batches have `_SATURATING_TOKENS` in sum."""
-    smallest = min(_batch_sizes(study)) * _mean_tokens(data)
-    return max(1, min(_MOST_SLOTS, study.trials, math.ceil(_SATURATING_TOKENS / smallest)))
+def asked_of(study: StudySpec) -> Asked:
+    """Return what a study file fixes of the arrangement."""
+    assert study.model is not None
+    checkpointing, packing = study.model.gradient_checkpointing, study.packing
+    return Asked(
+        slots=packing.slots,
+        tokens_per_pass=packing.tokens_per_pass,
+        hold_base=packing.cache_base,
+        checkpointing=None if checkpointing == "auto" else checkpointing,
+        optimizer_bits=packing.optimizer_bits,
+        offload=packing.offload_optimizer,
+        decodes=bool(study.metrics),
+    )
 
 
-def largest_pass(study: StudySpec, data: PreparedData, size: EngineSize) -> int:
-    """Return the largest pass to expect, in tokens: large batches in all slots, or a full pass."""
-    batches = size.slots * max(_batch_sizes(study)) * _mean_tokens(data)
-    return min(size.tokens_per_pass, math.ceil(1.25 * batches))
-
-
-def _batch_sizes(study: StudySpec) -> tuple[float, ...]:
-    return tuple(map(float, study.extremes_of("batch_size")))
-
-
-def _mean_tokens(data: PreparedData) -> float:
-    return int(data.train.lengths.sum()) / len(data.train)
+def usable_bytes(free_bytes: int) -> int:
+    """Return the memory that may be planned with, of what is free: the rest is a reserve."""
+    return max(0, int(free_bytes * (1 - _RESERVE_SHARE)) - _RESERVE_BYTES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryNeeds:
-    """Free memory, and the needs of its users.
+class Admitted:
+    """An arrangement, and the adapters that have a place in it.
 
     Attributes:
-        free_bytes: memory for slots, passes and the cache of decoding.
-        bytes_per_slot: memory of one trial.
-        bytes_per_token: memory of activations in a training pass.
-        held_base_bytes: memory of the dequantised base; 0 if there is nothing to dequantise.
+        size: of the engine.
+        stack: of the adapters; its rank may be below the largest of the space where that does not fit.
     """
 
-    free_bytes: int
-    bytes_per_slot: int
-    bytes_per_token: int
-    held_base_bytes: int
+    size: EngineSize
+    stack: StackSize
 
 
-def measure_engine_size(
-    study: StudySpec, data: PreparedData, model: PackedModel, size: StackSize, *, cached: bool = True
-) -> EngineSize:
-    """Choose the sizes that the study file leaves open, so that all fit into free memory.
+class Admission:
+    """Shares out the memory of a worker's device among slots, passes, graphs and cache.
 
-    Args:
-        study: the study.
-        data: the splits.
-        model: the base.
-        size: sizes of the stacks.
-        cached: whether answers are decoded through our cache, and not by transformers' `generate`.
-
-    Raises:
-        InputError: the study file asks for more than fits.
+    The memory model chooses; where an allocation fails nevertheless, `next_smaller` is asked.
     """
-    on_gpu = model.device.type == "cuda"
-    memory = MemoryNeeds(
-        free_bytes=int(_USABLE * (_free_on_gpu(model.device, study) if on_gpu else host_memory_free())),
-        bytes_per_slot=round(size.numbers_per_slot * _bytes_per_number(study, model)),
-        bytes_per_token=_measured_bytes_per_token(model, size) if on_gpu else 0,
-        held_base_bytes=0 if model.holds_base else model.held_bytes,
-    )
-    if on_gpu:
-        chosen = _size_on_gpu(study, data, model, memory, cached=cached)
-    else:
-        chosen = _size_on_cpu(study, model, memory)
-    bits, offload = study.packing.optimizer_bits or 32, bool(study.packing.offload_optimizer)
-    chosen = replace(chosen, optimizer_bits=bits, offload=offload)
-    return chosen if cached else replace(chosen, decoding_rows=study.evaluation.batch_size)
+
+    def __init__(
+        self,
+        study: StudySpec,
+        *,
+        data: PreparedData,
+        stack: StackSize,
+        device: torch.device,
+        dtype: torch.dtype,
+        facts: ModelFacts | None,
+    ) -> None:
+        """Start before the base is loaded.
+
+        Args:
+            study: the study.
+            data: the splits.
+            stack: adapters of the largest rank.
+            device: of the worker.
+            dtype: compute dtype.
+            facts: of the base; None on a CPU, where nothing is predicted.
+        """
+        self._study, self._stack, self._device, self._facts = study, stack, device, facts
+        self._asked = asked_of(study)
+        self._load = partial(workload, study, data, dtype=dtype)
+        self._pace_rates = rates_of(gpu_of_device(device)) if device.type == "cuda" else None
+        self._budget = 0
+
+    @classmethod
+    def before_loading(
+        cls,
+        study: StudySpec,
+        *,
+        reference: BaseReference,
+        architecture: Architecture,
+        data: PreparedData,
+        stack: StackSize,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> "Admission":
+        """Refuse a base before it is loaded if not even the smallest trial would fit beside it.
+
+        Raises:
+            InputError: it does not fit.
+        """
+        assert study.model is not None
+        if device.type == "cpu":
+            check_base_fits(study.model, architecture, free_bytes=host_memory_free(), compute_dtype=dtype)
+            return cls(study, data=data, stack=stack, device=device, dtype=dtype, facts=None)
+        check_base_fits(
+            study.model, architecture, free_bytes=int(_free_on_gpu(device, study)), compute_dtype=dtype
+        )
+        longest = int(data.train.lengths.max())
+        configuration = read_configuration(reference)
+        facts = model_facts(study.model, reference, configuration, stack, dtype=dtype, longest=longest)
+        admission = cls(study, data=data, stack=stack, device=device, dtype=dtype, facts=facts)
+        admission.admit(context_bytes=_CONTEXT_GROWTH)
+        return admission
+
+    def loaded(self, model: PackedModel, *, cached: bool) -> Admitted:
+        """Choose the arrangement for a base that is loaded.
+
+        Args:
+            model: the base.
+            cached: whether answers are decoded through our cache, and not by transformers' `generate`.
+
+        Raises:
+            InputError: the study file asks for more than fits.
+        """
+        self._asked = replace(
+            self._asked,
+            packs=model.concatenates,
+            graphs=model.fused_attention,
+            decodes=self._asked.decodes and cached,
+        )
+        if self._facts is None:
+            size = _size_on_cpu(self._study, model, self._stack, cached=cached)
+            return Admitted(size=size, stack=self._stack)
+        stored = torch.cuda.memory_allocated(self._device)
+        self._facts = replace(self._facts, base_bytes=max(stored, self._facts.base_bytes))
+        return self.admit(context_bytes=_CONTEXT_GROWTH)
+
+    def admit(self, *, context_bytes: int) -> Admitted:
+        """Choose the arrangement for the memory that is free now.
+
+        Raises:
+            InputError: nothing fits.
+        """
+        assert self._facts is not None
+        held = torch.cuda.memory_allocated(self._device)
+        self._budget = usable_bytes(int(_free_on_gpu(self._device, self._study)) + held)
+        stack = self._stack
+
+        def fits(rank: int) -> bool:
+            load = self._load(stack=replace(stack, rank=rank))
+            alone = smallest(self._facts, load, self._asked)
+            return predict(self._facts, load, alone, context_bytes=context_bytes).total <= self._budget
+
+        rank = largest_rank_that_fits(self._study, fits)
+        if rank is not None and rank < stack.rank:
+            stack = replace(stack, rank=rank)
+        chosen = self._choose(stack, context_bytes)
+        if isinstance(chosen, TooSmall):
+            raise InputError(_refusal(chosen, self._study.model, self._asked))
+        return Admitted(size=chosen, stack=stack)
+
+    def next_smaller(self, failed: Admitted) -> Admitted | None:
+        """Return the next smaller arrangement after one has run out of memory; None where there is none."""
+        if self._facts is None:
+            size = _smaller_on_cpu(failed.size)
+            return None if size is None else replace(failed, size=size)
+        load = self._load(stack=failed.stack)
+        least = smallest(self._facts, load, self._asked)
+        if failed.size == least:
+            return None
+        tried = predict(self._facts, load, failed.size, context_bytes=_CONTEXT_GROWTH).total
+        self._budget = int(_STEP * min(self._budget, tried))
+        chosen = self._choose(failed.stack, _CONTEXT_GROWTH)
+        size = least if isinstance(chosen, TooSmall) else chosen
+        _log.warning("%s did not fit into the memory, %s is tried", failed.size, size)
+        return replace(failed, size=size)
+
+    def _choose(self, stack: StackSize, context_bytes: int) -> EngineSize | TooSmall:
+        assert self._facts is not None and self._pace_rates is not None
+        load = self._load(stack=stack)
+        return choose(
+            self._facts,
+            load,
+            self._asked,
+            budget_bytes=self._budget,
+            pace=lambda size: study_seconds(self._facts, load, size, self._pace_rates),  # type: ignore[arg-type]
+            context_bytes=context_bytes,
+        )
+
+
+def largest_pass(load: Workload, size: EngineSize) -> int:
+    """Return the largest pass to expect, in tokens: large batches in all slots, or a full pass."""
+    batches = size.slots * load.largest_batch * load.mean_tokens
+    return min(size.tokens_per_pass, math.ceil(1.25 * batches))
 
 
 def check_base_fits(
-    study: StudySpec, architecture: Architecture, *, device: torch.device, compute_dtype: torch.dtype
+    model: ModelSpec, architecture: Architecture, *, free_bytes: int, compute_dtype: torch.dtype
 ) -> None:
     """Refuse a base before it is loaded if its linear layers alone exceed the free memory.
 
     Raises:
         InputError: the base does not fit.
     """
-    assert study.model is not None
-    free = _free_on_gpu(device, study) if device.type == "cuda" else host_memory_free()
     weights = sum(inputs * outputs for inputs, outputs in architecture.linear_layers.values())
     taken = {
-        name: weights * format_of(name).bytes_per_weight(study.model, compute_dtype.itemsize)
+        name: weights * format_of(name).bytes_per_weight(model, compute_dtype.itemsize)
         for name in Quantization
     }
-    own = study.model.quantization
-    if taken[own] > free:
+    own = model.quantization
+    if taken[own] > free_bytes:
         smaller = min(taken, key=lambda name: taken[name])
         remedy = "take a smaller base"
-        if taken[smaller] < taken[own] and taken[smaller] <= free:
+        if taken[smaller] < taken[own] and taken[smaller] <= free_bytes:
             remedy += f", or set model.quantization to {smaller} ({taken[smaller] / 2**30:.2f} GiB)"
         raise InputError(
-            f"model.base: linear layers must fit into {free / 2**30:.2f} GiB, which are free on this device, "
-            f"take {taken[own] / 2**30:.2f} GiB with model.quantization {own}; {remedy}"
+            f"model.base: linear layers must fit into {free_bytes / 2**30:.2f} GiB, which are free on this "
+            f"device, take {taken[own] / 2**30:.2f} GiB with model.quantization {own}; {remedy}"
         )
 
 
-def _asked_slots(study: StudySpec, model: PackedModel) -> int | None:
-    """Return the slots that the study asks for, at most one per trial; 1 if trials cannot be packed."""
-    if not model.concatenates:
-        return 1
-    return None if study.packing.slots is None else min(study.packing.slots, study.trials)
-
-
-def _size_on_gpu(
-    study: StudySpec, data: PreparedData, model: PackedModel, memory: MemoryNeeds, *, cached: bool
-) -> EngineSize:
-    smallest_pass = memory.bytes_per_token * max(int(data.train.lengths.max()), _LEAST_TOKENS)
-    # Half of the memory is left for passes, which keep the GPU busy.
-    fit = max(1, (memory.free_bytes - smallest_pass) // (2 * memory.bytes_per_slot))
-    slots = _asked_slots(study, model) or min(wanted_slots(study, data), fit)
-    _check_slots(slots, memory, beside=smallest_pass)
-    hold = study.packing.cache_base
-    rest = memory.free_bytes - slots * memory.bytes_per_slot
-    if hold is None:
-        hold = 0 < memory.held_base_bytes <= rest - memory.bytes_per_token * _SATURATING_TOKENS
-    rest -= memory.held_base_bytes if hold else 0
-    return EngineSize(
-        slots=slots,
-        tokens_per_pass=study.packing.tokens_per_pass or tokens_that_fit(rest, memory.bytes_per_token),
-        decoding_rows=_decoding_rows(study, data, model, slots, int(rest * _CACHE_SHARE))
-        if study.metrics and cached
-        else 0,
-        hold_base=hold,
+def _refusal(found: TooSmall, model: ModelSpec | None, asked: Asked) -> str:
+    """Return why nothing fits, with the remedy."""
+    assert model is not None
+    parts = ", ".join(f"{name.replace('_', ' ')} {_gib(size)}" for name, size in _largest_terms(found))
+    remedies = ["a smaller base", "a lower data.max_length, rank or evaluation.max_new_tokens"]
+    if any(value is not None for value in (asked.slots, asked.tokens_per_pass)):
+        remedies.insert(0, "packing.slots and packing.tokens_per_pass left out")
+    if asked.checkpointing is False:
+        remedies.insert(0, "model.gradient_checkpointing: auto")
+    if model.quantization is not Quantization.NF4:
+        remedies.insert(0, "model.quantization: nf4")
+    return (
+        f"memory: the smallest arrangement must fit into {_gib(found.budget_bytes)}, which may be used on "
+        f"this GPU, takes {_gib(found.terms.total)} ({parts}); take {', '.join(remedies)} or a larger GPU"
     )
 
 
-def tokens_that_fit(free: float, bytes_per_token: int) -> int:
-    """Return the largest bucketed pass, in tokens, that fits into a share of `free` bytes."""
-    fitting = bucket_within(int(free * _PASSES_SHARE) // bytes_per_token, SMALLEST_BUCKET)
-    return min(_MOST_TOKENS, max(_LEAST_TOKENS, fitting))
+def _largest_terms(found: TooSmall) -> list[tuple[str, int]]:
+    return sorted(found.terms, key=lambda term: -term[1])[:3]
 
 
-def _size_on_cpu(study: StudySpec, model: PackedModel, memory: MemoryNeeds) -> EngineSize:
-    slots, hold = _asked_slots(study, model) or _CPU_SLOTS, study.packing.cache_base
-    _check_slots(slots, memory, beside=0)
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB"
+
+
+def _size_on_cpu(study: StudySpec, model: PackedModel, stack: StackSize, *, cached: bool) -> EngineSize:
+    free = int(0.92 * host_memory_free())
+    packing, slots = study.packing, 1
+    if model.concatenates:
+        slots = min(packing.slots or _CPU_SLOTS, study.trials)
+    _check_slots_on_cpu(slots, stack.numbers_per_slot * _bytes_per_number(study, model), free)
+    held = 0 if model.holds_base else model.held_bytes
+    asked = asked_of(study)
     return EngineSize(
         slots=slots,
-        tokens_per_pass=study.packing.tokens_per_pass or CPU_TOKENS,
-        decoding_rows=_CPU_ROWS,
-        hold_base=0 < 4 * memory.held_base_bytes < memory.free_bytes if hold is None else hold,
+        tokens_per_pass=packing.tokens_per_pass or CPU_TOKENS,
+        decoding_rows=_CPU_ROWS if cached else study.evaluation.batch_size,
+        hold_base=0 < 4 * held < free if packing.cache_base is None else packing.cache_base,
+        checkpointing=bool(asked.checkpointing),
+        optimizer_bits=packing.optimizer_bits or 32,
+        offload=bool(packing.offload_optimizer),
+        graphs=False,
     )
 
 
-def _check_slots(slots: int, memory: MemoryNeeds, *, beside: int) -> None:
-    """Refuse more slots than fit into memory.
-
-    Raises:
-        InputError: the slots do not fit.
-    """
-    if slots * memory.bytes_per_slot + beside > memory.free_bytes:
-        fits = max(0, (memory.free_bytes - beside) // memory.bytes_per_slot)
-        slot, other, free = (size / 2**30 for size in (memory.bytes_per_slot, beside, memory.free_bytes))
-        passes = f" beside {other:.2f} GiB for a pass" if beside else ""
+def _check_slots_on_cpu(slots: int, bytes_per_slot: int, free: int) -> None:
+    if slots * bytes_per_slot > free:
         raise InputError(
-            f"packing.slots: must be at most {fits} on this device, where a slot takes {slot:.2f} GiB"
-            f"{passes} and {free:.1f} GiB may be used, got {slots}; lower it or the rank"
+            f"packing.slots: must be at most {free // bytes_per_slot} on this device, where a slot takes "
+            f"{bytes_per_slot / 2**30:.2f} GiB and {free / 2**30:.1f} GiB may be used, got {slots}; lower it "
+            "or the rank"
         )
+
+
+def _smaller_on_cpu(size: EngineSize) -> EngineSize | None:
+    """Return the next smaller arrangement: fewer rows, smaller passes, base not held, fewer slots."""
+    if size.decoding_rows > 1:
+        return replace(size, decoding_rows=size.decoding_rows // 2)
+    if size.tokens_per_pass > 64:
+        return replace(size, tokens_per_pass=max(64, size.tokens_per_pass // 2))
+    if size.hold_base:
+        return replace(size, hold_base=False)
+    if not size.checkpointing:
+        return replace(size, checkpointing=True)
+    return replace(size, slots=size.slots // 2) if size.slots > 1 else None
 
 
 def _free_on_gpu(device: torch.device, study: StudySpec) -> float:
@@ -199,37 +314,9 @@ def _free_on_gpu(device: torch.device, study: StudySpec) -> float:
     return min(free + torch.cuda.memory_reserved(device) - held, total * share - held)
 
 
-def _bytes_per_number(study: StudySpec, model: PackedModel) -> float:
+def _bytes_per_number(study: StudySpec, model: PackedModel) -> int:
     """Return a slot's bytes per number: master, gradient, optimiser, and copies for passes and scoring."""
     compute = torch.finfo(model.compute_dtype).bits // 8
     wide = max(4, compute)
-    state = state_bytes_per_number(
-        study.extremes_of("optimizer"),
-        wide=wide,
-        bits=study.packing.optimizer_bits or 32,
-        offload=bool(study.packing.offload_optimizer) and model.device.type == "cuda",
-    )
-    return 2 * wide + state + (compute if compute < wide else 0) + compute
-
-
-def _measured_bytes_per_token(model: PackedModel, size: StackSize) -> int:
-    stack = AdapterStack(
-        size.layers,
-        slots=1,
-        rank=min(8, size.rank),
-        device=model.device,
-        compute_dtype=model.compute_dtype,
-    )
-    runner = PassRunner(model.device, graphs=False)
-    return activation_bytes_per_token(Pack(model, stack, runner, dropout=size.dropout))
-
-
-def _decoding_rows(
-    study: StudySpec, data: PreparedData, model: PackedModel, slots: int, bytes_free: int
-) -> int:
-    positions = cache_positions(
-        longest_prompt=longest_prompt(data), max_new_tokens=study.evaluation.max_new_tokens
-    )
-    rows = rows_that_fit(model.model.config, positions=positions, dtype=model.compute_dtype, bytes=bytes_free)
-    prompts = slots * max(len(data.dev), len(data.select), len(data.test))
-    return min(_MOST_ROWS, rows, round_up(prompts, 16))
+    state = state_bytes_per_number(study.extremes_of("optimizer"), wide=wide)
+    return math.ceil(2 * wide + state + (compute if compute < wide else 0) + compute)

@@ -131,7 +131,7 @@ def _candidates(facts: ModelFacts, workload: Workload, asked: Asked) -> Iterator
         (True, False) if asked.graphs else (False,),
         _either(asked.hold_base, first=True) if facts.held_bytes else (False,),
         _slots(workload, asked),
-        _rows(workload, asked),
+        _rows(asked),
     )
     for offload, checkpointing, graphs, hold_base, slots, rows in choices:
         yield EngineSize(
@@ -159,7 +159,7 @@ def _slots(workload: Workload, asked: Asked) -> list[int]:
     return sorted({min(slots, wanted) for slots in _SLOTS}, reverse=True)
 
 
-def _rows(workload: Workload, asked: Asked) -> list[int]:
+def _rows(asked: Asked) -> list[int]:
     return sorted(_ROWS, reverse=True) if asked.decodes else [0]
 
 

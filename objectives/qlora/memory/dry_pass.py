@@ -1,7 +1,7 @@
-"""Activations of a pass from a configuration alone: the pass runs on the meta device, where tensors have no data.
+"""Activations of a pass from a configuration alone: it runs on the meta device, where tensors have no data.
 
-The layers, the loss and autograd are those of real passes, so this holds for any architecture; only kernels are
-replaced, by twins that allocate what they allocate (`packing/kernels/dry.py`).
+The layers, the loss and autograd are those of real passes, so this holds for any architecture; only kernels
+are replaced, by twins that allocate what they allocate (`packing/kernels/dry.py`).
 """
 
 import copy
@@ -145,11 +145,11 @@ def _curve(pack: Pack, work: Callable[[Any], torch.Tensor], longest: int) -> Act
     if pack.model.concatenates:
         sizes = _sizes(pack.model.head.shape[0])
         try:
-            return ActivationCurve(tuple((tokens, _peak(pack, tokens, work)) for tokens in sizes))
+            return ActivationCurve(tuple((tokens, _peak(tokens, work)) for tokens in sizes))
         except NotImplementedError:  # its attention asks for more than that of packs has
             pack.model.keep_rows_apart()
     row = round_up(longest, _GRANULE)
-    return ActivationCurve(tuple((n * row, _peak(pack, n * row, work, row=row)) for n in (1, 2)))
+    return ActivationCurve(tuple((n * row, _peak(n * row, work, row=row)) for n in (1, 2)))
 
 
 def _sizes(vocabulary: int) -> Sequence[int]:
@@ -193,7 +193,7 @@ def _losses(pack: Pack) -> Callable[[Any], torch.Tensor]:
     return work
 
 
-def _peak(pack: Pack, tokens: int, work: Callable[[Any], torch.Tensor], *, row: int = 0) -> int:
+def _peak(tokens: int, work: Callable[[Any], torch.Tensor], *, row: int = 0) -> int:
     shape = PassShape(
         tokens=tokens, sequences=4, longest=tokens, targets=tokens, slots=1, granule=_GRANULE, row=row
     )
@@ -216,7 +216,7 @@ class _DryPass(LiveBytes):
 
 
 def _extrapolated(shallow: ActivationCurve, deeper: ActivationCurve, beyond: float) -> ActivationCurve:
-    """Return the curve of the whole depth from those of two depths, `beyond` times their difference further."""
+    """Return the curve `beyond` times the difference of two depths further than the first."""
     return ActivationCurve(
         tuple(
             (tokens, size + round((other - size) * beyond))

@@ -1,4 +1,4 @@
-"""A study's examples as far as they are known cheaply: kept by a run, sampled from local files, or not at all."""
+"""A study's examples, as far as they are known cheaply: kept by a run, sampled from files, or not at all."""
 
 import json
 import tempfile
@@ -73,6 +73,13 @@ def known_workload(
     except _UnknownError as reason:
         return _without_data(study, stack, dtype=dtype, longest=longest, reason=str(reason))
     return _with_data(study, stack, known, dtype=dtype)
+
+
+def workload_of(
+    study: StudySpec, stack: StackSize, *, dtype: Any, data: PreparedData, **_: Any
+) -> tuple[Workload, PlannedData]:
+    """Return the workload of a study with its prepared data."""
+    return _with_data(study, stack, _Known(data=data, scale=(1, 1), source="as prepared"), dtype=dtype)
 
 
 class _UnknownError(Exception):

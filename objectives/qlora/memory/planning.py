@@ -1,4 +1,4 @@
-"""The plan of a study: memory, arrangement, durations and disk, from its file and the base's configuration."""
+"""The plan of a study: memory, arrangement, durations and disk, from its file and its base's sizes."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.qlora.base.architecture import Architecture
 from loratory.objectives.qlora.base.checks.configuration import refuse_by_configuration
 from loratory.objectives.qlora.base.layers import find_text_part, linear_layers
@@ -22,7 +23,7 @@ from loratory.objectives.qlora.memory.durations import rates_of, study_durations
 from loratory.objectives.qlora.memory.engine_size import stack_size
 from loratory.objectives.qlora.memory.facts import ModelFacts, Workload, model_facts
 from loratory.objectives.qlora.memory.pace import study_seconds
-from loratory.objectives.qlora.memory.plan_data import known_workload
+from loratory.objectives.qlora.memory.plan_data import known_workload, workload_of
 from loratory.objectives.qlora.memory.predict import predict
 from loratory.objectives.qlora.memory.space_sample import SAMPLED, AdapterPoint, AdapterSizes
 from loratory.objectives.qlora.memory.study_plan import (
@@ -92,9 +93,28 @@ def plan_study(
         InputError: GPU or memory are unknown, sizes of the base are, or nothing of the study fits.
     """
     named = _gpu(gpu, memory)
+    return _plan(study, named, gpus=gpus, known=partial(known_workload, runs=runs))
+
+
+def plan_of_data(study: StudySpec, data: PreparedData, *, gpu: Gpu, gpus: int) -> StudyPlan:
+    """Plan a study whose data is prepared.
+
+    Args:
+        study: the study.
+        data: its splits.
+        gpu: the GPU of each worker.
+        gpus: number of workers.
+
+    Raises:
+        InputError: sizes of the base are unknown, or nothing of the study fits.
+    """
+    return _plan(study, gpu, gpus=gpus, known=partial(workload_of, data=data))
+
+
+def _plan(study: StudySpec, named: Gpu | None, *, gpus: int, known: Callable[..., Any]) -> StudyPlan:
     found = find_configuration(_model(study))
     dtype = _dtype(_model(study), named)
-    given = _given(study, found, dtype=dtype, runs=runs)
+    given = _given(study, found, dtype=dtype, known=known)
     worker = None if named is None else _worker(given, named)
     if worker is not None and worker.size is None:
         raise InputError(_too_small(given, worker))
@@ -117,9 +137,9 @@ def plan_study(
 def smallest_difference(examples: int, trials: int) -> float:
     """Return about the smallest difference between two scores that an eval split can tell apart.
 
-    A difference of (d + 0.84) s / sqrt(n) is seen with probability 0.8. d is the 95% quantile of the largest of
-    the trials' differences, 2.5 at 12 trials and 2.95 at 64 (multiple comparisons with the best; Hsu, 1984), s the
-    standard deviation of paired differences.
+    A difference of (d + 0.84) s / sqrt(n) is seen with probability 0.8. d is the 95% quantile of the largest
+    of the trials' differences, 2.5 at 12 trials and 2.95 at 64 (multiple comparisons with the best; Hsu,
+    1984), s the standard deviation of paired differences.
 
     Args:
         examples: of eval.select.
@@ -165,16 +185,17 @@ def _dtype(model: ModelSpec, gpu: Gpu | None) -> torch.dtype:
     return torch.float16 if half else torch.bfloat16
 
 
-def _given(study: StudySpec, found: FoundConfiguration, *, dtype: torch.dtype, runs: Path) -> _Study:
+def _given(
+    study: StudySpec, found: FoundConfiguration, *, dtype: torch.dtype, known: Callable[..., Any]
+) -> _Study:
     architecture = _architecture(found)
     stack = stack_size(study, architecture)
-    workload, data = known_workload(
+    workload, data = known(
         study,
         stack,
         dtype=dtype,
         reference=found.reference,
         max_positions=architecture.max_positions,
-        runs=runs,
     )
     facts = model_facts(
         _model(study),
@@ -275,7 +296,7 @@ def _space(given: _Study, budget: int | None) -> PlannedSpace:
 def _disk(given: _Study, worker: PlannedWorker | None, gpus: int) -> DiskBytes:
     sample = given.sizes.sample()
     slots = worker.size.slots if worker is not None and worker.size is not None else 1
-    return disk_bytes(
+    needed = disk_bytes(
         trials=given.spec.trials,
         running=gpus * trials_taken(slots),
         mean_numbers=sum(point.numbers for point in sample) / len(sample),
@@ -283,6 +304,11 @@ def _disk(given: _Study, worker: PlannedWorker | None, gpus: int) -> DiskBytes:
         select_examples=given.data.select,
         max_new_tokens=given.spec.evaluation.max_new_tokens if given.spec.metrics else 0,
     )
+    limit = given.spec.resources.disk_gib
+    if limit is None:
+        return needed
+    left = max(0, int(limit * 2**30) - needed.checkpoints)
+    return replace(needed, adapters=min(needed.adapters, left))
 
 
 def _base(study: StudySpec, found: FoundConfiguration, facts: ModelFacts, dtype: torch.dtype) -> PlannedBase:

@@ -32,7 +32,7 @@ def predict(
         context_bytes: of the process.
     """
     activations = _activations(facts, workload, size)
-    graphs = _graphs(facts, workload, size)
+    graphs = _graphs(facts, size)
     copies = _copies(workload, size)
     return MemoryTerms(
         context=context_bytes,
@@ -55,7 +55,7 @@ def adapter_bytes_per_number(facts: ModelFacts, workload: Workload) -> int:
 
 
 def moment_bytes_per_number(workload: Workload, *, bits: int) -> float:
-    """Return the bytes of a slot's moments per number: two of 32 bits, or two of 8 with constants per block."""
+    """Return the bytes of a slot's moments per number: two of 32 bits, or of 8 with constants per block."""
     return len(MOMENTS) * (workload.wide if bits == 32 else _BLOCKWISE)
 
 
@@ -71,7 +71,7 @@ def cache_bytes(facts: ModelFacts, workload: Workload, rows: int) -> int:
 
 
 def largest_pass(workload: Workload, size: EngineSize) -> int:
-    """Return the largest pass to expect, in tokens: large batches in all slots, a full pass, or one example."""
+    """Return the largest pass to expect, in tokens: large batches in all slots, a full pass, one example."""
     batches = 1.25 * size.slots * workload.largest_batch * workload.mean_tokens
     return max(workload.longest_tokens, min(size.tokens_per_pass, round(batches)))
 
@@ -89,7 +89,7 @@ def _activations(facts: ModelFacts, workload: Workload, size: EngineSize) -> int
     return max(training(tokens), forward)
 
 
-def _graphs(facts: ModelFacts, workload: Workload, size: EngineSize) -> int:
+def _graphs(facts: ModelFacts, size: EngineSize) -> int:
     if not size.graphs:
         return 0
     graphs = _SHAPES
@@ -110,7 +110,7 @@ def _optimizer(workload: Workload, size: EngineSize) -> int:
 
 
 def _copies(workload: Workload, size: EngineSize) -> int:
-    """Return the copies in flight: matrices and moments in fp32, with the parts that one is assembled from."""
+    """Return the copies in flight: matrices and moments in fp32, with the parts that they are made from."""
     one = workload.numbers_per_slot * workload.wide * (1 + len(MOMENTS))
     assembled = workload.numbers_per_slot * workload.wide
     return assembled + min(max(one, _COPIED_BYTES), size.slots * one)

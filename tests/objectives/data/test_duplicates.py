@@ -18,7 +18,15 @@ def _example(number, prompt, answer="yes", instruction=None, file="train.jsonl")
     turns.append(Turn(Role.INPUT if instruction else Role.USER, prompt))
     raw = RawRow(file=file, number=number, fields={"p": prompt, "a": answer})
     row = Row(raw=raw, turns=tuple(turns), answer=answer, group=None)
-    return Encoded(row=row, prompt=prompt, reference=answer, prompt_ids=(1,), answer_ids=(2,))
+    return Encoded(
+        row=row,
+        example_id=row.content_id,
+        group=row.content_id,
+        prompt=prompt,
+        reference=answer,
+        prompt_ids=(1,),
+        answer_ids=(2,),
+    )
 
 
 def _numbers(examples):
@@ -157,7 +165,15 @@ def _contexts(count, *, words=200):
 def _asked(number, context, question, answer):
     raw = RawRow(file="train.jsonl", number=number, fields={"question": question})
     row = Row(raw=raw, turns=(Turn(Role.USER, f"{context}\n\n{question}"),), answer=answer, group=None)
-    return Encoded(row=row, prompt=question, reference=answer, prompt_ids=(7,), answer_ids=(8, 9))
+    return Encoded(
+        row=row,
+        example_id=row.content_id,
+        group=row.content_id,
+        prompt=question,
+        reference=answer,
+        prompt_ids=(7,),
+        answer_ids=(8, 9),
+    )
 
 
 def _questions(contexts):

@@ -95,6 +95,21 @@ def test_a_token_across_the_border_leaves_the_prompt_as_it_is_at_inference(token
     assert tokenizer.decode(example.answer_ids[:-1]) == "ibe"
 
 
+@pytest.mark.parametrize("prefix", [False, True])
+def test_later_answers_have_the_ids_that_they_have_in_the_whole_text(make_tokenizer, prefix):
+    """Also where a tokenizer puts a space before each text, so that an answer alone has other ids."""
+    tokenizer = make_tokenizer()
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
+    encoder, ledger = Encoder(tokenizer, choose_renderer(tokenizer, None)), Ledger()
+    first = encoder.encode([_row("Name it", "the river")], Part.TRAIN, ledger)
+    later = encoder.encode([_row("Name it", text) for text in ("the river", "7!", "川")], Part.TRAIN, ledger)
+    assert later[0].answer_ids == first[0].answer_ids
+    for example in later:
+        whole = tokenizer(example.prompt + example.reference, add_special_tokens=False)["input_ids"]
+        assert [*example.prompt_ids, *example.answer_ids[:-1]] == whole
+    assert not ledger.entries
+
+
 def test_a_tokenizer_without_end_of_sequence_is_refused(make_tokenizer):
     with pytest.raises(InputError, match="must have an end-of-sequence token"):
         Encoder(tokenizer := make_tokenizer(eos=None), choose_renderer(tokenizer, None))

@@ -51,6 +51,11 @@ def test_a_csv_cell_of_any_length_is_read(tmp_path):
     [
         ("a.jsonl", b'{"a": "1"}\n{"a": \n', r"a.jsonl, row 2: must be valid JSON: .* \(it ends too early\)"),
         ("a.jsonl", b'{"a": "1"\n{"a": "2"}\n', r"a.jsonl, row 1: .* \(it ends too early\)"),
+        (
+            "a.jsonl",
+            b'{"a": "b\n',
+            r"Invalid control character \(.*\); mend it, .* data.bad_rows: remove$",
+        ),
         ("a.jsonl", b'{"a": "1"}\n{"a" "2"}\n', r"a.jsonl, row 2: .* \(column 6\)"),
         ("a.jsonl", b'{"a": "1"}\n["a"]\n', "a.jsonl, row 2: must be an object of columns, got list"),
         ("a.jsonl", b'{"a": "1"}\n{"a": "\xe9"}\n', "a.jsonl, row 2: must be UTF-8, byte 0xe9 is not"),

@@ -95,6 +95,16 @@ def test_prompt_template_over_the_columns():
     assert _turns(row) == [(Role.PROMPT, "{1, 2} Add:")]
 
 
+def test_a_prompt_template_needs_no_column_of_prompts():
+    columns = {"completion": "text"}
+    fields = {"item": "nut", "size": "3,5", "text": "A nut."}
+    row, found = _parse(fields, prompt_template="{size} of {item}:", columns=columns)
+    assert found is DataFormat.COMPLETION
+    assert (_turns(row), row.answer) == ([(Role.PROMPT, "3,5 of nut:")], "A nut.")
+    with pytest.raises(InputError, match=r"with data.columns, such as \{completion: size\}$"):
+        _parse({"item": "nut", "size": "3,5"}, prompt_template="{item}")
+
+
 @pytest.mark.parametrize(
     ("fields", "data", "message"),
     [

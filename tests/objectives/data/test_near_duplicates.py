@@ -93,7 +93,15 @@ def _example(number, prompt, answer, context=""):
     turns = [Turn(Role.USER, prompt)] + ([Turn(Role.INPUT, context)] if context else [])
     raw = RawRow(file="train.jsonl", number=number, fields={})
     row = Row(raw=raw, turns=tuple(turns), answer=answer, group=None)
-    return Encoded(row=row, prompt=prompt, reference=answer, prompt_ids=(1,), answer_ids=(2,))
+    return Encoded(
+        row=row,
+        example_id=row.content_id,
+        group=row.content_id,
+        prompt=prompt,
+        reference=answer,
+        prompt_ids=(1,),
+        answer_ids=(2,),
+    )
 
 
 def removed_of(train, held_out=(), near=NearDuplicates.PARTS, **cleaning):

@@ -155,8 +155,9 @@ def test_labels_of_a_classification(prepare, write_jsonl):
 
     train = write_jsonl(rows(["sad", "glad", "mad"] * 4, 0))
     good = write_jsonl(rows(["glad", "sad", "sad"], 100), "eval.jsonl")
-    data = prepare(train, eval=good, task="classification").data
-    assert data.labels == ("glad", "mad", "sad")
+    found = prepare(train, eval=good, task="classification")
+    assert found.data.labels == ("glad", "mad", "sad")
+    assert "labels: 3 (sad 4, glad 4, mad 4 in train)" in found.summary
     unknown = write_jsonl(rows(["glad", "sad", "bad"], 100), "unknown.jsonl")
     with pytest.raises(
         InputError, match=r"unknown.jsonl, row 3: label 'bad' of eval is not in train; known are glad"

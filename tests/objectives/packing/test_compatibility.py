@@ -1,5 +1,6 @@
 import pytest
 import torch
+import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from loratory.objectives.packing.compatibility import PackingProbe
@@ -21,10 +22,22 @@ SIZES = {
 }
 
 
+class LlamaForCausalLM(transformers.LlamaForCausalLM):
+    """A class with the name of transformers' own, as code that comes with a base may have it."""
+
+    def forward(self, *given, **options):
+        output = super().forward(*given, **options)
+        output.logits = output.logits / 2
+        return output
+
+
 def why_not(kind, **changes):
-    torch.manual_seed(0)
     config = AutoConfig.for_model(kind, **SIZES | changes)
-    model = AutoModelForCausalLM.from_config(config).eval()
+    return why_not_packed(AutoModelForCausalLM.from_config(config).eval())
+
+
+def why_not_packed(model):
+    torch.manual_seed(0)
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, 0.0, 0.2)
@@ -52,6 +65,11 @@ def why_not(kind, **changes):
 )
 def test_models_whose_sequences_may_stand_in_one_row(kind, changes):
     assert why_not(kind, **changes) is None
+
+
+def test_a_class_of_the_same_name_keeps_its_own_head():
+    config = AutoConfig.for_model("llama", **SIZES)
+    assert why_not_packed(LlamaForCausalLM(config).eval()) is None
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Packs that save memory compute what others do: checkpointed activations, offloaded moments, 8-bit moments."""
+"""Packs that save memory compute what others do: checkpointed activations, moments offloaded or in 8 bits."""
 
 import contextlib
 import itertools
@@ -36,7 +36,7 @@ def fp64(load_reference):
 
 @pytest.fixture(scope="module")
 def fp16(load_reference):
-    return packed(load_reference(**TINY), torch.float16)
+    return packed(load_reference(dtype=torch.float16, **TINY), torch.float16)
 
 
 @contextlib.contextmanager
@@ -155,7 +155,7 @@ def test_fp16_with_its_skipped_steps_trains_in_every_arrangement(fp16, bits, off
 
 
 def test_checkpointing_is_switched_on_and_off_between_passes(fp64):
-    trial, ran = TRIALS[0], []
+    trial, ran, modes = TRIALS[0], [], [module.training for module in fp64.model.modules()]
     pack = new_pack(fp64, slots=1)
     pack.put(0, SlotState(matrices=trial.adapter(fp64.layers)), trial.settings)
     hook = fp64.model.model.layers[0].mlp.register_forward_pre_hook(lambda *_: ran.append(1))
@@ -171,4 +171,4 @@ def test_checkpointing_is_switched_on_and_off_between_passes(fp64):
     assert counts == [1, 2, 1, 2]  # a checkpointed pass runs again in its backward
     for gradient in gradients[1:]:
         assert (gradient - gradients[0]).norm() <= 1e-12 * gradients[0].norm()
-    assert not any(module.training for module in fp64.model.modules())
+    assert [module.training for module in fp64.model.modules()] == modes

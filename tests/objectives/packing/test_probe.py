@@ -72,6 +72,21 @@ def test_a_glance_at_the_next_token_is_found(dtype):
     assert why_not_causal(model, dtype) is not None
 
 
+@DTYPES
+@pytest.mark.parametrize("prompt", [2, 4, 7])
+def test_a_prompt_whose_tokens_see_each_other_is_found(dtype, prompt):
+    """As of models that read a prefix in both directions; the last token changes nothing."""
+    model = model_of("llama", dtype)
+    embedding, forward = model.get_input_embeddings(), model.forward
+
+    def sees_the_prompt(input_ids, **given):
+        embedded = embedding(input_ids)
+        return forward(inputs_embeds=embedded + embedded[:, :prompt].mean(1, keepdim=True), **given)
+
+    model.forward = sees_the_prompt
+    assert why_not_causal(model, dtype).startswith("token ")
+
+
 def test_infinite_logits_are_found():
     model = model_of("llama")
     assert Reference(model, CPU).finite

@@ -155,8 +155,8 @@ def packed(model, dtype):
         for module in model.modules():
             if type(module).__name__ == "LlamaRMSNorm":
                 module.forward = exact_norm.__get__(module)
-    elif dtype is not torch.float32:
-        model.to(dtype)
+    elif dtype is torch.bfloat16:
+        model.bfloat16()
     return PackedModel(
         model,
         names,

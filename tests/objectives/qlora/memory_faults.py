@@ -16,7 +16,7 @@ WORK = {
     "_score": "scoring",
     "_look_after": "saving",
     "_take": "saving",
-    "build": "loading",
+    "_build": "building",
 }
 
 

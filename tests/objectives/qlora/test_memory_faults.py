@@ -85,9 +85,7 @@ def assert_same(got, wanted):
             assert values(mine) == pytest.approx(values(theirs), rel=1e-4)
         assert mine[-1].best_step == theirs[-1].best_step
         assert mine[-1].scores.aggregate == pytest.approx(theirs[-1].scores.aggregate, rel=1e-4)
-        first, second = (
-            safetensors.torch.load(e[-1].adapter["adapter_model.safetensors"]) for e in (mine, theirs)
-        )
+        first, second = matrices(mine[-1]), matrices(theirs[-1])
         for name, matrix in second.items():
             assert (first[name] - matrix).norm() <= 2e-3 * matrix.norm(), name
 
@@ -114,6 +112,41 @@ def test_memory_that_ends_at_one_allocation_costs_no_trial(make_small, starts, u
     sites = sorted(site for site in seen if site.work == work)
     site = random.Random(0).choice(sites)
     assert_same(disturbed(make_small(), starts, once(site)), wanted)
+
+
+@pytest.fixture(scope="module")
+def built(make_small):
+    """Allocations by site while a worker builds its engine."""
+    with Allocations() as allocations:
+        make_small()
+    return {site: count for site, count in allocations.seen.items() if site.work == "building"}
+
+
+def built_within(make_small, refuse):
+    with Allocations(refuse) as allocations:
+        objective = make_small()
+    assert allocations.refused
+    return objective
+
+
+def test_memory_that_ends_while_the_engine_is_built_makes_it_smaller(make_small, starts, undisturbed, built):
+    site = random.Random(1).choice(sorted(built))
+    objective = built_within(make_small, once(site))
+    assert objective._engine.arrangement.decoding_rows < 32
+    assert_same(run(objective, starts), undisturbed[1])
+
+
+@pytest.mark.chaos
+def test_memory_that_ends_anywhere_while_the_engine_is_built_makes_it_smaller(
+    make_small, starts, undisturbed, built
+):
+    wrong = {}
+    for site in sorted(built):
+        try:
+            assert_same(run(built_within(make_small, once(site)), starts), undisturbed[1])
+        except Exception as error:
+            wrong[site] = f"{type(error).__name__}: {error}"[:300]
+    assert not wrong, "\n".join(f"{site}: {error}" for site, error in wrong.items())
 
 
 @pytest.mark.chaos

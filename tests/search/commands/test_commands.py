@@ -24,6 +24,7 @@ def test_help_lists_every_command_with_the_beginning_of_its_docstring():
     for name in commands.COMMANDS:
         documented = getattr(import_module(f"loratory.search.commands.{name}"), name).__doc__.split()
         assert [name, *documented[:4]] in [line[:5] for line in lines]
+    assert "..." not in listed.split("Commands:")[1]
 
 
 def test_help_imports_no_heavy_library():

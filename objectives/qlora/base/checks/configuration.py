@@ -67,8 +67,8 @@ REASONS = (
     Reason(
         applies=_is_quantized,
         rule="unquantised",
-        finding="its weights are quantised",
-        remedy="take the release that it was made from",
+        finding="config.json says that its weights are quantised (quantization_config)",
+        remedy="take the release that it was made from, or remove the entry if the weights are not",
     ),
     Reason(
         applies=_has_other_head,

@@ -9,7 +9,7 @@ from loratory.spaces.study import StudySpec
 
 # A worker asks for these by the same names, and reports them with its `Ready`.
 _ON_A_WORKER = (
-    Check(name="causal", detail="the last token of a text must change no logits of earlier ones"),
+    Check(name="causal", detail="no token of a text may change the logits of earlier ones"),
     Check(name="packing", detail="a text must have the same logits in a pack as alone"),
     Check(name="decoding", detail="decoded places must have the logits of a full forward pass"),
 )

@@ -33,8 +33,9 @@ def check_vocabulary(data: PreparedData, architecture: Architecture, tokenizer: 
         return Check(name=NAME, passed=True, detail=f"the largest token of the data is {largest} of {rows}")
     beyond = np.unique(np.concatenate([tokens[tokens >= rows] for tokens in ids]))
     named = ", ".join(f"{tokenizer.decode([token])!r} is {token}" for token in beyond[:_MOST_TOKENS].tolist())
+    more = ", ..." if len(beyond) > _MOST_TOKENS else ""
     raise InputError(
-        f"model.base: {architecture.name} must know every token of the data, has {rows} (0 to {rows - 1}), "
-        f"and of its tokenizer's {named}{', ...' if len(beyond) > _MOST_TOKENS else ''}; take the tokenizer that "
-        "was saved with the weights, or a base whose embedding was made larger for it"
+        f"model.base: {architecture.name} must know every token of the data, has tokens 0 to {rows - 1}, its "
+        f"tokenizer's {named}{more}; take the tokenizer that was saved with the weights, or a base whose "
+        "embedding was made larger for it"
     )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from loratory.objectives.qlora.base.architecture import read_configuration
@@ -10,6 +11,7 @@ from loratory.objectives.qlora.base.checks.unused_weights import harmless_reason
 from loratory.objectives.qlora.base.checks.weight_files import (
     files_not_read,
     files_read,
+    git_pointers,
     quantized_matrices,
     weights_folder,
 )
@@ -72,6 +74,11 @@ def read_report(reference: BaseReference, configuration: Any) -> WeightReport:
         InputError: the files cannot be read.
     """
     quieten()
+    if reference.has_weights and (pointers := git_pointers(Path(reference.source))):
+        raise InputError(
+            f"model.base: {reference.location} must hold weights, {_first(pointers)} only points to them; "
+            "run `git lfs pull` there"
+        )
     try:
         model, found = model_loader(configuration).from_pretrained(
             reference.source,
@@ -117,8 +124,8 @@ def judge_weights(report: WeightReport, configuration: Any, location: str) -> Ch
     for name, number_format in report.quantized:
         if harmless_reason(name, configuration) is None:
             raise InputError(
-                f"model.base: {location} must be unquantised, its weights are quantised ({name} in the files is "
-                f"{number_format}); take the release that it was made from"
+                f"model.base: {location} must be unquantised, its weights are quantised ({name} in the files "
+                f"is {number_format}); take the release that it was made from"
             )
     if (prefix := _prefix(report)) is not None:
         raise InputError(rule + _prefixed(report, prefix))

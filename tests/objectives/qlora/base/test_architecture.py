@@ -34,6 +34,33 @@ def test_layers_and_limits_are_read_without_weights(architecture):
     assert "lm_head" not in architecture.linear_layers
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"attn_implementation": "flash_attention_2"},
+        {"_attn_implementation": "flash_attention_3"},
+        {"return_dict": False, "output_hidden_states": True},
+    ],
+)
+def test_what_a_file_says_of_how_to_call_its_model_is_undone(base_folder, tmp_path, asked):
+    shutil.copytree(base_folder(), tmp_path / "base")
+    file = tmp_path / "base/config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | asked))
+    model = ModelSpec(base=str(tmp_path / "base"))
+    base = load_base(model, resolve_base(model))
+    assert base.model.config._attn_implementation in ("eager", "sdpa")
+    assert base.model(torch.tensor([[5, 6]])).logits.shape[:2] == (1, 2)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("whisper", "max_target_positions"), ("mpt", "max_seq_len")])
+def test_the_longest_input_has_other_names_too(base_folder, tmp_path, kind, name):
+    shutil.copytree(base_folder(), tmp_path / "base")
+    config = AutoConfig.for_model(kind, d_model=96, n_layers=1, decoder_layers=1, **{name: 96})
+    config.is_encoder_decoder = False  # of Whisper its decoder alone
+    config.save_pretrained(tmp_path / "base")
+    assert read_architecture(resolve_base(ModelSpec(base=str(tmp_path / "base")))).max_positions == 96
+
+
 @pytest.mark.parametrize("kind", ["qwen2", "mistral", "phi3", "gpt_neox"])
 def test_other_architectures_are_read(base_folder, kind):
     folder = base_folder(kind, **({"pad_token_id": 0} if kind == "phi3" else {}))

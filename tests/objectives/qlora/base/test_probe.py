@@ -1,5 +1,7 @@
 """What a worker says of its base before the first trial, and what it refuses."""
 
+import shutil
+
 import pytest
 
 from loratory.objectives.packing.decoding.probe import DecodingProbe
@@ -68,6 +70,18 @@ def test_half_precision_that_overflows_is_refused(study_on, make_objective, monk
     monkeypatch.setattr(Reference, "finite", property(lambda _: False))
     with pytest.raises(InputError, match=r"model.compute_dtype: must be one in which .* fp32|float32"):
         make_objective(study_on("llama"))
+
+
+def test_weights_that_were_never_written_are_refused(make_study, make_objective, base_folder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(base_folder(), tmp_path / "base")
+    path = tmp_path / "base/model.safetensors"
+    save_file({name: weight * 0 for name, weight in load_file(path).items()}, path, metadata={"format": "pt"})
+    with pytest.raises(
+        InputError, match=r"must compute logits that differ, all are zero, .*; copy or download"
+    ):
+        make_objective(make_study(model={"base": str(tmp_path / "base")}))
 
 
 def test_checkpointed_layers_still_use_their_cache(make_study, base_folder, ready):

@@ -11,6 +11,8 @@ from loratory.objectives.qlora.base.architecture import read_architecture
 from loratory.objectives.qlora.base.loading import load_base
 from loratory.objectives.qlora.base.reference import resolve_base
 from loratory.objectives.qlora.engine import build_engine
+from loratory.objectives.qlora.memory.admission import Admission
+from loratory.objectives.qlora.memory.engine_size import stack_size
 from loratory.objectives.qlora.trial.arrivals import new_trial
 from loratory.objectives.qlora.trial.trial import Selection
 from loratory.objectives.qlora.verification.plain_evaluation import evaluate
@@ -45,7 +47,15 @@ def architecture(study):
 def make_engine(study, architecture, data):
     def make(study=study):
         base = load_base(study.model, resolve_base(study.model))
-        return build_engine(study, base=base, architecture=architecture, data=data)
+        admission = Admission(
+            study,
+            data=data,
+            stack=stack_size(study, architecture),
+            device=base.device,
+            dtype=base.compute_dtype,
+            facts=None,
+        )
+        return build_engine(study, base=base, architecture=architecture, data=data, admission=admission)
 
     return make
 

@@ -24,9 +24,9 @@ def names(paths):
         ([SINGLE, INDEX, "a.safetensors"], [SINGLE], ("a.safetensors",)),
         ([INDEX, "a.safetensors", "b.safetensors"], ["a.safetensors"], ("b.safetensors",)),
         (
-            ["pytorch_model.bin.index.json", "pytorch_model-1.bin"],
+            ["pytorch_model.bin.index.json", "pytorch_model-.bin"],
             ["a.safetensors"],
-            ("pytorch_model-1.bin",),
+            ("pytorch_model-.bin",),
         ),
         (["consolidated.safetensors"], [], ("consolidated.safetensors",)),
     ],
@@ -39,7 +39,8 @@ def test_the_files_that_transformers_takes(tmp_path, files, read, not_read):
     assert files_not_read(tmp_path, found) == not_read
 
 
-def test_matrices_of_small_numbers_are_named_and_buffers_are_not(tmp_path):
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_matrices_of_small_numbers_are_named_and_buffers_are_not(tmp_path, suffix):
     tensors = {
         "bf16": torch.zeros(2, 2, dtype=torch.bfloat16),
         "positions": torch.zeros(1, 2, dtype=torch.int64),
@@ -50,6 +51,11 @@ def test_matrices_of_small_numbers_are_named_and_buffers_are_not(tmp_path):
         "nf4": torch.zeros(4, 1, dtype=torch.uint8),
         "fp8": torch.zeros(2, 2, dtype=torch.float8_e4m3fn),
     }
-    save_file(tensors, tmp_path / SINGLE)
-    found = quantized_matrices([tmp_path / SINGLE, tmp_path / "pytorch_model.bin"])
-    assert set(found) == {("packed", "I32"), ("int8", "I8"), ("nf4", "U8"), ("fp8", "F8_E4M3")}
+    path = tmp_path / f"weights.{suffix}"
+    (save_file if suffix == "safetensors" else torch.save)(tensors, path)
+    formats = {
+        "safetensors": ("I32", "I8", "U8", "F8_E4M3"),
+        "bin": ("int32", "int8", "uint8", "float8_e4m3fn"),
+    }
+    names = ("packed", "int8", "nf4", "fp8")
+    assert set(quantized_matrices([path])) == set(zip(names, formats[suffix], strict=True))

@@ -125,6 +125,14 @@ def test_torn_files_are_refused_in_a_line(mutated):
     assert "\n" not in str(caught.value)
 
 
+def test_a_pointer_of_git_lfs_is_refused_with_the_command_that_fetches_the_file(mutated):
+    reference = mutated()
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n"
+    Path(reference.location, "model.safetensors").write_text(pointer)
+    with pytest.raises(InputError, match=r"model\.safetensors only points to them; run `git lfs pull` there"):
+        check_weights(reference)
+
+
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32, torch.float8_e4m3fn])
 def test_quantised_weights_are_refused_though_the_configuration_says_nothing(mutated, dtype):
     with pytest.raises(InputError, match=rf"must be unquantised.*\({UP} in the files is .*take the release"):

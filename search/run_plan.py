@@ -1,0 +1,67 @@
+"""The plan of a run, made while its workers start."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from loratory.objectives.objective import Prepared
+from loratory.spaces.study import ObjectiveName, StudySpec
+
+
+class RunPlan:
+    """Prints the summary of a study's plan, and knows how long the study will take.
+
+    A plan takes seconds, in which workers load the base, so a thread makes it. A run without a GPU has none.
+    """
+
+    def __init__(self, study: StudySpec, prepared: Prepared, say: Callable[[str], None]) -> None:
+        """Start to plan.
+
+        Args:
+            study: the study.
+            prepared: its prepared data.
+            say: prints a line; is called from another thread.
+        """
+        self._study, self._prepared, self._say = study, prepared, say
+        self._seconds: float | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._plan, name="plan", daemon=True)
+        if study.objective is ObjectiveName.QLORA:
+            self._thread.start()
+
+    def seconds(self) -> float | None:
+        """Return the predicted seconds of the study; None if they are not known yet, or cannot be."""
+        return self._seconds
+
+    def close(self) -> None:
+        """Print nothing from now on: the run is over."""
+        self._closed = True
+
+    def _plan(self) -> None:
+        try:
+            self._print()
+        except Exception as error:  # a plan is a service: what it cannot do must not stop a run
+            self._tell(f"plan: none, since {' '.join(str(error).split())[:300]}")
+
+    def _tell(self, line: str) -> None:
+        if not self._closed:
+            self._say(line)
+
+    def _print(self) -> None:
+        import torch
+
+        if not torch.cuda.is_available():
+            return
+        from loratory.objectives.qlora.memory.devices import gpu_of_device
+        from loratory.objectives.qlora.memory.planning import plan_of_data
+        from loratory.search.plan_view import summary_lines
+
+        gpu = gpu_of_device(torch.device("cuda", 0))
+        share = min(1.0, self._study.resources.gpus_per_worker or 1.0)
+        gpu = replace(gpu, memory_bytes=int(share * gpu.memory_bytes))
+        workers = self._study.resources.workers or torch.cuda.device_count()
+        plan = plan_of_data(self._study, self._prepared.payload.data, gpu=gpu, gpus=workers)
+        if plan.worker is not None and plan.worker.durations is not None:
+            self._seconds = plan.worker.durations.seconds(workers)
+        for line in summary_lines(plan):
+            self._tell(line)

@@ -1,0 +1,160 @@
+"""The plan of a study, without a GPU, weights or network."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from loratory.objectives.data.cached_preparation import prepare_cached
+from loratory.objectives.objective import Prepared
+from loratory.objectives.qlora.base.architecture import read_architecture, read_tokenizer
+from loratory.objectives.qlora.base.reference import base_sha256, resolve_base
+from loratory.objectives.qlora.memory.devices import gpu_named
+from loratory.objectives.qlora.memory.planning import plan_of_data, plan_study, smallest_difference
+from loratory.objectives.study_folder import StudyFolder
+from loratory.search.manifest import beginning_of, open_manifest
+from loratory.spaces.errors import InputError
+from loratory.spaces.study import StudySpec
+
+GIB = 2**30
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def study(**changes: object) -> StudySpec:
+    fields = {
+        "name": "planned",
+        "trials": 6,
+        "model": {"base": "builtin:quickstart"},
+        "data": {"train": "builtin:quickstart", "train_examples": 150},
+        "evaluation": {"dev_examples": 20, "max_new_tokens": 16},
+        "space": {"learning_rate": [1e-4, 1e-3], "rank": [4, 256]},
+    }
+    return StudySpec.model_validate(fields | changes)
+
+
+def test_a_small_base_with_its_data(tmp_path: Path) -> None:
+    plan = plan_study(study(), gpu="RTX 4090", gpus=2, runs=tmp_path)
+    assert plan.data.known
+    assert plan.data.train <= 150
+    assert plan.data.dev == 20
+    assert 20 < plan.data.mean_tokens < plan.data.longest_tokens
+    worker = plan.worker
+    assert worker is not None
+    assert worker.size is not None
+    assert worker.size.slots > 1
+    assert worker.terms.total < worker.usable_bytes < worker.gpu.memory_bytes
+    assert worker.durations is not None
+    assert plan.space.infeasible_share == 0
+    assert plan.space.smallest.params["rank"] == 4
+    assert plan.space.smallest.terms.total <= min(plan.space.quartiles)
+    assert plan.space.largest.terms.total >= max(plan.space.quartiles)
+    assert plan.base.counted
+    written = json.loads(json.dumps(plan.to_json()))
+    assert written["worker"]["terms"]["total"] == worker.terms.total
+    assert written["worker"]["durations"]["gpu_hours"] > 0
+    assert written["disk"]["total"] == plan.disk.total
+
+
+def test_without_data_every_sequence_is_as_long_as_may_be(tmp_path: Path) -> None:
+    given = study(data={"train": str(tmp_path / "no.jsonl"), "max_length": 128})
+    plan = plan_study(given, memory="8GiB", runs=tmp_path)
+    assert not plan.data.known
+    assert "no.jsonl" in plan.data.source
+    assert plan.data.mean_tokens == plan.data.longest_tokens == 128
+    assert plan.data.select >= plan.data.dev == 20
+    assert plan.worker is not None
+    assert plan.worker.durations is None
+
+
+def test_what_a_run_kept_is_used(tmp_path: Path) -> None:
+    given = study()
+    assert given.model is not None
+    folder = StudyFolder(tmp_path / given.name)
+    folder.data.mkdir(parents=True)
+    reference = resolve_base(given.model)
+    beginning = beginning_of(folder)
+    kept = prepare_cached(
+        given,
+        read_tokenizer(reference),
+        cache=folder.data,
+        base_sha256=base_sha256(reference),
+        max_positions=read_architecture(reference).max_positions,
+        created_at=beginning.created_at,
+    )
+    open_manifest(folder, given, Prepared(hashes={"base": base_sha256(reference)}), beginning)
+    plan = plan_study(given, gpu="T4", runs=tmp_path)
+    assert "keeps it" in plan.data.source
+    assert plan.data.train == len(kept.data.train)
+    assert plan.data.longest_tokens == int(kept.data.train.lengths.max())
+    assert plan.base.compute_dtype == "float16"
+    same = plan_of_data(given, kept.data, gpu=gpu_named("T4"), gpus=1)
+    assert same.worker == plan.worker
+
+
+def test_a_large_file_is_sampled(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [{"prompt": f"say {n}", "completion": f"it is {n * n}"} for n in range(2000)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan = plan_study(study(data={"train": str(path)}), memory="8GiB", runs=tmp_path)
+    assert plan.data.known
+    assert "2,000 rows of train, lengths by 286 of them" in plan.data.source
+    assert plan.data.train == pytest.approx(1800, rel=0.2)
+    assert plan.data.dev == 20
+    assert plan.data.select == pytest.approx(180, rel=0.5)
+
+
+def test_what_cannot_fit_is_named_with_its_share(tmp_path: Path) -> None:
+    whole = plan_study(study(), memory="8GiB", runs=tmp_path).space
+    between = (whole.smallest.terms.total + whole.largest.terms.total) // 2
+    plan = plan_study(study(), memory=f"{between / 0.95 / 2**20:.0f}MiB", runs=tmp_path)
+    assert plan.space.infeasible_share == pytest.approx(0.5, abs=0.1)
+    assert plan.space.infeasible == ("rank > 4",)
+    assert plan.worker is not None
+    assert plan.worker.size is not None
+    assert plan.worker.terms.total <= plan.worker.usable_bytes
+
+
+def test_without_a_gpu_common_sizes_are_planned(tmp_path: Path) -> None:
+    plan = plan_study(study(), runs=tmp_path)
+    assert plan.worker is None
+    assert [worker.gpu.name for worker in plan.common][::6] == ["8 GiB", "80 GiB"]
+    assert plan.space.infeasible_share is None
+    assert json.dumps(plan.to_json())
+
+
+def test_a_budget_of_the_disk_bounds_adapters(tmp_path: Path) -> None:
+    free = plan_study(study(trials=5000), memory="8GiB", runs=tmp_path).disk
+    limit = (free.checkpoints + free.adapters / 2) / GIB
+    bound = plan_study(study(trials=5000, resources={"disk_gib": limit}), memory="8GiB", runs=tmp_path).disk
+    assert bound.adapters == pytest.approx(free.adapters / 2, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "message"),
+    [
+        ({}, {"gpu": "RTX 4091"}, r"--gpu: must be .*such as RTX 4090"),
+        ({}, {"memory": "plenty"}, r"--memory: must be a size such as 24GiB, got 'plenty'"),
+        ({}, {"memory": "300MiB"}, r"the smallest trial must fit into 0.3 GiB"),
+        (
+            {"model": {"base": "meta-llama/Llama-3.1-8B"}, "data": {"train": "no.jsonl"}},
+            {"memory": "5GiB"},
+            r"model.base: must fit into 4.8 GiB .* nf4 takes 5.3 GiB alone; take a smaller base",
+        ),
+        ({"model": {"base": "who/knows"}}, {"memory": "8GiB"}, r"the sizes of 'who/knows' must be known"),
+    ],
+)
+def test_bad_input(changes: dict[str, object], asked: dict[str, str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        plan_study(study(**changes), runs=tmp_path, **asked)  # type: ignore[arg-type]
+
+
+def test_the_smallest_difference_is_that_of_the_simulations() -> None:
+    assert smallest_difference(200, 12) == pytest.approx(0.132, abs=0.001)
+    assert smallest_difference(200, 64) == pytest.approx(0.150, abs=0.001)
+    assert smallest_difference(1000, 30) == pytest.approx(0.064, abs=0.003)
+    assert smallest_difference(0, 1) > 1

@@ -1,0 +1,99 @@
+"""`loratory plan`: lines, JSON and exit status."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from loratory.objectives.qlora.memory.devices import gpu_named
+from loratory.objectives.qlora.memory.planning import plan_study
+from loratory.search.main import app
+from loratory.search.plan_view import duration_text, plan_lines, size_text, summary_lines
+from loratory.spaces.errors import InputError
+from loratory.spaces.loading import load_study
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["plan", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_an_example_on_a_named_gpu() -> None:
+    text = run(str(EXAMPLES / "labels.yaml"), "--gpu", "rtx 4090", "--gpus", "2")
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "labels: 20 trials of Qwen/Qwen2.5-1.5B on 2 x RTX 4090, 23.5 GiB"
+    for words in (
+        "every sequence counts as max_length, 512 tokens",
+        "data/labels.csv",
+        "smallest trial   largest trial          worker",
+        "arrangement: ",
+        "durations (from data sheets, for 1,000 examples): ",
+        "on 2 GPUs",
+        "space: every trial fits",
+        "disk: at most ",
+        "eval: 127 select examples",
+    ):
+        assert words in " ".join(text.split()) or words in text
+
+
+def test_json_and_common_sizes(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "name: small\nmodel: {base: 'builtin:quickstart'}\ndata: {train: 'no.jsonl', max_length: 64}\n"
+        "space: {rank: [4, 8]}\n"
+    )
+    plan = json.loads(run(str(path), "--json", "--set", "trials=7"))
+    assert plan["trials"] == 7
+    assert plan["worker"] is None
+    assert [one["gpu"]["name"] for one in plan["common"]][0] == "8 GiB"
+    text = run(str(path))
+    assert "There is no GPU here" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_toy_needs_no_plan() -> None:
+    assert "uses no GPU: there is nothing to plan" in run(str(EXAMPLES / "toy.yaml"))
+
+
+def test_a_folder_and_an_unknown_gpu_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="must be a study file, is a folder"):
+        run(str(tmp_path))
+    with pytest.raises(InputError, match="--gpu: must be a GPU of the table, such as "):
+        run(str(EXAMPLES / "labels.yaml"), "--gpu", "RTX 4091")
+    assert InputError.exit_status == 2
+
+
+def test_a_run_prints_a_summary(tmp_path: Path) -> None:
+    study = load_study(EXAMPLES / "labels.yaml", [])
+    plan = plan_study(study, gpu="H100", runs=tmp_path)
+    lines = list(summary_lines(plan))
+    assert 2 <= len(lines) <= 4
+    assert all(line.startswith("plan: ") for line in lines)
+    assert "measured on this kind" in lines[1]
+    assert not list(summary_lines(plan_study(study, runs=tmp_path)))
+    assert gpu_named("H100").measured
+    assert any("measured on this kind" in line for line in [" ".join(plan_lines(plan))])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(4, "4 s"), (99, "99 s"), (150, "2 min"), (5400, "90 min"), (7200, "2 h")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+def test_sizes() -> None:
+    assert size_text(5 * 2**20) == "5 MiB"
+    assert size_text(5.25 * 2**30) == "5.2 GiB"
