@@ -21,7 +21,7 @@ from loratory.objectives.qlora.announcements import Announcements, failed_event
 from loratory.objectives.qlora.base.loading import Base
 from loratory.objectives.qlora.device_work import DevicePolicy, DeviceWork
 from loratory.objectives.qlora.engine import Engine
-from loratory.objectives.qlora.relief import MemoryRelief
+from loratory.objectives.qlora.relief import MemoryRelief, Need
 from loratory.objectives.qlora.scoring.evaluator import Result
 from loratory.objectives.qlora.scoring.measurements import Measurements
 from loratory.objectives.qlora.scoring.study_scores import StudyScores
@@ -156,7 +156,8 @@ class QloraObjective:
 
     def _place(self, trial: Trial) -> Iterator[TrialEvent]:
         goes_on = trial.has_begun
-        if self._relief.fits(partial(self._engine.slots.place, trial)) and not goes_on:
+        place = partial(self._engine.slots.place, trial)
+        if self._relief.fits(place, Need.ADAPTER) and not goes_on:
             yield self._announcements.started(trial)
 
     def _advance_work(self) -> list[Event]:
