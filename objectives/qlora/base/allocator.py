@@ -1,6 +1,6 @@
 """PyTorch's allocator on a GPU: segments that grow, so that memory freed by one pass serves any other.
 
-Without them tensors of many sizes leave gaps that nothing fits into: 9% of the device's memory at 8B, 11% at 13B.
+Without them tensors of many sizes leave gaps that nothing fits into: 9% of the memory at 8B, 11% at 13B.
 """
 
 import os

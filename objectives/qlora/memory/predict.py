@@ -110,7 +110,7 @@ def _optimizer(workload: Workload, size: EngineSize) -> int:
 
 
 def copy_limit(workload: Workload) -> int:
-    """Return the most bytes of copies that wait on the device for their way to the host: one copy, or 256 MiB."""
+    """Return the most bytes of copies that wait on the device to be fetched: one copy, or 256 MiB."""
     return max(_copy_bytes(workload), _LEAST_COPIED)
 
 
