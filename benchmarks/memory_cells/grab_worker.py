@@ -17,7 +17,7 @@ _LONGEST_WAIT_SECONDS = 60.0
 
 # Module below loratory.objectives, class or nothing, function, and which of its calls is the moment.
 MOMENTS = {
-    "load": ("packing.stack", "AdapterStack", "__init__", 1),  # sizes are chosen, and the base is loaded
+    "load": ("qlora.engine", "Engine", "_build", 1),  # sizes are chosen, and the base is loaded
     "capture": ("packing.runner", "", "capture", 1),
     "training": ("qlora.device_work", "DeviceWork", "_train", 6),
     "scoring": ("qlora.device_work", "DeviceWork", "_score", 2),
@@ -38,11 +38,9 @@ def _waiting(work: Callable[..., Any], *, which: int, folder: Path) -> Callable[
 
     def wrapped(*given: Any, **named: Any) -> Any:
         nonlocal calls
-        device = named.get("device")
-        if getattr(device, "type", None) != "meta":  # the memory model's own dry passes take no memory
-            calls += 1
-            if calls == which:
-                _wait(folder)
+        calls += 1
+        if calls == which:
+            _wait(folder)
         return work(*given, **named)
 
     return wrapped

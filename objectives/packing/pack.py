@@ -199,9 +199,12 @@ class Pack:
             fp32 or wider [2]: the loss of the batch, multiplied by the slot's loss scale, and the norm of its
             gradient before clipping.
         """
+        # Allocated before the update: where memory ends here, nothing has changed, and the batch is repeated.
+        result = self._losses.new_empty(2)
         norm = self._optimizers[slot].step(learning_rate)
         self.stack.refresh(slot)
-        result = torch.stack([self._losses[slot], norm.to(self._losses.dtype)])
+        result[0].copy_(self._losses[slot])
+        result[1].copy_(norm)
         self._losses[slot].zero_()
         return result
 

@@ -2,14 +2,12 @@
 
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-
-import torch
+from dataclasses import dataclass, replace
 
 from loratory.objectives.events import Failed
 from loratory.objectives.packing.out_of_memory import device_is_lost, is_out_of_memory
 from loratory.objectives.qlora.announcements import failed_event
-from loratory.objectives.qlora.relief import MemoryRelief
+from loratory.objectives.qlora.relief import MemoryRelief, Need, lacks_memory
 from loratory.objectives.qlora.scoring.evaluator import Evaluator
 from loratory.objectives.qlora.slots import Slots
 from loratory.objectives.qlora.trial.trial import Trial
@@ -117,8 +115,10 @@ class DeviceWork:
                 raise  # the worker is broken, or any of several trials is the cause
             failed = failed_event(ready[0].spec, error)
         # Outside the handler: while the exception lives, so do the tensors of the failed pass.
-        if failed.kind is FailureKind.OOM and self._relief.make_room():
-            return WorkDone()
+        if failed.kind is FailureKind.OOM:
+            if self._relief.make_room(Need.PASS):
+                return WorkDone()
+            failed = replace(failed, message=str(lacks_memory(Need.PASS, failed.message)))
         return WorkDone(failed=[(ready[0], failed)])
 
     def _score(self, trials: Mapping[Hashable, Trial]) -> WorkDone:
@@ -131,7 +131,7 @@ class DeviceWork:
                 raise
             message = str(error)
         if message is not None:
-            return WorkDone() if self._relief.make_room(scoring=True) else _lost(keys, trials, message)
+            return WorkDone() if self._relief.make_room(Need.SCORING) else _lost(keys, trials, message)
         seconds = (time.perf_counter() - began) / len(keys)
         for key in keys:
             if key in trials:
@@ -145,7 +145,7 @@ def _lost(keys: Sequence[Hashable], trials: Mapping[Hashable, Trial], message: s
     Raises:
         torch.OutOfMemoryError: scores that belong to no trial are lost, which ends the worker.
     """
-    error = torch.OutOfMemoryError(message)
+    error = lacks_memory(Need.SCORING, message)
     if any(key not in trials for key in keys):
         raise error
     return WorkDone(failed=[(trials[key], failed_event(trials[key].spec, error)) for key in keys])

@@ -1,12 +1,35 @@
 """Recovery from a full device: free memory, then try again."""
 
+import logging
 from collections.abc import Callable
+from enum import StrEnum
 
 import torch
 
 from loratory.objectives.futures import SerialThread
 from loratory.objectives.packing.out_of_memory import is_out_of_memory
 from loratory.objectives.qlora.engine import Engine
+
+_log = logging.getLogger(__name__)
+
+
+class Need(StrEnum):
+    """Work that asks for memory, as messages name it."""
+
+    PASS = "the activations of a training pass"
+    SCORING = "the cache and the passes of scoring"
+    ADAPTER = "an adapter with the moments of its optimiser"
+    COPY = "a copy of an adapter for scoring"
+
+
+def lacks_memory(need: Need, message: str) -> torch.OutOfMemoryError:
+    """Return the error of work that does not fit, with what asked for the memory.
+
+    Args:
+        need: the work.
+        message: of the error that PyTorch raised.
+    """
+    return torch.OutOfMemoryError(f"no memory for {need}: {message}")
 
 
 class MemoryRelief:
@@ -21,19 +44,30 @@ class MemoryRelief:
         """
         self._engine, self._copies = engine, copies
 
-    def make_room(self, *, scoring: bool = False) -> bool:
+    def make_room(self, need: Need) -> bool:
         """Free memory; return False if nothing can be made smaller.
 
         Args:
-            scoring: whether memory ran out while adapters were scored.
+            need: the work that did not fit.
         """
         if self._copies.finish():  # the memory of finished copies may be enough
             self._engine.begin_again()
             return True
-        return self._engine.make_room(scoring=scoring)
+        if not self._engine.make_room(scoring=need is Need.SCORING):
+            return False
+        now = self._engine.arrangement
+        _log.warning(
+            "memory ran out for %s; from now on %s trials at once, %s tokens per pass, %s prompts at once",
+            *(need, now.slots, now.tokens_per_pass, now.decoding_rows),
+        )
+        return True
 
-    def fits(self, work: Callable[[], object]) -> bool:
+    def fits(self, work: Callable[[], object], need: Need) -> bool:
         """Run `work`; return False if memory ran out and some was freed, so that a new try may fit.
+
+        Args:
+            work: changes nothing where it raises.
+            need: what it is, for messages.
 
         Raises:
             torch.OutOfMemoryError: nothing can be made smaller.
@@ -48,6 +82,6 @@ class MemoryRelief:
         # Outside the handler: while the exception lives, so do the tensors of what failed.
         if message is None:
             return True
-        if not self.make_room():
-            raise torch.OutOfMemoryError(message)
+        if not self.make_room(need):
+            raise lacks_memory(need, message)
         return False

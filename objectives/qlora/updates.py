@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from loratory.objectives.packing.out_of_memory import is_out_of_memory
 from loratory.objectives.packing.pack import Pack
 from loratory.objectives.qlora.trial.phases import DivergedError
 from loratory.objectives.qlora.trial.trial import Trial
@@ -89,13 +90,23 @@ class UpdateResults:
             raise
         finally:
             if results:
-                self._unread.append((updates, AsyncRead(torch.stack(results))))
+                self._unread.append((updates, AsyncRead(_stacked(results))))
         return _read(before)
 
     def collect(self) -> list[UpdateResult]:
         """Read and return the results of all launched updates."""
         unread, self._unread = self._unread, []
         return _read(unread)
+
+
+def _stacked(results: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return results as one tensor: on their device, or on the CPU where the device lacks the memory."""
+    try:
+        return torch.stack(list(results))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    return torch.tensor([result.tolist() for result in results], dtype=results[0].dtype)
 
 
 def _launch(pack: Pack, trial: Trial) -> tuple[_Update, torch.Tensor]:

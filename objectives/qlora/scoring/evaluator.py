@@ -198,8 +198,8 @@ class Evaluator:
             chosen.append(self._losses.popleft())
         chosen.sort(key=lambda item: item[0].row)
         pieces = [example_piece(request.examples[index], slot=request.row) for request, index in chosen]
-        host = self._slots.pack.lay_out(pieces, slots=self._stack.slots)
         try:
+            host = self._slots.pack.lay_out(pieces, slots=self._stack.slots)
             losses = self._slots.pack.runner.run("losses", host, self._losses_of).double().cpu().numpy()
         except Exception:
             self._losses.extendleft(reversed(chosen))

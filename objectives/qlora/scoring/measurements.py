@@ -8,7 +8,7 @@ from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.events import TrialEvent
 from loratory.objectives.futures import SerialThread
 from loratory.objectives.qlora.announcements import Announcements
-from loratory.objectives.qlora.relief import MemoryRelief
+from loratory.objectives.qlora.relief import MemoryRelief, Need
 from loratory.objectives.qlora.scoring.evaluation import Evaluation
 from loratory.objectives.qlora.scoring.evaluator import Evaluator, Result
 from loratory.objectives.qlora.slots import Slots
@@ -53,15 +53,14 @@ class Measurements:
         match trial.phase:
             case Training(slot) if trial.wants_measurement:
                 if trial.measured_before:
-                    self._snapshot(trial)
-                    yield from self._report(trial)
+                    if self._relief.fits(partial(self._snapshot, trial), Need.COPY):
+                        yield from self._report(trial)
                 elif self._evaluator.has_room:
-                    self._evaluator.copy(trial.key, slot, self._data.dev)
-                    self._snapshot(trial)
+                    self._relief.fits(partial(self._begin, trial, slot), Need.COPY)
             case Ending(_, best) if self._evaluator.has_room:
                 scaling = trial.adapter.scaling
                 put = partial(self._evaluator.put, trial.key, best, self._data.select, scaling=scaling)
-                if self._relief.fits(put):
+                if self._relief.fits(put, Need.COPY):
                     trial.hand_over(self._files.begin(self._announcements.making_files(trial)))
 
     def take(self, trial: Trial, result: Result) -> Iterator[TrialEvent]:
@@ -89,6 +88,15 @@ class Measurements:
     def _report(self, trial: Trial) -> Iterator[TrialEvent]:
         yield from self._announcements.measured(trial)
         trial.decide()
+
+    def _begin(self, trial: Trial, slot: int) -> None:
+        """Begin a measurement: request the scores of a copy, and copy the state; or do neither, and raise."""
+        self._evaluator.copy(trial.key, slot, self._data.dev)
+        try:
+            self._snapshot(trial)
+        except Exception:
+            self._evaluator.drop(trial.key)
+            raise
 
     def _snapshot(self, trial: Trial) -> None:
         began, checkpoint = time.perf_counter(), self._checkpoints.begin()

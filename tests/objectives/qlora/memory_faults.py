@@ -9,14 +9,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 PACKAGE = "/objectives/"
-# Functions of the worker, and the work that they do; the outermost counts.
+# Functions of the worker, and the work that they do; the outermost counts, but relief is relief.
 WORK = {
     "_place": "placing",
     "_train": "training",
     "_score": "scoring",
     "_look_after": "saving",
     "_take": "saving",
-    "build": "loading",
+    "_build": "building",
 }
 
 
@@ -70,11 +70,12 @@ def _allocates(func: torch._ops.OpOverload) -> bool:
 
 
 def _site(operation: str) -> Site:
-    frame, place, work = sys._getframe(2), "", ""
+    frame, place, work, relief = sys._getframe(2), "", "", False
     while frame is not None:
         code = frame.f_code
         if PACKAGE in code.co_filename and "/tests/" not in code.co_filename:
             place = place or f"{code.co_filename.rpartition(PACKAGE)[2]}:{frame.f_lineno}"
             work = WORK.get(code.co_name, work)
+            relief = relief or code.co_name == "make_room"
         frame = frame.f_back
-    return Site(work, place, operation)
+    return Site("relief" if relief else work, place, operation)

@@ -1,14 +1,20 @@
-import time
-from collections import Counter
+"""Memory that ends at any one allocation costs no trial, and changes no result beyond rounding."""
+
+import random
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
+import safetensors.torch
 from memory_faults import Allocations
 
-from loratory.objectives.events import Failed, Finished, Start
+from loratory.objectives.events import Failed, Finished, Progressed, Reported, Start
+from loratory.objectives.qlora.relief import Need
+from loratory.objectives.records import FailureKind
 
 SPACE = {"weight_decay": [0.0, 0.1], "rank": [2, 4]}
 TRIALS = ({"batch_size": 4, "dropout": 0.3, "rank": 4}, {"batch_size": 3, "rank": 2, "epochs": 0.8})
+KINDS_OF_WORK = ("placing", "training", "scoring", "saving")
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +24,18 @@ def few(make_examples, data):
 
 @pytest.fixture(scope="module")
 def make_small(make_study, make_objective, few):
-    def make(**packing):
+    def make():
         study = make_study(
             space=SPACE,
             training={"epochs": 1.0},
             metric="exact_match",
-            evaluation={"evaluations": 2, "dev_examples": 2, "max_new_tokens": 3, "metrics": ["exact_match"]},
-            packing={"slots": 2, "tokens_per_pass": 200, **packing},
+            evaluation={
+                "evaluations": 2,
+                "dev_examples": 2,
+                "max_new_tokens": 3,
+                "metrics": ["exact_match"],
+            },
+            packing={"slots": 2, "tokens_per_pass": 200},
         )
         return make_objective(study, few)
 
@@ -38,31 +49,127 @@ def starts(make_study, make_trial):
 
 
 def run(objective, starts):
-    events, ended = list(objective.advance(starts)), 0
+    """Events of all trials to their ends, by trial."""
+    events = defaultdict(list)
+    decisions = starts
     for _ in range(500):
-        if sum(isinstance(event, Finished | Failed) for event in events) == len(starts):
-            return events
-        events += objective.advance(())
+        for event in objective.advance(decisions):
+            events[getattr(event, "key", None)].append(event)
+        decisions = ()
+        if all(isinstance((events[s.trial.key] or [None])[-1], Finished | Failed) for s in starts):
+            return {start.trial.key: events[start.trial.key] for start in starts}
     raise AssertionError("the trials did not end")
 
 
-def test_explore(make_small, starts):
-    t = time.perf_counter()
-    make_small()
-    print("build", time.perf_counter() - t)
+@pytest.fixture(scope="module")
+def undisturbed(make_small, starts):
+    """Allocations by site, and events by trial, where memory never ends."""
     objective = make_small()
-    t = time.perf_counter()
-    run(objective, starts)
-    print("plain", time.perf_counter() - t)
-    objective = make_small()
-    mode = Allocations()
-    t = time.perf_counter()
-    with mode:
+    with Allocations() as allocations:
         events = run(objective, starts)
-    print("mode", time.perf_counter() - t)
-    works = Counter()
-    for s, n in mode.seen.items():
-        works[s.work] += 1
-    print(len(mode.seen), sum(mode.seen.values()), works)
-    for site, n in sorted(mode.seen.items()):
-        print(n, site)
+    return allocations.seen, events
+
+
+def disturbed(objective, starts, refuse):
+    with Allocations(refuse) as allocations:
+        events = run(objective, starts)
+    assert allocations.refused
+    return events
+
+
+def assert_same(got, wanted):
+    for key, theirs in wanted.items():
+        mine = got[key]
+        assert isinstance(mine[-1], Finished), mine[-1]
+        for values in (losses, dev_scores):
+            assert values(mine) == pytest.approx(values(theirs), rel=1e-4)
+        assert mine[-1].best_step == theirs[-1].best_step
+        assert mine[-1].scores.aggregate == pytest.approx(theirs[-1].scores.aggregate, rel=1e-4)
+        first, second = matrices(mine[-1]), matrices(theirs[-1])
+        for name, matrix in second.items():
+            assert (first[name] - matrix).norm() <= 2e-3 * matrix.norm(), name
+
+
+def matrices(finished):
+    return safetensors.torch.load(finished.adapter["adapter_model.safetensors"])
+
+
+def losses(events):
+    return [point.loss for event in events if isinstance(event, Progressed) for point in event.points]
+
+
+def dev_scores(events):
+    return [event.measurement.metrics["loss"] for event in events if isinstance(event, Reported)]
+
+
+def once(site, number=1):
+    return lambda seen, count: seen == site and count == number
+
+
+@pytest.mark.parametrize("work", KINDS_OF_WORK)
+def test_memory_that_ends_at_one_allocation_costs_no_trial(make_small, starts, undisturbed, work):
+    seen, wanted = undisturbed
+    sites = sorted(site for site in seen if site.work == work)
+    site = random.Random(0).choice(sites)
+    assert_same(disturbed(make_small(), starts, once(site)), wanted)
+
+
+@pytest.fixture(scope="module")
+def built(make_small):
+    """Allocations by site while a worker builds its engine."""
+    with Allocations() as allocations:
+        make_small()
+    return {site: count for site, count in allocations.seen.items() if site.work == "building"}
+
+
+def built_within(make_small, refuse):
+    with Allocations(refuse) as allocations:
+        objective = make_small()
+    assert allocations.refused
+    return objective
+
+
+def test_memory_that_ends_while_the_engine_is_built_makes_it_smaller(make_small, starts, undisturbed, built):
+    site = random.Random(1).choice(sorted(built))
+    objective = built_within(make_small, once(site))
+    assert objective._engine.arrangement.decoding_rows < 32
+    assert_same(run(objective, starts), undisturbed[1])
+
+
+@pytest.mark.chaos
+def test_memory_that_ends_anywhere_while_the_engine_is_built_makes_it_smaller(
+    make_small, starts, undisturbed, built
+):
+    wrong = {}
+    for site in sorted(built):
+        try:
+            assert_same(run(built_within(make_small, once(site)), starts), undisturbed[1])
+        except Exception as error:
+            wrong[site] = f"{type(error).__name__}: {error}"[:300]
+    assert not wrong, "\n".join(f"{site}: {error}" for site, error in wrong.items())
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("work", KINDS_OF_WORK)
+def test_memory_that_ends_at_any_allocation_costs_no_trial(make_small, starts, undisturbed, work):
+    seen, wanted = undisturbed
+    wrong = {}
+    for site, count in sorted(seen.items()):
+        for number in sorted({1, 1 + count // 2}) if site.work == work else ():
+            try:
+                assert_same(disturbed(make_small(), starts, once(site, number)), wanted)
+            except Exception as error:
+                wrong[site, number] = f"{type(error).__name__}: {error}"[:300]
+    assert not wrong, "\n".join(f"{site}: {error}" for site, error in wrong.items())
+
+
+@pytest.mark.parametrize(
+    ("work", "need"),
+    [("training", Need.PASS), ("scoring", Need.SCORING), ("placing", Need.ADAPTER), ("saving", Need.COPY)],
+)
+def test_memory_that_never_suffices_is_infeasible_and_says_for_what(make_small, starts, work, need):
+    events = disturbed(make_small(), starts, lambda site, _: site.work == work)
+    for mine in events.values():
+        failed = mine[-1]
+        assert isinstance(failed, Failed) and failed.kind is FailureKind.OOM
+        assert f"no memory for {need}" in failed.message
