@@ -94,6 +94,7 @@ def model_facts(
     *,
     dtype: torch.dtype,
     longest: int,
+    skeleton: Any | None = None,
 ) -> ModelFacts:
     """Return the facts of a base, from models on the meta device.
 
@@ -104,11 +105,12 @@ def model_facts(
         stack: sizes of the study's adapters.
         dtype: compute dtype.
         longest: tokens of the longest sequence.
+        skeleton: the base on the meta device, if it is there; None builds it.
 
     Raises:
         InputError: the configuration is not that of a language model with sizes.
     """
-    skeleton = build_skeleton(configuration, reference)
+    skeleton = build_skeleton(configuration, reference) if skeleton is None else skeleton
     head = skeleton.get_output_embeddings()
     linear = [m for m in skeleton.modules() if isinstance(m, torch.nn.Linear) and m is not head]
     names = [

@@ -192,7 +192,9 @@ def _dtype(model: ModelSpec, gpu: Gpu | None) -> torch.dtype:
 def _given(
     study: StudySpec, found: FoundConfiguration, *, dtype: torch.dtype, known: Callable[..., Any]
 ) -> _Study:
-    architecture = _architecture(found)
+    refuse_by_configuration(found.configuration, found.reference.location)
+    skeleton = build_skeleton(found.configuration, found.reference)
+    architecture = _architecture(found, skeleton)
     stack = stack_size(study, architecture)
     workload, data = known(
         study,
@@ -208,6 +210,7 @@ def _given(
         stack,
         dtype=dtype,
         longest=workload.longest_tokens,
+        skeleton=skeleton,
     )
     return _Study(
         spec=study,
@@ -219,10 +222,8 @@ def _given(
     )
 
 
-def _architecture(found: FoundConfiguration) -> Architecture:
+def _architecture(found: FoundConfiguration, model: Any) -> Architecture:
     """Return the base's layers without asking PEFT, which takes seconds to import."""
-    refuse_by_configuration(found.configuration, found.reference.location)
-    model = build_skeleton(found.configuration, found.reference)
     layers, left_out = linear_layers(model, found.reference.location, find_text_part(model))
     text = found.configuration.get_text_config()
     return Architecture(

@@ -1,6 +1,8 @@
 """`loratory plan`: lines, JSON and exit status."""
 
+import gc
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ def _counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count the activations of each base once for all tests."""
 
     def facts(model: Any, *arguments: Any, **keywords: Any) -> ModelFacts:
-        key = f"{model.base} {keywords}"
+        key = f"{model.base} {keywords['dtype']} {keywords['longest']}"
         if key not in _FACTS:
             _FACTS[key] = model_facts(model, *arguments, **keywords)
         return _FACTS[key]
@@ -40,6 +42,12 @@ def _counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _garbage_is_collected_again() -> Iterator[None]:
+    yield
+    gc.enable()
 
 
 def run(*arguments: str) -> str:

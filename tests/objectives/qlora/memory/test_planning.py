@@ -31,7 +31,7 @@ def _counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count the activations of each base once for all tests."""
 
     def facts(model: Any, *arguments: Any, **keywords: Any) -> ModelFacts:
-        key = f"{model.base} {keywords}"
+        key = f"{model.base} {keywords['dtype']} {keywords['longest']}"
         if key not in _FACTS:
             _FACTS[key] = model_facts(model, *arguments, **keywords)
         return _FACTS[key]
