@@ -113,7 +113,7 @@ def once(site, number=1):
     return lambda seen, count: seen == site and count == number
 
 
-def test_memory_that_ends_at_one_allocation_costs_no_trial(make_small, starts, undisturbed):
+def test_memory_that_ends_costs_no_trial_and_where_it_never_suffices_says_for_what(make_small, starts, undisturbed):
     seen, wanted = undisturbed
     objective, draw = make_small(), random.Random(0)
     for work in KINDS_OF_WORK:
