@@ -26,6 +26,9 @@ MOST_CURVES = 120
 MOST_SCORES = 15
 """Largest number of trials in the plot of scores; the table of the report has all."""
 
+_EACH_TICK = 10
+"""Span of trial numbers in which each number has a tick."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
@@ -95,6 +98,8 @@ def history_figure(report: ComparisonReport) -> Figure | None:
         *_base_line(report, xs=[min(numbers), max(numbers)]),
     ]
     layout = _layout(x="trial", y=formatting.label(report.study.metric))
+    if numbers[-1] - numbers[0] < _EACH_TICK:
+        layout["xaxis"]["dtick"] = 1  # no trial 0.2
     note = "Complete trials only: pruned ones were measured on other examples, after less training."
     return Figure(name="history", title="Over the search", note=note, data=data, layout=layout)
 

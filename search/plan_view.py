@@ -181,8 +181,8 @@ def _infeasible(plan: StudyPlan) -> str:
 def _disk(plan: StudyPlan) -> str:
     disk = plan.disk
     return (
-        f"disk: at most {size_text(disk.total)} (adapters {size_text(disk.adapters)}, checkpoints of running trials "
-        f"{size_text(disk.checkpoints)}, predictions {size_text(disk.predictions)})"
+        f"disk: at most {size_text(disk.total)} (adapters {size_text(disk.adapters)}, checkpoints of "
+        f"running trials {size_text(disk.checkpoints)}, predictions {size_text(disk.predictions)})"
     )
 
 

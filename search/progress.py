@@ -105,8 +105,8 @@ class StudyProgress:
     def seconds_left(self) -> float | None:
         """Estimated seconds to the limit.
 
-        At the pace of this run, and before that is known by the plan: what has been done of a first trial weighs
-        one against the other. None without a plan before the first trial ends.
+        At the pace of this run, and before that is known by the plan: what has been done of a first trial
+        weighs one against the other. None without a plan before the first trial ends.
         """
         elapsed, left = time.monotonic() - self.started_at, max(0, self.limit - self.done)
         planned = self.planned_seconds()

@@ -7,6 +7,9 @@ from loratory.objectives.data.learned_columns import is_filled
 from loratory.objectives.data.rows import BadRowError
 from loratory.objectives.data.values import from_json, shortened
 
+CALL_KEYS = ("tool_calls", "function_call")
+"""Keys of turns that hold calls."""
+
 _ARGUMENTS = ("arguments", "parameters", "input", "args", "kwargs")
 _NAMES = ("name", "id", "call_id", "type", "index")
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from loratory.objectives.data.calls import call_ids, read_calls
+from loratory.objectives.data.calls import CALL_KEYS, read_calls
 from loratory.objectives.data.learned_columns import LEARNED_KEYS, MARKS, is_filled, is_null, plain_name
 from loratory.objectives.data.rows import BadRowError, Role, Turn
+from loratory.objectives.data.tool_results import RESULT_KEYS, with_answered
 from loratory.objectives.data.values import as_text, from_json, read_mark, shortened
 from loratory.objectives.data.view import is_turns
 from loratory.spaces.errors import InputError
@@ -37,9 +38,7 @@ _ROLES = MappingProxyType(
 )
 _CALL_ROLES = ("function_call", "tool_call")
 _SPECIAL_KEYS = MARKS | LEARNED_KEYS
-_CALL_KEYS = ("tool_calls", "function_call")
-_RESULT_KEYS = ("tool_call_id", "name")
-_SAID_KEYS = ("content", "value", *_CALL_KEYS)
+_SAID_KEYS = ("content", "value", *CALL_KEYS)
 _TEXT_PARTS = ("text", "input_text", "output_text")
 _LIST_OF_OBJECTS = re.compile(r"\s*(?:array\()?\[\s*\{\s*['\"]")
 _KEYS_OF_TURNS = tuple(
@@ -139,7 +138,7 @@ class TurnReader:
             hint = "; write it as JSON" if isinstance(items, str) and _looks_like_turns(items) else ""
             raise BadRowError(row_place, f"{column} must be a list of turns, got {kind}{hint}")
         turns = [self._turn(item, row_place, column, index) for index, item in enumerate(items)]
-        return _with_answered(turns, items) if any(turn.role is Role.TOOL for turn in turns) else turns
+        return with_answered(turns, items) if any(turn.role is Role.TOOL for turn in turns) else turns
 
     def _turn(self, item: Any, row_place: str, column: str, index: int) -> Turn:
         plain = _plain_turn(item)
@@ -157,7 +156,7 @@ class TurnReader:
             text = ""
         else:
             text = _content(item.get(text_key), role, row_place, f"{place}.{text_key}").strip()
-        read = {role_key, text_key, *_CALL_KEYS, *(_RESULT_KEYS if role is Role.TOOL else ())}
+        read = {role_key, text_key, *CALL_KEYS, *(RESULT_KEYS if role is Role.TOOL else ())}
         learn = self._other_keys(item, read, f"{row_place}: {place}")
         if learn and role is not Role.ASSISTANT:
             raise InputError(
@@ -182,36 +181,6 @@ class TurnReader:
                     f"(tools: into a column), or leave it out with data.columns: {{{key}: null}}"
                 )
         return learn
-
-
-def _with_answered(turns: Sequence[Turn], items: Sequence[Any]) -> list[Turn]:
-    """Return turns in which each result that is not the next call's says whose it is."""
-    found: list[Turn] = []
-    ids: list[str | None] = []
-    names: list[str] = []
-    due = 0
-    for turn, item in zip(turns, items, strict=True):
-        if turn.calls:
-            ids, names, due = _ids(item), [call["name"] for call in json.loads(turn.calls)], 0
-        elif turn.role is Role.TOOL:
-            place = _place(item, ids, names)
-            turn = turn if place is None or place == due else replace(turn, answers=place)
-            due = (due if place is None else place) + 1
-        found.append(turn)
-    return found
-
-
-def _ids(item: dict[str, Any]) -> list[str | None]:
-    return next((call_ids(item[key]) for key in _CALL_KEYS if is_filled(item.get(key))), [])
-
-
-def _place(item: dict[str, Any], ids: Sequence[str | None], names: Sequence[str]) -> int | None:
-    """Return the place of the call that a result names by its id, or else by the name of its function."""
-    for key, known in zip(_RESULT_KEYS, (ids, names), strict=True):
-        name = item.get(key)
-        if not is_null(name) and known.count(name) == 1:
-            return known.index(name)
-    return None
 
 
 def marked(turns: Sequence[Turn], learn: bool) -> list[Turn]:
@@ -251,7 +220,7 @@ def _role(value: Any, row_place: str, place: str) -> tuple[str, Role]:
 
 
 def _calls(item: dict[str, Any], row_place: str, place: str) -> str:
-    for key in _CALL_KEYS:
+    for key in CALL_KEYS:
         if key in item and is_filled(item[key]):
             return read_calls(item[key], row_place, f"{place}.{key}")
     return ""

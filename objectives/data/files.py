@@ -66,7 +66,7 @@ def as_raw_rows(numbered: Numbered, name: str, bad_rows: BadRows) -> Iterator[Ra
             continue
         bad = fields if isinstance(fields, BadRowError) else _no_object(fields, f"{name}, row {number}")
         if bad_rows is BadRows.STOP:
-            raise InputError(f"{bad}; mend it, or remove such rows with data.bad_rows: remove")
+            raise InputError(f"{bad}; data.bad_rows: remove leaves such rows out")
         yield RawRow(file=name, number=number, fields=bad.content, problem=bad.rule)
     if number == 0:
         raise InputError(f"{name}: must hold rows, is empty")

@@ -143,10 +143,10 @@ def _skip(text: str, position: int) -> int:
 
 
 def _invalid(error: ValueError | RecursionError) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        # The decoder's "Unterminated string starting at" goes on with a place that is ours to say.
-        return f"must be valid JSON: {error.msg.removesuffix(' at')} ({_where(error)})"
-    return f"must be valid JSON: {error}"
+    if not isinstance(error, json.JSONDecodeError):
+        return f"must be valid JSON: {error}"
+    # Some of the decoder's messages end in "at", for a place to follow.
+    return f"must be valid JSON: {error.msg.removesuffix(' at').removesuffix(' starting')} ({_where(error)})"
 
 
 def _where(error: json.JSONDecodeError) -> str:

@@ -147,9 +147,14 @@ class PackedModel:
 
     @property
     def fused_attention(self) -> bool:
-        """True if one kernel attends to sequences of any lengths, so that passes can be captured."""
+        """True if one kernel attends to sequences of any lengths, so that passes can be captured.
+
+        Flash attention has none for GPUs before Ampere (compute capability 8.0), such as T4 and V100.
+        """
         half = self.compute_dtype in (torch.bfloat16, torch.float16)
-        return self.concatenates and self.device.type == "cuda" and half
+        if not (self.concatenates and self.device.type == "cuda" and half):
+            return False
+        return torch.cuda.get_device_capability(self.device) >= (8, 0)
 
     def enter_pass(
         self,

@@ -6,10 +6,12 @@ return them in place of its own output.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
+
+from loratory.objectives.packing.out_of_memory import is_out_of_memory
 
 _COMPARED = 4  # rows whose logits are computed in both ways, to find out if both are the same
 _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 0.01, torch.bfloat16: 0.05}
@@ -73,8 +75,15 @@ class OwnHead:
         if len(caught) != 1 or not self._holds_layers(caught[0][0]):
             return False
         trunk, output = caught[0]
-        with torch.no_grad():
-            apart = self._logits(trunk, output, output[0].flatten(0, 1)[few])
+        if not isinstance(output, (tuple, Mapping)):
+            return False
+        try:
+            with torch.no_grad():
+                apart = self._logits(trunk, output, output[0].flatten(0, 1)[few])
+        except Exception as error:  # models run code of their own, which may want what a pass has
+            if is_out_of_memory(error):
+                raise
+            return False
         if apart.shape != logits.shape or logits.device.type == "meta":
             return apart.shape == logits.shape
         tolerance = _TOLERANCES[logits.dtype]

@@ -151,7 +151,8 @@ class Reference:
         before, after = logits[:place], self._logits(model, changed)[:place]
         seen = before > _HIDDEN
         change = torch.where(seen, after - before, 0.0).norm(dim=-1)
-        return (change / torch.where(seen, before, 0.0).norm(dim=-1)).max().item()
+        largest: float = (change / torch.where(seen, before, 0.0).norm(dim=-1)).max().item()
+        return largest
 
     def _tolerance(self, dtype: torch.dtype) -> float:
         return max(_TOLERANCES[dtype], min(_MOST, self._rounding))

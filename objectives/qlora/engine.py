@@ -22,6 +22,7 @@ from loratory.objectives.qlora.memory.admission import Admission, Admitted, aske
 from loratory.objectives.qlora.memory.device import release_memory
 from loratory.objectives.qlora.memory.engine_size import EngineSize
 from loratory.objectives.qlora.memory.facts import longest_prompt, workload
+from loratory.objectives.qlora.memory.predict import copy_limit
 from loratory.objectives.qlora.memory.ranks import numbers_per_rank, trial_bytes_of_rank
 from loratory.objectives.qlora.scoring.evaluator import Evaluator
 from loratory.objectives.qlora.slots import Slots
@@ -97,6 +98,11 @@ class Engine:
             optimizer_bits=8 if size.optimizer_bits == 8 else torch.finfo(pack.stack.master.dtype).bits,
             decoding_rows=size.decoding_rows if self._study.metrics else None,
         )
+
+    @property
+    def copy_limit_bytes(self) -> int:
+        """Most device memory of copies of adapters that were not fetched yet."""
+        return copy_limit(self._load)
 
     @property
     def trial_limit_bytes(self) -> int | None:

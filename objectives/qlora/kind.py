@@ -149,6 +149,9 @@ def import_for_prepare() -> None:
 
 def import_for_build() -> None:
     """Import the libraries that `build` needs, which takes longer."""
+    from loratory.objectives.qlora.base.allocator import use_expandable_segments
+
+    use_expandable_segments()  # before PyTorch reads its settings
     import loratory.objectives.qlora.objective  # noqa: F401
     from loratory.objectives.qlora.base.loading import quieten
 

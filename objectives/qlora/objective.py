@@ -38,8 +38,6 @@ from loratory.spaces.study import StudySpec
 _SECONDS_BETWEEN_PROGRESS = 1.0
 # Longest wait for texts to be scored when there is no other work; decisions are delayed as long.
 _SECONDS_OF_WAITING = 0.05
-# Limit on the device memory of copies that were not fetched yet.
-_MOST_COPIED_BYTES = 2**30
 # All slots need an adapter at the start of a study, so a worker briefly uses more than its share of cores.
 _THREADS_FOR_ADAPTERS = 4
 
@@ -87,7 +85,7 @@ class QloraObjective:
         self._announcements = Announcements(base, checkpoints)
         ready = self._announcements.ready(engine, hashes)
         self._ready: list[Event] = [replace(ready, checks=(*checks, *ready.checks))]
-        copies = SerialThread(threaded=on_gpu, byte_limit=_MOST_COPIED_BYTES)
+        copies = SerialThread(threaded=on_gpu, byte_limit=engine.copy_limit_bytes)
         self._relief = MemoryRelief(engine, copies)
         policy = DevicePolicy(gathers=on_gpu)
         self._work = DeviceWork(engine.slots, engine.evaluator, self._relief, policy)

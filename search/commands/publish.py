@@ -150,4 +150,6 @@ def _download(repo: str, folder: Path) -> Path:
 
 
 def _say(console: "Console", line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    from loratory.search.terminal import say
+
+    say(console, line)

@@ -21,6 +21,13 @@ def test_opens_with_the_answer(study: StudyFolder) -> None:
         assert part in answer
 
 
+def test_a_best_trial_that_gained_nothing_is_not_called_better(study: StudyFolder) -> None:
+    report = compare(study)
+    best = report.ranking[0].model_copy(update={"gain": 0.0})
+    page = html_report(report.model_copy(update={"ranking": (best, *report.ranking[1:])}))
+    assert "exactly as the untuned base" in page and "better than" not in page
+
+
 def test_foreign_text_opens_no_element(study: StudyFolder) -> None:
     page = html_report(compare(study))
     assert page.count("<script") == page.count("</script>") == 3

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from loratory.objectives.qlora.base.allocator import use_expandable_segments
 from loratory.objectives.qlora.base.architecture import read_configuration, read_tokenizer, vocabulary
 from loratory.objectives.qlora.base.formats import format_of
 from loratory.objectives.qlora.base.formats.base_format import BaseFormat
@@ -84,6 +85,7 @@ def load_base(model: ModelSpec, reference: BaseReference) -> Base:
 
 def choose_device(model: ModelSpec) -> tuple[torch.device, torch.dtype]:
     """Return the device to load a base on, and the number format for computing there."""
+    use_expandable_segments()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return device, choose_dtype(model.compute_dtype, device)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 from loratory.objectives.packing.decoding.rows import GRANULE
@@ -195,6 +196,7 @@ def _with_tokens(size: EngineSize, tokens: int) -> EngineSize:
     return EngineSize(**(vars(size) | {"tokens_per_pass": tokens}))
 
 
+@cache
 def _passes(least: int) -> list[int]:
     """Return the sizes of a pass to choose among, all of them sizes of a graph."""
     sizes = [least]

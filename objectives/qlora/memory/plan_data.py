@@ -20,7 +20,7 @@ from loratory.objectives.qlora.memory.engine_size import StackSize
 from loratory.objectives.qlora.memory.facts import Workload, workload, workload_without_data
 from loratory.objectives.qlora.memory.study_plan import PlannedData
 from loratory.objectives.study_folder import PREPARED, StudyFolder
-from loratory.spaces.data import DataSpec
+from loratory.spaces.data import QUICKSTART_DATA, DataSpec
 from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.study import StudySpec
 
@@ -37,11 +37,13 @@ class _Known:
         data: the splits, or those of a sample.
         scale: examples of train per example of `data.train`, and of eval likewise.
         source: phrase for the terminal.
+        sampled: whether they are a sample.
     """
 
     data: PreparedData
     scale: tuple[float, float]
     source: str
+    sampled: bool = False
 
 
 def known_workload(
@@ -91,7 +93,7 @@ def _with_data(
 ) -> tuple[Workload, PlannedData]:
     data, (train_scale, eval_scale) = known.data, known.scale
     train, dev, select = len(data.train) * train_scale, len(data.dev), len(data.select) * eval_scale
-    if eval_scale != 1:  # a sample is divided otherwise than all of eval
+    if known.sampled:  # a sample is divided otherwise than all of eval
         examples = (len(data.dev) + len(data.select)) * eval_scale
         dev = min(study.evaluation.dev_examples or dev_examples(round(examples)), round(examples))
         select = min(study.evaluation.select_examples or examples, examples - dev)
@@ -192,11 +194,25 @@ def _sampled(study: StudySpec, reference: BaseReference, max_positions: int | No
     except (InputError, OSError, ValueError) as error:
         raise _UnknownError(" ".join(str(error).split())) from error
     rows, read = counts[Part.TRAIN]
-    limit = study.data.train_examples or rows
     source = f"{rows:,} rows of train" + (f", lengths by {read} of them" if read < rows else "")
-    scale = min(rows / read, limit / len(prepared.data.train))
-    eval_rows, eval_read = counts.get(Part.EVAL, (rows, read))
-    return _Known(data=prepared.data, scale=(scale, eval_rows / eval_read), source=source)
+    scale = _scale(study, prepared.data, counts)
+    return _Known(data=prepared.data, scale=scale, source=source, sampled=True)
+
+
+def _scale(
+    study: StudySpec, sample: PreparedData, counts: dict[Part, tuple[int, int]]
+) -> tuple[float, float]:
+    """Return the examples of train and of eval per example of a sample."""
+    assert study.data is not None
+    train, scored = len(sample.train), len(sample.dev) + len(sample.select)
+    rows, read = counts[Part.TRAIN]
+    if Part.EVAL in counts:
+        whole, whole_eval = train * rows / read, scored * counts[Part.EVAL][0] / counts[Part.EVAL][1]
+    else:
+        kept = (train + scored) * rows / read
+        whole_eval = kept * (study.data.eval_fraction or eval_fraction(round(kept)))
+        whole = kept - whole_eval
+    return min(whole, study.data.train_examples or whole) / train, whole_eval / scored
 
 
 def _check_local(data: DataSpec) -> None:
@@ -205,7 +221,9 @@ def _check_local(data: DataSpec) -> None:
         files = named_files(data)
     except InputError as error:
         raise _UnknownError(str(error)) from error
-    named = [name for name in (data.train, data.eval, data.test) if name and not name.startswith("builtin:")]
+    named = [name for name in (data.train, data.eval, data.test) if name]
+    if QUICKSTART_DATA in named:
+        raise _UnknownError(f"{QUICKSTART_DATA} is gathered from installed packages, which takes a while")
     if files is None or any(not paths for paths in files.values()):
         raise _UnknownError(f"{', '.join(named)}: no plan reads data sets of the Hub")
     size = sum(path.stat().st_size for paths in files.values() for path in paths)

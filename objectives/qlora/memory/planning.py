@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import quantiles
@@ -34,6 +34,7 @@ from loratory.objectives.qlora.memory.study_plan import (
     PlannedWorker,
     StudyPlan,
 )
+from loratory.objectives.qlora.memory.terms import MemoryTerms
 from loratory.spaces.errors import InputError
 from loratory.spaces.model import ComputeDtype, ModelSpec
 from loratory.spaces.packing import trials_taken
@@ -56,6 +57,7 @@ class _Study:
         asked: what the file fixes.
         sizes: of adapters.
         data: what is known of the examples.
+        known: memory of trials alone by the numbers of their adapters, as they were asked for.
     """
 
     spec: StudySpec
@@ -64,6 +66,7 @@ class _Study:
     asked: Asked
     sizes: AdapterSizes
     data: PlannedData
+    known: dict[int, MemoryTerms] = field(default_factory=dict)
 
     def of_numbers(self, numbers: int) -> Workload:
         """Return the workload of trials whose adapters have so many numbers."""
@@ -71,10 +74,16 @@ class _Study:
 
     def alone(self, point: AdapterPoint) -> PlannedTrial:
         """Return a trial alone in the smallest arrangement."""
-        workload = self.of_numbers(point.numbers)
-        size = smallest(self.facts, workload, replace(self.asked, slots=None))
         searched: dict[str, Any] = {"rank": point.rank, "target_modules": point.target_modules}
-        return PlannedTrial(params=searched, terms=predict(self.facts, workload, size))
+        return PlannedTrial(params=searched, terms=self.terms_of(point.numbers))
+
+    def terms_of(self, numbers: int) -> MemoryTerms:
+        """Return the memory of a trial alone whose adapter has so many numbers."""
+        if numbers not in self.known:
+            workload = self.of_numbers(numbers)
+            size = smallest(self.facts, workload, replace(self.asked, slots=None))
+            self.known[numbers] = predict(self.facts, workload, size)
+        return self.known[numbers]
 
 
 def plan_study(
@@ -253,9 +262,9 @@ def _worker(given: _Study, gpu: Gpu) -> PlannedWorker:
     """Plan a worker: for the whole space, or for as much of it as fits."""
     budget = usable_bytes(gpu)
     pace: Callable[..., float] = partial(_pace, given, gpu)
-    points = sorted(given.sizes.sample() + list(given.sizes.corners), key=lambda point: point.numbers)
-    fitting = [point for point in points if given.alone(point).terms.total <= budget]
-    numbers = (fitting or points)[-1 if fitting else 0].numbers
+    found = sorted({point.numbers for point in (*given.sizes.sample, *given.sizes.corners)})
+    fitting = [numbers for numbers in found if given.terms_of(numbers).total <= budget]
+    numbers = fitting[-1] if fitting else found[0]
     workload = given.of_numbers(numbers)
     chosen = choose(given.facts, workload, given.asked, budget_bytes=budget, pace=pace)
     if isinstance(chosen, TooSmall):
@@ -277,12 +286,12 @@ def _pace(given: _Study, gpu: Gpu, size: Any) -> float:
 
 def _space(given: _Study, budget: int | None) -> PlannedSpace:
     small, large = given.sizes.corners
-    totals = {point: given.alone(point).terms.total for point in given.sizes.sample()}
-    sampled = sorted(totals[point] for point in given.sizes.sample())
-    share, phrases = None, ()
+    sampled = sorted(given.terms_of(point.numbers).total for point in given.sizes.sample)
+    share: float | None = None
+    phrases: tuple[str, ...] = ()
     if budget is not None:
         share = sum(total > budget for total in sampled) / len(sampled)
-        phrases = tuple(given.sizes.too_large(lambda point: given.alone(point).terms.total <= budget))
+        phrases = tuple(given.sizes.too_large(lambda point: given.terms_of(point.numbers).total <= budget))
     return PlannedSpace(
         smallest=given.alone(small),
         largest=given.alone(large),
@@ -294,7 +303,7 @@ def _space(given: _Study, budget: int | None) -> PlannedSpace:
 
 
 def _disk(given: _Study, worker: PlannedWorker | None, gpus: int) -> DiskBytes:
-    sample = given.sizes.sample()
+    sample = given.sizes.sample
     slots = worker.size.slots if worker is not None and worker.size is not None else 1
     needed = disk_bytes(
         trials=given.spec.trials,

@@ -1,5 +1,7 @@
 """Peak memory of a worker, term by term, from facts of the base, the workload and the sizes of the engine."""
 
+from dataclasses import replace
+
 from loratory.objectives.packing.decoding.decoder import cache_positions
 from loratory.objectives.packing.decoding.prefill import PREFILL_TOKENS
 from loratory.objectives.packing.moment_formats import MOMENTS
@@ -8,15 +10,15 @@ from loratory.objectives.qlora.memory.facts import ModelFacts, Workload
 from loratory.objectives.qlora.memory.terms import MemoryTerms
 
 GIB = 2**30
-CONTEXT_BYTES = round(0.55 * GIB)
-"""Driver, cuBLAS and compiled kernels of a process, as measured on an H100 (torch 2.11, CUDA 13)."""
-_BYTES_PER_GRAPH = 24 * 2**20
+CONTEXT_BYTES = round(0.76 * GIB)
+"""Driver, cuBLAS and compiled kernels of a process: 0.74 to 0.82 GiB on an H100 (torch 2.11, CUDA 13)."""
+_BYTES_PER_GRAPH = 24 * 2**20  # of a base with 32 layers
 _SHAPES = 12  # graphs that a study captures, roughly: training, losses and prompts in a few sizes each
 _STEPS_CAPTURED = 3  # sizes of decoding steps
 
 _PIECE = 2**24  # numbers of moments that lie on the device at once where they are offloaded
-_COPIED_BYTES = 2**30
-_FRAGMENTED = 0.03  # of the memory that comes and goes
+_LEAST_COPIED = 2**28
+_FRAGMENTED = 0.005  # of all tensors, in expandable segments (`base/allocator.py`)
 _BLOCKWISE = 1 + 4 / 256  # bytes of a moment in 8 bits, with an fp32 constant per 256
 
 
@@ -31,21 +33,19 @@ def predict(
         size: of the engine.
         context_bytes: of the process.
     """
-    activations = _activations(facts, workload, size)
-    graphs = _graphs(facts, size)
-    copies = _copies(workload, size)
-    return MemoryTerms(
+    terms = MemoryTerms(
         context=context_bytes,
         base=facts.base_bytes,
         held_base=facts.held_bytes if size.hold_base else 0,
         adapters=size.slots * workload.numbers_per_slot * adapter_bytes_per_number(facts, workload),
         optimizer=_optimizer(workload, size),
-        activations=activations,
-        graphs=graphs,
+        activations=_activations(facts, workload, size),
+        graphs=_graphs(facts, size),
         cache=cache_bytes(facts, workload, size.decoding_rows),
-        copies=copies,
-        fragmentation=round(_FRAGMENTED * (activations + graphs + copies)),
+        copies=_copies(workload, size),
+        fragmentation=0,
     )
+    return replace(terms, fragmentation=round(_FRAGMENTED * (terms.total - context_bytes)))
 
 
 def adapter_bytes_per_number(facts: ModelFacts, workload: Workload) -> int:
@@ -109,8 +109,17 @@ def _optimizer(workload: Workload, size: EngineSize) -> int:
     return round(numbers * per_number)
 
 
+def copy_limit(workload: Workload) -> int:
+    """Return the most bytes of copies that wait on the device to be fetched: one copy, or 256 MiB."""
+    return max(_copy_bytes(workload), _LEAST_COPIED)
+
+
 def _copies(workload: Workload, size: EngineSize) -> int:
-    """Return the copies in flight: matrices and moments in fp32, with the parts that they are made from."""
-    one = workload.numbers_per_slot * workload.wide * (1 + len(MOMENTS))
-    assembled = workload.numbers_per_slot * workload.wide
-    return assembled + min(max(one, _COPIED_BYTES), size.slots * one)
+    """Return the copies in flight, and the parts that one is made from."""
+    one = _copy_bytes(workload)
+    return workload.numbers_per_slot * workload.wide + min(copy_limit(workload), size.slots * one)
+
+
+def _copy_bytes(workload: Workload) -> int:
+    """Return the bytes of a copy of matrices and moments, in the master's dtype."""
+    return workload.numbers_per_slot * workload.wide * (1 + len(MOMENTS))

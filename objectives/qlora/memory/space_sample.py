@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from loratory.objectives.qlora.base.architecture import Architecture
@@ -59,8 +60,9 @@ class AdapterSizes:
         points = [self.point(rank, targets) for rank in (min(ranks), max(ranks)) for targets in self.targets]
         return min(points, key=_numbers), max(points, key=_numbers)
 
+    @cached_property
     def sample(self) -> list[AdapterPoint]:
-        """Return adapters of random points of the space, the same in every plan."""
+        """Adapters of random points of the space, the same in every plan."""
         draw = random.Random(_SEED)
         return [
             self.point(self._drawn("rank", draw), self._drawn("target_modules", draw)) for _ in range(SAMPLED)

@@ -1,7 +1,7 @@
 """The memory of a worker on its device, by named term."""
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class MemoryTerms:
     @property
     def total(self) -> int:
         """The sum of all terms."""
-        return sum(astuple(self))
+        return sum(vars(self).values())
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
         """Yield name and bytes of each term."""

@@ -28,8 +28,8 @@ def model():
 
 
 def test_a_layer_is_fused_while_it_does_not_checkpoint(model, monkeypatch):
-    fused, own = [], dry.rms_norm_beside
-    monkeypatch.setattr(dry, "rms_norm_beside", lambda *given: fused.append(1) or own(*given))
+    fused, own = [], dry.add_rms_norm
+    monkeypatch.setattr(dry, "add_rms_norm", lambda *given: fused.append(1) or own(*given))
     x, angles = (torch.zeros(1, 8, size, device="meta") for size in (32, 8))
     counts = []
     for enabled in (None, True, False, True):

@@ -227,3 +227,14 @@ def test_layers_have_their_sizes_and_the_head_is_not_among_them(make_packed):
     }
     assert packed.layers == sizes
     assert isinstance(packed, PackedModel) and torch.equal(packed.head, reference.lm_head.weight)
+
+
+@pytest.mark.parametrize(("capability", "fused"), [((7, 0), False), ((7, 5), False), ((8, 0), True)])
+def test_gpus_before_ampere_have_no_fused_attention(make_packed, monkeypatch, capability, fused):
+    packed, _ = make_packed("llama")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert not packed.fused_attention
+    monkeypatch.setattr(packed, "device", torch.device("cuda"))
+    for dtype, expected in ((torch.float16, fused), (torch.float32, False)):
+        monkeypatch.setattr(packed, "compute_dtype", dtype)
+        assert packed.fused_attention == expected

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from conftest import VOCABULARY, linear_names
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from loratory.objectives.packing.loss import chunk_of_targets
@@ -13,7 +12,7 @@ from loratory.objectives.packing.shapes import Piece
 from loratory.objectives.packing.stack import AdapterStack
 from loratory.objectives.qlora.base.formats.none import NONE
 
-CPU = torch.device("cpu")
+CPU, VOCABULARY = torch.device("cpu"), 160
 SIZES = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
@@ -45,9 +44,11 @@ def make_pack():
         config = AutoConfig.for_model(kind, **SIZES | KINDS[kind])
         model = AutoModelForCausalLM.from_config(config)
         model = model.to(dtype).eval().requires_grad_(False)
+        head = model.get_output_embeddings()
+        layers = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head]
         packed = PackedModel(
             model,
-            linear_names(model),
+            layers,
             device=CPU,
             compute_dtype=dtype,
             frozen_weight=NONE.frozen_weight,

@@ -127,8 +127,8 @@ class Driver:
 
 @pytest.fixture(scope="module")
 def make_packed_objective(make_study, make_objective):
-    def make(examples=None, *, slots=SLOTS, tokens=300, **changes):
-        packing = {"slots": slots, "tokens_per_pass": tokens}
+    def make(examples=None, *, slots=SLOTS, tokens=300, packing=None, **changes):
+        packing = {"slots": slots, "tokens_per_pass": tokens} | (packing or {})
         return make_objective(make_study(space=SPACE, packing=packing, **changes), examples)
 
     return make
@@ -237,6 +237,19 @@ def test_a_trial_resumed_beside_others_goes_on_as_undisturbed(make_packed_object
     assert first.scores.aggregate == pytest.approx(second.scores.aggregate, rel=1e-4)
     for number in (1, 2, 3):
         assert_same_trial(driver.events(number), alone(number))
+
+
+def test_a_trial_may_go_on_with_moments_in_eight_bits_in_host_memory(
+    make_packed_objective, make_start, alone
+):
+    report, whole = of(Reported, alone(0))[0], alone(0)
+    objective = make_packed_objective(packing={"optimizer_bits": 8, "offload_optimizer": True})
+    resumed = make_start(0, attempt=2, checkpoint=report.checkpoint)
+    driver = Driver(objective, [resumed, make_start(1)]).run()
+    assert objective._engine.arrangement.optimizer_bits == 8
+    for number, begun, expected in ((0, 1, whole), (1, 0, alone(1))):
+        got, wanted = dev_losses(driver.events(number)), dev_losses(expected)[begun:]
+        assert got == pytest.approx(wanted, rel=0.01) and got != pytest.approx(wanted, rel=1e-9)
 
 
 def test_the_first_pass_has_all_trials_that_were_started(make_packed_objective, make_start, monkeypatch):

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from loratory.objectives.qlora.memory import planning
 from loratory.objectives.qlora.memory.devices import gpu_named
+from loratory.objectives.qlora.memory.facts import ModelFacts, model_facts
 from loratory.objectives.qlora.memory.planning import plan_study
 from loratory.search.main import app
 from loratory.search.plan_view import duration_text, plan_lines, size_text, summary_lines
@@ -15,6 +18,22 @@ from loratory.spaces.errors import InputError
 from loratory.spaces.loading import load_study
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+_FACTS: dict[str, ModelFacts] = {}
+
+
+@pytest.fixture(autouse=True)
+def _counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count the activations of each base once for all tests."""
+
+    def facts(model: Any, *arguments: Any, **keywords: Any) -> ModelFacts:
+        key = f"{model.base} {keywords}"
+        if key not in _FACTS:
+            _FACTS[key] = model_facts(model, *arguments, **keywords)
+        return _FACTS[key]
+
+    monkeypatch.setattr(planning, "model_facts", facts)
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +62,7 @@ def test_an_example_on_a_named_gpu() -> None:
         "on 2 GPUs",
         "space: every trial fits",
         "disk: at most ",
-        "eval: 127 select examples",
+        "eval: 200 select examples",
     ):
         assert words in " ".join(text.split()) or words in text
 
@@ -57,7 +76,7 @@ def test_json_and_common_sizes(tmp_path: Path) -> None:
     plan = json.loads(run(str(path), "--json", "--set", "trials=7"))
     assert plan["trials"] == 7
     assert plan["worker"] is None
-    assert [one["gpu"]["name"] for one in plan["common"]][0] == "8 GiB"
+    assert plan["common"][0]["gpu"]["name"] == "8 GiB"
     text = run(str(path))
     assert "There is no GPU here" in text
     assert max(map(len, text.splitlines())) <= 80

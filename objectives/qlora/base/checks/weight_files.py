@@ -23,8 +23,8 @@ _PLAIN = {"F64", "F32", "F16", "BF16", "I64", "BOOL"} | {
 
 def weights_folder(reference: BaseReference) -> Path:
     """Return the folder with the files of a base, which for a Hub id must have been downloaded."""
-    if reference.has_weights:
-        return Path(reference.source)
+    if (folder := Path(reference.source)).is_dir():
+        return folder
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(reference.source, revision=reference.revision, local_files_only=True))

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from loratory.objectives.data.cached_preparation import prepare_cached
 from loratory.objectives.objective import Prepared
 from loratory.objectives.qlora.base.architecture import read_architecture, read_tokenizer
 from loratory.objectives.qlora.base.reference import base_sha256, resolve_base
+from loratory.objectives.qlora.memory import planning
 from loratory.objectives.qlora.memory.devices import gpu_named
+from loratory.objectives.qlora.memory.facts import ModelFacts, model_facts
 from loratory.objectives.qlora.memory.planning import plan_of_data, plan_study, smallest_difference
 from loratory.objectives.study_folder import StudyFolder
 from loratory.search.manifest import beginning_of, open_manifest
@@ -20,9 +23,34 @@ from loratory.spaces.study import StudySpec
 GIB = 2**30
 
 
+_FACTS: dict[str, ModelFacts] = {}
+
+
+@pytest.fixture(autouse=True)
+def _counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count the activations of each base once for all tests."""
+
+    def facts(model: Any, *arguments: Any, **keywords: Any) -> ModelFacts:
+        key = f"{model.base} {keywords}"
+        if key not in _FACTS:
+            _FACTS[key] = model_facts(model, *arguments, **keywords)
+        return _FACTS[key]
+
+    monkeypatch.setattr(planning, "model_facts", facts)
+
+
 @pytest.fixture(autouse=True)
 def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return a file of 2,000 rows."""
+    path = tmp_path_factory.mktemp("data") / "rows.jsonl"
+    lines = [{"prompt": f"say {n}", "completion": f"it is {n * n}"} for n in range(2000)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(path)
 
 
 def study(**changes: object) -> StudySpec:
@@ -30,19 +58,21 @@ def study(**changes: object) -> StudySpec:
         "name": "planned",
         "trials": 6,
         "model": {"base": "builtin:quickstart"},
-        "data": {"train": "builtin:quickstart", "train_examples": 150},
+        "data": {"train": "no.jsonl", "max_length": 64},
         "evaluation": {"dev_examples": 20, "max_new_tokens": 16},
         "space": {"learning_rate": [1e-4, 1e-3], "rank": [4, 256]},
     }
     return StudySpec.model_validate(fields | changes)
 
 
-def test_a_small_base_with_its_data(tmp_path: Path) -> None:
-    plan = plan_study(study(), gpu="RTX 4090", gpus=2, runs=tmp_path)
+def test_a_small_base_with_its_data(tmp_path: Path, rows: str) -> None:
+    plan = plan_study(study(data={"train": rows}), gpu="RTX 4090", gpus=2, runs=tmp_path)
     assert plan.data.known
-    assert plan.data.train <= 150
+    assert "2,000 rows of train, lengths by 286 of them" in plan.data.source
+    assert plan.data.train == pytest.approx(1800, rel=0.1)
     assert plan.data.dev == 20
-    assert 20 < plan.data.mean_tokens < plan.data.longest_tokens
+    assert plan.data.select == pytest.approx(180, rel=0.2)
+    assert 5 < plan.data.mean_tokens <= plan.data.longest_tokens < 100
     worker = plan.worker
     assert worker is not None
     assert worker.size is not None
@@ -71,8 +101,8 @@ def test_without_data_every_sequence_is_as_long_as_may_be(tmp_path: Path) -> Non
     assert plan.worker.durations is None
 
 
-def test_what_a_run_kept_is_used(tmp_path: Path) -> None:
-    given = study()
+def test_what_a_run_kept_is_used(tmp_path: Path, rows: str) -> None:
+    given = study(data={"train": rows, "train_examples": 50})
     assert given.model is not None
     folder = StudyFolder(tmp_path / given.name)
     folder.data.mkdir(parents=True)
@@ -94,18 +124,6 @@ def test_what_a_run_kept_is_used(tmp_path: Path) -> None:
     assert plan.base.compute_dtype == "float16"
     same = plan_of_data(given, kept.data, gpu=gpu_named("T4"), gpus=1)
     assert same.worker == plan.worker
-
-
-def test_a_large_file_is_sampled(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    rows = [{"prompt": f"say {n}", "completion": f"it is {n * n}"} for n in range(2000)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    plan = plan_study(study(data={"train": str(path)}), memory="8GiB", runs=tmp_path)
-    assert plan.data.known
-    assert "2,000 rows of train, lengths by 286 of them" in plan.data.source
-    assert plan.data.train == pytest.approx(1800, rel=0.2)
-    assert plan.data.dev == 20
-    assert plan.data.select == pytest.approx(180, rel=0.5)
 
 
 def test_what_cannot_fit_is_named_with_its_share(tmp_path: Path) -> None:
