@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_iter
 _GRANULE = 512  # bytes; what CUDA's allocator rounds each tensor up to
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the storages that operators make while the mode is on, until each is freed.
 
     Attributes:
@@ -21,10 +21,9 @@ class LiveBytes(TorchDispatchMode):
 
     def __init__(self) -> None:
         """Start with nothing counted; tensors that exist already are never counted."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = 0
         self._known: set[int] = set()
-        self._before: set[int] = set()
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None

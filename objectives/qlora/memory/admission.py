@@ -161,15 +161,16 @@ class Admission:
         Raises:
             InputError: nothing fits.
         """
-        assert self._facts is not None
+        facts = self._facts
+        assert facts is not None
         held = torch.cuda.memory_allocated(self._device)
         self._budget = usable_bytes(int(_free_on_gpu(self._device, self._study)) + held)
         stack = self._stack
 
         def fits(rank: int) -> bool:
             load = self._load(stack=replace(stack, rank=rank))
-            alone = smallest(self._facts, load, self._asked)
-            return predict(self._facts, load, alone, context_bytes=context_bytes).total <= self._budget
+            alone = smallest(facts, load, self._asked)
+            return predict(facts, load, alone, context_bytes=context_bytes).total <= self._budget
 
         rank = largest_rank_that_fits(self._study, fits)
         if rank is not None and rank < stack.rank:

@@ -7,7 +7,7 @@ are replaced, by twins that allocate what they allocate (`packing/kernels/dry.py
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -100,11 +100,11 @@ def pass_activations(
     if len(depths) == 1:
         return counted[0]
     beyond = (layers - depths[0]) / (depths[1] - depths[0])
+    shallow, deeper = counted
     return PassActivations(
-        **{
-            kind.name: _extrapolated(*(getattr(one, kind.name) for one in counted), beyond)
-            for kind in fields(PassActivations)
-        }
+        training=_extrapolated(shallow.training, deeper.training, beyond),
+        checkpointed=_extrapolated(shallow.checkpointed, deeper.checkpointed, beyond),
+        forward=_extrapolated(shallow.forward, deeper.forward, beyond),
     )
 
 
@@ -198,12 +198,13 @@ def _peak(tokens: int, work: Callable[[Any], torch.Tensor], *, row: int = 0) -> 
         tokens=tokens, sequences=4, longest=tokens, targets=tokens, slots=1, granule=_GRANULE, row=row
     )
     inputs = padding_pass(shape, META)
-    with _DryPass() as live:
+    live = _DryPass()
+    with live:
         work(inputs)
     return live.peak
 
 
-class _DryPass(LiveBytes):
+class _DryPass(LiveBytes):  # type: ignore[no-untyped-call]
     """Counts as a pass runs in which every number that the model's code reads is 1."""
 
     def __torch_dispatch__(

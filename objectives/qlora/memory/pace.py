@@ -11,6 +11,7 @@ give within 15% (tests/objectives/qlora/memory/test_pace.py). Without overlap, a
 reaches 73% of the rate in the data sheet.
 """
 
+import math
 from dataclasses import dataclass
 
 from loratory.objectives.qlora.memory.engine_size import EngineSize
@@ -22,7 +23,7 @@ _SHARE_OF_BANDWIDTH = 0.8  # where a small pass waits for the base's weights
 _SHARE_IN_DEQUANTISING = 0.45
 _BYTES_PER_WIDTH = 400  # read and written per token, layer and number of its width, forward and backward
 _KERNELS_PER_LAYER = 90  # forward and backward
-_SECONDS_PER_KERNEL, _SECONDS_PER_LAUNCH = 3e-6, 8e-6  # on the device in a graph; by the host without one
+_SECONDS_PER_KERNEL, _SECONDS_PER_LAUNCH = 3e-6, 40e-6  # on the device in a graph; by Python without one
 _FORWARD = 1 / 3  # share of a pass's kernels and activations
 _HOST_BYTES_PER_SECOND = 12e9  # between main memory and the device
 _MEAN_SHARE_OF_ANSWER = 0.5  # of the longest answer
@@ -93,7 +94,7 @@ def training_seconds(
     facts: ModelFacts, workload: Workload, size: EngineSize, rates: DeviceRates = H100
 ) -> float:
     """Return the time in which one worker trains all trials to their ends."""
-    batch = (workload.smallest_batch * workload.largest_batch) ** 0.5
+    batch = math.sqrt(workload.smallest_batch * workload.largest_batch)
     tokens = max(workload.mean_tokens, min(size.tokens_per_pass, size.slots * batch * workload.mean_tokens))
     trained = workload.trials * workload.trained_tokens
     passes = trained / tokens

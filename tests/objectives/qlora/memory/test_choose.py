@@ -1,0 +1,119 @@
+from dataclasses import replace
+
+import pytest
+
+from loratory.objectives.packing.decoding.cache import CacheSizes
+from loratory.objectives.qlora.memory.choose import Asked, TooSmall, choose, smallest, wanted_slots
+from loratory.objectives.qlora.memory.dry_pass import ActivationCurve, PassActivations
+from loratory.objectives.qlora.memory.engine_size import EngineSize
+from loratory.objectives.qlora.memory.facts import ModelFacts, Workload
+from loratory.objectives.qlora.memory.pace import study_seconds
+from loratory.objectives.qlora.memory.predict import predict
+
+GIB = 2**30
+LLAMA_7B = ModelFacts(
+    linear_numbers=6_476_005_376,
+    other_numbers=262_410_240,
+    head_numbers=131_072_000,
+    base_bytes=3_866_000_000,
+    held_bytes=12_952_010_752,
+    largest_matrix_bytes=90_177_536,
+    compute_bytes=2,
+    layers=32,
+    width=4096,
+    vocabulary=32_000,
+    cache=CacheSizes(layers=32, key_heads=32, width=128),
+    activations=PassActivations(
+        training=ActivationCurve(((256, 1_176_000_000), (4096, 17_657_000_000), (16384, 70_003_000_000))),
+        checkpointed=ActivationCurve(((256, 197_000_000), (4096, 1_797_000_000), (16384, 6_916_000_000))),
+        forward=ActivationCurve(((256, 112_000_000), (4096, 1_344_000_000), (16384, 1_761_000_000))),
+    ),
+)
+LOAD = Workload(
+    trials=4,
+    numbers_per_slot=39_976_960,
+    wide=4,
+    smallest_batch=4,
+    largest_batch=8,
+    mean_tokens=1024,
+    longest_tokens=1024,
+    longest_prompt=512,
+    max_new_tokens=32,
+    prompts=16,
+    trained_tokens=65_536,
+    decoded_prompts=32,
+)
+
+
+def chosen(gibibytes, *, load=LOAD, **asked):
+    return choose(
+        LLAMA_7B,
+        load,
+        Asked(**asked),
+        budget_bytes=int(gibibytes * GIB),
+        pace=lambda size: study_seconds(LLAMA_7B, load, size),
+    )
+
+
+@pytest.mark.parametrize("gibibytes", [8, 10, 12, 16, 24, 40, 80])
+def test_what_is_chosen_fits_and_a_smaller_budget_is_never_faster(gibibytes):
+    size, less = chosen(gibibytes), chosen(gibibytes * 0.97)
+    assert isinstance(size, EngineSize) and isinstance(less, EngineSize)
+    assert predict(LLAMA_7B, LOAD, size).total <= gibibytes * GIB
+    assert study_seconds(LLAMA_7B, LOAD, size) <= 1.011 * study_seconds(LLAMA_7B, LOAD, less)
+
+
+def test_memory_is_taken_for_what_gains_time():
+    small, middle, large = chosen(10), chosen(24), chosen(80)
+    assert small.checkpointing and not middle.checkpointing and not middle.hold_base
+    assert large.hold_base and large.tokens_per_pass > middle.tokens_per_pass
+    assert small.decoding_rows < 16 <= middle.decoding_rows
+
+
+def test_eight_bits_change_results_and_are_chosen_only_where_asked():
+    assert all(chosen(size).optimizer_bits == 32 for size in (8, 12, 24, 80))
+    assert chosen(12, optimizer_bits=8).optimizer_bits == 8
+
+
+def test_what_the_file_fixes_is_kept():
+    size = chosen(
+        60, slots=3, tokens_per_pass=1000, hold_base=False, checkpointing=True, offload=True, graphs=False
+    )
+    assert (size.slots, size.tokens_per_pass) == (3, 1000)
+    assert (size.hold_base, size.checkpointing, size.offload, size.graphs) == (False, True, True, False)
+    assert chosen(60, packs=False, slots=3).slots == 1
+    assert chosen(60, decodes=False).decoding_rows == 0
+
+
+def test_no_more_rows_than_there_are_prompts():
+    assert chosen(80, load=replace(LOAD, prompts=3)).decoding_rows <= 16
+
+
+def test_too_little_is_told_with_the_smallest_arrangement():
+    found = chosen(5)
+    assert isinstance(found, TooSmall)
+    assert found.size == smallest(LLAMA_7B, LOAD, Asked())
+    assert found.terms.total > found.budget_bytes == 5 * GIB
+    assert chosen(24, slots=200, load=replace(LOAD, trials=500)).__class__ is TooSmall
+
+
+def test_slots_are_as_many_as_keep_a_gpu_busy():
+    assert wanted_slots(replace(LOAD, smallest_batch=4096)) == 1
+    assert wanted_slots(replace(LOAD, smallest_batch=1, trials=5)) == 5
+    assert wanted_slots(replace(LOAD, smallest_batch=1, mean_tokens=100, trials=50)) == 16
+    assert wanted_slots(replace(LOAD, trials=50)) == 2
+
+
+def test_terms_follow_the_arrangement():
+    size = EngineSize(slots=2, tokens_per_pass=2048, decoding_rows=16, hold_base=False)
+    terms = predict(LLAMA_7B, LOAD, size)
+    held = predict(LLAMA_7B, LOAD, replace(size, hold_base=True))
+    assert held.held_base - terms.held_base == LLAMA_7B.held_bytes
+    assert terms.adapters == 2 * 39_976_960 * 12 and terms.optimizer == 2 * 39_976_960 * 8
+    eight = predict(LLAMA_7B, LOAD, replace(size, optimizer_bits=8))
+    assert eight.optimizer == pytest.approx(terms.optimizer / 4, rel=0.02)
+    assert predict(LLAMA_7B, LOAD, replace(size, offload=True)).optimizer < terms.optimizer / 4
+    assert predict(LLAMA_7B, LOAD, replace(size, checkpointing=True)).activations < terms.activations / 4
+    assert terms.cache == 17 * 2 * 32 * 576 * 32 * 128 * 2
+    assert sum(value for _, value in terms) == terms.total
+    assert predict(LLAMA_7B, LOAD, replace(size, graphs=False)).graphs == 0
