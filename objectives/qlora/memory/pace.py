@@ -11,6 +11,7 @@ give within 15% (tests/objectives/qlora/memory/test_pace.py). Without overlap, a
 reaches 73% of the rate in the data sheet.
 """
 
+import math
 from dataclasses import dataclass
 
 from loratory.objectives.qlora.memory.engine_size import EngineSize
@@ -93,7 +94,7 @@ def training_seconds(
     facts: ModelFacts, workload: Workload, size: EngineSize, rates: DeviceRates = H100
 ) -> float:
     """Return the time in which one worker trains all trials to their ends."""
-    batch = (workload.smallest_batch * workload.largest_batch) ** 0.5
+    batch = math.sqrt(workload.smallest_batch * workload.largest_batch)
     tokens = max(workload.mean_tokens, min(size.tokens_per_pass, size.slots * batch * workload.mean_tokens))
     trained = workload.trials * workload.trained_tokens
     passes = trained / tokens
