@@ -19,7 +19,7 @@ _LONGEST_WAIT_SECONDS = 60.0
 MOMENTS = {
     "load": ("qlora.engine", "Engine", "_build", 1),  # sizes are chosen, and the base is loaded
     "capture": ("packing.runner", "", "capture", 1),
-    "training": ("qlora.device_work", "DeviceWork", "_train", 6),
+    "training": ("qlora.device_work", "DeviceWork", "_train", 4),
     "scoring": ("qlora.device_work", "DeviceWork", "_score", 2),
     "saving": ("packing.pack", "Pack", "copy", 2),
 }
