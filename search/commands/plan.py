@@ -18,7 +18,7 @@ def plan(
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
     runs: Runs = Path("runs"),
 ) -> None:
-    """Predict memory, trials at once, hours and disk of a study; needs no GPU and no weights."""
+    """Predict memory, hours and disk of a study, without a GPU."""
     import gc
 
     gc.disable()  # most of the time is imports, which make no garbage: a tenth quicker without a search

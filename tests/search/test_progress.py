@@ -173,3 +173,20 @@ def test_parameters_are_short():
     assert short({"learning_rate": 1.23456e-4, "target_modules": "all-linear"}) == (
         "learning_rate 0.000123 target_modules all-linear"
     )
+
+
+def test_the_time_left_begins_with_the_plan_and_goes_over_to_the_pace(toy_study, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("loratory.search.progress.time.monotonic", lambda: now[0])
+    progress = StudyProgress(toy_study(), limit=10, started_at=0.0, planned_seconds=lambda: 1000.0)
+    assert progress.seconds_left == 1000
+    now[0] = 50.0
+    assert progress.seconds_left == 950
+    progress.observe(Started(key=trial_key(3), attempt=1, optimizer_steps=100), record())
+    progress.running[trial_key(3)].done = 50
+    by_pace = 50 / 0.5 * 9.5
+    assert progress.seconds_left == pytest.approx((950 + by_pace) / 2)
+    progress.finished(record(state="COMPLETE", values=[0.5]))
+    now[0] = 60.0
+    assert progress.seconds_left == pytest.approx(60 * 9)
+    assert StudyProgress(toy_study(), limit=10, planned_seconds=lambda: None).seconds_left is None
