@@ -9,11 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from loratory.objectives.qlora.base.allocator import use_expandable_segments
 from memory_cells.lines import RESULT
 
 
 class Child:
-    """A Python module in a process of its own; requests are lines of JSON, and each has one answer."""
+    """A Python module in a process of its own; requests are lines of JSON, and each has one answer.
+
+    Its allocator has the settings of a worker's, which PyTorch reads when it is imported.
+    """
 
     def __init__(self, module: str, arguments: Sequence[str], *, environment: Mapping[str, str] = {}) -> None:
         """Start it.
@@ -23,6 +27,7 @@ class Child:
             arguments: of its command line.
             environment: further variables.
         """
+        use_expandable_segments()
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.PIPE,
