@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from loratory.objectives.qlora.base.allocator import use_expandable_segments
 from memory_cells.lines import RESULT
+
+_ALLOCATOR = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}  # see objectives/qlora/base/allocator.py
 
 
 class Child:
@@ -27,13 +28,13 @@ class Child:
             arguments: of its command line.
             environment: further variables.
         """
-        use_expandable_segments()
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment_with_path(environment),
+            # Not in this process's environment, where a study's worker would find it.
+            env=_ALLOCATOR | environment_with_path(environment),
         )
 
     def answer(self) -> dict[str, Any] | None:
