@@ -11,9 +11,14 @@ from typing import Any
 
 from memory_cells.lines import RESULT
 
+_ALLOCATOR = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}  # see objectives/qlora/base/allocator.py
+
 
 class Child:
-    """A Python module in a process of its own; requests are lines of JSON, and each has one answer."""
+    """A Python module in a process of its own; requests are lines of JSON, and each has one answer.
+
+    Its allocator has the settings of a worker's, which PyTorch reads when it is imported.
+    """
 
     def __init__(self, module: str, arguments: Sequence[str], *, environment: Mapping[str, str] = {}) -> None:
         """Start it.
@@ -28,7 +33,8 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment_with_path(environment),
+            # Not in this process's environment, where a study's worker would find it.
+            env=_ALLOCATOR | environment_with_path(environment),
         )
 
     def answer(self) -> dict[str, Any] | None:
