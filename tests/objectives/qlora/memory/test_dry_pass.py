@@ -22,7 +22,7 @@ SIZES = {
     "num_attention_heads": 4,
     "intermediate_size": 512,
     "vocab_size": 1000,
-    "num_hidden_layers": 12,
+    "num_hidden_layers": 6,
 }
 
 
@@ -49,7 +49,7 @@ def counted(configuration, *, rank=8, dropout=False, longest=64):
 
 def test_a_llama_keeps_what_its_fused_layers_keep():
     """By hand: what a layer of a fused Llama keeps for its backward pass, per token."""
-    found, more = counted(llama()).training, counted(llama(num_hidden_layers=13)).training
+    found, more = counted(llama()).training, counted(llama(num_hidden_layers=7)).training
     h, kv, inner, rank = 256, 128, 512, 8
     halves = (
         2 * h + (2 * h + 2 * kv) + h + h + 3 * inner
@@ -61,7 +61,7 @@ def test_a_llama_keeps_what_its_fused_layers_keep():
 
 
 def test_checkpointing_keeps_the_input_of_a_layer_alone():
-    found, more = counted(llama()).checkpointed, counted(llama(num_hidden_layers=13)).checkpointed
+    found, more = counted(llama()).checkpointed, counted(llama(num_hidden_layers=7)).checkpointed
     assert (more(4096) - found(4096)) / 4096 == pytest.approx(2 * 256, rel=0.01)
     passes = counted(llama())
     assert passes.forward(4096) < passes.training(4096) and found(4096) < passes.training(4096)
@@ -85,7 +85,7 @@ def test_two_shallow_models_tell_what_the_whole_one_takes(monkeypatch, configura
         for (tokens, size), (same, expected) in zip(
             getattr(shallow, kind).points, getattr(whole, kind).points, strict=True
         ):
-            assert tokens == same and size == pytest.approx(expected, rel=0.02)
+            assert tokens == same and size == pytest.approx(expected, rel=0.02, abs=2**17)
 
 
 def test_attention_that_packs_lack_is_counted_in_rows_apart():
