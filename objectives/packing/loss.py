@@ -117,6 +117,8 @@ class _CrossEntropy(torch.autograd.Function):
         wanted, rows = ctx.needs_input_grad[0], places.long()
         gradients = hidden.new_empty(len(rows), hidden.shape[1]) if wanted else None
         losses = hidden.new_empty(len(rows), dtype=torch.promote_types(hidden.dtype, torch.float32))
+        # Without gradients there is no kernel that works in place: fp32 copies take four times the logits.
+        size = size if wanted else max(1, size // 4)
         for start in range(0, len(rows), size):
             chunk = slice(start, start + size)
             into = None if gradients is None else gradients[chunk]

@@ -113,6 +113,11 @@ class Engine:
         numbers = numbers_per_rank(self._stack_size.layers)
         return trial_bytes_of_rank(self._stack_size.rank, numbers_per_rank=numbers)
 
+    def why_too_large(self, rank: int) -> str | None:
+        """Return why an adapter of this rank has no place on this worker; None if it has one."""
+        most = self.slots.pack.stack.rank
+        return None if rank <= most else f"rank {rank} does not fit on this GPU beside the base, {most} does"
+
     def make_room(self, *, scoring: bool = False) -> bool:
         """Reduce the memory in use after it ran out.
 

@@ -4,6 +4,8 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+import torch
+
 from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.events import (
     Decision,
@@ -116,6 +118,8 @@ class QloraObjective:
             case Start():
                 if len(self._trials) + len(self._arrivals) >= self.capacity:
                     raise LoratoryError(f"a trial starts in a free slot, trials hold all {self.capacity}")
+                if (reason := self._engine.why_too_large(decision.trial.training.rank)) is not None:
+                    return [failed_event(decision.trial, torch.OutOfMemoryError(reason))]
                 self._arrivals.expect(decision)
                 return []
             case Stop():

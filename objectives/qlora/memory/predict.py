@@ -116,8 +116,10 @@ def copy_limit(workload: Workload) -> int:
 
 def _copies(workload: Workload, size: EngineSize) -> int:
     """Return the copies in flight, and the parts that one is made from."""
-    one = _copy_bytes(workload)
-    return workload.numbers_per_slot * workload.wide + min(copy_limit(workload), size.slots * one)
+    matrices = workload.numbers_per_slot * workload.wide
+    # Moments that lie in main memory are copied there.
+    one = matrices if size.offload else _copy_bytes(workload)
+    return matrices + min(max(one, _LEAST_COPIED), size.slots * one)
 
 
 def _copy_bytes(workload: Workload) -> int:
