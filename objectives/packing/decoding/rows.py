@@ -131,12 +131,11 @@ class DecodingRows:
         """Use only the first half of the rows from now on; prompts in the others wait again.
 
         Returns:
-            False where only one row is in use already.
+            False where only one block is in use already: fewer of its rows would free nothing.
         """
-        if self.limit == 1:
+        if self.limit <= GRANULE:
             return False
-        half = self.limit // 2
-        self.limit = half // GRANULE * GRANULE or half
+        self.limit = max(GRANULE, self.limit // 2 // GRANULE * GRANULE)
         self.add(running.prompt for row, running in self._running.items() if row >= self.limit)
         self._running = {row: running for row, running in self._running.items() if row < self.limit}
         return True
