@@ -95,7 +95,9 @@ def training_seconds(
 ) -> float:
     """Return the time in which one worker trains all trials to their ends."""
     batch = math.sqrt(workload.smallest_batch * workload.largest_batch)
-    tokens = max(workload.mean_tokens, min(size.tokens_per_pass, size.slots * batch * workload.mean_tokens))
+    # A pass holds whole sequences.
+    sequences = max(1, int(min(size.tokens_per_pass / workload.mean_tokens, size.slots * batch)))
+    tokens = sequences * workload.mean_tokens
     trained = workload.trials * workload.trained_tokens
     passes = trained / tokens
     seconds = passes * seconds_per_pass(
