@@ -181,15 +181,20 @@ class Pack:
         return host
 
     def reserve(self, tokens: int, *, longest: int) -> None:
-        """Capture the CUDA graph of the largest pass, before those of smaller passes.
+        """Capture the CUDA graph of the largest pass, before those of smaller passes, or run it once without.
+
+        Nothing is done where sequences have rows of their own.
 
         Args:
             tokens: tokens in the largest pass.
             longest: tokens of the longest sequence in it.
         """
+        if not self.model.concatenates:
+            return
         piece = Piece(slot=0, input_ids=range(longest), first=0, targets=range(longest))
-        count = max(1, tokens // longest)
-        shape = bucket_shape([piece] * count, slots=self.stack.slots, granule=self.granule)
+        pieces = [piece] * max(1, tokens // longest)
+        shape_of = bucket_shape if self.runner.graphs else exact_shape
+        shape = shape_of(pieces, slots=self.stack.slots, granule=self.granule)
         self.runner.reserve("train", shape, self.train_work)
 
     def update(self, slot: int, learning_rate: float) -> torch.Tensor:

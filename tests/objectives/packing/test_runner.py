@@ -144,3 +144,15 @@ def test_memory_that_runs_out_in_the_small_pass_drops_other_graphs_too(pretendin
     errors.append(torch.OutOfMemoryError("too much"))
     pretending.reserve("another", shape(8), scarce)
     assert [name for name, _ in pretending._captured] == ["another"]
+
+
+def test_without_graphs_a_gpu_tries_the_largest_pass_once(monkeypatch):
+    runner, seen = PassRunner(torch.device("cpu"), graphs=False), []
+    runner.reserve("sum", shape(64), seen.append)
+    assert not seen
+    monkeypatch.setattr(runner, "device", SimpleNamespace(type="cuda"))
+    monkeypatch.setattr(
+        "loratory.objectives.packing.runner.padding_pass", lambda shape, _: ("padding", shape.tokens)
+    )
+    runner.reserve("sum", shape(64), seen.append)
+    assert seen == [("padding", 64)] and not runner._captured
