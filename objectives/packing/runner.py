@@ -85,8 +85,8 @@ class PassRunner:
         """Capture the graph of a large shape, to be called before smaller shapes come.
 
         Graphs share one memory pool. The graphs of smaller shapes fit into the memory of a large one, while a
-        pool that grows shape by shape becomes much larger than the largest graph needs. On a GPU without graphs
-        a pass of padding runs, to find out whether the memory suffices.
+        pool that grows shape by shape becomes much larger than the largest graph needs. On a GPU without
+        graphs a pass of padding runs, to find out whether the memory suffices.
         """
         if not self.graphs:
             if self.device.type == "cuda":
