@@ -180,9 +180,10 @@ class Ledger:
         reasons = [entry["reason"] for entry in self.entries if entry["split"] == part]
         return {reason.value: reasons.count(reason) for reason in Reason if reason in reasons}
 
-    def first(self, part: Part) -> dict[str, Any] | None:
-        """Return the first removed row of a split, or None."""
-        return next((entry for entry in self.entries if entry["split"] == part), None)
+    def first(self, part: Part, reason: Reason | None = None) -> dict[str, Any] | None:
+        """Return the first removed row of a split, of any reason or of one; None without one."""
+        own = (entry for entry in self.entries if entry["split"] == part)
+        return next((entry for entry in own if reason in (None, entry["reason"])), None)
 
     def to_jsonl(self) -> bytes:
         """Return the content of removed.jsonl, one removed row per line."""

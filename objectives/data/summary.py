@@ -11,7 +11,7 @@ from loratory.objectives.data.encoded_rows import Indices
 from loratory.objectives.data.labels import look_alike
 from loratory.objectives.data.prepared import Examples, PreparedData
 from loratory.objectives.data.reading import ReadSource
-from loratory.objectives.data.rows import Ledger, Part
+from loratory.objectives.data.rows import Ledger, Part, Reason
 from loratory.objectives.data.shares import half_width
 from loratory.objectives.study_folder import REMOVED
 from loratory.spaces.data import DataSpec
@@ -144,7 +144,7 @@ class Summary:
             counts = ledger.counts(part)
             removed = ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "nothing"
             unused = [self._unused[part]] if part in self._unused else []
-            lines += [read, *unused, f"{part}: removed {removed}"]
+            lines += [read, *unused, f"{part}: removed {removed}", *_first_unreadable(ledger, part)]
             gone, rows = sum(counts.values()), self._rows[part]
             if gone > _MUCH * rows:
                 first.append(
@@ -152,6 +152,14 @@ class Summary:
                     f"data/{REMOVED} in the study folder has each with its reason"
                 )
         return (*first, *lines, self.prompts, *self._after)
+
+
+def _first_unreadable(ledger: Ledger, part: Part) -> list[str]:
+    """Return where the first row lies that could not be read, as a line; nothing if all could."""
+    found = ledger.first(part, Reason.UNREADABLE)
+    if found is None:
+        return []
+    return [f"{part}: the first unreadable row is {found['file']}, row {found['row']}: {found['detail']}"]
 
 
 def _groups(examples: Examples, indices: Indices) -> set[str]:

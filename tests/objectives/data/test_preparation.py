@@ -347,6 +347,8 @@ def test_bad_rows_are_kept_and_counted_and_unused_columns_are_named(tmp_path, al
     done = prepare(path, bad_rows="remove")
     assert "train: columns not used: id" in done.summary
     assert any(line.startswith("train: removed 2 unreadable") for line in done.summary)
+    first = next(line for line in done.summary if "first unreadable" in line)
+    assert first.startswith(f"train: the first unreadable row is {path}, row 4: must be valid JSON")
     removed = [json.loads(line) for line in done.files["removed.jsonl"].splitlines()]
     assert [(entry["row"], entry["reason"]) for entry in removed] == [(4, "unreadable"), (5, "unreadable")]
     assert removed[0]["content"] == {"text": '{"instruction": '}
