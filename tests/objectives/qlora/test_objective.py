@@ -58,6 +58,14 @@ def poison_scores(monkeypatch):
     monkeypatch.setattr(PackedModel, "losses", poisoned)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def a_checkpoint_at_every_evaluation():
+    """On a busy machine some would be left out, since their cost is measured."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("loratory.objectives.qlora.trial.checkpointing._CHEAP_SECONDS", float("inf"))
+        yield
+
+
 @pytest.fixture(scope="module")
 def study(make_study):
     return make_study()
