@@ -221,6 +221,7 @@ class ChatTemplate:
         called = [part for message in prompt for part in _parts(message)]
         left_out = missing(text, tool_names(row.tools), [*contents, *called])
         if left_out is not None:
+            self._check_support(row)  # without a place for calls, leaving out the tools alone is no remedy
             raise LeftOutError(
                 f"the chat template leaves out the tools ({left_out}, ...): {_TOOLS_REMEDY}, or leave them "
                 "out with data.columns: {tools: null}"

@@ -174,6 +174,7 @@ def test_each_result_names_its_call(render):
     [
         ("CHATML", row((USER, "u"), tools=TOOLS), r"leaves out the tools \(weather, ...\): give a base"),
         ("CHATML", row((USER, "u"), answer="", calls=WEATHER), "no place for tool calls"),
+        ("CHATML", row((USER, "u"), answer="", calls=WEATHER, tools=TOOLS), "no place for tool calls"),
         (
             "CHATML",
             row((USER, "u"), Turn(ASSISTANT, "", calls=WEATHER), (TOOL, "3")),
