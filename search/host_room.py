@@ -24,7 +24,7 @@ def disk_free(path: Path) -> int | None:
 
 @dataclass(frozen=True)
 class Shortage:
-    """What is missing for one more trial.
+    """Disk or main memory that one more trial lacks.
 
     Attributes:
         needed_bytes: what it needs.

@@ -1,4 +1,4 @@
-"""What the memory model says of a cell, from the configuration of its base alone."""
+"""Prediction of a cell's memory from its base's configuration, compared with the measured peak."""
 
 import tempfile
 from collections.abc import Iterable

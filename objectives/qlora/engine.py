@@ -18,11 +18,11 @@ from loratory.objectives.packing.stack import AdapterStack
 from loratory.objectives.qlora.base.architecture import Architecture
 from loratory.objectives.qlora.base.loading import Base, checkpoint_activations
 from loratory.objectives.qlora.base.probe import BaseProbe, Ways, longest_sequence
-from loratory.objectives.qlora.memory.admission import Admission, Admitted, asked_of, largest_pass
+from loratory.objectives.qlora.memory.admission import Admission, Admitted, asked_of
 from loratory.objectives.qlora.memory.device import release_memory
 from loratory.objectives.qlora.memory.engine_size import EngineSize
 from loratory.objectives.qlora.memory.facts import longest_prompt, workload
-from loratory.objectives.qlora.memory.predict import copy_limit
+from loratory.objectives.qlora.memory.predict import copy_limit, largest_pass
 from loratory.objectives.qlora.memory.ranks import numbers_per_rank, trial_bytes_of_rank
 from loratory.objectives.qlora.scoring.evaluator import Evaluator
 from loratory.objectives.qlora.slots import Slots
@@ -31,7 +31,6 @@ from loratory.spaces.packing import trials_taken
 from loratory.spaces.study import StudySpec
 
 _SMALLEST_PASS = 64
-MOST_GRAPHS = 64
 
 
 class Engine:
@@ -212,9 +211,7 @@ class Engine:
 
     def _build(self) -> None:
         size = self._engine_size
-        self._runner = PassRunner(
-            self._model.device, graphs=size.graphs and self._model.fused_attention, most_graphs=MOST_GRAPHS
-        )
+        self._runner = PassRunner(self._model.device, graphs=size.graphs and self._model.fused_attention)
         self._checkpoint(enabled=size.checkpointing)
         self._stack = self._new_stack(trains=False)
         if size.hold_base:

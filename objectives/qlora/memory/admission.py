@@ -17,7 +17,7 @@ from loratory.objectives.qlora.memory.choose import Asked, TooSmall, choose, sma
 from loratory.objectives.qlora.memory.devices import gpu_of_device
 from loratory.objectives.qlora.memory.durations import rates_of
 from loratory.objectives.qlora.memory.engine_size import EngineSize, StackSize
-from loratory.objectives.qlora.memory.facts import ModelFacts, Workload, model_facts, workload
+from loratory.objectives.qlora.memory.facts import ModelFacts, model_facts, workload
 from loratory.objectives.qlora.memory.host import host_memory_free
 from loratory.objectives.qlora.memory.pace import study_seconds
 from loratory.objectives.qlora.memory.predict import predict
@@ -207,12 +207,6 @@ class Admission:
             pace=lambda size: study_seconds(self._facts, load, size, self._pace_rates),  # type: ignore[arg-type]
             context_bytes=context_bytes,
         )
-
-
-def largest_pass(load: Workload, size: EngineSize) -> int:
-    """Return the largest pass to expect, in tokens: large batches in all slots, or a full pass."""
-    batches = size.slots * load.largest_batch * load.mean_tokens
-    return min(size.tokens_per_pass, math.ceil(1.25 * batches))
 
 
 def check_base_fits(

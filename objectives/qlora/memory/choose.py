@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 
@@ -25,7 +25,7 @@ Pace = Callable[[EngineSize], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What the study file fixes, and what the base allows; None leaves a choice open.
+    """Settings that the study file fixes, and ways that the base allows; None leaves a choice open.
 
     Attributes:
         slots: trials that train at once.
@@ -107,7 +107,7 @@ def choose(
 def smallest(facts: ModelFacts, workload: Workload, asked: Asked) -> EngineSize:
     """Return the arrangement with the least memory that what is asked for allows: a trial alone."""
     return EngineSize(
-        slots=asked.slots or 1,
+        slots=min(_slots(workload, asked)),
         tokens_per_pass=asked.tokens_per_pass or _least_tokens(workload),
         decoding_rows=1 if asked.decodes else 0,
         hold_base=bool(asked.hold_base) and facts.held_bytes > 0,
@@ -193,7 +193,7 @@ def _with_largest_pass(
 
 
 def _with_tokens(size: EngineSize, tokens: int) -> EngineSize:
-    return EngineSize(**(vars(size) | {"tokens_per_pass": tokens}))
+    return replace(size, tokens_per_pass=tokens)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What the memory and the time of a study depend on: facts of its base, and its workload."""
+"""Facts of a base and the workload of a study, from which memory and time are predicted."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +55,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What trials of a study bring to a worker.
+    """Sizes of a study's trials and data, as a worker meets them.
 
     Attributes:
         trials: number of trials.

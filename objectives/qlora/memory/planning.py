@@ -49,7 +49,7 @@ _SCORE_SPREAD = 0.56
 
 @dataclass(frozen=True, kw_only=True)
 class _Study:
-    """What a plan of a study starts from, whatever the GPU.
+    """Facts of a study that a plan needs and that do not depend on the GPU.
 
     Attributes:
         spec: the study.

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from loratory.objectives.packing.decoding.decoder import cache_positions
 from loratory.objectives.packing.decoding.prefill import PREFILL_TOKENS
-from loratory.objectives.packing.moment_formats import MOMENTS
+from loratory.objectives.packing.moment_formats import MOMENTS, moment_bytes
+from loratory.objectives.packing.moments import PIECE_NUMBERS
 from loratory.objectives.qlora.memory.engine_size import EngineSize
 from loratory.objectives.qlora.memory.facts import ModelFacts, Workload
 from loratory.objectives.qlora.memory.terms import MemoryTerms
@@ -16,10 +17,8 @@ _BYTES_PER_GRAPH = 24 * 2**20  # of a base with 32 layers
 _SHAPES = 12  # graphs that a study captures, roughly: training, losses and prompts in a few sizes each
 _STEPS_CAPTURED = 3  # sizes of decoding steps
 
-_PIECE = 2**24  # numbers of moments that lie on the device at once where they are offloaded
 _LEAST_COPIED = 2**28
 _FRAGMENTED = 0.005  # of all tensors, in expandable segments (`base/allocator.py`)
-_BLOCKWISE = 1 + 4 / 256  # bytes of a moment in 8 bits, with an fp32 constant per 256
 
 
 def predict(
@@ -56,7 +55,7 @@ def adapter_bytes_per_number(facts: ModelFacts, workload: Workload) -> int:
 
 def moment_bytes_per_number(workload: Workload, *, bits: int) -> float:
     """Return the bytes of a slot's moments per number: two of 32 bits, or of 8 with constants per block."""
-    return len(MOMENTS) * (workload.wide if bits == 32 else _BLOCKWISE)
+    return len(MOMENTS) * moment_bytes(bits, workload.wide)
 
 
 def cache_bytes(facts: ModelFacts, workload: Workload, rows: int) -> int:
@@ -104,7 +103,9 @@ def _graphs(facts: ModelFacts, size: EngineSize) -> int:
 def _optimizer(workload: Workload, size: EngineSize) -> int:
     per_number = moment_bytes_per_number(workload, bits=size.optimizer_bits)
     numbers = (
-        min(_PIECE, workload.numbers_per_slot) if size.offload else size.slots * workload.numbers_per_slot
+        min(PIECE_NUMBERS, workload.numbers_per_slot)
+        if size.offload
+        else size.slots * workload.numbers_per_slot
     )
     return round(numbers * per_number)
 

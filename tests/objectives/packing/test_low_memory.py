@@ -20,7 +20,7 @@ TRIALS = [
     Trial(seed=3, rank=5, batch_size=3, longest=30, dropout=0.5, interrupted_after=2, updates=4),
 ]
 SAVING = [case for case in itertools.product((False, True), repeat=2) if any(case)]
-"""Whether moments are offloaded, and whether activations are checkpointed."""
+"""Pairs: moments offloaded or not, activations checkpointed or not."""
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ TINY = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "n
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What a trial is, and when it comes and goes; times are counted in passes."""
+    """A trial with the passes at which it enters and leaves its pack."""
 
     seed: int
     rank: int = 8

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -187,8 +186,7 @@ def test_ranks_that_do_not_fit_are_left_out_of_the_stack(make_study, on_gpu):
     study = make_study(space={"rank": [8, 16]})
     admission, facts, load = on_gpu(study, 20 * GIB)
     assert admission.admit(context_bytes=0).stack.rank == 16
-    larger = replace(load, numbers_per_slot=load.numbers_per_slot)
-    alone = module.smallest(facts, larger, module.asked_of(study))
+    alone = module.smallest(facts, load, module.asked_of(study))
     needed = predict(facts, load, alone, context_bytes=0).total
     free = int((needed + 2**28) / 0.98) - 64 * 1024
     admission, _, _ = on_gpu(study, free)
