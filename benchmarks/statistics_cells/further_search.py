@@ -1,7 +1,7 @@
 """Replayed searches: how often further trials change the best, beside the predicted chance.
 
 A study searches a surface of learning rate, batch size, rank and epochs like that of LoRA fine-tuning, drawn
-anew for each study, with four trials in flight, a median pruner, noise of the seed and of the select examples.
+anew for each study, with four trials in flight, a median pruner, and noise of seed and select examples.
 """
 
 import math

@@ -1,0 +1,122 @@
+"""Better, worse or cannot tell: two files compared on the same examples."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scipy.stats import norm, t
+
+from loratory.objectives.scores import ScoreTable
+from loratory.reports.statistics.jackknife import jackknife
+from loratory.reports.statistics.scored import Scored, scored
+from loratory.spaces.errors import InputError
+from loratory.spaces.metric_names import Direction
+
+LEVEL = 0.95
+POWER = 0.8
+FEW_GROUPS = 10
+"""With fewer groups an interval is rough."""
+
+
+class Verdict(StrEnum):
+    """What a comparison says of its first model."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    CANNOT_TELL = "cannot tell"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """The difference between two models on the same examples.
+
+    Attributes:
+        values: the metric of the first and of the second.
+        gain: by how much the first is better; negative where it is worse, in either direction of the metric.
+        low: lower end of the interval of the gain.
+        high: its upper end.
+        unit: `example` or `group`.
+        units: number G of units.
+        examples: number of examples.
+        needed: examples on which a gain of this size would be told with probability 0.8; None where the gain
+            is zero, or where the examples tell it already.
+    """
+
+    values: tuple[float, float]
+    gain: float
+    low: float
+    high: float
+    unit: str
+    units: int
+    examples: int
+    needed: int | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Better or worse where the interval leaves out zero."""
+        if self.low > 0:
+            return Verdict.BETTER
+        return Verdict.WORSE if self.high < 0 else Verdict.CANNOT_TELL
+
+    @property
+    def rough(self) -> bool:
+        """Whether so few groups give a rough interval alone."""
+        return self.unit == "group" and self.units < FEW_GROUPS
+
+
+def paired(first: ScoreTable, second: ScoreTable, metric: str, direction: Direction) -> Paired:
+    """Compare two models on the examples that both answered.
+
+    The interval is gain +- t(G - 1, 0.975) se, with the jackknife's standard error of the paired difference
+    over units (Efron and Stein, 1981). It holds for two models that were named beforehand. Of the best of
+    many, picked on these examples, it says too much.
+
+    Args:
+        first: per-example scores of the first model.
+        second: those of the second.
+        metric: the metric.
+        direction: which values are better.
+
+    Raises:
+        InputError: the scores are of different examples, or hold no such metric, or there is one unit alone.
+    """
+    found = _both({"first": first, "second": second}, metric, direction)
+    if found.units < 2:
+        raise InputError(f"two models are compared on 2 {found.unit}s or more, there is 1")
+    one, other = (float(value) for value in found.values)
+    error = float(jackknife(found).paired(0)[1])
+    gain, degrees = one - other, found.units - 1
+    width = error * float(t.isf((1 - LEVEL) / 2, degrees))
+    return Paired(
+        values=(found.sign * one, found.sign * other),
+        gain=gain,
+        low=gain - width,
+        high=gain + width,
+        unit=found.unit,
+        units=found.units,
+        examples=found.examples,
+        needed=None if abs(gain) > width else examples_needed(gain, error, found.examples),
+    )
+
+
+def examples_needed(gain: float, error: float, examples: int) -> int | None:
+    """Return the examples that tell a gain with probability 0.8: n ((z_0.975 + z_0.8) se / gain)^2.
+
+    Args:
+        gain: the gain.
+        error: its standard error on `examples`.
+        examples: number of examples.
+    """
+    if not gain or not math.isfinite(error):
+        return None
+    factor = float(norm.isf((1 - LEVEL) / 2) + norm.ppf(POWER))
+    return math.ceil(examples * (factor * error / gain) ** 2)
+
+
+def _both(tables: Mapping[str, ScoreTable], metric: str, direction: Direction) -> Scored:
+    found, left_out = scored(tables, metric, direction)
+    if found is None or left_out:
+        name, reason = next(iter(left_out.items()))
+        raise InputError(f"the {name} model cannot be compared: {reason}")
+    return found

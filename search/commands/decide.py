@@ -1,0 +1,43 @@
+"""`loratory decide`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from loratory.search.commands.options import AsJson, FolderArgument
+
+CANNOT_TELL, WORSE = 3, 4
+"""Exit statuses; 0 stands for better, 1 and 2 are those of every command."""
+
+
+def decide(
+    folder: FolderArgument,
+    first: Annotated[str, typer.Argument(help="A trial by number or key, `base`, or another study folder.")],
+    second: Annotated[str | None, typer.Argument(help="What it is compared with.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell whether one adapter is better than another.
+
+    Exit status: 0 better, 3 cannot tell, 4 worse.
+    """
+    from pathlib import Path
+
+    from loratory.objectives.study_folder import StudyFolder
+    from loratory.reports import decision
+    from loratory.reports.statistics.paired import Verdict
+    from loratory.spaces.errors import InputError
+
+    study = StudyFolder(folder)
+    if second is not None:
+        found = decision.decide(study, first, second)
+    elif Path(first).is_dir():
+        found = decision.decide_studies(study, StudyFolder(Path(first)))
+    else:
+        raise InputError(
+            f"decide takes two trials of a study, such as `decide {folder} {first} base`, or two study "
+            f"folders, got {first!r} alone"
+        )
+    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(found.lines()))
+    status = {Verdict.BETTER: 0, Verdict.CANNOT_TELL: CANNOT_TELL, Verdict.WORSE: WORSE}
+    raise typer.Exit(status[found.found.verdict])
