@@ -1,0 +1,119 @@
+"""The verdict of a study in a few sentences, the same in every view."""
+
+from collections.abc import Sequence
+
+from loratory.reports import formatting
+from loratory.reports.findings import CheapestWithin, Findings, Gain, Member
+
+_MOST_NAMED = 6
+"""Of a larger set of trials that may be best only the number and the first are told."""
+
+
+def verdict(found: Findings | None) -> tuple[str, ...]:
+    """Return the sentences: who may be best, the cheapest that is good enough, the cost, the test.
+
+    Args:
+        found: the findings; None where no trial is ranked.
+    """
+    if found is None:
+        return ("No trial is ranked: none has completed with finite scores.",)
+    sentences = [_who(found)]
+    if found.unit is None or not found.may_be_best:
+        sentences.append("Without scores per example nothing tells how sure that is.")
+    elif len(found.may_be_best) > 1:
+        sentences.append(_what_it_costs(found))
+    if gain := _final(found.gains):
+        sentences.append(_gain(gain))
+    return tuple(sentences)
+
+
+def _who(found: Findings) -> str:
+    name, members = found.published_shown, found.may_be_best
+    if found.ranked == 1:
+        return f"Trial {name} is the only one that finished."
+    if not members:
+        return f"Trial {name} has the best value of {found.ranked}."
+    if len(members) == 1:
+        return f"Trial {members[0].shown} is best of {found.ranked}: no other may be."
+    if len(members) <= _MOST_NAMED:
+        return f"Trials {_listed([member.shown for member in members])} may be best."
+    return f"{len(members)} of {found.ranked} trials may be best, trial {members[0].shown} first."
+
+
+def _what_it_costs(found: Findings) -> str:
+    parts = [_cheapest(found, found.cheapest_within[0])] if found.cheapest_within else []
+    if found.shortfall is not None:
+        most = _share_or_amount(found.shortfall, found.value)
+        parts.append(
+            f"publishing {found.published_shown} costs at most {most} against the best of them"
+            if found.shortfall
+            else f"none of them is better than {found.published_shown}"
+        )
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else "What a wrong choice costs is not known."
+
+
+def _cheapest(found: Findings, within: CheapestWithin) -> str:
+    margin = f"{within.margin:.0%}"
+    if within.key is None:
+        return f"none is shown to be within {margin} of the best{_what_would_show(found, within)}"
+    if within.key == found.published:
+        return f"trial {within.shown} is within {margin} of the best, and the smallest that is shown to be"
+    size = _size_beside(within.adapter_bytes, found.published_bytes, found.published_shown)
+    return f"trial {within.shown}{size} is within {margin} of the best"
+
+
+def _what_would_show(found: Findings, within: CheapestWithin) -> str:
+    """Return the member that the fewest examples would show to be within the margin, and how many."""
+    if not within.examples_needed:
+        return ""
+    by_key = {member.key: member for member in found.may_be_best}
+    key = min(within.examples_needed, key=lambda name: (within.examples_needed[name], name))
+    member: Member | None = by_key.get(key)
+    shown = member.shown if member else key
+    beside = ""
+    if member and key != found.published:
+        beside = _size_beside(member.adapter_bytes, found.published_bytes, found.published_shown)
+    count = _rounded(within.examples_needed[key])
+    return f" (some {count:,} examples would show it for {shown}{beside})"
+
+
+def _size_beside(own: int | None, other: int | None, name: str) -> str:
+    """Return a clause that compares sizes of adapters where they differ much."""
+    if not own or not other or 0.8 < own / other < 1.25:
+        return ""
+    if own > other:
+        return f", which is {own / other:.2g} times the size of {name}"
+    ratio = round(other / own)
+    return f", which is {'half' if ratio == 2 else f'1/{ratio} of'} the size of {name}"
+
+
+def _final(gains: Sequence[Gain]) -> Gain | None:
+    """Return the gain on examples that the choice has not used: test, else confirm."""
+    by_split = {gain.split: gain for gain in gains}
+    return by_split.get("test") or by_split.get("confirm")
+
+
+def _gain(gain: Gain) -> str:
+    within = ""
+    if gain.interval:
+        low, high = (formatting.score(end) for end in (gain.interval.low, gain.interval.high))
+        within = f" [{low}, {high}]"
+    return f"On {gain.split}: {formatting.signed(gain.gain)}{within} over the base."
+
+
+def _share_or_amount(amount: float, value: float) -> str:
+    """Return an amount as a share of the score where that has a meaning, else in units of the metric."""
+    if value > amount:
+        return f"{amount / value:.0%}" if amount >= 0.01 * value else "1%"
+    return formatting.score(amount)
+
+
+def _rounded(count: int) -> int:
+    """Round a number of examples to two digits: it is an estimate."""
+    step = 10 ** max(0, len(str(count)) - 2)
+    return round(count / step) * step
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
