@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from loratory.reports import formatting
-from loratory.reports.findings import CheapestWithin, Findings, Gain, Member
+from loratory.reports.findings import CheapestWithin, Findings, Gain
 
 _MOST_NAMED = 6
 """Of a larger set of trials that may be best only the number and the first are told."""
+_MOST_EXAMPLES = 10
+"""Times the examples there are that a user may be told to get."""
 
 
 def verdict(found: Findings | None) -> tuple[str, ...]:
@@ -64,18 +66,17 @@ def _cheapest(found: Findings, within: CheapestWithin) -> str:
 
 
 def _what_would_show(found: Findings, within: CheapestWithin) -> str:
-    """Return the member that the fewest examples would show to be within the margin, and how many."""
-    if not within.examples_needed:
+    """Return how many examples would show a member to be within the margin, for the cheapest it is real for."""
+    needed = within.examples_needed
+    if not needed:
         return ""
-    by_key = {member.key: member for member in found.may_be_best}
-    key = min(within.examples_needed, key=lambda name: (within.examples_needed[name], name))
-    member: Member | None = by_key.get(key)
-    shown = member.shown if member else key
-    beside = ""
+    real = [key for key, count in needed.items() if count <= _MOST_EXAMPLES * found.examples]
+    key = real[0] if real else min(needed, key=lambda name: needed[name])
+    member = next((member for member in found.may_be_best if member.key == key), None)
+    shown, beside = member.shown if member else key, ""
     if member and key != found.published:
         beside = _size_beside(member.adapter_bytes, found.published_bytes, found.published_shown)
-    count = _rounded(within.examples_needed[key])
-    return f" (some {count:,} examples would show it for {shown}{beside})"
+    return f" (some {_rounded(needed[key]):,} examples would show it for {shown}{beside})"
 
 
 def _size_beside(own: int | None, other: int | None, name: str) -> str:

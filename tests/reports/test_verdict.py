@@ -1,0 +1,98 @@
+import pytest
+
+from loratory.reports.comparison_report import Interval
+from loratory.reports.findings import CheapestWithin, Findings, Gain, Member
+from loratory.reports.verdict import verdict
+
+
+def member(key, *, size=1000, value=0.25):
+    return Member(key=key, shown=key, value=value, behind=0.0, adapter_bytes=size)
+
+
+def found(*members, **fields):
+    plain = {
+        "published": "11",
+        "published_shown": "11",
+        "published_bytes": 1000,
+        "ranked": 12,
+        "value": 0.25,
+        "may_be_best": members,
+        "unit": "example",
+        "examples": 150,
+        "shortfall": 0.02,
+    }
+    return Findings(**(plain | fields))
+
+
+def within(key=None, *, size=None, needed=None, margin=0.05):
+    return CheapestWithin(
+        margin=margin, key=key, shown=key, adapter_bytes=size, examples_needed=needed or {}
+    )
+
+
+def test_a_set_with_none_within_the_margin():
+    sentences = verdict(
+        found(
+            member("11"),
+            member("8", size=500),
+            cheapest_within=(within(needed={"8": 664, "11": 200}),),
+            gains=(
+                Gain(split="select", gain=0.185),
+                Gain(split="test", gain=0.167, interval=Interval(low=0.13, high=0.2)),
+            ),
+        )
+    )
+    assert sentences == (
+        "Trials 11 and 8 may be best.",
+        "None is shown to be within 5% of the best (some 660 examples would show it for 8, which is half the "
+        "size of 11); publishing 11 costs at most 8% against the best of them.",
+        "On test: +0.1670 [0.1300, 0.2000] over the base.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("needed", "told"),
+    [
+        ({"8": 5000, "11": 200}, "(some 200 examples would show it for 11)"),
+        ({"8": 5000, "11": 9000}, "(some 5,000 examples would show it for 8, which is half the size of 11)"),
+        ({}, "within 5% of the best;"),
+    ],
+)
+def test_examples_that_would_show_it(needed, told):
+    told_of = found(member("11"), member("8", size=500), cheapest_within=(within(needed=needed),))
+    assert told in verdict(told_of)[1]
+
+
+def test_one_within_the_margin():
+    smaller = found(member("11"), member("8"), cheapest_within=(within("8", size=250),))
+    assert verdict(smaller)[1].startswith("Trial 8, which is 1/4 of the size of 11 is within 5% of the best;")
+    same = found(member("11"), member("8"), cheapest_within=(within("11", size=1000),))
+    assert verdict(same)[1].startswith("Trial 11 is within 5% of the best, and the smallest that is shown")
+
+
+def test_sets_of_one_and_of_many():
+    assert verdict(found(member("11"))) == ("Trial 11 is best of 12: no other may be.",)
+    many = found(*(member(str(number)) for number in range(11, 18)))
+    assert verdict(many)[0] == "7 of 12 trials may be best, trial 11 first."
+
+
+def test_where_nothing_tells():
+    assert verdict(None) == ("No trial is ranked: none has completed with finite scores.",)
+    assert verdict(found(ranked=1, unit=None))[0] == "Trial 11 is the only one that finished."
+    without = found(unit=None)
+    assert verdict(without) == (
+        "Trial 11 has the best value of 12.",
+        "Without scores per example nothing tells how sure that is.",
+    )
+    unbounded = found(member("11"), member("8"), shortfall=None)
+    assert verdict(unbounded)[1] == "What a wrong choice costs is not known."
+
+
+def test_cost_of_a_metric_at_zero_has_no_share():
+    at_zero = found(member("11"), member("8"), value=0.0, shortfall=0.03)
+    assert "publishing 11 costs at most 0.0300 against" in verdict(at_zero)[1].lower()
+
+
+def test_tied_files():
+    tied = found(member("11"), member("8"), shortfall=0.0)
+    assert verdict(tied)[1] == "None of them is better than 11."
