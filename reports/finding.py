@@ -92,9 +92,7 @@ def find(
         value=winner.value,
         gains=tuple(_gains(against_base, measure)),
         further_trials=FURTHER_TRIALS,
-        chance_of_change=chance_of_change(
-            tried=search.tried, further=FURTHER_TRIALS, sampler=search.sampler
-        ),
+        chance_of_change=chance_of_change(tried=search.tried, further=FURTHER_TRIALS, sampler=search.sampler),
     )
     of_ranked = {trial.key: tables[trial.key] for trial in ranking if trial.key in tables}
     found, left_out = scored(of_ranked, measure.metric, measure.direction)

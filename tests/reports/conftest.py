@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import shutil
+import tarfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -107,6 +108,8 @@ WORDS = (
     "数据",
     "值",
 )
+
+ARCHIVE = Path(__file__).parents[1] / "version_1" / "quickstart.tar.gz"
 
 
 def _texts(skill: float, seed: int) -> tuple[list[str], list[str]]:
@@ -317,3 +320,23 @@ def pristine_study(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
 def study(pristine_study: StudyFolder, tmp_path: Path) -> StudyFolder:
     """A copy of the whole study."""
     return StudyFolder(shutil.copytree(pristine_study.path, tmp_path / "docstrings"))
+
+
+@pytest.fixture(scope="session")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+    """A real study of 12 trials, 8 of them scored on 150 examples of 30 groups."""
+    into = tmp_path_factory.mktemp("quickstart")
+    with tarfile.open(ARCHIVE) as packed:
+        packed.extractall(into, filter="data")
+    return StudyFolder(into / "quickstart")
+
+
+@pytest.fixture(scope="session")
+def quickstart_records(quickstart: StudyFolder) -> list[TrialRecord]:
+    return quickstart.read_records()
+
+
+@pytest.fixture(scope="session")
+def by_group(quickstart: StudyFolder) -> dict[str, ScoreTable]:
+    found = sorted((quickstart.path / "trials").glob("*/scores.npz"))
+    return {path.parent.name: ScoreTable.from_bytes(path.read_bytes()) for path in found}

@@ -25,9 +25,7 @@ def found(*members, **fields):
 
 
 def within(key=None, *, size=None, needed=None, margin=0.05):
-    return CheapestWithin(
-        margin=margin, key=key, shown=key, adapter_bytes=size, examples_needed=needed or {}
-    )
+    return CheapestWithin(margin=margin, key=key, shown=key, adapter_bytes=size, examples_needed=needed or {})
 
 
 def test_a_set_with_none_within_the_margin():

@@ -1,16 +1,10 @@
-import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from loratory.objectives.records import TrialRecord
 from loratory.objectives.scores import ScoreTable
-from loratory.objectives.study_folder import StudyFolder
-
-ARCHIVE = Path(__file__).parents[2] / "version_1" / "quickstart.tar.gz"
 
 
 @pytest.fixture
@@ -30,26 +24,6 @@ def table() -> Callable[..., ScoreTable]:
         )
 
     return made
-
-
-@pytest.fixture(scope="session")
-def quickstart(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
-    """A real study of 12 trials, 8 of them scored on 150 examples of 30 groups."""
-    into = tmp_path_factory.mktemp("quickstart")
-    with tarfile.open(ARCHIVE) as packed:
-        packed.extractall(into, filter="data")
-    return StudyFolder(into / "quickstart")
-
-
-@pytest.fixture(scope="session")
-def quickstart_records(quickstart: StudyFolder) -> list[TrialRecord]:
-    return quickstart.read_records()
-
-
-@pytest.fixture(scope="session")
-def by_group(quickstart: StudyFolder) -> dict[str, ScoreTable]:
-    found = sorted((quickstart.path / "trials").glob("*/scores.npz"))
-    return {path.parent.name: ScoreTable.from_bytes(path.read_bytes()) for path in found}
 
 
 @pytest.fixture(scope="session")
