@@ -1,0 +1,118 @@
+"""The trials that may be the best, and what publishing another one may cost."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, t
+
+from loratory.reports.statistics.deviations import Deviations
+from loratory.reports.statistics.jackknife import jackknife
+from loratory.reports.statistics.resamples import resampled_deviations, resampled_values
+from loratory.reports.statistics.scored import Scored
+
+ERROR = 0.05
+"""Chance that a statement about all trials is wrong."""
+_NOTHING = 1e-12
+"""A difference below this share of values and standard errors is rounding."""
+_CHUNK_TRIALS = 32
+"""Trials whose resampled differences are computed at once: as many as stay in a core's cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestSet:
+    """The trials that may be the best.
+
+    Attributes:
+        keys: their keys, best value first.
+        shortfall: by key of every trial, the most by which the best trial of the set may be better than it,
+            in units of the metric; infinite where nothing bounds it. Empty if there is one unit alone, which
+            tells nothing about chance.
+    """
+
+    keys: tuple[str, ...]
+    shortfall: Mapping[str, float]
+
+
+def may_be_best(scored: Scored, drawn: NDArray[np.float64]) -> BestSet:
+    """Find the set that holds the best trial with a confidence of 95%.
+
+    Multiple comparisons with the best (Hsu, 1984), on paired differences with critical values from shared
+    resamples (Romano and Wolf, 2005; Mogstad, Romano, Shaikh and Wilhelm, 2024). Z_bi is the resampled value
+    of trial i less its mean over resamples. d_k is the 0.95 quantile over b of
+    max_{i != k} (Z_bi - Z_bk) / sd(Z_i - Z_k), mapped from the normal to the t distribution of G - 1 degrees
+    of freedom. Trial k is in the set if max_i (v_i - v_k - d_k se_ik) <= 0. From the same event, for all
+    trials at once: shortfall_i <= max over k in the set, k != i, of v_k - v_i + d_k se_ik.
+
+    Trials without spread between them (identical files) are tied if their values are equal, else the larger
+    is better.
+
+    Args:
+        scored: scores of the trials.
+        drawn: counts of the units in each resample, float64 [B, G].
+    """
+    order = scored.best_first
+    if scored.units < 2:
+        return BestSet(keys=tuple(scored.keys[i] for i in order), shortfall={})
+    errors = jackknife(scored)
+    spread = resampled_deviations(resampled_values(scored, drawn))
+    shortfall = np.zeros(len(scored.keys))
+    members = []
+    for k in order:
+        if _far_behind(scored, errors, k):
+            continue
+        margins = _margins(scored, errors, k, _critical_value(scored, spread, k))
+        gaps = _gaps(scored, k)
+        if (gaps - margins).max() > 0:
+            continue
+        members.append(scored.keys[k])
+        bound = margins - gaps
+        bound[k] = 0.0
+        np.maximum(shortfall, bound, out=shortfall)
+    return BestSet(keys=tuple(members), shortfall=dict(zip(scored.keys, shortfall.tolist(), strict=True)))
+
+
+def _far_behind(scored: Scored, errors: Deviations, k: int) -> bool:
+    """Return whether some trial beats k by Bonferroni's critical value, which is cheaper than d_k."""
+    critical = float(t.isf(ERROR / max(1, len(scored.keys) - 1), scored.units - 1))
+    return bool((_gaps(scored, k) - _margins(scored, errors, k, critical)).max() > 0)
+
+
+def _gaps(scored: Scored, k: int) -> NDArray[np.float64]:
+    """Return v_i - v_k, [N], with 0 for what is rounding."""
+    gaps = scored.values - scored.values[k]
+    gaps[np.abs(gaps) <= _NOTHING * (np.abs(scored.values) + abs(scored.values[k]))] = 0.0
+    return gaps
+
+
+def _margins(scored: Scored, errors: Deviations, k: int, critical: float) -> NDArray[np.float64]:
+    """Return critical * se_ik, [N]; 0 where se_ik is rounding, infinite where it is unknown."""
+    paired = errors.paired(k)
+    margins = np.zeros_like(paired)
+    some = ~(paired <= _rounding(scored, errors, k))
+    margins[some] = np.nan_to_num(critical * paired[some], nan=math.inf)
+    return margins
+
+
+def _critical_value(scored: Scored, spread: Deviations, k: int) -> float:
+    """Compute d_k on the scale of t; pairs without spread are left out, and without any it is 0."""
+    deviations = spread.paired(k)
+    others = np.flatnonzero(deviations > _rounding(scored, spread, k))
+    resamples = spread.rows.shape[1]
+    if not len(others) or not resamples:
+        return 0.0 if resamples else math.inf
+    largest = np.full(resamples, -np.inf)
+    for start in range(0, len(others), _CHUNK_TRIALS):
+        part = others[start : start + _CHUNK_TRIALS]
+        statistics = (spread.rows[part] - spread.rows[k]) / deviations[part, None]
+        np.maximum(largest, statistics.max(axis=0), out=largest)
+    quantile = max(0.0, float(np.quantile(largest, 1 - ERROR))) * math.sqrt(resamples)
+    return float(t.isf(norm.sf(quantile), scored.units - 1))
+
+
+def _rounding(scored: Scored, deviations: Deviations, k: int) -> NDArray[np.float64]:
+    """Return the largest standard error of a difference to k that is rounding, [N]."""
+    size = np.abs(scored.values) + np.nan_to_num(deviations.standard_errors)
+    return _NOTHING * (size + size[k])

@@ -1,0 +1,195 @@
+"""Trials' per-example scores as sums over the units that are resampled together."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loratory.objectives.metrics.text_metric import mean_statistics
+from loratory.objectives.scores import ScoreTable
+from loratory.reports.statistics.aggregates import Aggregate, aggregate_of, is_corpus_metric
+from loratory.spaces.metric_names import Direction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """One metric of N trials on the same n examples.
+
+    Units are groups where the data names them, since rows of one document resemble each other, else
+    examples. Groups are never replaced by examples, however few they are.
+
+    Attributes:
+        metric: name of the metric.
+        keys: N keys of trials, in the order given.
+        unit: `example` or `group`.
+        examples: number n of examples.
+        columns: float64 [N, G, d], statistics of the examples summed over each of G units.
+        aggregate: computes the metric, [...], from sums of columns, [..., d].
+        sign: 1 if larger values are better, else -1.
+        top: value of a right example if every example of every trial is right or wrong (1 or 100), else
+            None.
+    """
+
+    metric: str
+    keys: tuple[str, ...]
+    unit: str
+    examples: int
+    columns: NDArray[np.float64]
+    aggregate: Aggregate
+    sign: float
+    top: float | None = None
+
+    @property
+    def units(self) -> int:
+        """Number G of units."""
+        return int(self.columns.shape[1])
+
+    @cached_property
+    def totals(self) -> NDArray[np.float64]:
+        """Sums over all units, float64 [N, d]."""
+        totals: NDArray[np.float64] = self.columns.sum(axis=1)
+        return totals
+
+    @cached_property
+    def values(self) -> NDArray[np.float64]:
+        """The metric times `sign`, float64 [N]: larger is better."""
+        return self.sign * self.aggregate(self.totals)
+
+    @property
+    def picked(self) -> int:
+        """Index of the trial with the best value; the first of equal ones."""
+        return int(np.argmax(self.values))
+
+    @property
+    def best_first(self) -> NDArray[np.intp]:
+        """Indices of the trials by value, [N]; equal values keep their order."""
+        return np.argsort(-self.values, kind="stable")
+
+
+def scored(
+    tables: Mapping[str, ScoreTable], metric: str, direction: Direction
+) -> tuple[Scored | None, dict[str, str]]:
+    """Gather the scores of trials that were measured on the same examples.
+
+    Args:
+        tables: per-example scores by key.
+        metric: name of a metric.
+        direction: which values are better.
+
+    Returns:
+        The scores, None if no trial has usable ones; and the reason by key for each trial that is left out.
+    """
+    example_ids = _shared_examples(tables.values())
+    taken: dict[str, NDArray[np.float64]] = {}
+    left_out: dict[str, str] = {}
+    for key, table in tables.items():
+        columns = _columns(table, metric)
+        width = next((len(other[0]) for other in taken.values()), None)
+        reason = _unusable(table, metric, columns, example_ids=example_ids, width=width)
+        if reason is None and columns is not None:
+            taken[key] = columns
+        else:
+            left_out[key] = reason or "no scores"
+    if not taken:
+        return None, left_out
+    return _gathered(taken, tables[next(iter(taken))], metric, direction), left_out
+
+
+def _gathered(
+    taken: Mapping[str, NDArray[np.float64]], table: ScoreTable, metric: str, direction: Direction
+) -> Scored:
+    stacked = np.stack(list(taken.values()))
+    if metric == "macro_f1":
+        stacked = _without_unseen_labels(stacked)
+    unit, unit_of_example = _units(table.groups)
+    return Scored(
+        metric=metric,
+        keys=tuple(taken),
+        unit=unit,
+        examples=stacked.shape[1],
+        columns=_summed(stacked, unit_of_example),
+        aggregate=aggregate_of(metric),
+        sign=1.0 if direction is Direction.MAXIMIZE else -1.0,
+        top=None if is_corpus_metric(metric) else _top(stacked),
+    )
+
+
+def _shared_examples(tables: Iterable[ScoreTable]) -> tuple[str, ...]:
+    """Return the examples that most tables have; of equally frequent ones the first."""
+    counts = Counter(table.example_ids for table in tables if table.example_ids)
+    return counts.most_common(1)[0][0] if counts else ()
+
+
+def _columns(table: ScoreTable, metric: str) -> NDArray[np.float64] | None:
+    """Return the statistics of the examples, [n, d], for `aggregate_of`; None if the table has none."""
+    statistics = table.statistics.get(metric)
+    if statistics is not None and (is_corpus_metric(metric) or statistics.shape[1] == 2):
+        return statistics
+    if metric in table.metrics and not is_corpus_metric(metric):
+        return mean_statistics(table.metrics[metric])
+    return None
+
+
+def _unusable(
+    table: ScoreTable,
+    metric: str,
+    columns: NDArray[np.float64] | None,
+    *,
+    example_ids: tuple[str, ...],
+    width: int | None,
+) -> str | None:
+    """Return why scores cannot be compared with the others; None if they can."""
+    if columns is None:
+        return f"its scores have no {metric}"
+    if not table.example_ids:
+        return "its scores have no examples"
+    if table.example_ids != example_ids or len(columns) != len(example_ids):
+        return "its scores are of other examples"
+    if not np.isfinite(columns).all():
+        return f"its {metric} is not finite on every example"
+    if width not in (None, columns.shape[1]):
+        return f"its {metric} has statistics of {columns.shape[1]} numbers, those of others {width}"
+    whole, recorded = float(aggregate_of(metric)(columns.sum(axis=0))), table.aggregate.get(metric, math.nan)
+    if not math.isclose(whole, recorded, rel_tol=1e-6, abs_tol=1e-9):
+        return f"its examples give {metric} {whole:.6g}, recorded is {recorded:.6g}"
+    return None
+
+
+def _units(groups: Sequence[str]) -> tuple[str, NDArray[np.intp]]:
+    """Return the name of the unit and the index of each example's unit, [n].
+
+    An example without a group is a unit alone.
+    """
+    names = np.array([f"g{name}" if name else f"e{i}" for i, name in enumerate(groups)], dtype=np.str_)
+    distinct, unit_of_example = np.unique(names, return_inverse=True)
+    if len(distinct) == len(names):
+        return "example", np.arange(len(names))
+    return "group", unit_of_example
+
+
+def _summed(columns: NDArray[np.float64], unit_of_example: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Sum [N, n, d] over the examples of each unit: [N, G, d]."""
+    if len(unit_of_example) == unit_of_example.max() + 1:
+        return columns.astype(np.float64, copy=False)
+    order = np.argsort(unit_of_example, kind="stable")
+    starts = np.flatnonzero(np.diff(unit_of_example[order], prepend=-1))
+    return np.add.reduceat(columns[:, order], starts, axis=1)
+
+
+def _without_unseen_labels(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Drop the labels of macro F1 that no trial answered and no example has: they never count."""
+    by_label = columns.reshape(*columns.shape[:2], 3, -1)
+    seen = by_label[:, :, 1:].any(axis=(0, 1, 2))
+    return by_label[..., seen].reshape(*columns.shape[:2], -1)
+
+
+def _top(columns: NDArray[np.float64]) -> float | None:
+    """Return the value of a right example if examples are right or wrong, else None."""
+    if not (columns[..., 1] == 1).all():
+        return None
+    values = columns[..., 0]
+    return next((top for top in (1.0, 100.0) if ((values == 0) | (values == top)).all()), None)
