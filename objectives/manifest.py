@@ -6,6 +6,7 @@ from typing import Any
 from loratory.objectives import version_1
 from loratory.objectives.records import SCHEMA_VERSION, Check
 from loratory.objectives.versions import fault, read_fields, seal
+from loratory.spaces.earlier_defaults import with_later_keys
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.recorded import RECORDED
 from loratory.spaces.study import StudySpec
@@ -65,4 +66,5 @@ def _parsed(fields: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(fields.get(name, kind()), kind):
             raise ValueError(f"{name} must be of type {kind.__name__}, got {fields[name]!r}")
     checks = [Check.model_validate(check) for check in fields.get("checks", [])]
-    return {**fields, "spec": StudySpec.model_validate(fields["spec"], context=RECORDED), "checks": checks}
+    spec = with_later_keys(fields["spec"]) if isinstance(fields["spec"], dict) else fields["spec"]
+    return {**fields, "spec": StudySpec.model_validate(spec, context=RECORDED), "checks": checks}

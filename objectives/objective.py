@@ -59,6 +59,7 @@ class Prepared:
         files: contents of files for the study folder's data/, by name.
         splits: number of examples in each split, by name; None if the objective has none.
         has_base: whether there is an untuned base to score before the first trial.
+        has_confirm: whether there is a part of eval to score the best trials on at the end.
         has_test: whether there is a test split to score the winner on at the end.
         checks: what was asked of the base; `passed` is None where only a worker can tell.
         shown: lines for `loratory check`: rendered rows, lengths, columns.
@@ -70,6 +71,7 @@ class Prepared:
     files: dict[str, bytes] = field(default_factory=dict)
     splits: dict[str, int] | None = None
     has_base: bool = False
+    has_confirm: bool = False
     has_test: bool = False
     checks: tuple[Check, ...] = ()
     shown: tuple[str, ...] = ()

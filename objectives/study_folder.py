@@ -19,8 +19,15 @@ ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.j
 
 BASE, TEST_BASE, TEST_WINNER = "base", "test/base", "test/winner"
 """Keys of scorings: the untuned base on eval.select; the base and the winner on test."""
+CONFIRM_BASE = "confirm/base"
+"""Key of the scoring of the base on eval.confirm; `confirm_key` has those of trials."""
 
 _ADAPTER, _CHECKPOINT = "adapter", "checkpoint-"
+
+
+def confirm_key(trial: str) -> str:
+    """Return the key of the scoring of a trial's adapter on eval.confirm: `confirm/0011` for key `0011`."""
+    return f"confirm/{trial.removeprefix('confirm/')}"
 
 
 @dataclass(frozen=True)

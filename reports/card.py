@@ -108,7 +108,8 @@ def card_metadata(report: ComparisonReport, trial: RankedTrial, facts: CardFacts
 def _results(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> list[dict[str, Any]]:
     """Return one result per split. Values are not rounded, so that scoring again can verify them."""
     splits = {"select": trial.metrics}
-    splits |= {scores.split: scores.metrics for scores in report.test if scores.number == trial.number}
+    outside = (*report.confirm, *report.test)
+    splits |= {scores.split: scores.metrics for scores in outside if scores.number == trial.number}
     return [
         {
             "task": {"type": "text-generation", "name": "Text generation"},
@@ -129,6 +130,9 @@ def _results(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> 
 def _opening(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> str:
     metric = formatting.label(report.study.metric)
     place = "the best" if trial.rank == 1 else f"number {trial.rank}"
+    chosen = report.choice is not None and report.choice.candidates and trial is report.winner
+    if chosen:
+        place += " on `select`, and the choice of `select` and `confirm` together,"
     gain = "" if trial.gain is None else f", {formatting.signed(trial.gain)} against the untuned base"
     return (
         f"A LoRA adapter for [{facts.base_id}](https://huggingface.co/{facts.base_id}), trained with "
@@ -147,6 +151,11 @@ def _method(report: ComparisonReport, trial: RankedTrial) -> str:
         "`select` is the part of the evaluation data that ranks finished trials: training, early stopping "
         "and pruning never saw it. Decoding is greedy."
     )
+    if report.choice is not None and report.choice.candidates:
+        text += (
+            f" `confirm` was never decoded during the search: {len(report.choice.candidates)} of the best "
+            "trials were scored on it at the end, and the mean over `select` and `confirm` chose among them."
+        )
     if _won_test(report, trial):
         text += " `test` is scored once, for the winner and the base."
     how = report.uncertainty
@@ -157,7 +166,7 @@ def _method(report: ComparisonReport, trial: RankedTrial) -> str:
 
 
 def _won_test(report: ComparisonReport, trial: RankedTrial) -> bool:
-    return trial.rank == 1 and any(scores.number == trial.number for scores in report.test)
+    return trial is report.winner and any(scores.number == trial.number for scores in report.test)
 
 
 def _hyperparameters(trial: RankedTrial, facts: CardFacts) -> list[list[str]]:
@@ -186,10 +195,11 @@ def _provenance(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) 
 
 def _limits(report: ComparisonReport, trial: RankedTrial) -> str:
     lines = ["- Scores compare answers with references word by word; they do not measure truth or safety."]
-    if trial.rank == 1:
+    if trial.rank == 1 or trial is report.winner:
         fair = "; that on `test` is not" if _won_test(report, trial) else ""
+        place = "the first" if trial.rank == 1 else "among the first"
         lines.append(
-            f"- It is the first of {len(report.ranking)} compared on the same examples, so its score on "
+            f"- It is {place} of {len(report.ranking)} compared on the same examples, so its score on "
             f"`select` is a little flattering{fair}."
         )
     lines.append(

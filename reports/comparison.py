@@ -6,8 +6,17 @@ from datetime import datetime
 from loratory.objectives.manifest import Manifest
 from loratory.objectives.records import ScoreRecord, TrialRecord, TrialState
 from loratory.objectives.scores import ScoreTable
-from loratory.objectives.study_folder import BASE, TEST_BASE, TEST_WINNER, StudyFolder
+from loratory.objectives.study_folder import (
+    BASE,
+    CONFIRM_BASE,
+    TEST_BASE,
+    TEST_WINNER,
+    StudyFolder,
+    confirm_key,
+)
+from loratory.reports.choice import COMPARED, choose
 from loratory.reports.comparison_report import (
+    Choice,
     ComparisonReport,
     Interval,
     ParameterFacts,
@@ -26,7 +35,7 @@ from loratory.reports.samples import read_predictions, samples
 from loratory.reports.uncertainty import intervals, read_table, resampling
 from loratory.spaces.metric_names import Direction
 
-WITH_INTERVALS = 100
+WITH_INTERVALS = COMPARED
 """How many of the best trials get an interval: in a study of thousands the others would only take time."""
 
 
@@ -48,6 +57,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
     tables = _tables(folder, ordered)
     found, uncertainty = _intervals(tables, metric, spec.seed)
     base = _scores(folder.read_score(BASE), found.get(BASE))
+    choice = choose(folder, ordered, manifest=manifest, tables=tables)
     ranking = _ranking(ordered, metric=metric, direction=direction, base=base, found=found, folder=folder)
     return ComparisonReport(
         study=_facts(manifest, direction),
@@ -61,9 +71,11 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         test=tuple(
             scores for key in (TEST_BASE, TEST_WINNER) if (scores := _test(folder, key, metric, spec.seed))
         ),
+        choice=choice,
+        confirm=_confirm(folder, choice),
         importance=parameter_importance(ordered, spec.space, direction),
         curves=trial_curves(folder, records, metric),
-        samples=_samples(folder, ordered, tables, metric),
+        samples=_samples(folder, choice, tables, metric),
         totals=_totals(records),
         uncertainty=uncertainty,
         signatures=_signatures(tables, ordered),
@@ -164,12 +176,20 @@ def _test(folder: StudyFolder, key: str, metric: str, seed: int) -> Scores | Non
     return _scores(folder.read_score(key), found.get(key))
 
 
-def _samples(
-    folder: StudyFolder, ordered: Sequence[TrialRecord], tables: dict[str, ScoreTable], metric: str
-) -> tuple[Sample, ...]:
-    if not ordered:
+def _confirm(folder: StudyFolder, choice: Choice | None) -> tuple[Scores, ...]:
+    """Return the scores on eval.confirm of the base and the candidates."""
+    if choice is None or not choice.candidates:
         return ()
-    best = ordered[0].key
+    keys = (CONFIRM_BASE, *map(confirm_key, choice.candidates))
+    return tuple(scores for key in keys if (scores := _scores(folder.read_score(key), None)))
+
+
+def _samples(
+    folder: StudyFolder, choice: Choice | None, tables: dict[str, ScoreTable], metric: str
+) -> tuple[Sample, ...]:
+    if choice is None:
+        return ()
+    best = choice.key
     return samples(
         read_predictions(folder.trial(best)),
         read_predictions(folder.score(BASE)),

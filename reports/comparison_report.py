@@ -168,11 +168,29 @@ class Scores(Frozen):
     number: int | None = None
     """Number of the trial that the scored adapter is from; null for the untuned base."""
     split: str
-    """`select` or `test`."""
+    """`select`, `confirm` or `test`."""
     metrics: dict[str, float]
     """Every metric on the split."""
     interval: Interval | None = None
     """Bootstrap interval of the study's metric."""
+
+
+class Choice(Frozen):
+    """The trial whose adapter is published where nobody names another."""
+
+    key: str
+    """Its key."""
+    number: int | None = None
+    """Its number."""
+    candidates: tuple[str, ...] = ()
+    """Keys of the trials that were scored on eval.confirm, by their value on eval.select, best first; empty
+    where eval.select alone chose."""
+    pooled: dict[str, float] = {}
+    """The study's metric over eval.select and eval.confirm together, by key of a candidate."""
+    examples: int | None = None
+    """Number of examples of both parts."""
+    why: str
+    """Reason for the choice, or why eval.confirm had no part in it."""
 
 
 class SampleAnswer(Frozen):
@@ -194,7 +212,7 @@ class Sample(Frozen):
     reference: str
     """The reference answer, cut if it is very long."""
     best: SampleAnswer
-    """The best trial's answer."""
+    """The answer of the trial whose adapter is published."""
     base: SampleAnswer | None = None
     """The untuned base's answer, if the base was scored."""
 
@@ -246,6 +264,10 @@ class ComparisonReport(Frozen):
     """The untuned base on eval.select."""
     test: tuple[Scores, ...] = ()
     """The final scores on the test split: the base (no number), the winner."""
+    choice: Choice | None = None
+    """The trial whose adapter is published; null if no trial is ranked."""
+    confirm: tuple[Scores, ...] = ()
+    """The scores on eval.confirm: the base (no number), then the candidates."""
     importance: Importance
     curves: tuple[TrialCurves, ...]
     """Learning curves of every trial that has any, by number."""
@@ -264,6 +286,12 @@ class ComparisonReport(Frozen):
     def best(self) -> RankedTrial | None:
         """The trial with rank 1; None if no trial is ranked."""
         return self.ranking[0] if self.ranking else None
+
+    @property
+    def winner(self) -> RankedTrial | None:
+        """The trial whose adapter is published; None if no trial is ranked."""
+        chosen = self.choice.key if self.choice else None
+        return next((trial for trial in self.ranking if trial.key == chosen), self.best)
 
     @property
     def median_trial(self) -> RankedTrial | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from loratory.reports.comparison_report import ComparisonReport, RankedTrial, Scores
-from loratory.reports.formatting import label
+from loratory.reports.formatting import label, score
 
 _NAMED_EQUALS = 5
 
@@ -27,12 +27,14 @@ def metric_names(report: ComparisonReport) -> list[str]:
 
 
 def comparison_rows(report: ComparisonReport, published: RankedTrial | None = None) -> list[ComparisonRow]:
-    """Return rows of base, median and best on eval.select, then of the scores on test.
+    """Return rows of base, median and best on eval.select, then of the scores on confirm and on test.
 
     Args:
         report: the comparison.
-        published: a trial that gets an additional row if it is neither median nor best.
+        published: a trial that gets an additional row if it is neither median nor best; None: that of the
+            choice.
     """
+    published = published or report.winner
     rows = [_outside(report.base)] if report.base else []
     named = [("median", report.median_trial), ("best", report.best)]
     if published not in (report.median_trial, report.best):
@@ -41,7 +43,26 @@ def comparison_rows(report: ComparisonReport, published: RankedTrial | None = No
         if trial is not None:
             model = f"trial {trial.number} ({name})"
             rows.append(ComparisonRow(model=model, split="select", metrics=trial.metrics))
-    return rows + [_outside(scores) for scores in report.test]
+    shown = [s for s in report.confirm if s.number is None or (published and s.number == published.number)]
+    return rows + [_outside(scores) for scores in (*shown, *report.test)]
+
+
+def choice_line(report: ComparisonReport) -> str | None:
+    """Return a sentence on which adapter is published and why; None if no trial is ranked."""
+    choice = report.choice
+    if choice is None:
+        return None
+    if not choice.candidates:
+        return f"Published is trial {choice.number}, the best on eval.select: {choice.why}."
+    numbers = [str(trial.number) for key in choice.candidates for trial in report.ranking if trial.key == key]
+    among = (
+        f"trials {', '.join(numbers[:-1])} and {numbers[-1]}" if numbers[1:] else f"trial {numbers[0]} alone"
+    )
+    value = f"{label(report.study.metric)} {score(choice.pooled[choice.key])} on {choice.examples:,} examples"
+    return (
+        f"Published is trial {choice.number}: of {among}, which may be the best and were scored on "
+        f"eval.confirm too, {choice.why} ({value})."
+    )
 
 
 def tie_note(report: ComparisonReport) -> str | None:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from loratory.reports import formatting
 from loratory.reports.columns import METRIC, Column, View, columns
 from loratory.reports.comparison_report import ComparisonReport
-from loratory.reports.comparison_rows import comparison_rows, metric_names, tie_note
+from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, tie_note
 from loratory.reports.figures import (
     Figure,
     dev_figure,
@@ -60,6 +60,8 @@ def _context(report: ComparisonReport) -> dict[str, Any]:
     return {
         "report": report,
         "best": report.best,
+        "winner": report.winner,
+        "choice": choice_line(report),
         "tie": tie_note(report),
         "metric": formatting.label(report.study.metric),
         "metrics": metric_names(report),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from loratory.reports import formatting
 from loratory.reports.columns import Column, View, columns
 from loratory.reports.comparison_report import ComparisonReport, RankedTrial, TrialFacts
-from loratory.reports.comparison_rows import comparison_rows, metric_names, tie_note
+from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, tie_note
 from loratory.reports.markdown import code, escaped, fenced, table
 
 
@@ -66,10 +66,12 @@ def _opening(report: ComparisonReport) -> str:
         f"**Trial {best.number} is best**: {metric} {formatting.score(best.value)} on eval.select{gain}.",
         "",
         *([tie, ""] if (tie := tie_note(report)) else []),
+        *([line, ""] if (line := choice_line(report)) else []),
     ]
     lines += [f"- {escaped(name)}: {escaped(formatting.parameter(v))}" for name, v in best.params.items()]
-    if best.adapter:
-        lines += ["", f"Its adapter is in `{best.adapter}` of the study folder."]
+    if (winner := report.winner) is not None and winner.adapter:
+        whose = "Its adapter" if winner is best else f"The adapter of trial {winner.number}"
+        lines += ["", f"{whose} is in `{winner.adapter}` of the study folder."]
     return "\n".join(lines)
 
 
@@ -96,7 +98,7 @@ def _samples(report: ComparisonReport) -> list[str]:
         parts += ["Reference:", fenced(sample.reference)]
         if sample.base:
             parts += ["Untuned base:", fenced(sample.base.text)]
-        parts += ["Best trial:", fenced(sample.best.text)]
+        parts += ["Published trial:", fenced(sample.best.text)]
     return parts
 
 

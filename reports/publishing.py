@@ -74,7 +74,7 @@ def stage(folder: StudyFolder, *, trial: int | None, repo_id: str, base_id: str 
 
     Args:
         folder: the study folder.
-        trial: number of a complete trial; None takes the best.
+        trial: number of a complete trial; None takes the one that the study chose.
         repo_id: `owner/name` on the Hub.
         base_id: Hub id of the base, if the study names a folder.
 
@@ -144,7 +144,8 @@ def push(
 
 
 def _chosen(report: ComparisonReport, number: int | None) -> RankedTrial:
-    trial = next((t for t in report.ranking if number in (None, t.number)), None)
+    named = next((t for t in report.ranking if t.number == number), None)
+    trial = report.winner if number is None else named
     if trial is None:
         wanted = "a complete trial" if number is None else f"trial {number} to be complete"
         known = ", ".join(str(t.number) for t in report.ranking[:10]) or "none"

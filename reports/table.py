@@ -8,7 +8,13 @@ from rich.text import Text
 from loratory.reports import formatting
 from loratory.reports.columns import PARAMETER, View, columns
 from loratory.reports.comparison_report import ComparisonReport
-from loratory.reports.comparison_rows import ComparisonRow, comparison_rows, metric_names, tie_note
+from loratory.reports.comparison_rows import (
+    ComparisonRow,
+    choice_line,
+    comparison_rows,
+    metric_names,
+    tie_note,
+)
 
 
 def ranking_rows(report: ComparisonReport, *, limit: int | None = None) -> list[dict[str, str]]:
@@ -37,6 +43,8 @@ def ranking_table(report: ComparisonReport, *, limit: int | None = 20) -> Group:
         notes.append(Text(f"  {left_out}", style="dim"))
     if tie := tie_note(report):
         notes.insert(0, Text(f"  {tie}"))
+    if chosen := choice_line(report):
+        notes.insert(0, Text(f"  {chosen}"))
     models = _models(report)
     return Group(_trials(report, limit), *notes, *([models] if models.row_count else []))
 

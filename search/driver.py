@@ -21,7 +21,6 @@ from loratory.objectives.events import (
 )
 from loratory.objectives.objective import Prepared
 from loratory.objectives.records import FailureKind, TrialRecord, TrialState
-from loratory.objectives.study_folder import TEST_WINNER
 from loratory.reports.trackers.tracker import Tracker
 from loratory.search.adapter_budget import AdapterBudget
 from loratory.search.advice import advice_on_first_trials
@@ -121,7 +120,7 @@ class Driver:
             return True
         if self._owner.stop_reason is not None or self._owner.stuck():
             return False
-        return self._scoring.pending(self._owner.best())
+        return self._scoring.pending(self._owner.records)
 
     def _busy(self) -> bool:
         return any(worker.trials or worker.scoring for worker in self._workers.values())
@@ -186,10 +185,10 @@ class Driver:
             self._say(f"{shortage}: running trials go on, none starts until there is more")
 
     def _score(self) -> Score | None:
-        """Return a scoring for an idle worker: the base before any trial, the test split after the last."""
+        """Return a scoring for an idle worker: the base before any trial, confirm and test after the last."""
         score = self._scoring.opening()
         if score is None and not self._trials_are_left():
-            score = self._scoring.closing(self._owner.best())
+            score = self._scoring.closing(self._owner.records)
         return score
 
     def _trials_are_left(self) -> bool:
@@ -227,8 +226,8 @@ class Driver:
                 self._tell(event.notes)
                 self._tell_capacity()
             case Scored():
-                winner = self._owner.best() if event.key == TEST_WINNER else None
-                self._ledger.score(event, winner)
+                trial = self._scoring.trial_of(event.key)
+                self._ledger.score(event, self._owner.records[trial] if trial else None)
                 self._scoring.done(event.key)
                 worker.scoring, worker.broken_in_a_row = None, 0
             case _:

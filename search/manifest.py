@@ -11,7 +11,7 @@ from loratory.objectives.objective import Beginning, Prepared
 from loratory.objectives.records import SCHEMA_VERSION
 from loratory.objectives.study_folder import StudyFolder
 from loratory.objectives.versions import read_fields
-from loratory.spaces.earlier_defaults import as_begun_with
+from loratory.spaces.earlier_defaults import as_begun_with, as_recorded
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
@@ -32,7 +32,8 @@ def as_begun(folder: StudyFolder, study: StudySpec) -> StudySpec:
     """Return a study as the version that it began with understands its file; as it is where it begins now."""
     if not folder.manifest.is_file():
         return study
-    return as_begun_with(folder.read_manifest().began_with, study)
+    manifest = folder.read_manifest()
+    return as_recorded(manifest.spec, as_begun_with(manifest.began_with, study))
 
 
 def beginning_of(folder: StudyFolder) -> Beginning:

@@ -1,4 +1,6 @@
-"""Scorings outside trials: first the untuned base, last the winner and the base on the test split."""
+"""Scorings outside trials: first the untuned base, last the best trials on confirm and the winner on test."""
+
+from collections.abc import Iterator, Mapping
 
 from loratory.objectives.events import AdapterFiles, Score, Split
 from loratory.objectives.objective import Prepared
@@ -7,64 +9,119 @@ from loratory.objectives.study_folder import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     BASE,
+    CONFIRM_BASE,
     TEST_BASE,
     TEST_WINNER,
     StudyFolder,
+    confirm_key,
 )
+from loratory.reports.choice import choose, confirmed, select_tables
+from loratory.reports.ranking import order
+
+_Scoring = tuple[str, Split, str | None]
+"""Key of a scoring, its split, and the trial whose adapter is scored; None is the base."""
+Records = Mapping[str, TrialRecord]
 
 
 class ScoringQueue:
     """Queue of scorings; each is made once per study, and never again once it has a record."""
 
     def __init__(self, folder: StudyFolder, prepared: Prepared) -> None:
-        self._folder = folder
-        self._opening = [BASE] if prepared.has_base else []
-        self._closing = [TEST_BASE, TEST_WINNER] if prepared.has_test else []
-        self._under_way: set[str] = set()
-        for keys in (self._opening, self._closing):
-            keys[:] = [key for key in keys if folder.read_score(key) is None]
+        self._folder, self._prepared, self._manifest = folder, prepared, folder.read_manifest()
+        self._done: set[str] = set()
+        self._under_way: dict[str, str | None] = {}
+        self._has_base = prepared.has_base
+        self._finished: frozenset[str] = frozenset()
+        self._candidates: tuple[str, ...] = ()
+        self._winner: str | None = None
 
     @property
     def before_trials(self) -> bool:
         """True until the base is scored; no trial starts before."""
-        return bool(self._opening)
+        return self._has_base and not self._is_done(BASE)
 
     def opening(self) -> Score | None:
         """Return the scoring that precedes the first trial, unless a worker already has it."""
-        return self._take(self._opening, Split.SELECT, {})
+        return self._take((BASE, Split.SELECT, None)) if self.before_trials else None
 
-    def closing(self, winner: TrialRecord | None) -> Score | None:
-        """Return the next scoring on test; None while there is no winner."""
-        if winner is None or winner.adapter is None:
-            return None
-        return self._take(self._closing, Split.TEST, {TEST_WINNER: winner})
+    def closing(self, records: Records) -> Score | None:
+        """Return the next scoring after the last trial; None where workers have all that can be scored.
 
-    def pending(self, winner: TrialRecord | None) -> bool:
+        Args:
+            records: every trial's record by key.
+        """
+        return next((score for scoring in self._closing(records) if (score := self._take(scoring))), None)
+
+    def pending(self, records: Records) -> bool:
         """Return whether a scoring is queued or under way."""
-        return self.before_trials or (
-            winner is not None and winner.adapter is not None and bool(self._closing)
-        )
+        return self.before_trials or next(self._closing(records), None) is not None
+
+    def trial_of(self, key: str) -> str | None:
+        """Return the key of the trial whose adapter a scoring under way is of; None: it is of the base."""
+        return self._under_way.get(key)
 
     def done(self, key: str) -> None:
         """Remove a scoring that has its record."""
-        for keys in (self._opening, self._closing):
-            if key in keys:
-                keys.remove(key)
-        self._under_way.discard(key)
+        self._done.add(key)
+        self._under_way.pop(key, None)
 
     def give_back(self, key: str) -> None:
         """Queue a scoring again after its worker was lost."""
-        self._under_way.discard(key)
+        self._under_way.pop(key, None)
 
-    def _take(self, keys: list[str], split: Split, winners: dict[str, TrialRecord]) -> Score | None:
-        for key in keys:
-            if key not in self._under_way:
-                self._under_way.add(key)
-                return Score(key=key, split=split, adapter=self._adapter(winners.get(key)))
-        return None
+    def _closing(self, records: Records) -> Iterator[_Scoring]:
+        """Yield the closing scorings without a record; the winner's comes when confirm is scored."""
+        self._look_at(records)
+        best = self._ordered(records)[:1]
+        if not best or best[0].adapter is None:
+            return
+        confirm = [(confirm_key(key), Split.CONFIRM, key) for key in self._candidates]
+        of_confirm: list[_Scoring] = [(CONFIRM_BASE, Split.CONFIRM, None), *confirm] if confirm else []
+        left = [scoring for scoring in of_confirm if not self._is_done(scoring[0])]
+        yield from left
+        if self._prepared.has_test and not self._is_done(TEST_BASE):
+            yield TEST_BASE, Split.TEST, None
+        if self._prepared.has_test and not left and not self._is_done(TEST_WINNER):
+            yield TEST_WINNER, Split.TEST, self._chosen(records)
 
-    def _adapter(self, winner: TrialRecord | None) -> AdapterFiles | None:
-        if winner is None:
+    def _look_at(self, records: Records) -> None:
+        """Find the candidates again where trials have finished since."""
+        finished = frozenset(key for key, record in records.items() if record.state.finished)
+        if finished == self._finished:
+            return
+        self._finished, self._winner, self._candidates = finished, None, ()
+        if self._prepared.has_confirm:
+            ordered = self._ordered(records)
+            tables = select_tables(self._folder, ordered)
+            self._candidates = confirmed(ordered, tables, self._manifest.spec)
+
+    def _chosen(self, records: Records) -> str:
+        """Return the key of the trial that select and confirm choose."""
+        if self._winner is None:
+            ordered = self._ordered(records)
+            tables = select_tables(self._folder, ordered) if self._candidates else {}
+            choice = choose(self._folder, ordered, manifest=self._manifest, tables=tables)
+            assert choice is not None  # there is a best trial
+            self._winner = choice.key
+        return self._winner
+
+    def _ordered(self, records: Records) -> list[TrialRecord]:
+        return order(list(records.values()), self._manifest.spec.metric_direction)
+
+    def _is_done(self, key: str) -> bool:
+        if key not in self._done and self._folder.read_score(key) is not None:
+            self._done.add(key)
+        return key in self._done
+
+    def _take(self, scoring: _Scoring) -> Score | None:
+        key, split, trial = scoring
+        if key in self._under_way:
             return None
-        folder = self._folder.adapter(winner.key)
+        self._under_way[key] = trial
+        return Score(key=key, split=split, adapter=self._adapter(trial))
+
+    def _adapter(self, trial: str | None) -> AdapterFiles | None:
+        if trial is None:
+            return None
+        folder = self._folder.adapter(trial)
         return {name: (folder / name).read_bytes() for name in (ADAPTER_WEIGHTS, ADAPTER_CONFIG)}

@@ -43,7 +43,7 @@ class StudyResult:
 
     Attributes:
         folder: the study folder.
-        best: record of the best COMPLETE trial; None if there is none.
+        best: record of the trial whose adapter is published; None if no trial is ranked.
         metrics: its metrics on eval.select.
         adapter: folder of its adapter; None if it has none.
         comparison: content of the report; None if there is nothing to compare.
@@ -120,8 +120,9 @@ class StudySession:
 
     def result(self, *, done: bool) -> StudyResult:
         """Write the report and return the outcome."""
-        best = self._owner.best()
         comparison = compare(self._folder) if self._owner.records else None
+        winner = comparison.winner if comparison else None
+        best = self._owner.records[winner.key] if winner else None
         return StudyResult(
             folder=self._folder,
             best=best,

@@ -149,7 +149,13 @@ class EvaluationSpec(Frozen):
     Null takes 64, and of few eval examples half.
     """
     select_examples: Annotated[Int, Field(ge=1)] | None = None
-    """Other eval examples that rank finished trials; null takes all the rest."""
+    """Other eval examples that rank finished trials; null takes the rest, less what confirm gets."""
+    confirm_examples: Annotated[Int, Field(ge=0)] | None = None
+    """Eval examples that no search decodes: at the end the best five trials are scored on them, and select
+    and confirm together choose the adapter to publish. 0: none.
+
+    Null takes as many as select has, of what dev and select leave.
+    """
     test_examples: Annotated[Int, Field(ge=1)] | None = None
     """Test examples for the final score; null takes all."""
     max_new_tokens: Int = Field(default=64, ge=1, le=65_536)

@@ -18,7 +18,7 @@ DEFAULTS: dict[int, dict[str, Any]] = {
             "stratify": False,
             "near_duplicates": "whole",
         },
-        "evaluation": {"dev_examples": 64},
+        "evaluation": {"dev_examples": 64, "confirm_examples": 0},
     }
 }
 """Version to the keys of the study file that had another default then, nested as in the file.
@@ -26,6 +26,9 @@ DEFAULTS: dict[int, dict[str, Any]] = {
 A key that came later stands here too where its default changes what a study computes, with the value that
 leaves it as it was. Values have the names that they had then. Version 2 is the present one.
 """
+
+_NO_CONFIRM = 0
+"""`evaluation.confirm_examples` of a study that began before the key came, in whatever version."""
 
 _OF_ONE_OBJECTIVE = ("model", "data", "toy")
 
@@ -42,6 +45,28 @@ def as_begun_with(version: int, study: StudySpec) -> StudySpec:
         return study
     given = _given(study) | {"space": study.space.model_dump(mode="json")}
     return StudySpec.model_validate(with_defaults_of(version, given))
+
+
+def with_later_keys(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a recorded spec; a key that came later has the value that changes nothing."""
+    evaluation = spec.get("evaluation", {})
+    if not isinstance(evaluation, dict) or "confirm_examples" in evaluation:
+        return spec
+    return {**spec, "evaluation": {**evaluation, "confirm_examples": _NO_CONFIRM}}
+
+
+def as_recorded(recorded: StudySpec, study: StudySpec) -> StudySpec:
+    """Return a study whose file leaves a later key out, with the value that was recorded for it.
+
+    Args:
+        recorded: the spec of study.json.
+        study: as its file reads today.
+    """
+    evaluation = study.evaluation
+    if recorded.evaluation.confirm_examples != _NO_CONFIRM or evaluation.confirm_examples is not None:
+        return study
+    evaluation = evaluation.model_copy(update={"confirm_examples": _NO_CONFIRM})
+    return study.model_copy(update={"evaluation": evaluation})
 
 
 def with_defaults_of(version: int, spec: dict[str, Any]) -> dict[str, Any]:

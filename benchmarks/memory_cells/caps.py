@@ -136,6 +136,7 @@ def study_of_cap(cap: Cap, *, name: str, base: Path, data: Path) -> dict[str, An
         "evaluation": {
             "evaluations": 2,
             "dev_examples": 8,
+            "confirm_examples": 0,
             "max_new_tokens": 16,
             "metrics": ["exact_match"],
         },

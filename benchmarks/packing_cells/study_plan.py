@@ -134,6 +134,7 @@ def study_file(
         "evaluation": {
             "evaluations": EVALUATIONS,
             "dev_examples": size.dev,
+            "confirm_examples": 0,
             "max_new_tokens": size.answer_tokens,
             "batch_size": size.at_once,
             "metrics": ["exact_match"],

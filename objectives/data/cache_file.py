@@ -23,7 +23,7 @@ _DIGEST = 65
 _ALIGNED = 64
 _TEXTS = ("example_ids", "groups", "prompts", "references")
 _NUMBERS = ("token_ids", "offsets", "prompt_lengths")
-_SPLITS = ("train", "dev", "select", "test")
+_SPLITS = ("train", "dev", "select", "confirm", "test")
 
 Arrays = dict[str, NDArray[Any]]
 

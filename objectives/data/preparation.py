@@ -144,7 +144,9 @@ class _Preparation:
         return Part.EVAL not in self._sources
 
     def _read(self) -> dict[Part, Indices]:
-        self._rows, self._sources = read_encoded(self._data, self._encoder, self._ledger)
+        self._rows, self._sources = read_encoded(
+            self._data, self._encoder, self._ledger, confirm=self._evaluation.confirm_examples != 0
+        )
         for part, source in self._sources.items():
             self._note(part, source)
             if not len(source.indices):
@@ -225,15 +227,25 @@ class _Preparation:
         named = with_unique_ids(self._rows.examples, [parts[p] for p in (Part.EVAL, Part.TEST, Part.TRAIN)])
         draws = Draws(named, self._label)
         eval_ = draws.halves(parts[Part.EVAL], self._evaluation.dev_examples)
-        self._summary.split_eval(named, eval_)
+        ranked = draws.selected(
+            np.array(eval_.rest),
+            select=self._evaluation.select_examples,
+            confirm=self._evaluation.confirm_examples,
+        )
+        self._summary.divided(named, eval_, ("dev", "select"))
+        if ranked.halves is not None:
+            self._summary.divided(named, ranked.halves, ("select", "confirm"))
         data = PreparedData(
             train=draws.drawn(parts[Part.TRAIN], self._data.train_examples, "train"),
             dev=draws.drawn(np.array(eval_.drawn), None, "dev"),
-            select=draws.drawn(np.array(eval_.rest), self._evaluation.select_examples, "select"),
+            select=ranked.select,
+            confirm=ranked.confirm,
             test=draws.drawn(parts[Part.TEST], self._evaluation.test_examples, "test"),
             labels=labels,
             sha256="",
             kept_ids=tuple(sorted(self._encoder.kept_ids)),
         )
         self._summary.sizes(named, parts, data, self._data)
+        if self._evaluation.confirm_examples != 0:
+            self._summary.confirm(data, self._evaluation.confirm_examples)
         return replace(data, sha256=content_hash(data))

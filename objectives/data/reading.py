@@ -43,16 +43,22 @@ class ReadSource:
 
 
 def read_encoded(
-    data: DataSpec, encoder: Encoder, ledger: Ledger
+    data: DataSpec, encoder: Encoder, ledger: Ledger, *, confirm: bool
 ) -> tuple[EncodedRows, dict[Part, ReadSource]]:
     """Return the rows of all sources; those that cannot be learned from go to the ledger.
+
+    Args:
+        data: where the rows are, and how they are read.
+        encoder: encodes them.
+        ledger: keeps the rows that are removed.
+        confirm: whether a part of eval may become confirm.
 
     Raises:
         InputError: a source or a row cannot be read, or `data.columns` names what no row has.
     """
     collector, sources = RowCollector(), {}
     unfound = {name for name, column in data.columns.items() if column is not None}
-    with open_sources(data) as opened:
+    with open_sources(data, confirm=confirm) as opened:
         for part, raw in opened.items():
             parser = RowParser(data)
             sources[part] = _read(raw, part, parser, encoder, collector, ledger)

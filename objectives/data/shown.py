@@ -39,7 +39,7 @@ def shown_rows(data: PreparedData, tokenizer: Tokenizer, marks: tuple[str, str])
     """
     begin, end = marks
     yield f"one row of each split; what the loss is on stands in {begin}...{end}"
-    for name in ("train", "dev", "select", "test"):
+    for name in ("train", "dev", "select", "confirm", "test"):
         split: Examples = getattr(data, name)
         if not split:
             continue
@@ -106,10 +106,13 @@ def shown_lengths(
             f"{part}: {removed:,} of {total:,} rows ({share(removed, total)}) removed for their length "
             f"(data.max_length {max_length:,})"
         )
-    scored = (data.dev, data.select, data.test)
-    cut, total = sum(int((s.answer_lengths > max_new_tokens).sum()) for s in scored), sum(map(len, scored))
+    scored = {name: split for name, split in data.named_splits.items() if name != "train"}
+    cut, total = (
+        sum(int((s.answer_lengths > max_new_tokens).sum()) for s in scored.values()),
+        sum(map(len, scored.values())),
+    )
     yield (
-        f"dev, select, test: {cut:,} of {total:,} answers ({share(cut, total)}) are longer than what is "
+        f"{', '.join(scored)}: {cut:,} of {total:,} answers ({share(cut, total)}) are longer than what is "
         f"decoded (evaluation.max_new_tokens {max_new_tokens:,})"
     )
 

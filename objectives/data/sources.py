@@ -41,10 +41,14 @@ def read_sources(data: DataSpec) -> dict[Part, list[RawRow]]:
 
 
 @contextmanager
-def open_sources(data: DataSpec) -> Iterator[dict[Part, Iterator[RawRow]]]:
+def open_sources(data: DataSpec, *, confirm: bool = True) -> Iterator[dict[Part, Iterator[RawRow]]]:
     """Return iterators over the rows of every split for which the study names a source.
 
     `builtin:quickstart` as train brings its own eval and test, unless the study file names others.
+
+    Args:
+        data: names the sources.
+        confirm: whether a part of eval may become confirm, for which the quickstart brings more rows.
 
     Raises:
         InputError: a source cannot be read; raised while iterating, too.
@@ -56,7 +60,7 @@ def open_sources(data: DataSpec) -> Iterator[dict[Part, Iterator[RawRow]]]:
         Part.TEST: data.test or (QUICKSTART_DATA if builtin else None),
     }
     with tempfile.TemporaryDirectory(prefix="loratory-quickstart-") as folder:
-        files = _quickstart(Path(folder), data) if QUICKSTART_DATA in named.values() else {}
+        files = _quickstart(Path(folder), data, confirm=confirm) if QUICKSTART_DATA in named.values() else {}
         yield {part: _rows(name, part, data, files) for part, name in named.items() if name is not None}
 
 
@@ -138,9 +142,10 @@ def _matching(pattern: str, part: Part) -> list[str]:
     return files
 
 
-def _quickstart(folder: Path, data: DataSpec) -> dict[Part, Path]:
-    from loratory.objectives.quickstart.pairs import write_pairs
+def _quickstart(folder: Path, data: DataSpec, *, confirm: bool) -> dict[Part, Path]:
+    from loratory.objectives.quickstart.pairs import EVAL_WITH_CONFIRM, EVAL_WITHOUT_CONFIRM, write_pairs
 
     # Some pairs are flawed on purpose, so cleaning leaves fewer than data.train_examples.
-    files = write_pairs(folder, train_examples=data.train_examples)
+    rows = EVAL_WITH_CONFIRM if confirm else EVAL_WITHOUT_CONFIRM
+    files = write_pairs(folder, train_examples=data.train_examples, eval_examples=rows)
     return {Part.TRAIN: files.train, Part.EVAL: files.eval, Part.TEST: files.test}

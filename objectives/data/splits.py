@@ -1,13 +1,14 @@
-"""Draws of eval from train, of dev from eval, and of examples up to a limit."""
+"""Draws of eval from train, of dev, select and confirm from eval, and of examples up to a limit."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from loratory.objectives.data.drawing import Halves, draw, split_count, split_fraction
 from loratory.objectives.data.encoded_rows import EncodedRows, Indices
 from loratory.objectives.data.prepared import Examples
-from loratory.objectives.data.shares import dev_examples, eval_fraction
+from loratory.objectives.data.shares import dev_examples, eval_fraction, select_and_confirm
 from loratory.spaces.errors import InputError
 
 Label = Callable[[int], str]
@@ -44,6 +45,18 @@ def draw_eval(
     return halves
 
 
+_NONE = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selected:
+    """Select and confirm, and how they were divided; no halves where confirm is empty."""
+
+    select: Examples
+    confirm: Examples
+    halves: Halves[int] | None = None
+
+
 class Draws:
     """Draws examples by their ids.
 
@@ -70,6 +83,26 @@ class Draws:
         count = _dev_size(dev, len(indices))
         return split_count(
             indices.tolist(), count, group=self._group, key=self._key, salt="dev", label=self._label
+        )
+
+    def selected(self, indices: Indices, *, select: int | None, confirm: int | None) -> "Selected":
+        """Divide what dev leaves of eval into select and confirm, by whole groups where that is possible.
+
+        Args:
+            indices: examples of eval that dev leaves.
+            select: `evaluation.select_examples`.
+            confirm: `evaluation.confirm_examples`; 0 leaves all to select.
+        """
+        wanted, unseen = select_and_confirm(len(indices), select=select, confirm=confirm)
+        if not unseen:
+            return Selected(select=self.drawn(indices, select, "select"), confirm=self._examples.take(_NONE))
+        halves = split_count(
+            indices.tolist(), wanted, group=self._group, key=self._key, salt="select", label=self._label
+        )
+        return Selected(
+            select=self._examples.take(np.array(halves.drawn)),
+            confirm=self.drawn(np.array(halves.rest), unseen, "confirm"),
+            halves=halves,
         )
 
     def drawn(self, indices: Indices, count: int | None, salt: str) -> Examples:

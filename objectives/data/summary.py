@@ -62,18 +62,19 @@ class Summary:
                 "give more rows of them, or name data.eval"
             )
 
-    def split_eval(self, examples: Examples, halves: Halves[int]) -> None:
-        """Note how eval was divided into dev and select."""
+    def divided(self, examples: Examples, halves: Halves[int], names: tuple[str, str]) -> None:
+        """Note how eval was divided into dev and the rest, or that into select and confirm."""
+        one, other = names
         groups = len(set(examples.groups.take(np.array((*halves.drawn, *halves.rest)))))
         if not halves.by_group:
             self._after.append(
-                f"dev and select share groups: {groups:,} are too few or too large to be kept apart"
+                f"{one} and {other} share groups: {groups:,} are too few or too large to be kept apart"
             )
-        self._held_back = len(halves.held_back)
+        self._held_back += len(halves.held_back)
         if halves.held_back:
             self._after.append(
-                f"{len(halves.held_back):,} eval examples are in neither dev nor select: of their group "
-                f"{examples.groups[halves.held_back[0]]} dev has a part"
+                f"{len(halves.held_back):,} eval examples are in neither {one} nor {other}: of their group "
+                f"{examples.groups[halves.held_back[0]]} {one} has a part"
             )
 
     def sizes(
@@ -89,7 +90,7 @@ class Summary:
         """
         sizes = data.named_splits.items()
         self._after.append("examples: " + ", ".join(f"{len(split):,} {name}" for name, split in sizes))
-        rest = len(parts[Part.EVAL]) - len(data.dev) - self._held_back
+        rest = len(parts[Part.EVAL]) - len(data.dev) - len(data.confirm) - self._held_back
         self._capped("data.train_examples", len(parts[Part.TRAIN]), len(data.train))
         self._capped("evaluation.select_examples", rest, len(data.select))
         self._capped("evaluation.test_examples", len(parts[Part.TEST]), len(data.test))
@@ -100,6 +101,26 @@ class Summary:
             self._after.append(f"{len(shared):,} groups of train stand in eval or test too")
         if data.labels:
             self._labels(data)
+
+    def confirm(self, data: PreparedData, asked: int | None) -> None:
+        """Note the size of confirm, where the study file does not say that there is none.
+
+        Args:
+            data: the splits.
+            asked: `evaluation.confirm_examples`.
+        """
+        count = len(data.confirm)
+        if not count:
+            self._after.append(
+                "confirm has 0 examples: dev and select leave none, and select alone chooses the adapter to "
+                "publish; give more examples for eval, or set evaluation.confirm_examples"
+            )
+            return
+        fewer = f" (evaluation.confirm_examples is {asked:,})" if asked and asked > count else ""
+        self._after.append(
+            f"confirm has {count:,} examples{fewer}: the best trials are scored on them at the end, and "
+            "select and confirm together choose the adapter to publish"
+        )
 
     def _labels(self, data: PreparedData) -> None:
         """Note the labels with their examples, those that look alike, and those that train does not have."""
@@ -129,7 +150,7 @@ class Summary:
             self._after.append(
                 f"tokens of {name}: half up to {middle}, 90% {most}, 99% {nearly}, longest {longest}"
             )
-        scored = np.concatenate([split.answer_lengths for split in (data.dev, data.select, data.test)])
+        scored = np.concatenate([split.answer_lengths for split in data.splits.values()])
         cut = int((scored > max_new_tokens).sum())
         if cut:
             self._after.append(

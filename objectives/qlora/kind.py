@@ -93,6 +93,7 @@ def prepare(study: StudySpec, beginning: Beginning) -> Prepared:
         files=prepared.files,
         splits=_sizes(prepared.data),
         has_base=True,
+        has_confirm=bool(prepared.data.confirm),
         has_test=bool(prepared.data.test),
         checks=checks,
         shown=prepared.shown,

@@ -22,6 +22,9 @@ INSTRUCTION = "Describe this function."
 SHORT_CHARACTERS = 400
 LONG_KEPT_ONE_IN = 10
 
+EVAL_WITH_CONFIRM, EVAL_WITHOUT_CONFIRM = 450, 300
+"""Rows of eval: enough for a confirm as large as select, or those of studies that have none."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -47,7 +50,7 @@ def write_pairs(
     folder: Path,
     *,
     train_examples: int | None,
-    eval_examples: int | None = 300,
+    eval_examples: int | None = EVAL_WITH_CONFIRM,
     test_examples: int | None = 200,
 ) -> PairFiles:
     """Write train.jsonl, eval.jsonl and test.jsonl; the same interpreter writes the same bytes.

@@ -87,7 +87,7 @@ def scored(
     taken: dict[str, NDArray[np.float64]] = {}
     left_out: dict[str, str] = {}
     for key, table in tables.items():
-        columns = _columns(table, metric)
+        columns = statistics_of(table, metric)
         width = next((len(other[0]) for other in taken.values()), None)
         reason = _unusable(table, metric, columns, example_ids=example_ids, width=width)
         if reason is None and columns is not None:
@@ -124,7 +124,7 @@ def _shared_examples(tables: Iterable[ScoreTable]) -> tuple[str, ...]:
     return counts.most_common(1)[0][0] if counts else ()
 
 
-def _columns(table: ScoreTable, metric: str) -> NDArray[np.float64] | None:
+def statistics_of(table: ScoreTable, metric: str) -> NDArray[np.float64] | None:
     """Return the statistics of the examples, [n, d], for `aggregate_of`; None if the table has none."""
     statistics = table.statistics.get(metric)
     if statistics is not None and (is_corpus_metric(metric) or statistics.shape[1] == 2):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def publish(
     folder: FolderArgument,
     repo: Annotated[str, typer.Option(help="Hub repository: me/name.")],
-    trial: Annotated[int | None, typer.Option(help="Trial number; the best by default.")] = None,
+    trial: Annotated[int | None, typer.Option(help="Trial number; the study's choice by default.")] = None,
     base_id: Annotated[
         str | None, typer.Option(help="The base's Hub id, where the study names none.")
     ] = None,
@@ -53,7 +53,7 @@ def publish_adapter(
         folder: the study folder.
         console: where the lines go.
         repo: `owner/name` on the Hub.
-        trial: number of a COMPLETE trial; null takes the best.
+        trial: number of a COMPLETE trial; null takes the one that the study chose.
         base_id: Hub id of the base, where the study names none.
         upload: send what is staged to the Hub, in one commit.
         verify: score again what was uploaded, or else what is staged, and compare with its card.

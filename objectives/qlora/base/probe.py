@@ -198,8 +198,7 @@ class BaseProbe:
 
 def longest_sequence(study: StudySpec, data: PreparedData) -> int:
     """Return the most tokens of any sequence that a study computes, with the longest answer to come."""
-    splits = (data.train, data.dev, data.select, data.test)
-    examples = max(int(split.lengths.max(initial=0)) for split in splits)
+    examples = max(int(split.lengths.max(initial=0)) for split in data.named_splits.values())
     return max(examples, longest_prompt(data) + study.evaluation.max_new_tokens)
 
 

@@ -175,7 +175,7 @@ def _cache_sizes(configuration: Any) -> CacheSizes | None:
 
 def workload(study: StudySpec, data: PreparedData, stack: StackSize, *, dtype: torch.dtype) -> Workload:
     """Return the workload of a study with its data."""
-    splits = (data.dev, data.select, data.test)
+    splits = data.splits.values()
     return _workload(
         study,
         stack,
@@ -252,5 +252,5 @@ def _workload(
 
 def longest_prompt(data: PreparedData) -> int:
     """Return the length of the longest decoded prompt, in tokens."""
-    splits = (data.dev, data.select, data.test)
+    splits = data.splits.values()
     return max(int(split.prompt_lengths.max(initial=0)) for split in splits)

@@ -13,7 +13,7 @@ from loratory.objectives.data.cache_key import cache_key, hash_sources
 from loratory.objectives.data.lengths import resolve_max_length
 from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.data.rows import Part, RawRow
-from loratory.objectives.data.shares import dev_examples, eval_fraction
+from loratory.objectives.data.shares import dev_examples, eval_fraction, select_and_confirm
 from loratory.objectives.data.sources import check_files, named_files, open_sources
 from loratory.objectives.qlora.base.reference import BaseReference
 from loratory.objectives.qlora.memory.engine_size import StackSize
@@ -96,13 +96,13 @@ def _with_data(
     if known.sampled:  # a sample is divided otherwise than all of eval
         examples = (len(data.dev) + len(data.select)) * eval_scale
         dev = min(study.evaluation.dev_examples or dev_examples(round(examples)), round(examples))
-        select = min(study.evaluation.select_examples or examples, examples - dev)
+        select = _select(study, round(examples) - dev)
     counted = workload(study, data, stack, dtype=dtype)
     counted = Workload(
         **vars(counted)
         | {
             "trained_tokens": counted.trained_tokens * train_scale,
-            "prompts": max(dev, round(select), len(data.test)),
+            "prompts": max(dev, round(select), len(data.confirm), len(data.test)),
             "decoded_prompts": _decoded(study, dev, round(select)),
         }
     )
@@ -126,7 +126,7 @@ def _without_data(
     train = given or _ASSUMED_EXAMPLES
     examples = round((study.data.eval_fraction or eval_fraction(train)) * train)
     dev = study.evaluation.dev_examples or dev_examples(examples)
-    select = study.evaluation.select_examples or max(dev, examples - dev)
+    select = study.evaluation.select_examples or max(dev, _select(study, examples - dev))
     counted = workload_without_data(
         study, stack, dtype=dtype, max_length=longest, train_examples=train, eval_examples=dev + select
     )
@@ -140,6 +140,12 @@ def _without_data(
         longest_tokens=longest,
     )
     return counted, planned
+
+
+def _select(study: StudySpec, rest: int) -> int:
+    """Return the size of select by the number of examples that dev leaves of eval."""
+    evaluation = study.evaluation
+    return select_and_confirm(rest, select=evaluation.select_examples, confirm=evaluation.confirm_examples)[0]
 
 
 def _decoded(study: StudySpec, dev: int, select: int) -> int:
@@ -180,7 +186,7 @@ def _sampled(study: StudySpec, reference: BaseReference, max_positions: int | No
     tokenizer = _tokenizer(reference)
     try:
         with (
-            open_sources(study.data) as sources,
+            open_sources(study.data, confirm=study.evaluation.confirm_examples != 0) as sources,
             tempfile.TemporaryDirectory(prefix="loratory-plan-") as folder,
         ):
             counts = {
@@ -188,7 +194,9 @@ def _sampled(study: StudySpec, reference: BaseReference, max_positions: int | No
             }
             paths = {part.value: str(Path(folder) / f"{part}.jsonl") for part in counts}
             data = study.data.model_copy(update={**paths, "train_examples": None})
-            evaluation = study.evaluation.model_copy(update={"dev_examples": None, "select_examples": None})
+            evaluation = study.evaluation.model_copy(
+                update={"dev_examples": None, "select_examples": None, "confirm_examples": 0}
+            )
             sample = study.model_copy(update={"data": data, "evaluation": evaluation})
             prepared = prepare_data(sample, tokenizer, max_positions=max_positions)
     except (InputError, OSError, ValueError) as error:

@@ -6,7 +6,7 @@ import pytest
 
 from loratory.objectives.data import cached_preparation, sources
 from loratory.objectives.data.cached_preparation import prepare_cached
-from loratory.objectives.data.prepared import PreparedData
+from loratory.objectives.data.prepared import Examples, PreparedData
 
 BEGAN = "2026-01-02T03:04:05+00:00"
 
@@ -41,7 +41,7 @@ def _equal(first, second):
     assert first.removed == second.removed
     for name in PreparedData.__dataclass_fields__:
         one, other = getattr(first.data, name), getattr(second.data, name)
-        assert (list(one) == list(other)) if name in first.data.named_splits else one == other, name
+        assert (list(one) == list(other)) if isinstance(one, Examples) else one == other, name
 
 
 def test_what_was_prepared_is_not_prepared_again(prepared, write_jsonl, alpaca_rows):

@@ -23,7 +23,7 @@ def test_from_files_to_splits(prepare, write_jsonl, alpaca_rows, tokenizer):
         write_jsonl(alpaca_rows(30)),
         eval=write_jsonl(alpaca_rows(10, start=30), "eval.jsonl"),
         test=write_jsonl(alpaca_rows(5, start=40), "test.jsonl"),
-        evaluation={"dev_examples": 4, "select_examples": 5, "test_examples": 3},
+        evaluation={"dev_examples": 4, "select_examples": 5, "confirm_examples": 0, "test_examples": 3},
         train_examples=20,
     )
     data = found.data
@@ -374,6 +374,68 @@ def test_the_defaults_fit_two_hundred_rows(prepare, write_jsonl, alpaca_rows):
         "test": 0,
     }
     assert any(line.startswith("select has 25 examples: a difference") for line in found.summary)
+
+
+def _eval_of(prepare, write_jsonl, rows, **evaluation):
+    eval_ = write_jsonl(rows, "eval.jsonl")
+    train = write_jsonl([{"instruction": f"Train {n}", "output": "x"} for n in range(9)])
+    cleaning = {"near_duplicate_threshold": None}
+    return prepare(train, eval=eval_, cleaning=cleaning, evaluation={"dev_examples": 10} | evaluation)
+
+
+def test_confirm_is_drawn_from_what_dev_and_select_leave(prepare, write_jsonl, alpaca_rows):
+    found = _eval_of(prepare, write_jsonl, alpaca_rows(50), select_examples=15)
+    data = found.data
+    assert [len(split) for split in (data.dev, data.select, data.confirm)] == [10, 15, 15]
+    every = [*_ids(data.dev), *_ids(data.select), *_ids(data.confirm)]
+    assert len(set(every)) == 40
+    assert any(
+        line.startswith("confirm has 15 examples: the best trials are scored") for line in found.summary
+    )
+    assert "10 more examples left out: evaluation.select_examples is 15" in found.summary
+    listed = json.loads(found.files["examples.json"])["splits"]
+    assert [entry["id"] for entry in listed["confirm"]] == _ids(data.confirm)
+    fewer = _eval_of(prepare, write_jsonl, alpaca_rows(50), select_examples=15, confirm_examples=6).data
+    assert (_ids(fewer.dev), _ids(fewer.select)) == (_ids(data.dev), _ids(data.select))
+    assert set(_ids(fewer.confirm)) < set(_ids(data.confirm))
+
+
+def test_confirm_and_select_share_no_group(prepare, write_jsonl, alpaca_rows):
+    rows = [row | {"group": f"g{n // 4}"} for n, row in enumerate(alpaca_rows(80))]
+    found = _eval_of(prepare, write_jsonl, rows, select_examples=30, dev_examples=9)
+    data = found.data
+    assert (len(data.select), len(data.confirm)) == (30, 30)
+    parts = [set(split.groups) for split in (data.dev, data.select, data.confirm)]
+    assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+    assert "2 eval examples are in neither select nor confirm" in "\n".join(found.summary)
+
+
+def test_small_data_keeps_dev_and_select_first(prepare, write_jsonl, alpaca_rows):
+    found = _eval_of(prepare, write_jsonl, alpaca_rows(50))
+    assert (len(found.data.select), len(found.data.confirm)) == (40, 0)
+    assert any(line.startswith("confirm has 0 examples: dev and select leave none") for line in found.summary)
+    short = _eval_of(prepare, write_jsonl, alpaca_rows(50), confirm_examples=30)
+    assert (len(short.data.select), len(short.data.confirm)) == (20, 20)
+    assert any("20 examples (evaluation.confirm_examples is 30)" in line for line in short.summary)
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "sha256"),
+    [
+        ({}, "448132ab8a68da90"),
+        ({"select_examples": 15}, "6a7062be44ec8788"),
+        ({"dev_examples": None}, "f2fa5966e5de87be"),
+    ],
+)
+def test_a_study_without_confirm_has_the_splits_and_the_hash_that_it_had(
+    prepare, write_jsonl, alpaca_rows, evaluation, sha256
+):
+    """The hashes are those of loratory before there was a confirm."""
+    rows = [row | {"group": f"g{n // 3}"} for n, row in enumerate(alpaca_rows(50))]
+    found = _eval_of(prepare, write_jsonl, rows, confirm_examples=0, **evaluation)
+    assert found.data.sha256[:16] == sha256
+    assert list(json.loads(found.files["examples.json"])["splits"]) == ["train", "dev", "select", "test"]
+    assert not any(line.startswith("confirm has") for line in found.summary)
 
 
 @pytest.mark.parametrize(("rows", "sizes"), [(8, (6, 1, 1)), (1600, (1440, 64, 96))])

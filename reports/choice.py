@@ -1,0 +1,108 @@
+"""Which adapter is published: select and confirm together choose among the best trials."""
+
+from collections.abc import Mapping, Sequence
+
+from loratory.objectives.events import Split
+from loratory.objectives.manifest import Manifest
+from loratory.objectives.records import TrialRecord
+from loratory.objectives.scores import ScoreTable
+from loratory.objectives.study_folder import StudyFolder, confirm_key
+from loratory.reports.comparison_report import Choice
+from loratory.reports.statistics.candidates import candidates
+from loratory.reports.statistics.pooled import pooled
+from loratory.reports.statistics.scored import scored
+from loratory.reports.uncertainty import read_table
+from loratory.spaces.study import StudySpec
+
+COMPARED = 100
+"""How many of the best trials may be candidates: none of the best five has a worse rank."""
+
+_NO_CONFIRM = "this study has no eval.confirm"
+_NO_SCORES = "trials have no scores per example, by which some could be compared on eval.confirm"
+_NOT_YET = "the best trials are scored on eval.confirm after the last trial"
+
+
+def select_tables(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> dict[str, ScoreTable]:
+    """Read the scores on select of the trials that may be candidates, by key.
+
+    Args:
+        folder: the study folder.
+        ordered: the ranked trials, best first.
+    """
+    tables = {record.key: read_table(folder.trial(record.key)) for record in ordered[:COMPARED]}
+    return {key: table for key, table in tables.items() if table is not None}
+
+
+def confirmed(
+    ordered: Sequence[TrialRecord], tables: Mapping[str, ScoreTable], spec: StudySpec
+) -> tuple[str, ...]:
+    """Return the keys of the trials that are scored on confirm, best first; at most five.
+
+    Args:
+        ordered: the ranked trials, best first.
+        tables: their scores on select by key.
+        spec: the study.
+    """
+    kept = [r.key for r in ordered[:COMPARED] if r.adapter is not None and r.adapter.removed is None]
+    usable = {key: tables[key] for key in kept if key in tables}
+    return candidates(usable, spec.metric, spec.metric_direction, seed=spec.seed)
+
+
+def choose(
+    folder: StudyFolder,
+    ordered: Sequence[TrialRecord],
+    *,
+    manifest: Manifest,
+    tables: Mapping[str, ScoreTable],
+) -> Choice | None:
+    """Choose the trial whose adapter is published; None if no trial is ranked.
+
+    With scores on confirm it is the candidate with the best value over select and confirm together, else the
+    best on select.
+
+    Args:
+        folder: the study folder.
+        ordered: the ranked trials, best first.
+        manifest: its study.json.
+        tables: scores on select by key, as `select_tables` reads them.
+    """
+    if not ordered:
+        return None
+    if not (manifest.splits or {}).get(Split.CONFIRM.value):
+        return _by_select(ordered, _NO_CONFIRM)
+    keys = confirmed(ordered, tables, manifest.spec)
+    if not keys:
+        return _by_select(ordered, _NO_SCORES)
+    found = {key: table for key in keys if (table := _confirm_table(folder, key)) is not None}
+    if len(found) < len(keys):
+        return _by_select(ordered, _NOT_YET)
+    joined = {key: pooled((tables[key], found[key]), manifest.spec.metric) for key in keys}
+    return _by_pooled(ordered, joined, manifest.spec) or _by_select(ordered, _NO_SCORES)
+
+
+def _confirm_table(folder: StudyFolder, key: str) -> ScoreTable | None:
+    scoring = confirm_key(key)
+    return read_table(folder.score(scoring)) if folder.read_score(scoring) is not None else None
+
+
+def _by_select(ordered: Sequence[TrialRecord], why: str) -> Choice:
+    return Choice(key=ordered[0].key, number=ordered[0].number, why=why)
+
+
+def _by_pooled(
+    ordered: Sequence[TrialRecord], joined: Mapping[str, ScoreTable | None], spec: StudySpec
+) -> Choice | None:
+    usable = {key: table for key, table in joined.items() if table is not None}
+    found, _ = scored(usable, spec.metric, spec.metric_direction)
+    if found is None:
+        return None
+    values = dict(zip(found.keys, (found.sign * found.values).tolist(), strict=True))
+    key = found.keys[found.picked]
+    return Choice(
+        key=key,
+        number=next(record.number for record in ordered if record.key == key),
+        candidates=found.keys,
+        pooled=values,
+        examples=found.examples,
+        why="it has the best value on eval.select and eval.confirm together",
+    )
