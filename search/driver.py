@@ -354,6 +354,6 @@ class Driver:
 
 def _who_is_stuck(stuck: Sequence[str]) -> str:
     return (
-        f"trials that have begun must fit a worker to go on, and {', '.join(stuck)} fit none; run the same command "
-        "where a worker has as much memory as they began with"
+        f"trials that have begun must fit a worker to go on, and {', '.join(stuck)} fit none; run the same "
+        "command where a worker has as much memory as they began with"
     )

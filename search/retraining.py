@@ -66,7 +66,7 @@ class RetrainingOwner:
 
     @property
     def total(self) -> int:
-        """Number of trainings anew: all that are recorded or in line, or before the choice all that may be."""
+        """Number of trainings anew: recorded or in line; before the choice, as many as there may be."""
         if self._line is None:
             return max(self._confirmation.runs, len(self._ledger.records))
         return len({*self._ledger.records, *self._line})

@@ -265,7 +265,13 @@ def write_score(folder: StudyFolder, *, key: str, split: str, skill: float, numb
     path = folder.score(key)
     metrics = _scored(path, skill, 500 if number is None else number)
     record = ScoreRecord(
-        study=UUID, key=key, split=split, number=number, metrics=metrics, provenance=Provenance(seed=0)
+        study=UUID,
+        key=key,
+        split=split,
+        trial=None if number is None else trial_key(number),
+        number=number,
+        metrics=metrics,
+        provenance=Provenance(seed=0),
     )
     _write(path, {"record.json": record.model_dump_json().encode()})
 
