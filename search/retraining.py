@@ -71,6 +71,14 @@ class RetrainingOwner:
             return max(self._confirmation.runs, len(self._ledger.records))
         return len({*self._ledger.records, *self._line})
 
+    @property
+    def nothing_left(self) -> str:
+        """A line that says so where every training has its end."""
+        numbers = self._numbers()
+        settings, seeds = len(numbers), self._confirmation.seeds
+        have = "settings have" if settings > 1 else "setting has"
+        return f"nothing to train: {settings} {have} their {seeds} new seed{'s' * (seeds > 1)}"
+
     def best(self) -> TrialRecord | None:
         """Return the best trial of the search: what is trained anew has no place in its ranking."""
         ranked = order(list(self._search.values()), self._study.metric_direction)
@@ -175,14 +183,16 @@ class RetrainingOwner:
         """Return what has no worker and no end, in the order of its start; the first call chooses it."""
         if self._line is None:
             records = self._ledger.records
-            numbers = best_settings(
-                list(self._search.values()), self._study.metric_direction, self._confirmation
-            )
+            numbers = self._numbers()
             begun = [key for key, record in records.items() if not record.state.finished]
             wanted = retraining_keys(numbers, self._confirmation)
             self._line = [*begun, *(key for key in wanted if key not in records)]
             self._tell_choice(numbers)
         return self._line
+
+    def _numbers(self) -> list[int]:
+        trials = list(self._search.values())
+        return best_settings(trials, self._study.metric_direction, self._confirmation)
 
     def _tell_choice(self, numbers: Sequence[int]) -> None:
         """Say which settings are trained again, and how much of that is done."""

@@ -119,6 +119,8 @@ class StudySession:
         """Return who decides in this run; for a search the storage is opened and made to agree."""
         if not self._work.search:
             assert self._retraining is not None, "a run searches, retrains or does both"
+            if not self._retraining.left(new=False):
+                self._say(self._retraining.nothing_left)
             return self._retraining
         rows = open_rows(self._folder, self._manifest)
         search = StudyOwner(self._study, rows=rows, ledger=self._ledger, memory=self._memory)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
+from pydantic import ValidationError
 from rich.console import Console
 
 from loratory.objectives.atomic_files import write_atomically
@@ -27,6 +28,7 @@ from loratory.search.status import study_status
 from loratory.search.terminal import replace_what_cannot_be_shown, say
 from loratory.spaces.confirmation import ConfirmationSpec
 from loratory.spaces.errors import InputError, LoratoryError
+from loratory.spaces.rules import in_words
 from loratory.spaces.study import StudySpec
 
 __all__ = ["StudyResult", "confirm_study", "run_study"]
@@ -100,8 +102,17 @@ def confirm_study(
 
 
 def _asked(known: ConfirmationSpec, top: int | None, seeds: int | None) -> ConfirmationSpec:
+    """Return what is asked for, where it is, and what is known for the rest.
+
+    Raises:
+        InputError: a number is out of range.
+    """
     given = {name: value for name, value in (("top", top), ("seeds", seeds)) if value is not None}
-    return ConfirmationSpec.model_validate(known.model_dump() | given)
+    try:
+        return ConfirmationSpec.model_validate(known.model_dump() | given)
+    except ValidationError as error:
+        broken = (f"{detail['loc'][0]} {in_words(detail)}" for detail in error.errors())
+        raise InputError(f"confirm: {'; '.join(broken)}") from error
 
 
 def _work(

@@ -8,8 +8,8 @@ import typer
 from loratory.search.commands.options import FolderArgument
 from loratory.search.commands.run import Address, Local, print_end
 
-Top = Annotated[int | None, typer.Option(min=1, max=100, help="Settings; 3 by default.")]
-Seeds = Annotated[int | None, typer.Option(min=1, max=100, help="New seeds of each; 5 by default.")]
+Top = Annotated[int | None, typer.Option(help="Settings; 3 by default.")]
+Seeds = Annotated[int | None, typer.Option(help="New seeds of each; 5 by default.")]
 
 
 def confirm(
