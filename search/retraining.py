@@ -46,6 +46,7 @@ class RetrainingOwner:
         self._ledger, self._memory, self._say = ledger, memory or TrialMemory(study), say
         self._workforce = Workforce()
         self._line: list[str] | None = None
+        self._bytes: dict[int, int] = {}
         states = {record.state for record in ledger.records.values()}
         self._watch = FailureWatch(any_success=TrialState.COMPLETE in states)
 
@@ -201,11 +202,13 @@ class RetrainingOwner:
             return
         if len(numbers) < top:
             self._say(f"note: confirmation.top is {top}, trials with a score are {len(numbers)}")
-        named = ", ".join(map(str, numbers))
+        *others, last = [str(number) for number in numbers] or ["none"]
+        named = f"{', '.join(others)} and {last}" if others else last
         done = sum(record.state.finished for record in self._ledger.records.values())
         finished = f"; {done} of {self.total} are done" if self._ledger.records else ""
         trials = f"trials {named}" if len(numbers) > 1 else f"trial {named}"
-        self._say(f"retraining the settings of {trials}, {seeds} new seed{'s' * (seeds > 1)} each{finished}")
+        each = f"{seeds} new seed{'s' * (seeds > 1)}{' each' * (len(numbers) > 1)}"
+        self._say(f"retraining the settings of {trials} on {each}{finished}")
 
     def _params(self, key: str) -> dict[str, object]:
         known = self._ledger.records.get(key)
@@ -213,7 +216,10 @@ class RetrainingOwner:
         return known.params if known else self._search[trial_key(number)].params
 
     def _place(self, key: str, worker: Ready | None) -> Placement:
-        return self._workforce.place(self._memory.bytes_of_settings(self._params(key)), worker)
+        number, _ = parse_retraining_key(key)
+        if number not in self._bytes:
+            self._bytes[number] = self._memory.bytes_of_settings(self._params(key))
+        return self._workforce.place(self._bytes[number], worker)
 
     def _is_stuck(self, key: str) -> bool:
         return self._place(key, None) is Placement.NOWHERE

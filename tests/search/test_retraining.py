@@ -199,7 +199,7 @@ def test_every_setting_gets_its_first_seed_before_any_gets_its_second(owner):
     assert len(set(asked)) == 6 and found.ask(new=True) is None
     assert found.left(new=True) == found.total == 6
     (line,) = owner.said
-    assert line.startswith("retraining the settings of trials ") and line.endswith(", 3 new seeds each")
+    assert line.startswith("retraining the settings of trials ") and line.endswith(" on 3 new seeds each")
 
 
 def test_what_was_interrupted_goes_on_first_with_its_checkpoint(owner):

@@ -38,7 +38,7 @@ def test_it_trains_what_it_is_asked_for_and_says_when_nothing_is_left(call, toy_
     run_study(toy_study(trials=4, pruner="none"), runs=tmp_path, local=True)
     status, said, _ = call("--top", "2", "--seeds", "3")
     assert status == 0
-    assert "retraining the settings of trials " in said and ", 3 new seeds each" in said
+    assert "retraining the settings of trials " in said and " on 3 new seeds each" in said
     assert "Retrained 2 settings on 3 new seeds" in said
     assert "One run each ranks files, not settings." in said
     assert len(folder.read_retrained()) == 6
