@@ -256,6 +256,11 @@ class TrialRecord(Frozen):
         return self.number
 
     @property
+    def retrained(self) -> bool:
+        """True if it is a training of another trial's settings on a new seed, and no trial of the search."""
+        return self.number is None
+
+    @property
     def never_started(self) -> bool:
         """True if no worker was given the trial, because it was predicted to fit none."""
         return self.memory_excess is not None and not self.attempts

@@ -10,6 +10,7 @@ from loratory.objectives.manifest import Manifest
 from loratory.objectives.records import CurvePoint, ScoreRecord, TrialRecord, listing_order
 from loratory.objectives.versions import record_from_bytes, record_to_bytes
 from loratory.spaces.errors import InputError
+from loratory.spaces.trial import parse_retraining_key
 
 # File names in data/, in the folder of a trial, in its adapter/, and in the folder of a scoring.
 REMOVED, EXAMPLES = "removed.jsonl", "examples.json"
@@ -131,8 +132,8 @@ class StudyFolder:
         return self.path / key
 
     def trial(self, key: str) -> Path:
-        """Return a trial's folder: `trials/0011` for key `0011`; a key with a slash is the path itself."""
-        return self.path / key if "/" in key else self.path / "trials" / key
+        """Return a trial's folder: `trials/0011` for key `0011`, `trials/confirm/0011-2` for a retraining."""
+        return self.path / "trials" / key
 
     def adapter(self, key: str) -> Path:
         """Return the folder of the adapter that a trial kept."""
@@ -199,6 +200,12 @@ class StudyFolder:
         """Read the records of the search's trials, by number, without those of `confirm/...`."""
         paths = self.path.glob(f"trials/*/{RECORD}")
         return sorted((self.read_record(path.parent.name) for path in paths), key=listing_order)
+
+    def read_retrained(self) -> list[TrialRecord]:
+        """Read the records of trainings on new seeds (`confirm/...`), by trial and index."""
+        paths = self.path.glob(f"trials/confirm/*/{RECORD}")
+        records = (self.read_record(f"confirm/{path.parent.name}") for path in paths)
+        return sorted(records, key=lambda record: parse_retraining_key(record.key))
 
     def write_score(self, record: ScoreRecord) -> None:
         """Replace the record of a scoring atomically."""

@@ -12,7 +12,7 @@ from loratory.objectives.qlora.base.formats import format_of
 from loratory.objectives.qlora.base.formats.base_format import FormatWords
 from loratory.reports import formatting
 from loratory.reports.card_usage import Usage, usage_section
-from loratory.reports.comparison_report import ComparisonReport, RankedTrial
+from loratory.reports.comparison_report import ComparisonReport, RankedTrial, ScoredTrial
 from loratory.reports.markdown import escaped, table
 from loratory.reports.markdown_view import comparison_table, ranking_table, signature_list
 
@@ -49,7 +49,7 @@ class CardFacts:
     versions: dict[str, str]
 
 
-def model_card(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> str:
+def model_card(report: ComparisonReport, trial: ScoredTrial, facts: CardFacts) -> str:
     """Return README.md of the repository: YAML metadata, then Markdown.
 
     Args:
@@ -74,7 +74,7 @@ def model_card(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -
         *signature_list(facts.signatures),
         "## All ranked trials",
         ranking_table(report, limit=MOST_TRIALS),
-        f"{formatting.counts(report.counts).capitalize()}. Published: trial {trial.number}.",
+        f"{formatting.counts(report.counts).capitalize()}. Published: trial {trial.shown}.",
         "## Training",
         table(["hyperparameter", "value"], _hyperparameters(trial, facts), text_columns=2),
         *facts.rules,
@@ -85,7 +85,7 @@ def model_card(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -
     return "\n\n".join(sections) + "\n"
 
 
-def card_metadata(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> dict[str, Any]:
+def card_metadata(report: ComparisonReport, trial: ScoredTrial, facts: CardFacts) -> dict[str, Any]:
     """Return the card's YAML header as the Hub's documentation of model cards specifies it."""
     optional = {"language": facts.language, "datasets": [facts.dataset_id] if facts.dataset_id else None}
     return {
@@ -105,11 +105,11 @@ def card_metadata(report: ComparisonReport, trial: RankedTrial, facts: CardFacts
     }
 
 
-def _results(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> list[dict[str, Any]]:
+def _results(report: ComparisonReport, trial: ScoredTrial, facts: CardFacts) -> list[dict[str, Any]]:
     """Return one result per split. Values are not rounded, so that scoring again can verify them."""
     splits = {"select": trial.metrics}
     outside = (*report.confirm, *report.test)
-    splits |= {scores.split: scores.metrics for scores in outside if scores.number == trial.number}
+    splits |= {scores.split: scores.metrics for scores in outside if scores.trial == trial.key}
     return [
         {
             "task": {"type": "text-generation", "name": "Text generation"},
@@ -127,26 +127,33 @@ def _results(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> 
     ]
 
 
-def _opening(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> str:
+def _opening(report: ComparisonReport, trial: ScoredTrial, facts: CardFacts) -> str:
     metric = formatting.label(report.study.metric)
-    place = "the best" if trial.rank == 1 else f"number {trial.rank}"
-    chosen = report.choice is not None and report.choice.candidates and trial is report.winner
-    if chosen:
-        place += " on `select`, and the choice of `select` and `confirm` together,"
     gain = "" if trial.gain is None else f", {formatting.signed(trial.gain)} against the untuned base"
     return (
         f"A LoRA adapter for [{facts.base_id}](https://huggingface.co/{facts.base_id}), trained with "
         f"{_words(facts).method}: "
-        f"{place} of {len(report.ranking)} complete trials of a hyperparameter search. "
+        f"{_place(report, trial)}. "
         f"{metric} on held-out examples: **{formatting.score(trial.value)}**{gain}."
     )
+
+
+def _place(report: ComparisonReport, trial: ScoredTrial) -> str:
+    """Return what the adapter is in its study."""
+    of = f"of {len(report.ranking)} complete trials of a hyperparameter search"
+    if not isinstance(trial, RankedTrial):
+        return f"the settings of trial {trial.number} {of}, trained again on a new seed"
+    place = "the best" if trial.rank == 1 else f"number {trial.rank}"
+    if report.choice is not None and report.choice.candidates and trial is report.winner:
+        place += " on `select`, and the choice of `select` and `confirm` together,"
+    return f"{place} {of}"
 
 
 def _words(facts: CardFacts) -> FormatWords:
     return format_of(facts.usage.model.quantization).words
 
 
-def _method(report: ComparisonReport, trial: RankedTrial) -> str:
+def _method(report: ComparisonReport, trial: ScoredTrial) -> str:
     text = (
         "`select` is the part of the evaluation data that ranks finished trials: training, early stopping "
         "and pruning never saw it. Decoding is greedy."
@@ -165,11 +172,11 @@ def _method(report: ComparisonReport, trial: RankedTrial) -> str:
     return f"{text} Intervals are {how.level:.0%} bootstrap intervals over {units}, each trial alone."
 
 
-def _won_test(report: ComparisonReport, trial: RankedTrial) -> bool:
-    return trial is report.winner and any(scores.number == trial.number for scores in report.test)
+def _won_test(report: ComparisonReport, trial: ScoredTrial) -> bool:
+    return trial is report.winner and any(scores.trial == trial.key for scores in report.test)
 
 
-def _hyperparameters(trial: RankedTrial, facts: CardFacts) -> list[list[str]]:
+def _hyperparameters(trial: ScoredTrial, facts: CardFacts) -> list[list[str]]:
     return [
         [name + (" (searched)" if name in trial.params else ""), formatting.parameter(value)]
         for name, value in facts.training.items()
@@ -177,11 +184,11 @@ def _hyperparameters(trial: RankedTrial, facts: CardFacts) -> list[list[str]]:
     ]
 
 
-def _provenance(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) -> str:
+def _provenance(report: ComparisonReport, trial: ScoredTrial, facts: CardFacts) -> str:
     lines = [
         f"- Base: `{facts.base_id}`" + (f" at `{facts.base_revision}`" if facts.base_revision else ""),
         *(f"- Hash of the {escaped(name)}: `{value}`" for name, value in report.study.hashes.items()),
-        f"- Study `{report.study.uuid}`, trial {trial.number}, seed {trial.seed}, "
+        f"- Study `{report.study.uuid}`, trial {trial.shown}, seed {trial.seed}, "
         f"sampler {report.study.sampler}, pruner {report.study.pruner}",
         f"- Device: {escaped(trial.device) or '–'}, {formatting.duration(trial.device_seconds)} of its time, "
         f"{formatting.size(trial.peak_memory_bytes)} at most",
@@ -193,11 +200,12 @@ def _provenance(report: ComparisonReport, trial: RankedTrial, facts: CardFacts) 
     return "\n".join(lines)
 
 
-def _limits(report: ComparisonReport, trial: RankedTrial) -> str:
+def _limits(report: ComparisonReport, trial: ScoredTrial) -> str:
     lines = ["- Scores compare answers with references word by word; they do not measure truth or safety."]
-    if trial.rank == 1 or trial is report.winner:
+    first = isinstance(trial, RankedTrial) and trial.rank == 1
+    if first or trial is report.winner:
         fair = "; that on `test` is not" if _won_test(report, trial) else ""
-        place = "the first" if trial.rank == 1 else "among the first"
+        place = "the first" if first else "among the first"
         lines.append(
             f"- It is {place} of {len(report.ranking)} compared on the same examples, so its score on "
             f"`select` is a little flattering{fair}."

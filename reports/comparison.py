@@ -31,6 +31,7 @@ from loratory.reports.comparison_report import (
 from loratory.reports.curves import trial_curves
 from loratory.reports.importance import parameter_importance
 from loratory.reports.ranking import order, ranked_trial, unranked_trial, why_unranked
+from loratory.reports.retrained import retrained_settings
 from loratory.reports.samples import read_predictions, samples
 from loratory.reports.uncertainty import intervals, read_table, resampling
 from loratory.spaces.metric_names import Direction
@@ -73,6 +74,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         ),
         choice=choice,
         confirm=_confirm(folder, choice),
+        retrained=retrained_settings(folder, ranking, metric=metric, direction=direction, base=base),
         importance=parameter_importance(ordered, spec.space, direction),
         curves=trial_curves(folder, records, metric),
         samples=_samples(folder, choice, tables, metric),
@@ -167,7 +169,13 @@ def _signatures(tables: dict[str, ScoreTable], ordered: Sequence[TrialRecord]) -
 def _scores(record: ScoreRecord | None, interval: Interval | None) -> Scores | None:
     if record is None:
         return None
-    return Scores(number=record.number, split=record.split, metrics=record.metrics, interval=interval)
+    return Scores(
+        number=record.number,
+        trial=record.trial,
+        split=record.split,
+        metrics=record.metrics,
+        interval=interval,
+    )
 
 
 def _test(folder: StudyFolder, key: str, metric: str, seed: int) -> Scores | None:

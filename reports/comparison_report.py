@@ -70,7 +70,7 @@ class TrialFacts(Frozen):
     key: str
     """Name of the trial in its study, and of its folder."""
     number: int
-    """Number in the study."""
+    """Number in the study; of a training anew, that of the trial whose settings it has."""
     state: TrialState
     """State of the trial."""
     reason: str = ""
@@ -96,12 +96,15 @@ class TrialFacts(Frozen):
     pack_size: int = 1
     """Largest number of trials that shared its base at once."""
 
+    @property
+    def shown(self) -> str:
+        """Name for people: the number of a trial of the search, the key of a training anew."""
+        return self.key if "/" in self.key else str(self.number)
 
-class RankedTrial(TrialFacts):
-    """A COMPLETE trial with its rank."""
 
-    rank: int
-    """Rank, from 1; equal values are ranked by trial number, the lower first."""
+class ScoredTrial(TrialFacts):
+    """A COMPLETE trial of the search or training anew: its adapter may be published."""
+
     value: float
     """The metric on eval.select."""
     interval: Interval | None = None
@@ -120,6 +123,20 @@ class RankedTrial(TrialFacts):
     """Hash of its weights."""
     adapter_bytes: int | None = None
     """Size of its weights."""
+
+
+class RankedTrial(ScoredTrial):
+    """A COMPLETE trial of the search with its rank."""
+
+    rank: int
+    """Rank, from 1; equal values are ranked by trial number, the lower first."""
+
+
+class RetrainedTrial(ScoredTrial):
+    """A COMPLETE training of a trial's settings on a new seed; it has no place in the ranking."""
+
+    index: int
+    """Counts the new seeds of these settings, from 1."""
 
 
 class UnrankedTrial(TrialFacts):
@@ -166,13 +183,72 @@ class Scores(Frozen):
     """Metrics of a model on one split, outside any trial."""
 
     number: int | None = None
-    """Number of the trial that the scored adapter is from; null for the untuned base."""
+    """Number of the trial that the scored adapter is from; null for the untuned base and a training anew."""
+    trial: str | None = None
+    """Key of that trial; null for the untuned base."""
     split: str
     """`select`, `confirm` or `test`."""
     metrics: dict[str, float]
     """Every metric on the split."""
     interval: Interval | None = None
     """Bootstrap interval of the study's metric."""
+
+    @property
+    def shown(self) -> str | None:
+        """Name of the trial for people: its number if it has one, else its key; None for the base."""
+        return self.trial if self.number is None else str(self.number)
+
+
+class RetrainedSettings(Frozen):
+    """Settings of a trial that were trained again on new seeds. The trial's own run is in no figure here."""
+
+    number: int
+    """Number of the trial whose settings they are."""
+    params: dict[str, Any]
+    """Their sampled values."""
+    rank_before: int | None = None
+    """Rank of that trial in the search; null if it has none."""
+    value_before: float | None = None
+    """Its value on eval.select."""
+    rank_after: int | None = None
+    """Place among the retrained settings by the mean of the new seeds; null without a score."""
+    values: tuple[float, ...] = ()
+    """The metric on eval.select of each new seed that has a score."""
+    mean: float | None = None
+    """Mean of `values`; null without a score."""
+    sd: float | None = None
+    """Standard deviation of `values`; null with fewer than two."""
+    low: float | None = None
+    """Lowest of `values`."""
+    high: float | None = None
+    """Highest of `values`."""
+    next_training: Interval | None = None
+    """Prediction interval of the next training's value; null with fewer than two values."""
+    runs: tuple[RetrainedTrial, ...] = ()
+    """Trainings with a score, by index."""
+    unscored: tuple[UnrankedTrial, ...] = ()
+    """Trainings that failed, diverged or are not finished, by index."""
+
+
+class Retrained(Frozen):
+    """Settings that were trained again on new seeds; they are never tested against each other."""
+
+    level: float
+    """Share of prediction intervals that hold the next training's value."""
+    settings: tuple[RetrainedSettings, ...]
+    """Best mean of the new seeds first."""
+    device_seconds: float
+    """Device time of all these trainings; the study's totals are without it."""
+
+    @property
+    def runs(self) -> tuple[RetrainedTrial, ...]:
+        """Every training with a score."""
+        return tuple(run for settings in self.settings for run in settings.runs)
+
+    @property
+    def provisional(self) -> bool:
+        """True if trainings are unfinished."""
+        return any(not run.state.finished for settings in self.settings for run in settings.unscored)
 
 
 class Choice(Frozen):
@@ -269,6 +345,8 @@ class ComparisonReport(Frozen):
     confirm: tuple[Scores, ...] = ()
     """The scores on eval.confirm: the base (no number), then the candidates."""
     importance: Importance
+    retrained: Retrained | None = None
+    """Settings that were trained again on new seeds; null if none were."""
     curves: tuple[TrialCurves, ...]
     """Learning curves of every trial that has any, by number."""
     samples: tuple[Sample, ...] = ()

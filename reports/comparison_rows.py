@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from loratory.reports.comparison_report import ComparisonReport, RankedTrial, Scores
+from loratory.reports.comparison_report import ComparisonReport, ScoredTrial, Scores
 from loratory.reports.formatting import label, score
 
 _NAMED_EQUALS = 5
@@ -26,7 +26,7 @@ def metric_names(report: ComparisonReport) -> list[str]:
     return [name for name in (own, *(n for n in known if n != own)) if name in known]
 
 
-def comparison_rows(report: ComparisonReport, published: RankedTrial | None = None) -> list[ComparisonRow]:
+def comparison_rows(report: ComparisonReport, published: ScoredTrial | None = None) -> list[ComparisonRow]:
     """Return rows of base, median and best on eval.select, then of the scores on confirm and on test.
 
     Args:
@@ -36,14 +36,14 @@ def comparison_rows(report: ComparisonReport, published: RankedTrial | None = No
     """
     published = published or report.winner
     rows = [_outside(report.base)] if report.base else []
-    named = [("median", report.median_trial), ("best", report.best)]
+    named: list[tuple[str, ScoredTrial | None]] = [("median", report.median_trial), ("best", report.best)]
     if published not in (report.median_trial, report.best):
         named.append(("published", published))
     for name, trial in named:
         if trial is not None:
-            model = f"trial {trial.number} ({name})"
+            model = f"trial {trial.shown} ({name})"
             rows.append(ComparisonRow(model=model, split="select", metrics=trial.metrics))
-    shown = [s for s in report.confirm if s.number is None or (published and s.number == published.number)]
+    shown = [s for s in report.confirm if s.number is None or (published and s.trial == published.key)]
     return rows + [_outside(scores) for scores in (*shown, *report.test)]
 
 
@@ -83,5 +83,5 @@ def tie_note(report: ComparisonReport) -> str | None:
 
 
 def _outside(scores: Scores) -> ComparisonRow:
-    model = "untuned base" if scores.number is None else f"trial {scores.number}"
+    model = "untuned base" if scores.shown is None else f"trial {scores.shown}"
     return ComparisonRow(model=model, split=scores.split, metrics=scores.metrics)

@@ -134,7 +134,8 @@ def decide_studies(first: StudyFolder, second: StudyFolder) -> Decision:
             raise InputError(f"{folder.path}: no trial has finished, so there is nothing to compare")
         found = _contender(folder, best.removeprefix("trial "))
         contenders.append(Contender(f"{found.name} of {folder.path}", found.table))
-    return _compared(*contenders, specs[0].metric, specs[0].metric_direction, picked=None)
+    one, other = contenders
+    return _compared(one, other, specs[0].metric, specs[0].metric_direction, picked=None)
 
 
 def _compared(

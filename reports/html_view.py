@@ -28,6 +28,7 @@ from loratory.reports.figures import (
     scores_figure,
     slice_figures,
 )
+from loratory.reports.retrained_words import HEADS, ONE_RUN, retrained_notes, retrained_rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -68,6 +69,10 @@ def _context(report: ComparisonReport) -> dict[str, Any]:
         "ranked_columns": _ranked_columns(report),
         "unranked_columns": columns(report, View.HTML_UNRANKED),
         "base_value": _base_value(report),
+        "one_run": ONE_RUN,
+        "retrained_heads": HEADS,
+        "retrained_rows": retrained_rows(report.retrained) if report.retrained else [],
+        "retrained_notes": retrained_notes(report),
         "comparison_rows": comparison_rows(report) if report.best else [],
     }
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from loratory.reports import formatting
 from loratory.reports.columns import Column, View, columns
-from loratory.reports.comparison_report import ComparisonReport, RankedTrial, TrialFacts
+from loratory.reports.comparison_report import ComparisonReport, ScoredTrial, TrialFacts
 from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, tie_note
 from loratory.reports.markdown import code, escaped, fenced, table
+from loratory.reports.retrained_words import HEADS, ONE_RUN, retrained_notes, retrained_rows
 
 
 def markdown_report(report: ComparisonReport) -> str:
@@ -16,6 +17,7 @@ def markdown_report(report: ComparisonReport) -> str:
         parts += ["## Base, median and best", comparison_table(report)]
         parts += signature_list(report.signatures)
         parts += ["## Ranking", ranking_table(report), *_interval_note(report)]
+        parts += _retrained(report)
         parts += ["## What decided", *_importance(report)]
     if report.unranked:
         unranked = columns(report, View.MARKDOWN_UNRANKED)
@@ -26,7 +28,7 @@ def markdown_report(report: ComparisonReport) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def comparison_table(report: ComparisonReport, published: RankedTrial | None = None) -> str:
+def comparison_table(report: ComparisonReport, published: ScoredTrial | None = None) -> str:
     """Return a table of every metric of base, median, best and the published trial."""
     names = metric_names(report)
     rows = [
@@ -83,6 +85,13 @@ def _interval_note(report: ComparisonReport) -> list[str]:
         f"Intervals: {how.level:.0%}, by {how.resamples} bootstrap resamples of {how.units} {how.unit}s, "
         "each trial taken alone. They do not say which trials are tied."
     ]
+
+
+def _retrained(report: ComparisonReport) -> list[str]:
+    if report.retrained is None:
+        return [f"{ONE_RUN} `loratory confirm` trains the best settings again on new seeds."]
+    rows = table(list(HEADS), retrained_rows(report.retrained), text_columns=2)
+    return ["## Retrained settings", *map(escaped, retrained_notes(report)), rows]
 
 
 def _importance(report: ComparisonReport) -> list[str]:

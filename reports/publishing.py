@@ -14,7 +14,7 @@ from loratory.reports.card import CardFacts, model_card
 from loratory.reports.card_training import training_rules
 from loratory.reports.card_usage import DEFAULT_CLASS, Usage
 from loratory.reports.comparison import compare
-from loratory.reports.comparison_report import ComparisonReport, RankedTrial
+from loratory.reports.comparison_report import ComparisonReport, ScoredTrial
 from loratory.reports.hub_ids import check_repo_id, dataset_hub_id, resolve_base_id
 from loratory.reports.staging_checks import (
     check_config,
@@ -48,7 +48,8 @@ class Staged:
     Attributes:
         path: folder that holds the files.
         repo_id: the repository on the Hub.
-        trial: number of the trial.
+        trial: number of the trial, or of the trial whose settings were trained again.
+        key: key of the trial, such as `0011` or `confirm/0011-2`.
         base_id: the base's Hub id.
         files: the files, as `PUBLISHED` names them.
     """
@@ -56,12 +57,18 @@ class Staged:
     path: Path
     repo_id: str
     trial: int
+    key: str
     base_id: str
     files: tuple[StagedFile, ...]
 
+    @property
+    def shown(self) -> str:
+        """Name of the trial for people."""
+        return self.key if "/" in self.key else str(self.trial)
+
     def lines(self) -> list[str]:
         """Return lines for the terminal that describe the staged files."""
-        head = f"{self.repo_id}: adapter of trial {self.trial} on {self.base_id}, staged in {self.path}"
+        head = f"{self.repo_id}: adapter of trial {self.shown} on {self.base_id}, staged in {self.path}"
         width = max(len(file.name) for file in self.files)
         return [head] + [
             f"  {file.name:<{width}}  {formatting.size(file.size_bytes):>10}  sha256 {file.sha256}"
@@ -69,12 +76,14 @@ class Staged:
         ]
 
 
-def stage(folder: StudyFolder, *, trial: int | None, repo_id: str, base_id: str | None = None) -> Staged:
+def stage(
+    folder: StudyFolder, *, trial: int | str | None, repo_id: str, base_id: str | None = None
+) -> Staged:
     """Write the files to publish, and nothing else, into <study>/publish/.
 
     Args:
         folder: the study folder.
-        trial: number of a complete trial; None takes the one that the study chose.
+        trial: number or key of a complete trial; None takes the one that the study chose.
         repo_id: `owner/name` on the Hub.
         base_id: Hub id of the base, if the study names a folder.
 
@@ -104,7 +113,9 @@ def stage(folder: StudyFolder, *, trial: int | None, repo_id: str, base_id: str 
         write_atomically(target / name, content)
     files = tuple(_described(target / name) for name in PUBLISHED)
     base = config["base_model_name_or_path"]
-    return Staged(path=target, repo_id=repo_id, trial=chosen.number, base_id=base, files=files)
+    return Staged(
+        path=target, repo_id=repo_id, trial=chosen.number, key=chosen.key, base_id=base, files=files
+    )
 
 
 def push(
@@ -139,28 +150,32 @@ def push(
     api = HfApi(endpoint=endpoint, token=token)
     with hub_errors(staged.repo_id):
         api.create_repo(staged.repo_id, exist_ok=True, private=private)
-        message = f"Trial {staged.trial}, by loratory"
+        message = f"Trial {staged.shown}, by loratory"
         return str(api.create_commit(staged.repo_id, operations, commit_message=message).commit_url)
 
 
-def _chosen(report: ComparisonReport, number: int | None) -> RankedTrial:
-    named = next((t for t in report.ranking if t.number == number), None)
-    trial = report.winner if number is None else named
+def _chosen(report: ComparisonReport, name: int | str | None) -> ScoredTrial:
+    """Return the trial of a number (`11`) or a key (`0011`, `confirm/0011-2`); of None the study's choice."""
+    retrained = report.retrained.runs if report.retrained else ()
+    every: tuple[ScoredTrial, ...] = (*report.ranking, *retrained)
+    wanted = report.winner.key if report.winner and name is None else str(name)
+    trial = next((t for t in every if wanted in (t.key, t.shown)), None)
     if trial is None:
-        wanted = "a complete trial" if number is None else f"trial {number} to be complete"
+        needed = "a complete trial" if name is None else f"trial {name} to be complete"
         known = ", ".join(str(t.number) for t in report.ranking[:10]) or "none"
-        raise InputError(f"publish needs {wanted} with finite scores; ranked are: {known}")
+        also = f"; retrained: {', '.join(run.key for run in retrained[:10])}" if retrained else ""
+        raise InputError(f"publish needs {needed} with finite scores; ranked are: {known}{also}")
     if trial.adapter_removed is not None:
         raise InputError(
-            f"publish needs an adapter, that of trial {trial.number} was deleted: {trial.adapter_removed}; "
+            f"publish needs an adapter, that of trial {trial.shown} was deleted: {trial.adapter_removed}; "
             "publish a trial that kept its own, such as the best, or train it anew in a study of its values"
         )
     if trial.adapter is None:
-        raise InputError(f"publish needs an adapter, trial {trial.number} kept none")
+        raise InputError(f"publish needs an adapter, trial {trial.shown} kept none")
     return trial
 
 
-def _weights(folder: StudyFolder, trial: RankedTrial) -> bytes:
+def _weights(folder: StudyFolder, trial: ScoredTrial) -> bytes:
     path = folder.adapter(trial.key) / ADAPTER_WEIGHTS
     check_weights(path)
     content = path.read_bytes()
@@ -173,7 +188,7 @@ def _weights(folder: StudyFolder, trial: RankedTrial) -> bytes:
     return content
 
 
-def _config(folder: StudyFolder, trial: RankedTrial, *, given: str | None, spec: StudySpec) -> dict[str, Any]:
+def _config(folder: StudyFolder, trial: ScoredTrial, *, given: str | None, spec: StudySpec) -> dict[str, Any]:
     """Return the adapter's configuration with the base's Hub id, and its commit if it belongs to this id."""
     config = read_config(folder.adapter(trial.key) / ADAPTER_CONFIG)
     recorded = config.get("base_model_name_or_path")
@@ -184,9 +199,9 @@ def _config(folder: StudyFolder, trial: RankedTrial, *, given: str | None, spec:
     return config
 
 
-def _facts(folder: StudyFolder, trial: RankedTrial, *, repo_id: str, config: dict[str, Any]) -> CardFacts:
+def _facts(folder: StudyFolder, trial: ScoredTrial, *, repo_id: str, config: dict[str, Any]) -> CardFacts:
     spec = folder.read_manifest().spec
-    record = next(record for record in folder.read_records() if record.key == trial.key)
+    record = folder.read_record(trial.key)
     training = spec.resolve(trial.params)
     table = read_table(folder.trial(trial.key))
     return CardFacts(

@@ -8,6 +8,7 @@ from loratory.objectives.records import TrialRecord, TrialState, listing_order
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison_report import Interval, RankedTrial, UnrankedTrial
 from loratory.spaces.metric_names import Direction
+from loratory.spaces.trial import parse_retraining_key
 
 
 def is_finite(value: Any) -> bool:
@@ -76,23 +77,42 @@ def ranked_trial(
         interval: bootstrap interval of the value.
         folder: study folder with its adapter.
     """
+    scored = scored_facts(record, metric=metric, direction=direction, base_value=base_value, folder=folder)
+    return RankedTrial(**scored, rank=rank, interval=interval)
+
+
+def scored_facts(
+    record: TrialRecord,
+    *,
+    metric: str,
+    direction: Direction,
+    base_value: float | None,
+    folder: StudyFolder,
+) -> dict[str, Any]:
+    """Return the fields of `ScoredTrial` of a COMPLETE record, without its interval.
+
+    Args:
+        record: a COMPLETE trial or training anew.
+        metric: the study's metric.
+        direction: which values are better.
+        base_value: value of the untuned base, if it was scored.
+        folder: study folder with its adapter.
+    """
     value = _value(record)
     removed = record.adapter.removed if record.adapter else None
     kept = record.adapter is not None and removed is None
-    return RankedTrial(
+    return {
         **_facts(record, metric, direction),
-        reason=record.reason if removed is None else f"{record.reason}; adapter deleted: {removed}",
-        rank=rank,
-        value=value,
-        interval=interval,
-        gain=None if base_value is None else sign(direction) * (value - base_value),
-        metrics=record.metrics,
-        best_step=record.adapter.step if record.adapter else None,
-        adapter=folder.adapter(record.key).relative_to(folder.path).as_posix() if kept else None,
-        adapter_removed=removed,
-        adapter_sha256=record.adapter.sha256 if record.adapter else None,
-        adapter_bytes=record.adapter.size_bytes if record.adapter else None,
-    )
+        "reason": record.reason if removed is None else f"{record.reason}; adapter deleted: {removed}",
+        "value": value,
+        "gain": None if base_value is None else sign(direction) * (value - base_value),
+        "metrics": record.metrics,
+        "best_step": record.adapter.step if record.adapter else None,
+        "adapter": folder.adapter(record.key).relative_to(folder.path).as_posix() if kept else None,
+        "adapter_removed": removed,
+        "adapter_sha256": record.adapter.sha256 if record.adapter else None,
+        "adapter_bytes": record.adapter.size_bytes if record.adapter else None,
+    }
 
 
 def unranked_trial(record: TrialRecord, reason: str, *, metric: str, direction: Direction) -> UnrankedTrial:
@@ -113,7 +133,7 @@ def _facts(record: TrialRecord, metric: str, direction: Direction) -> dict[str, 
     dev = [m.metrics[metric] for m in record.measurements if is_finite(m.metrics.get(metric, math.nan))]
     return {
         "key": record.key,
-        "number": record.row,
+        "number": parse_retraining_key(record.key)[0] if record.retrained else record.row,
         "state": record.state,
         "params": record.params
         if is_finite(record.params)

@@ -1,7 +1,7 @@
 """The comparison for the terminal, printed at the end of a run."""
 
 from rich import box
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +15,7 @@ from loratory.reports.comparison_rows import (
     metric_names,
     tie_note,
 )
+from loratory.reports.retrained_words import HEADS, retrained_notes, retrained_rows, retrained_title
 
 
 def ranking_rows(report: ComparisonReport, *, limit: int | None = None) -> list[dict[str, str]]:
@@ -46,7 +47,23 @@ def ranking_table(report: ComparisonReport, *, limit: int | None = 20) -> Group:
     if chosen := choice_line(report):
         notes.insert(0, Text(f"  {chosen}"))
     models = _models(report)
-    return Group(_trials(report, limit), *notes, *([models] if models.row_count else []))
+    tables = [models] if models.row_count else []
+    return Group(_trials(report, limit), *notes, *_retrained(report), *tables)
+
+
+def _retrained(report: ComparisonReport) -> list[RenderableType]:
+    """Return the table of retrained settings and its notes; nothing where none were."""
+    if report.retrained is None:
+        return []
+    # Without the values of each seed: a terminal has 80 columns.
+    shown = [place for place, head in enumerate(HEADS) if head != "new seeds"]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", title_style="bold")
+    table.title = Text(retrained_title(report.retrained))
+    for place in shown:
+        table.add_column(_broken(HEADS[place]), justify="left" if place < 2 else "right")
+    for index, row in enumerate(retrained_rows(report.retrained)):
+        table.add_row(*(Text(row[place]) for place in shown), style="" if index else "bold green")
+    return [table, *(Text(f"  {note}") for note in retrained_notes(report))]
 
 
 def _trials(report: ComparisonReport, limit: int | None) -> Table:

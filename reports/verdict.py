@@ -66,7 +66,7 @@ def _cheapest(found: Findings, within: CheapestWithin) -> str:
 
 
 def _what_would_show(found: Findings, within: CheapestWithin) -> str:
-    """Return how many examples would show a member to be within the margin, for the cheapest it is real for."""
+    """Return how many examples would show the cheapest member for which that is a number to be had."""
     needed = within.examples_needed
     if not needed:
         return ""
@@ -112,8 +112,7 @@ def _share_or_amount(amount: float, value: float) -> str:
 
 def _rounded(count: int) -> int:
     """Round a number of examples to two digits: it is an estimate."""
-    step = 10 ** max(0, len(str(count)) - 2)
-    return round(count / step) * step
+    return int(round(count, -max(0, len(str(count)) - 2)))
 
 
 def _listed(names: Sequence[str]) -> str:

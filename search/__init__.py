@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loratory.search.session import StudyResult
-    from loratory.search.study_run import run_study
+    from loratory.search.study_run import confirm_study, run_study
 
-__all__ = ["StudyResult", "run_study"]
+__all__ = ["StudyResult", "confirm_study", "run_study"]
 
 
 def __getattr__(name: str) -> Any:

@@ -145,5 +145,7 @@ def _summary(progress: StudyProgress) -> Text:
         text.append(f"  best {progress.study.metric} {best.values[0]:.4g} on select (trial {best.shown})")
     elif not progress.running and not progress.states:
         text.append("  starting workers, scoring the untuned base", style="dim")
+    if total := progress.retrainings():
+        text.append(f"  {progress.retrained}/{total} retrained")
     text.append(f"  {clock(progress.seconds_left)} left", style="dim")
     return text

@@ -20,14 +20,14 @@ from loratory.objectives.events import (
     TrialEvent,
 )
 from loratory.objectives.objective import Prepared
-from loratory.objectives.records import FailureKind, TrialRecord, TrialState
+from loratory.objectives.records import FailureKind, TrialState
 from loratory.reports.trackers.tracker import Tracker
 from loratory.search.adapter_budget import AdapterBudget
 from loratory.search.advice import advice_on_first_trials
 from loratory.search.executors.executor import Executor, Message
 from loratory.search.host_room import HostRoom, Shortage
 from loratory.search.ledger import TrialLedger
-from loratory.search.owner import StudyOwner
+from loratory.search.owners import TrialOwner
 from loratory.search.scoring import ScoringQueue
 from loratory.search.trial_memory import Workforce
 from loratory.search.worker_state import WorkerState
@@ -63,7 +63,7 @@ class Driver:
 
     def __init__(
         self,
-        owner: StudyOwner,
+        owner: TrialOwner,
         *,
         ledger: TrialLedger,
         scoring: ScoringQueue,
@@ -351,9 +351,8 @@ class Driver:
                 )
 
 
-def _who_is_stuck(stuck: Sequence[TrialRecord]) -> str:
-    numbers = ", ".join(record.shown for record in stuck)
+def _who_is_stuck(stuck: Sequence[str]) -> str:
     return (
-        f"trials that have begun must fit a worker to go on, and {numbers} fit none; run the same command "
-        "where a worker has as much memory as they began with"
+        f"trials that have begun must fit a worker to go on, and {', '.join(stuck)} fit none; run the same "
+        "command where a worker has as much memory as they began with"
     )

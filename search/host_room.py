@@ -69,7 +69,7 @@ class HostRoom:
         complete = [record for record in folder.read_records() if record.state is TrialState.COMPLETE]
         for record in complete[-_LATEST:]:
             self.saw_files(record.key)
-        for path in folder.path.glob("trials/*/checkpoint-*.bin"):
+        for path in folder.path.glob("trials/**/checkpoint-*.bin"):
             self.saw_checkpoint(path.stat().st_size)
 
     def saw_checkpoint(self, count: int) -> None:

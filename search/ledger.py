@@ -3,6 +3,7 @@
 import hashlib
 import math
 import shutil
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,27 @@ from loratory.spaces.trial import TrialSpec
 class TrialLedger:
     """The trials of one study, in memory and on disk. Files are written before the record that names them."""
 
-    def __init__(self, folder: StudyFolder, *, study_uuid: str, provenance: Provenance) -> None:
+    def __init__(
+        self,
+        folder: StudyFolder,
+        *,
+        study_uuid: str,
+        provenance: Provenance,
+        records: Iterable[TrialRecord] | None = None,
+    ) -> None:
+        """Take the trials of a study.
+
+        Args:
+            folder: the study folder.
+            study_uuid: the study's UUID, for new records.
+            provenance: facts for new records.
+            records: the trials that are recorded already; null: those of the search.
+        """
         self._folder = folder
         self._uuid = study_uuid
         self._provenance = provenance
-        self.records = {record.key: record for record in folder.read_records()}
+        known = folder.read_records() if records is None else records
+        self.records = {record.key: record for record in known}
 
     def begin(self, trial: TrialSpec, worker: Ready | None = None) -> Start:
         """Record the begin of an attempt, from the last checkpoint or from the start.

@@ -22,6 +22,7 @@ CHANGEABLE = {
     "attempts",
     "sampler",
     "pruner",
+    "confirmation",
     "resources",
     "packing",
     "tracking",
@@ -72,6 +73,9 @@ def open_manifest(
     earlier = folder.read_manifest()
     check_fits(folder, earlier, study)
     _check_hashes(folder, earlier.hashes, prepared.hashes)
+    if study.confirmation is None:
+        # What `loratory confirm` was asked for is in no study file.
+        study = study.model_copy(update={"confirmation": earlier.spec.confirmation})
     manifest = replace(earlier, spec=study, hashes=prepared.hashes, checks=list(prepared.checks))
     if manifest.to_json() != earlier.to_json():
         _keep_first(folder)

@@ -1,6 +1,5 @@
 """`StudyOwner`: ask, report, tell. The only writer of the Optuna storage; no Ray in it."""
 
-import math
 from collections import deque
 
 import optuna
@@ -11,6 +10,7 @@ from loratory.objectives.events import Failed, Finished, Progressed, Ready, Repo
 from loratory.objectives.records import FailureKind, TrialError, TrialRecord, TrialState
 from loratory.reports.formatting import size
 from loratory.reports.ranking import order
+from loratory.search import failure_rules
 from loratory.search.failure_watch import FailureWatch
 from loratory.search.feasible_sampler import FeasibleSampler
 from loratory.search.ledger import TrialLedger
@@ -29,7 +29,6 @@ from loratory.spaces.samplers import SamplerName
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import TrialSpec, derive_seed, resolve_trial, trial_key
 
-_LOST_BEFORE_ALONE = 2
 _REDRAWS, _REDRAWS_OF_GP = 20, 1
 """Points drawn in place of one that fits no worker, before the last of them is changed until it fits.
 
@@ -103,9 +102,7 @@ class StudyOwner:
 
     def runs_alone(self, key: str) -> bool:
         """Return whether a trial has lost so many workers that it may be what breaks them: it runs alone."""
-        record = self.records.get(key)
-        lost = [f for f in record.failures if f.kind is FailureKind.WORKER_LOST] if record else []
-        return len(lost) >= _LOST_BEFORE_ALONE
+        return failure_rules.runs_alone(self.records.get(key))
 
     def know(self, workforce: Workforce) -> None:
         """Note which workers there are.
@@ -122,9 +119,9 @@ class StudyOwner:
         rejected, self._rejected = self._rejected, []
         return rejected
 
-    def stuck(self) -> list[TrialRecord]:
-        """Return the trials that have begun, and can go on with no worker that is there."""
-        return [self.records[trial_key(n)] for n in self._in_line() if self._is_stuck(n)]
+    def stuck(self) -> list[str]:
+        """Return the numbers of the trials that have begun, and can go on with no worker that is there."""
+        return [str(number) for number in self._in_line() if self._is_stuck(number)]
 
     def has_work(self, *, new: bool) -> bool:
         """Return whether `ask` would return an attempt to a worker without trials, now or later.
@@ -189,10 +186,8 @@ class StudyOwner:
 
     def finished(self, event: Finished) -> None:
         """Store a trained and scored trial."""
-        endless = {name: value for name, value in event.scores.aggregate.items() if not math.isfinite(value)}
-        if endless:
-            message, kind = f"scores on eval.select must be finite, got {endless}", FailureKind.DIVERGED
-            self.failed(Failed(key=event.key, attempt=event.attempt, kind=kind, message=message))
+        if (failure := failure_rules.not_finite(event)) is not None:
+            self.failed(failure)
             return
         value = event.scores.aggregate[self._study.metric]
         self._ledger.complete(event, value=value)
@@ -213,7 +208,8 @@ class StudyOwner:
             mark_infeasible(self._row(event.key), event.message)
             self._tell(event.key, OptunaState.PRUNED)
         else:
-            record = self._ledger.attempt_failed(event.key, error, final=self._is_final(event))
+            final = failure_rules.is_final(event, self.records[event.key], self._study.attempts)
+            record = self._ledger.attempt_failed(event.key, error, final=final)
             if record.state is TrialState.FAIL:
                 self._tell(event.key, OptunaState.FAIL)
             else:
@@ -235,13 +231,6 @@ class StudyOwner:
         step = event.measurement.step
         reached = max(measurement.step for measurement in self.records[event.key].measurements)
         return step == reached and step < self._study.evaluation.evaluations
-
-    def _is_final(self, event: Failed) -> bool:
-        """Return whether the trial has failed often enough; a worker lost with others does not count."""
-        earlier = self.records[event.key].failures
-        if event.kind is not FailureKind.WORKER_LOST:
-            earlier = [failure for failure in earlier if failure.kind is not FailureKind.WORKER_LOST]
-        return event.neighbours == 0 and len(earlier) + 1 >= self._study.attempts
 
     def _in_line(self) -> list[int]:
         return [*self._waiting, *self._waiting_alone]

@@ -54,6 +54,8 @@ class StudyProgress:
     finished_here: int = 0
     started_at: float = field(default_factory=time.monotonic)
     planned_seconds: Callable[[], float | None] = lambda: None
+    retrainings: Callable[[], int] = lambda: 0
+    retrained: int = 0
 
     def observe(self, event: TrialEvent, record: TrialRecord) -> None:
         """Update from one event."""
@@ -85,7 +87,10 @@ class StudyProgress:
         self.count(record)
 
     def count(self, record: TrialRecord) -> None:
-        """Count a final record of this run or an earlier one."""
+        """Count a final record of this run or an earlier one; trainings on new seeds are counted apart."""
+        if record.retrained:
+            self.retrained += 1
+            return
         self.states[record.state] += 1
         if grid_size(self.study) is not None:
             self.limit = trial_limit(self.study, infeasible=self.states[TrialState.INFEASIBLE])
@@ -103,12 +108,13 @@ class StudyProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated seconds to the limit.
+        """Estimated seconds to the limit, retraining included.
 
         At the pace of this run, and before that is known by the plan: what has been done of a first trial
         weighs one against the other. None without a plan before the first trial ends.
         """
-        elapsed, left = time.monotonic() - self.started_at, max(0, self.limit - self.done)
+        elapsed = time.monotonic() - self.started_at
+        left = max(0, self.limit - self.done) + max(0, self.retrainings() - self.retrained)
         planned = self.planned_seconds()
         if planned is None:
             return elapsed / self.finished_here * left if self.finished_here else None

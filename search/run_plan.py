@@ -14,19 +14,22 @@ class RunPlan:
     A plan takes seconds, in which workers load the base, so a thread makes it. A run without a GPU has none.
     """
 
-    def __init__(self, study: StudySpec, prepared: Prepared, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, study: StudySpec, prepared: Prepared, say: Callable[[str], None], *, wanted: bool = True
+    ) -> None:
         """Start to plan.
 
         Args:
             study: the study.
             prepared: its prepared data.
             say: prints a line; is called from another thread.
+            wanted: False makes no plan: the run does something else than the search.
         """
         self._study, self._prepared, self._say = study, prepared, say
         self._seconds: float | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._plan, name="plan", daemon=True)
-        if study.objective is ObjectiveName.QLORA:
+        if wanted and study.objective is ObjectiveName.QLORA:
             self._thread.start()
 
     def seconds(self) -> float | None:

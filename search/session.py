@@ -26,13 +26,16 @@ from loratory.search.ledger import TrialLedger
 from loratory.search.manifest import git_state
 from loratory.search.optuna_rows import open_rows
 from loratory.search.owner import StudyOwner
+from loratory.search.owners import SearchThenRetraining, TrialOwner
 from loratory.search.progress import StudyProgress
 from loratory.search.reconciliation import reconcile
+from loratory.search.retraining import RetrainingOwner
 from loratory.search.run_plan import RunPlan
 from loratory.search.samplers import trial_limit
 from loratory.search.scoring import ScoringQueue
 from loratory.search.terminal import say
 from loratory.search.trial_memory import TrialMemory
+from loratory.spaces.confirmation import ConfirmationSpec
 
 _FLUSH_SECONDS = 60.0
 
@@ -62,31 +65,74 @@ class StudyResult:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a run of the driver does.
+
+    Attributes:
+        search: run the trials; without it the storage is not opened.
+        confirmation: train the best settings again afterwards; null does not.
+    """
+
+    search: bool = True
+    confirmation: ConfirmationSpec | None = None
+
+
 class StudySession:
     """Opens the storage, makes it agree with the records, and runs the driver once."""
 
-    def __init__(self, folder: StudyFolder, manifest: Manifest, prepared: Prepared, console: Console) -> None:
+    def __init__(
+        self,
+        folder: StudyFolder,
+        manifest: Manifest,
+        prepared: Prepared,
+        console: Console,
+        *,
+        work: Work,
+    ) -> None:
         self._folder, self._manifest, self._prepared, self._console = folder, manifest, prepared, console
-        self._study = manifest.spec
+        self._study, self._work = manifest.spec, work
         provenance = Provenance(
             seed=self._study.seed,
             hashes=prepared.hashes,
             git=git_state(),
             study_created_at=manifest.created_at,
         )
-        self._ledger = TrialLedger(folder, study_uuid=manifest.uuid, provenance=provenance)
-        rows = open_rows(folder, manifest)
+        ledger = partial(TrialLedger, folder, study_uuid=manifest.uuid, provenance=provenance)
+        self._ledger, self._retrained = ledger(), ledger(records=folder.read_retrained())
         self._memory = self._trial_memory()
-        self._owner = StudyOwner(self._study, rows=rows, ledger=self._ledger, memory=self._memory)
-        resumed = reconcile(self._owner, rows)
         self._notes: Sequence[str] = ()
+        self._retraining = self._retraining_owner(work.confirmation) if work.confirmation else None
+        self._owner = self._trial_owner()
+
+    def _retraining_owner(self, confirmation: ConfirmationSpec) -> RetrainingOwner:
+        return RetrainingOwner(
+            self._study,
+            confirmation,
+            search=self._ledger.records,
+            ledger=self._retrained,
+            memory=self._memory,
+            say=self._say,
+        )
+
+    def _trial_owner(self) -> TrialOwner:
+        """Return who decides in this run; for a search the storage is opened and made to agree."""
+        if not self._work.search:
+            assert self._retraining is not None, "a run searches, retrains or does both"
+            if not self._retraining.left(new=False):
+                self._say(self._retraining.nothing_left)
+            return self._retraining
+        rows = open_rows(self._folder, self._manifest)
+        search = StudyOwner(self._study, rows=rows, ledger=self._ledger, memory=self._memory)
+        resumed = reconcile(search, rows)
         if resumed.finished or resumed.unfinished:
             self._say(f"resuming: {resumed.finished} trials finished, {resumed.unfinished} go on")
+        return SearchThenRetraining(search, self._retraining) if self._retraining else search
 
     def drive(self, executor: Executor, interrupted: Callable[[], bool]) -> bool:
         """Run the event loop and return whether the study is done."""
         clock = StudyClock(self._folder.clock)
-        self._plan = RunPlan(self._study, self._prepared, self._say)
+        self._plan = RunPlan(self._study, self._prepared, self._say, wanted=self._work.search)
         tracker = open_trackers(self._study, self._folder, self._manifest.uuid)
         try:
             with self._watching() as displays:
@@ -96,7 +142,7 @@ class StudySession:
                     scoring=ScoringQueue(self._folder, self._prepared),
                     executor=executor,
                     room=HostRoom(self._folder, least_bytes=lambda: self._memory.smallest_bytes),
-                    budget=AdapterBudget(self._study, self._folder, self._ledger),
+                    budget=AdapterBudget(self._study, self._folder, self._ledger, self._retrained),
                     prepared=self._prepared,
                     watchers=[*displays, tracker],
                     interrupted=interrupted,
@@ -145,7 +191,10 @@ class StudySession:
     @contextmanager
     def _watching(self) -> Iterator[list[Tracker]]:
         progress = StudyProgress(
-            self._study, limit=trial_limit(self._study), planned_seconds=self._plan.seconds
+            self._study,
+            limit=trial_limit(self._study),
+            planned_seconds=self._plan.seconds,
+            retrainings=lambda: self._retraining.total if self._retraining else 0,
         )
         for record in self._owner.records.values():
             if record.state.finished:

@@ -1,6 +1,7 @@
 """The status of a study, read from its folder at any time by any process."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -17,12 +18,16 @@ from loratory.search.progress import clock, short
 from loratory.search.samplers import trial_limit
 from loratory.spaces.frozen import Frozen
 from loratory.spaces.study import StudySpec
+from loratory.spaces.trial import parse_retraining_key
 
 
 class TrialStatus(Frozen):
     """An unfinished trial."""
 
-    number: int
+    key: str
+    """`0011`; `confirm/0011-2` for a training of the settings of trial 11 on a new seed."""
+    number: int | None
+    """Number of the trial; null for a training on a new seed."""
     attempt: int
     failures: int
     """Attempts that failed or lost their worker; interrupted attempts do not count."""
@@ -35,6 +40,19 @@ class TrialStatus(Frozen):
     """The study's metric at the last evaluation, on eval.dev."""
     optimizer_step: int
     """Optimiser steps so far."""
+
+
+class RetrainedStatus(Frozen):
+    """Trainings of the best settings on new seeds, which are no trials of the search."""
+
+    settings: int
+    """Settings of which a training has begun."""
+    seeds: int
+    """Most new seeds of one of them."""
+    states: dict[str, int]
+    """Trainings by state."""
+    trials: list[TrialStatus]
+    """Unfinished trainings that have begun."""
 
 
 class StudyStatus(Frozen):
@@ -59,6 +77,8 @@ class StudyStatus(Frozen):
     """Seconds in which drivers have worked on the study."""
     trials: list[TrialStatus]
     """Unfinished trials: running, or waiting to be resumed."""
+    retrained: RetrainedStatus | None = None
+    """What was trained again on new seeds, counted apart; null if nothing was."""
 
 
 def study_status(folder: StudyFolder) -> StudyStatus:
@@ -78,21 +98,40 @@ def study_status(folder: StudyFolder) -> StudyStatus:
         running=is_running(folder.path),
         done=done,
         limit=trial_limit(study, infeasible=states[TrialState.INFEASIBLE]),
-        states={state.value: count for state, count in sorted(states.items())},
+        states=_counts(records),
         never_started=sum(record.never_started for record in records),
         metric=study.metric,
         best_number=ranked[0].row if ranked else None,
         best_value=ranked[0].values[0] if ranked and ranked[0].values else None,
         active_seconds=read_active_seconds(folder.clock),
         trials=[_trial(folder, study, record) for record in records if not record.state.finished],
+        retrained=_retrained(folder, study),
     )
+
+
+def _retrained(folder: StudyFolder, study: StudySpec) -> RetrainedStatus | None:
+    records = folder.read_retrained()
+    if not records:
+        return None
+    places = [parse_retraining_key(record.key) for record in records]
+    return RetrainedStatus(
+        settings=len({number for number, _ in places}),
+        seeds=max(index for _, index in places),
+        states=_counts(records),
+        trials=[_trial(folder, study, record) for record in records if not record.state.finished],
+    )
+
+
+def _counts(records: Sequence[TrialRecord]) -> dict[str, int]:
+    return {state.value: n for state, n in sorted(Counter(record.state for record in records).items())}
 
 
 def _trial(folder: StudyFolder, study: StudySpec, record: TrialRecord) -> TrialStatus:
     last = record.measurements[-1] if record.measurements else None
     curve = folder.read_curve(record.key)
     return TrialStatus(
-        number=record.row,
+        key=record.key,
+        number=record.number,
         attempt=record.attempt,
         failures=len(record.failures),
         params=record.params,
@@ -109,21 +148,35 @@ def render_status(status: StudyStatus) -> RenderableType:
     state = (
         "running" if status.running else "done" if finished else "stopped; the same command goes on with it"
     )
-    # Without a driver no trial is running.
-    names = {} if status.running else {TrialState.RUNNING.value: "to go on"}
-    counts = ", ".join(f"{count} {names.get(name, name)}" for name, count in status.states.items())
-    head = Text(f"{status.name}: {state}\n{status.done}/{status.limit} trials ({counts or 'none yet'})")
+    counts = _in_words(status.states, running=status.running) or "none yet"
+    head = Text(f"{status.name}: {state}\n{status.done}/{status.limit} trials ({counts})")
     head.append(f", {clock(status.active_seconds)} of work")
     if status.never_started:
         head.append(f"\n{never_started(status.never_started)}")
     if status.best_value is not None:
         head.append(f"\nbest {status.metric} {status.best_value:.4g} on select (trial {status.best_number})")
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=bool(status.trials))
+    if (again := status.retrained) is not None:
+        counts = _in_words(again.states, running=status.running)
+        settings, seeds = _plural(again.settings, "setting"), _plural(again.seeds, "new seed")
+        head.append(f"\nretrained {settings} on {seeds} ({counts})")
+    trials = [*status.trials, *(again.trials if again else ())]
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=bool(trials))
     for heading in ("trial", "failed or lost", "evaluation", f"{status.metric} on dev", "parameters"):
         table.add_column(heading)
-    for trial in status.trials:
+    for trial in trials:
         value = "-" if trial.value is None else f"{trial.value:.4g}"
         evaluation = f"{trial.evaluation}/{trial.evaluations}"
         failures = str(trial.failures or "-")
-        table.add_row(str(trial.number), failures, evaluation, value, short(trial.params))
+        name = trial.key if trial.number is None else str(trial.number)
+        table.add_row(name, failures, evaluation, value, short(trial.params))
     return Group(head, table)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count > 1)}"
+
+
+def _in_words(states: Mapping[str, int], *, running: bool) -> str:
+    """Count by state; without a driver nothing is running."""
+    names = {} if running else {TrialState.RUNNING.value: "to go on"}
+    return ", ".join(f"{count} {names.get(name, name)}" for name, count in states.items())

@@ -84,9 +84,13 @@ class TrialMemory:
 
     def bytes_of(self, point: Point) -> int:
         """Return the device memory of a trial at a point of the space, in bytes."""
+        return self.bytes_of_settings(self._study.space.decode(point))
+
+    def bytes_of_settings(self, params: Mapping[str, Any]) -> int:
+        """Return the device memory of a trial with these values, as the study file writes them, in bytes."""
         if self._predict is None:
             return 0
-        return self._predict(self._study.resolve(self._study.space.decode(point)).model_dump())
+        return self._predict(self._study.resolve(dict(params)).model_dump())
 
     @cached_property
     def smallest_point(self) -> Point:

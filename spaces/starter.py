@@ -54,6 +54,7 @@ training:                        # what is fixed
 
 sampler: tpe                     # tpe, random, grid, cmaes, gp, nsga2
 pruner: median                   # median, percentile, hyperband, successive_halving, patient, none
+confirmation: null               # or {{top: 3, seeds: 5}}: train the best settings again on new seeds
 
 packing:                         # trials that train together on one base
   slots: null                    # how many at once on a worker; null: up to 16 on a GPU, one on a CPU

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationInfo, field_serializer, model_validator
 
+from loratory.spaces.confirmation import ConfirmationSpec
 from loratory.spaces.data import DataSpec, EvaluationSpec
 from loratory.spaces.frozen import Float, Frozen, Int
 from loratory.spaces.metric_names import METRICS, Direction, Task, default_metrics
@@ -66,6 +67,8 @@ class StudySpec(Frozen):
     """Choice of points."""
     pruner: PrunerSpec = PrunerSpec()
     """Early stop of unpromising trials."""
+    confirmation: ConfirmationSpec | None = None
+    """Trains the best settings again on new seeds when the search is over; null does not."""
     resources: ResourceSpec = ResourceSpec()
     """Workers and their devices."""
     packing: PackingSpec = PackingSpec()

@@ -1,6 +1,7 @@
 """One fully resolved trial: all that a worker receives."""
 
 import hashlib
+import re
 from typing import Any
 
 from loratory.spaces.frozen import Frozen
@@ -30,6 +31,28 @@ def trial_key(number: int) -> str:
     return f"{number:04d}"
 
 
+def retraining_key(number: int, index: int) -> str:
+    """Return the key of a training anew, such as `confirm/0011-2`.
+
+    Args:
+        number: the trial whose settings it has.
+        index: counts the new seeds of these settings, from 1.
+    """
+    return f"confirm/{trial_key(number)}-{index}"
+
+
+def parse_retraining_key(key: str) -> tuple[int, int]:
+    """Return the trial's number and the index of a key that `retraining_key` made.
+
+    Raises:
+        ValueError: the key is another.
+    """
+    found = re.fullmatch(r"confirm/(\d{4,})-(\d+)", key)
+    if found is None:
+        raise ValueError(f"key of a retraining must be like confirm/0011-2, got {key}")
+    return int(found[1]), int(found[2])
+
+
 def key_in_a_name(key: str) -> str:
     """Return a key as a part of a file's name or of a run's id: without a slash."""
     return key.replace("/", "-")
@@ -55,7 +78,34 @@ def resolve_trial(study: StudySpec, *, number: int, attempt: int, sampled: dict[
     )
 
 
-def derive_seed(study_seed: int, number: int) -> int:
-    """Derive the 31-bit seed of a trial: independent of other trials, and equal on every machine."""
-    digest = hashlib.sha256(f"{study_seed}:{number}".encode()).digest()
+def resolve_retraining(
+    study: StudySpec, *, number: int, index: int, attempt: int, params: dict[str, Any]
+) -> TrialSpec:
+    """Resolve a training of a trial's settings on a new seed.
+
+    Args:
+        study: the study of the trial.
+        number: the trial's number.
+        index: counts the new seeds of these settings, from 1.
+        attempt: 1 for the first.
+        params: the trial's sampled values, as the study file writes them.
+    """
+    return TrialSpec(
+        key=retraining_key(number, index),
+        number=None,
+        attempt=attempt,
+        seed=derive_seed(study.seed, number, index),
+        params=params,
+        training=study.resolve(params),
+    )
+
+
+def derive_seed(study_seed: int, *place: int) -> int:
+    """Derive the 31-bit seed of a trial: independent of other trials, and equal on every machine.
+
+    Args:
+        study_seed: seed of the study.
+        place: number of the trial, and the index of a training anew.
+    """
+    digest = hashlib.sha256(":".join(map(str, (study_seed, *place))).encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

@@ -161,4 +161,4 @@ def test_a_card_that_overstates_fails_verification(result):
     from loratory.search.commands.publish import verify_scores
 
     with pytest.raises(LoratoryError, match="chrf: the card states"):
-        verify_scores(result.folder, card.parent, Console(quiet=True), trial=result.best.number)
+        verify_scores(result.folder, card.parent, Console(quiet=True), key=result.best.key)

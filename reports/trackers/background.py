@@ -112,7 +112,7 @@ class BackgroundTracker:
                 self._write(news)
 
     def _refill(self) -> None:
-        for record in self._folder.read_records():
+        for record in (*self._folder.read_records(), *self._folder.read_retrained()):
             if record.state.finished and not record.never_started:
                 marker = read_marker(self._folder.marker(record.key, self._sink.marker))
                 if marker is None or not marker.covers(record):

@@ -88,7 +88,7 @@ class StudyRuns:
                 project=spec.project,
                 entity=spec.entity,
                 group=self.study.name,
-                job_type="trial",
+                job_type="retraining" if record.retrained else "trial",
                 id=self.id(record.key),
                 name=f"{self.study.name}-{record.key}",
                 tags=spec.tags,

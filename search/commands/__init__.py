@@ -5,5 +5,16 @@ options and its help from the signature and the docstring; options of several co
 the signature does not need is imported in the function, since `loratory --help` imports all of these modules.
 """
 
-COMMANDS = ("quickstart", "init", "check", "plan", "run", "status", "report", "decide", "publish")
+COMMANDS = (
+    "quickstart",
+    "init",
+    "check",
+    "plan",
+    "run",
+    "status",
+    "report",
+    "decide",
+    "confirm",
+    "publish",
+)
 """Modules of this package, in the order in which `loratory --help` lists them."""

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def publish(
     folder: FolderArgument,
     repo: Annotated[str, typer.Option(help="Hub repository: me/name.")],
-    trial: Annotated[int | None, typer.Option(help="Trial number; the study's choice by default.")] = None,
+    trial: Annotated[
+        str | None, typer.Option(help="Trial number, or key: confirm/0011-2; the study's choice by default.")
+    ] = None,
     base_id: Annotated[
         str | None, typer.Option(help="The base's Hub id, where the study names none.")
     ] = None,
@@ -42,7 +44,7 @@ def publish_adapter(
     console: "Console",
     *,
     repo: str,
-    trial: int | None = None,
+    trial: str | None = None,
     base_id: str | None = None,
     upload: bool = False,
     verify: bool = False,
@@ -53,7 +55,7 @@ def publish_adapter(
         folder: the study folder.
         console: where the lines go.
         repo: `owner/name` on the Hub.
-        trial: number of a COMPLETE trial; null takes the one that the study chose.
+        trial: number or key of a COMPLETE trial; null takes the one that the study chose.
         base_id: Hub id of the base, where the study names none.
         upload: send what is staged to the Hub, in one commit.
         verify: score again what was uploaded, or else what is staged, and compare with its card.
@@ -75,19 +77,19 @@ def publish_adapter(
         _say(console, "nothing was uploaded; the same command with --push uploads these files")
     if verify and upload:
         with TemporaryDirectory() as copy:
-            verify_scores(folder, _download(repo, Path(copy)), console, trial=staged.trial)
+            verify_scores(folder, _download(repo, Path(copy)), console, key=staged.key)
     elif verify:
-        verify_scores(folder, staged.path, console, trial=staged.trial)
+        verify_scores(folder, staged.path, console, key=staged.key)
 
 
-def verify_scores(folder: "StudyFolder", adapter: Path, console: "Console", *, trial: int) -> None:
+def verify_scores(folder: "StudyFolder", adapter: Path, console: "Console", *, key: str) -> None:
     """Score an adapter on eval.select by plain PEFT, and compare with the card beside it.
 
     Args:
         folder: the study folder.
         adapter: folder with the adapter's two files and its card.
         console: where the line goes.
-        trial: number of the trial whose adapter it is.
+        key: key of the trial whose adapter it is.
 
     Raises:
         LoratoryError: a score differs from the card's.
@@ -108,7 +110,7 @@ def verify_scores(folder: "StudyFolder", adapter: Path, console: "Console", *, t
             f"are {prepared.hashes}; restore them"
         )
     measured = score_adapter(manifest.spec, prepared, adapter, Split.SELECT).aggregate
-    record = next(record for record in folder.read_records() if record.number == trial)
+    record = folder.read_record(key)
     tolerance = tolerance_of(record.provenance.compute_dtype)
     differences = compare_scores(stated, measured, tolerance=tolerance)
     if differences:

@@ -25,6 +25,7 @@ _REMEDIES = {
 }
 """State in which trials are without a score, to what may help."""
 
+Local = Annotated[bool, typer.Option(help="One worker in this process, without Ray.")]
 Address = Annotated[str | None, typer.Option(help="A running Ray cluster, such as auto or HOST:6379.")]
 
 
@@ -33,7 +34,7 @@ def run(
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
     runs: Runs = Path("runs"),
     address: Address = None,
-    local: Annotated[bool, typer.Option(help="One worker in this process, without Ray.")] = False,
+    local: Local = False,
 ) -> None:
     """Run a study, or go on with it: the same command resumes."""
     from loratory.spaces.loading import load_study
@@ -60,12 +61,21 @@ def run_to_end(study: "StudySpec", *, runs: Path, address: str | None = None, lo
 
     console = Console()
     result = run_study(study, runs=runs, address=address, local=local, console=console)
-    _print_outcome(console, result)
-    if result.interrupted:
-        raise typer.Exit(INTERRUPTED)
+    print_end(console, result)
     if result.best is None:
         say(Console(stderr=True), f"{study.name}: no trial was scored: {_why_none(result)}")
         raise typer.Exit(1)
+
+
+def print_end(console: "Console", result: "StudyResult") -> None:
+    """Print the outcome of a run.
+
+    Raises:
+        Exit: it was interrupted.
+    """
+    _print_outcome(console, result)
+    if result.interrupted:
+        raise typer.Exit(INTERRUPTED)
 
 
 def _why_none(result: "StudyResult") -> str:

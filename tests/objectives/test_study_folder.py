@@ -106,11 +106,12 @@ def test_a_key_with_a_slash_names_its_folder_and_is_no_trial_of_the_search(folde
     folder.write_record(again)
     folder.write_record(record_of(11))
     folder.append_curve(again.key, [point(1)])
-    assert folder.trial(again.key) == folder.path / "confirm" / "0011-2"
+    assert folder.trial(again.key) == folder.path / "trials" / "confirm" / "0011-2"
     assert folder.trial("0011") == folder.path / "trials" / "0011"
     assert folder.read_record(again.key) == again
     assert folder.read_curve(again.key) == [point(1)] and folder.read_curve("0011") == []
     assert [record.key for record in folder.read_records()] == ["0011"]
+    assert folder.read_retrained() == [again]
     assert again.shown == "confirm/0011-2"
     with pytest.raises(LookupError, match="confirm/0011-2 must have a row"):
         _ = again.row

@@ -38,7 +38,7 @@ from loratory.objectives.study_folder import (
     StudyFolder,
 )
 from loratory.spaces import StudySpec
-from loratory.spaces.trial import trial_key
+from loratory.spaces.trial import retraining_key, trial_key
 
 UUID = "6f1f3c1e-8d0a-4a0e-9a55-0c1f5f7a2b11"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -263,12 +263,47 @@ def write_trial(folder: StudyFolder, row: Row) -> TrialRecord:
     return record
 
 
+def write_retrained(
+    folder: StudyFolder,
+    number: int,
+    index: int,
+    *,
+    skill: float = 0.5,
+    state: TrialState = TrialState.COMPLETE,
+    reason: str = "trained to the end",
+) -> TrialRecord:
+    """A training of a trial's settings on a new seed, with its files."""
+    key = retraining_key(number, index)
+    complete = state is TrialState.COMPLETE
+    metrics = _scored(folder.trial(key), skill, 100 * number + index) if complete else {}
+    changes = {
+        "key": key,
+        "number": None,
+        "state": state,
+        "reason": reason,
+        "values": [metrics["rougeL"]] if complete else None,
+        "metrics": metrics,
+        "provenance": Provenance(seed=100 * number + index, versions={"torch": "2.13.0"}),
+        "adapter": _adapter(folder, key) if complete else None,
+        "finished_at": _minute(60) if state.finished else None,
+    }
+    record = folder.read_record(trial_key(number)).model_copy(update=changes)
+    _write(folder.trial(key), {"record.json": record.model_dump_json().encode()})
+    return record
+
+
 def write_score(folder: StudyFolder, *, key: str, split: str, skill: float, number: int | None) -> None:
     """A scoring outside any trial."""
     path = folder.score(key)
     metrics = _scored(path, skill, 500 if number is None else number)
     record = ScoreRecord(
-        study=UUID, key=key, split=split, number=number, metrics=metrics, provenance=Provenance(seed=0)
+        study=UUID,
+        key=key,
+        split=split,
+        trial=None if number is None else trial_key(number),
+        number=number,
+        metrics=metrics,
+        provenance=Provenance(seed=0),
     )
     _write(path, {"record.json": record.model_dump_json().encode()})
 
@@ -314,6 +349,23 @@ def make_study(tmp_path: Path) -> Callable[..., StudyFolder]:
 def pristine_study(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     """The whole study of twelve trials; read only."""
     return write_study(StudyFolder(tmp_path_factory.mktemp("pristine") / "docstrings"))
+
+
+@pytest.fixture
+def retrain() -> Callable[..., TrialRecord]:
+    """`write_retrained`."""
+    return write_retrained
+
+
+@pytest.fixture
+def retrained(study: StudyFolder) -> StudyFolder:
+    """The study, with the settings of trials 7 and 10 trained again on three new seeds."""
+    for index, skill in enumerate((0.5, 0.4, 0.6), start=1):
+        write_retrained(study, 7, index, skill=skill)
+    write_retrained(study, 10, 1, skill=0.7)
+    write_retrained(study, 10, 2, skill=0.8)
+    write_retrained(study, 10, 3, state=TrialState.PRUNED, reason="diverged: loss is nan <b>|\n=1+1")
+    return study
 
 
 @pytest.fixture

@@ -4,15 +4,18 @@ import dataclasses
 
 import pytest
 
-from loratory.objectives.events import Finished
-from loratory.objectives.records import TrialState
+from loratory.objectives.events import Finished, Reported, Started
+from loratory.objectives.records import Provenance, TrialState
 from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from loratory.objectives.toy import ToyObjective
 from loratory.reports.comparison import compare
 from loratory.reports.publishing import stage
 from loratory.reports.ranking import order
 from loratory.search.adapter_budget import AdapterBudget
+from loratory.search.ledger import TrialLedger
+from loratory.search.retraining import RetrainingOwner
 from loratory.spaces import InputError
+from loratory.spaces.confirmation import ConfirmationSpec
 from loratory.spaces.metric_names import Direction
 
 WEIGHTS = 2**16
@@ -115,6 +118,31 @@ def test_report_and_publish_say_why_an_adapter_is_gone(finished):
     assert words in worst.adapter_removed and f"adapter deleted: {words}" in worst.reason
     with pytest.raises(InputError, match=f"that of trial {worst.number} was deleted: {words}"):
         stage(opened.folder, trial=worst.number, repo_id="me/it")
+
+
+def test_what_was_trained_again_has_a_budget_of_the_same_and_its_own_best_five(finished):
+    opened, _ = finished(11.5)
+    ledger = TrialLedger(opened.folder, study_uuid="u", provenance=Provenance(seed=0), records=())
+    again = RetrainingOwner(
+        opened.study, ConfirmationSpec(top=1, seeds=8), search=opened.ledger.records, ledger=ledger
+    )
+    objective = WithAdapters(opened.study)
+    while (start := again.ask(new=False)) is not None:
+        for event in objective.advance([start]):
+            if isinstance(event, Started | Reported | Finished):
+                getattr(again, type(event).__name__.lower())(event)
+    budget = AdapterBudget(opened.study, opened.folder, opened.ledger, ledger)
+    lines = budget.enforce()
+    assert len(lines) == 5, "16 adapters, room for 11"
+    retrained = order(opened.folder.read_retrained(), Direction.MAXIMIZE)
+    search = order(opened.folder.read_records(), Direction.MAXIMIZE)
+    for ranked in (retrained, search):
+        assert not any(record.adapter.removed for record in ranked[:5])
+    assert search[-1].adapter.removed, "the settings that were trained again are the best ones"
+    gone = [record for record in retrained if record.adapter.removed]
+    assert gone == retrained[-len(gone) :] and gone
+    assert gone[-1].adapter.removed.endswith("it was rank 8 of 8 retrained")
+    assert not opened.folder.adapter(gone[0].key).exists()
 
 
 def test_without_a_limit_nothing_is_deleted(toy_study, open_study):

@@ -1,4 +1,5 @@
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -124,6 +125,17 @@ def test_the_best_follows_the_direction(toy_study):
     for number, value in enumerate((0.5, 0.2, 0.9)):
         progress.finished(record(number, state="COMPLETE", values=[value]))
     assert progress.best is not None and progress.best.number == 1
+
+
+def test_what_is_trained_again_is_counted_apart_and_never_the_best(toy_study):
+    progress = StudyProgress(toy_study(), limit=2, retrainings=lambda: 3, started_at=0.0)
+    progress.finished(record(0, state="COMPLETE", values=[0.5]))
+    again = {"key": "confirm/0000-1", "number": None, "state": "COMPLETE", "values": [0.9]}
+    progress.finished(record(0).model_copy(update=again))
+    assert (progress.done, progress.retrained, progress.best.key) == (1, 1, "0000")
+    assert "1/2 trials (1 COMPLETE)" in drawn(progress) and "1/3 retrained" in drawn(progress)
+    progress.started_at = time.monotonic() - 10.0
+    assert progress.seconds_left == pytest.approx(10.0 / 2 * (1 + 2), rel=0.01)
 
 
 def test_infeasible_trials_do_not_count_towards_the_limit(progress):

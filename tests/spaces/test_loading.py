@@ -213,7 +213,7 @@ APPENDED = {
         "study.yaml:9: evaluation.dev_examples: must be a whole number, got 'x'"
     ),
     '"a\\nb": 1': (
-        "study.yaml:9: a\\nb: unknown key; known are attempts, data, early_stopping, "
+        "study.yaml:9: a\\nb: unknown key; known are attempts, confirmation, data, early_stopping, "
         "early_stopping_patience, evaluation, metric, model, name, objective, packing, pruner, resources, "
         "sampler, seed, space, "
         "storage, time_limit_minutes, toy, tracking, training, trials"

@@ -71,6 +71,22 @@ def test_trials_without_a_score_have_runs_with_their_state(driver, study_with, s
     assert "value" not in runs[0].summary
 
 
+def test_a_training_on_a_new_seed_has_a_run_and_events_of_its_own_key(
+    driver, study_with, study_uuid, offline_runs
+):
+    driver.run(3, TrialState.COMPLETE)
+    again = driver.records[3].model_copy(update={"key": "confirm/0003-2", "number": None})
+    shutil.copytree(driver.folder.trial("0003"), driver.folder.trial(again.key))
+    driver.folder.write_record(again)
+    open_trackers(study_with(tensorboard=True), driver.folder, study_uuid).close(60)
+    runs = offline_runs()
+    assert set(runs) == {run_id(study_uuid, "0003"), run_id(study_uuid, "confirm/0003-2")}
+    config = runs[run_id(study_uuid, "confirm/0003-2")].config
+    assert (config["key"], config["number"]) == ("confirm/0003-2", None)
+    assert read_marker(driver.folder.marker(again.key, "wandb")).complete
+    assert list((driver.folder.tensorboard / "confirm" / "0003-2").iterdir())
+
+
 def test_a_second_run_of_the_study_writes_only_what_is_missing(driver, study_with, study_uuid, offline_runs):
     for number in range(3):
         driver.run(number, TrialState.COMPLETE)
