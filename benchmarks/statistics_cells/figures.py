@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from statistics_cells.generator import Study
 
 from loratory.reports.statistics.best_set import may_be_best
 from loratory.reports.statistics.cheapest import cheapest_within
@@ -12,6 +11,7 @@ from loratory.reports.statistics.jackknife import jackknife
 from loratory.reports.statistics.optimism import optimism
 from loratory.reports.statistics.picked_interval import picked_interval
 from loratory.reports.statistics.resamples import resampled_values, resamples
+from statistics_cells.generator import Study
 
 MARGINS = (0.02, 0.05, 0.1)
 _COMPETES = 0.35  # share of the best value by which trials that fixed intervals are checked on are behind

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import norm
-from statistics_cells.cells import Cell
 
 from loratory.reports.statistics.aggregates import corpus_bleu
+from statistics_cells.cells import Cell
 
 MIDDLE = MappingProxyType({"rouge": 0.0, "accuracy": 0.85, "bleu": 0.0, "macro_f1": 0.85})
 """Latent quality of the best trial."""
@@ -41,7 +41,11 @@ def true_values(cell: Cell, skills: NDArray[np.float64]) -> NDArray[np.float64]:
     expected = np.einsum("nqk,q->nk", precisions, _WEIGHTS / _WEIGHTS.sum())
     length, reference, ngrams = _MEAN_LENGTHS
     sums = np.concatenate(
-        [np.tile([length, reference], (len(skills), 1)), expected * ngrams, np.tile(ngrams, (len(skills), 1))],
+        [
+            np.tile([length, reference], (len(skills), 1)),
+            expected * ngrams,
+            np.tile(ngrams, (len(skills), 1)),
+        ],
         axis=1,
     )
     return corpus_bleu(sums)
@@ -96,9 +100,7 @@ def _frequencies(labels: int) -> NDArray[np.float64]:
     return weights / weights.sum()
 
 
-def _confusions(
-    cell: Cell, latent: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.float64]:
+def _confusions(cell: Cell, latent: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Return hits, answers and right answers of each label, [n, N, 3L]."""
     right = rng.choice(cell.labels, (len(latent), 1), p=_frequencies(cell.labels))
     shared = rng.integers(1, cell.labels, (len(latent), 1))
