@@ -27,8 +27,8 @@ def cells(distribution: BaseDistribution, values: Sequence[Any]) -> tuple[NDArra
         values: T values as Optuna stores them.
     """
     if isinstance(distribution, CategoricalDistribution):
-        places = [int(distribution.to_internal_repr(value)) for value in values]
-        return np.array(places, dtype=np.intp), len(distribution.choices)
+        chosen = [int(distribution.to_internal_repr(value)) for value in values]
+        return np.array(chosen, dtype=np.intp), len(distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     count = _cell_count(distribution)
     low, high, numbers = distribution.low, distribution.high, np.asarray(values, dtype=np.float64)
@@ -51,7 +51,9 @@ def densities(counts: NDArray[np.float64], *, categorical: bool) -> NDArray[np.f
     """
     total = counts.sum(axis=1, keepdims=True)
     kernels = _categorical_kernels(counts) if categorical else _normal_kernels(counts)
-    return (np.einsum("pk,pkc->pc", counts, kernels) + _prior(counts.shape[1], categorical)) / (total + 1)
+    summed = np.einsum("pk,pkc->pc", counts, kernels) + _prior(counts.shape[1], categorical)
+    density: NDArray[np.float64] = summed / (total + 1)
+    return density
 
 
 def _cell_count(distribution: FloatDistribution | IntDistribution) -> int:
@@ -67,7 +69,8 @@ def _categorical_kernels(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     categories = counts.shape[1]
     smoothing = 1 / ((counts > 0).sum(axis=1) + 1)
     weights = np.eye(categories) + smoothing[:, None, None]
-    return weights / weights.sum(axis=2, keepdims=True)
+    weights /= weights.sum(axis=2, keepdims=True)
+    return weights
 
 
 def _normal_kernels(counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,8 +96,9 @@ def _bandwidths(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     below = np.cumsum(counts, axis=1)
     lower = np.argmax(below >= np.maximum(1, total // 4)[:, None], axis=1)
     upper = np.argmax(below > (3 * total // 4)[:, None], axis=1)
-    bandwidths = 1.059 * np.minimum((upper - lower) / 1.34, deviation) * total**-0.2
-    return np.maximum(bandwidths, _NARROWEST)
+    scott = 1.059 * np.minimum((upper - lower) / 1.34, deviation) * total**-0.2
+    bandwidths: NDArray[np.float64] = np.maximum(scott, _NARROWEST)
+    return bandwidths
 
 
 def _prior(count: int, categorical: bool) -> NDArray[np.float64]:

@@ -1,0 +1,58 @@
+"""Results as Markdown: what was measured in each cell, and which bars are met."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from statistics_cells.bars import Outcome, measured, outcomes
+from statistics_cells.batches import Summary, summarize
+from statistics_cells.cells import CELLS, Cell
+
+_COLUMNS = {
+    "fixed": "fixed trial",
+    "paired": "difference",
+    "picked": "picked trial",
+    "best in set": "true best in set",
+    "size of set": "size of set",
+    "shortfall": "shortfalls",
+    "optimism": "optimism / true",
+    "named within 5%": "named at 5%",
+    "wrong within 5%": "wrong at 5%",
+}
+
+
+def as_markdown(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table of all cells that were run, and below it every bar that is missed.
+
+    `*` marks a missed bar, `**` one that is missed by more than two standard errors.
+    """
+    found = {cell: summary for cell in CELLS if (summary := summarize(lines, cell)) is not None}
+    judged = [outcome for cell, summary in found.items() for outcome in outcomes(cell, summary)]
+    head = ["studies of", "number", *_COLUMNS.values()]
+    rows = [_row(cell, summary, judged) for cell, summary in found.items()]
+    table = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+    missed = [outcome for outcome in judged if not outcome.met]
+    met = f"{len(judged) - len(missed)} of {len(judged)} bars are met."
+    return "\n".join([*table, "", met, *map(_explained, missed)])
+
+
+def _row(cell: Cell, summary: Summary, judged: Sequence[Outcome]) -> list[str]:
+    own = {outcome.bar.figure: outcome for outcome in judged if outcome.cell is cell}
+    return [cell.name, str(summary.studies), *(_shown(summary, name, own.get(name)) for name in _COLUMNS)]
+
+
+def _shown(summary: Summary, figure: str, outcome: Outcome | None) -> str:
+    value, _ = measured(summary, figure)
+    digits = 1 if figure == "size of set" else 2 if figure == "optimism" else 3
+    mark = "" if outcome is None or outcome.met else "\\*\\*" if outcome.surely_missed else "\\*"
+    return f"{value:.{digits}f}{mark}"
+
+
+def _explained(outcome: Outcome) -> str:
+    bar = outcome.bar
+    limits = (
+        f"{bar.low:g} to {bar.high:g}"
+        if bar.low and bar.high < 1e9
+        else (f"at least {bar.low:g}" if bar.low else f"at most {bar.high:g}")
+    )
+    sure = "" if outcome.surely_missed else ", within two standard errors"
+    return f"- {outcome.cell.name}: {bar.figure} must be {limits}, is {outcome.value:.3f} +- {outcome.error:.3f}{sure}"
