@@ -74,7 +74,9 @@ def corpus_chrf(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         for side in (predicted, expected)
     )
     below = 4 * precision + recall
-    return 500 * np.divide(precision * recall, below, out=np.zeros_like(below), where=below > 0)
+    share = np.divide(precision * recall, below, out=np.zeros_like(below), where=below > 0)
+    values: NDArray[np.float64] = 500 * share
+    return values
 
 
 def macro_f1(sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.stats import t
 
+from loratory.reports.statistics.critical_value import NOTHING, critical_value, rounding
 from loratory.reports.statistics.deviations import Deviations
 from loratory.reports.statistics.jackknife import jackknife
 from loratory.reports.statistics.resamples import resampled_deviations, resampled_values
@@ -15,10 +16,6 @@ from loratory.reports.statistics.scored import Scored
 
 ERROR = 0.05
 """Chance that a statement about all trials is wrong."""
-_NOTHING = 1e-12
-"""A difference below this share of values and standard errors is rounding."""
-_CHUNK_TRIALS = 32
-"""Trials whose resampled differences are computed at once: as many as stay in a core's cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +55,15 @@ def may_be_best(scored: Scored, drawn: NDArray[np.float64]) -> BestSet:
         return BestSet(keys=tuple(scored.keys[i] for i in order), shortfall={})
     errors = jackknife(scored)
     spread = resampled_deviations(resampled_values(scored, drawn))
+    bonferroni = float(t.isf(ERROR / max(1, len(scored.keys) - 1), scored.units - 1))
     shortfall = np.zeros(len(scored.keys))
     members = []
     for k in order:
-        if _far_behind(scored, errors, k):
-            continue
-        margins = _margins(scored, errors, k, _critical_value(scored, spread, k))
         gaps = _gaps(scored, k)
+        # Bonferroni's critical value needs no resamples and drops most trials.
+        if (gaps - _margins(scored, errors, k, bonferroni)).max() > 0:
+            continue
+        margins = _margins(scored, errors, k, critical_value(scored, spread, k, error=ERROR))
         if (gaps - margins).max() > 0:
             continue
         members.append(scored.keys[k])
@@ -74,16 +73,10 @@ def may_be_best(scored: Scored, drawn: NDArray[np.float64]) -> BestSet:
     return BestSet(keys=tuple(members), shortfall=dict(zip(scored.keys, shortfall.tolist(), strict=True)))
 
 
-def _far_behind(scored: Scored, errors: Deviations, k: int) -> bool:
-    """Return whether some trial beats k by Bonferroni's critical value, which is cheaper than d_k."""
-    critical = float(t.isf(ERROR / max(1, len(scored.keys) - 1), scored.units - 1))
-    return bool((_gaps(scored, k) - _margins(scored, errors, k, critical)).max() > 0)
-
-
 def _gaps(scored: Scored, k: int) -> NDArray[np.float64]:
     """Return v_i - v_k, [N], with 0 for what is rounding."""
-    gaps = scored.values - scored.values[k]
-    gaps[np.abs(gaps) <= _NOTHING * (np.abs(scored.values) + abs(scored.values[k]))] = 0.0
+    gaps: NDArray[np.float64] = scored.values - scored.values[k]
+    gaps[np.abs(gaps) <= NOTHING * (np.abs(scored.values) + abs(scored.values[k]))] = 0.0
     return gaps
 
 
@@ -91,28 +84,6 @@ def _margins(scored: Scored, errors: Deviations, k: int, critical: float) -> NDA
     """Return critical * se_ik, [N]; 0 where se_ik is rounding, infinite where it is unknown."""
     paired = errors.paired(k)
     margins = np.zeros_like(paired)
-    some = ~(paired <= _rounding(scored, errors, k))
+    some = ~(paired <= rounding(scored, errors, k))
     margins[some] = np.nan_to_num(critical * paired[some], nan=math.inf)
     return margins
-
-
-def _critical_value(scored: Scored, spread: Deviations, k: int) -> float:
-    """Compute d_k on the scale of t; pairs without spread are left out, and without any it is 0."""
-    deviations = spread.paired(k)
-    others = np.flatnonzero(deviations > _rounding(scored, spread, k))
-    resamples = spread.rows.shape[1]
-    if not len(others) or not resamples:
-        return 0.0 if resamples else math.inf
-    largest = np.full(resamples, -np.inf)
-    for start in range(0, len(others), _CHUNK_TRIALS):
-        part = others[start : start + _CHUNK_TRIALS]
-        statistics = (spread.rows[part] - spread.rows[k]) / deviations[part, None]
-        np.maximum(largest, statistics.max(axis=0), out=largest)
-    quantile = max(0.0, float(np.quantile(largest, 1 - ERROR))) * math.sqrt(resamples)
-    return float(t.isf(norm.sf(quantile), scored.units - 1))
-
-
-def _rounding(scored: Scored, deviations: Deviations, k: int) -> NDArray[np.float64]:
-    """Return the largest standard error of a difference to k that is rounding, [N]."""
-    size = np.abs(scored.values) + np.nan_to_num(deviations.standard_errors)
-    return _NOTHING * (size + size[k])

@@ -27,9 +27,15 @@ class Deviations:
         return covariance
 
     @cached_property
+    def single(self) -> NDArray[np.float32]:
+        """The rows in float32, [N, R]."""
+        return self.rows.astype(np.float32)
+
+    @cached_property
     def standard_errors(self) -> NDArray[np.float64]:
         """Standard error of each value, float64 [N]; NaN where the value is undefined without some unit."""
-        return np.sqrt(np.einsum("nr,nr->n", self.rows, self.rows))
+        errors: NDArray[np.float64] = np.sqrt(np.einsum("nr,nr->n", self.rows, self.rows))
+        return errors
 
     def paired(self, trial: int) -> NDArray[np.float64]:
         """Return the standard errors of the differences between all trials and one, float64 [N].
@@ -43,4 +49,5 @@ class Deviations:
         # The subtraction leaves nothing of small differences.
         close = squared <= _CANCELS * both
         squared[close] = ((self.rows[close] - self.rows[trial]) ** 2).sum(axis=1)
-        return np.sqrt(squared)
+        errors: NDArray[np.float64] = np.sqrt(squared)
+        return errors

@@ -1,0 +1,62 @@
+"""The kinds of synthetic study."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One kind of study.
+
+    Attributes:
+        metric: kind of score: a bounded mean like ROUGE, right or wrong, corpus BLEU, macro F1.
+        trials: number of trials.
+        examples: number of examples.
+        group_size: mean number of examples per group; 1: no groups.
+        likeness: share of the variation between examples that belongs to their group.
+        scenario: `mixed`: some tied best, some near, some bad; `tied`: all equal; `single`: one clear best.
+        labels: number of labels of macro F1.
+    """
+
+    metric: Literal["rouge", "accuracy", "bleu", "macro_f1"]
+    trials: int
+    examples: int
+    group_size: int = 1
+    likeness: float = 0.0
+    scenario: Literal["mixed", "tied", "single"] = "mixed"
+    labels: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name in results and tables."""
+        parts = [self.metric, f"{self.trials} trials", f"{self.examples} examples"]
+        if self.grouped:
+            parts.append(f"groups of {self.group_size} ({self.likeness:g})")
+        if self.labels:
+            parts.append(f"{self.labels} labels")
+        if self.scenario != "mixed":
+            parts.append(self.scenario)
+        return ", ".join(parts)
+
+    @property
+    def grouped(self) -> bool:
+        """Whether examples come in groups."""
+        return self.group_size > 1
+
+
+CELLS = (
+    *(Cell(metric="rouge", trials=12, examples=n) for n in (50, 200, 1000)),
+    *(Cell(metric="rouge", trials=64, examples=n) for n in (50, 200, 1000)),
+    Cell(metric="rouge", trials=64, examples=200, scenario="tied"),
+    Cell(metric="rouge", trials=64, examples=200, scenario="single"),
+    *(Cell(metric="accuracy", trials=12, examples=n) for n in (50, 200, 1000)),
+    Cell(metric="accuracy", trials=64, examples=200),
+    Cell(metric="accuracy", trials=12, examples=200, group_size=10, likeness=0.15),
+    *(Cell(metric="bleu", trials=12, examples=n) for n in (50, 200, 1000)),
+    Cell(metric="bleu", trials=64, examples=200),
+    *(Cell(metric="rouge", trials=12, examples=n, group_size=10, likeness=0.15) for n in (50, 200, 1000)),
+    Cell(metric="rouge", trials=12, examples=200, group_size=10, likeness=0.4),
+    Cell(metric="rouge", trials=64, examples=200, group_size=10, likeness=0.15),
+    *(Cell(metric="macro_f1", trials=12, examples=200, labels=labels) for labels in (4, 20, 60)),
+)
+"""Groups of 10 are 5, 20 and 100 groups in 50, 200 and 1,000 examples."""

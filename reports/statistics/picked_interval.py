@@ -1,0 +1,60 @@
+"""The interval of the trial that was picked because its value is best."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from loratory.reports.statistics.deviations import Deviations
+from loratory.reports.statistics.fixed_interval import Bounds, student_interval, wilson_interval
+from loratory.reports.statistics.scored import Scored
+
+
+@dataclass(frozen=True, kw_only=True)
+class PickedInterval:
+    """The picked trial's value without its optimism, with an interval, in the metric's own sign.
+
+    Attributes:
+        key: key of the trial.
+        value: value less optimism.
+        low: lower end.
+        high: upper end.
+    """
+
+    key: str
+    value: float
+    low: float
+    high: float
+
+
+def picked_interval(scored: Scored, errors: Deviations, optimism: float | None) -> PickedInterval | None:
+    """Compute the picked trial's interval: (v_p - optimism) +- t(G - 1, 0.975) se_p.
+
+    No theorem says that it covers; in simulations it does (docs/statistics.md). Where examples are right or
+    wrong it is Wilson's interval around v_p - optimism.
+
+    Args:
+        scored: scores of all trials among which it was picked.
+        errors: `jackknife(scored)`.
+        optimism: of `optimism`.
+
+    Returns:
+        None if there is no optimism or no standard error: one unit alone, or units that are all alike, say
+        nothing about chance.
+    """
+    if optimism is None or scored.units < 2:
+        return None
+    p = scored.picked
+    bounds = _bounds(scored, errors, scored.values[p] - optimism)
+    low, high = float(bounds.low[0]), float(bounds.high[0])
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return None
+    value = float(scored.sign * (scored.values[p] - optimism))
+    return PickedInterval(key=scored.keys[p], value=value, low=low, high=high)
+
+
+def _bounds(scored: Scored, errors: Deviations, value: float) -> Bounds:
+    centre = np.array([scored.sign * value])
+    error = errors.standard_errors[[scored.picked]]
+    if scored.top is not None:
+        return wilson_interval(scored, centre, error)
+    return student_interval(scored, centre, error)
