@@ -277,13 +277,13 @@ def listing_order(record: TrialRecord) -> tuple[bool, int, str]:
 
 
 class ScoreRecord(Frozen):
-    """One scoring outside any trial: the untuned base, or the final test of winner and base."""
+    """One scoring outside any trial: of the untuned base, the best trials on confirm, the winner on test."""
 
     schema_version: Literal[2] = SCHEMA_VERSION
     study: str
     """UUID of the study."""
     key: str
-    """Name of the scoring and of its folder: `base`, `test/base` or `test/winner`."""
+    """Name of the scoring and of its folder: `base`, `confirm/base`, `confirm/0011`, `test/base`, `test/winner`."""
     split: str
     """`select`, `confirm` or `test`."""
     trial: str | None = None

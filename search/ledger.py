@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loratory.objectives.atomic_files import write_atomically
-from loratory.objectives.events import Finished, Progressed, Ready, Reported, Scored, Start, Started
+from loratory.objectives.events import Finished, Progressed, Ready, Reported, Scored, Split, Start, Started
 from loratory.objectives.records import (
     AdapterRecord,
     Provenance,
@@ -193,19 +193,25 @@ class TrialLedger:
     def score(self, event: Scored, trial: TrialRecord | None = None) -> ScoreRecord:
         """Keep a scoring outside any trial; what is not a number is left out of the record's metrics.
 
+        The record of a trial that was scored on confirm has these metrics too.
+
         Args:
             event: the scores.
             trial: whose adapter was scored; null for the base.
         """
         folder = self._folder.score(event.key)
         hashes = _keep(folder, _scores(folder, event))
+        finite = {name: value for name, value in event.scores.aggregate.items() if math.isfinite(value)}
+        if event.split is Split.CONFIRM and trial is not None and trial.key in self.records:
+            # Before the scoring's own record, which says that nothing of it is left to do.
+            self._write(self.records[trial.key], confirm_metrics=finite)
         record = ScoreRecord(
             study=self._uuid,
             key=event.key,
             split=event.split,
             trial=trial.key if trial else None,
             number=trial.number if trial else None,
-            metrics={name: value for name, value in event.scores.aggregate.items() if math.isfinite(value)},
+            metrics=finite,
             resources=event.resources,
             provenance=self._provenance,
             files=hashes,

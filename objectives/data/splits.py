@@ -86,7 +86,10 @@ class Draws:
         )
 
     def selected(self, indices: Indices, *, select: int | None, confirm: int | None) -> "Selected":
-        """Divide what dev leaves of eval into select and confirm, by whole groups where that is possible.
+        """Draw select and confirm from what dev leaves of eval.
+
+        What dev leaves is divided between them in proportion, by whole groups where that is possible; each
+        then takes its number, from as many groups as its share has.
 
         Args:
             indices: examples of eval that dev leaves.
@@ -96,11 +99,12 @@ class Draws:
         wanted, unseen = select_and_confirm(len(indices), select=select, confirm=confirm)
         if not unseen:
             return Selected(select=self.drawn(indices, select, "select"), confirm=self._examples.take(_NONE))
+        share = max(wanted, len(indices) * wanted // (wanted + unseen))
         halves = split_count(
-            indices.tolist(), wanted, group=self._group, key=self._key, salt="select", label=self._label
+            indices.tolist(), share, group=self._group, key=self._key, salt="select", label=self._label
         )
         return Selected(
-            select=self._examples.take(np.array(halves.drawn)),
+            select=self.drawn(np.array(halves.drawn), wanted, "select"),
             confirm=self.drawn(np.array(halves.rest), unseen, "confirm"),
             halves=halves,
         )

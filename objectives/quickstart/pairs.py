@@ -50,7 +50,7 @@ def write_pairs(
     folder: Path,
     *,
     train_examples: int | None,
-    eval_examples: int | None = EVAL_WITH_CONFIRM,
+    eval_examples: int | None = EVAL_WITHOUT_CONFIRM,
     test_examples: int | None = 200,
 ) -> PairFiles:
     """Write train.jsonl, eval.jsonl and test.jsonl; the same interpreter writes the same bytes.

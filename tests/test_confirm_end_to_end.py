@@ -1,0 +1,132 @@
+"""A part of eval that no trial sees: five trials are scored on it, and it has a say in what is published."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from loratory.objectives.scores import ScoreTable
+from loratory.objectives.study_folder import CONFIRM_BASE, TEST_BASE, TEST_WINNER, StudyFolder, confirm_key
+from loratory.objectives.versions import seal
+from loratory.reports.comparison import compare
+from loratory.search import StudyResult, run_study
+from loratory.search.executors.local import LocalExecutor
+from loratory.spaces import StudySpec
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+SCORINGS = [CONFIRM_BASE, *(confirm_key(f"{n:04d}") for n in range(5)), TEST_BASE, TEST_WINNER]
+
+
+def _rows(start: int, count: int) -> str:
+    rows = [
+        {"prompt": f"def {LETTERS[n % 26]}_{n}(x): return x + {n}", "completion": f"Add {n} to x."}
+        for n in range(start, start + count)
+    ]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _study(folder: Path, **changes: object) -> StudySpec:
+    for name, start, count in (("train", 0, 24), ("eval", 100, 32), ("test", 200, 8)):
+        (folder / f"{name}.jsonl").write_text(_rows(start, count))
+    fields = {
+        "name": "confirmed",
+        "metric": "chrf",
+        "trials": 5,
+        "space": {"rank": {"type": "int", "low": 4, "high": 8}},
+        "training": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3},
+        "model": {"base": "builtin:quickstart"},
+        "data": {name: str(folder / f"{name}.jsonl") for name in ("train", "eval", "test")},
+        "evaluation": {"evaluations": 1, "dev_examples": 8, "select_examples": 12, "max_new_tokens": 6},
+        "sampler": "random",
+        "pruner": "none",
+        "packing": {"slots": 5},
+        "tracking": {"wandb": {"mode": "off"}},
+    }
+    return StudySpec.model_validate(fields | changes)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
+    folder = tmp_path_factory.mktemp("study")
+    return run_study(_study(folder), runs=folder / "runs", local=True)
+
+
+def _table(folder: Path) -> ScoreTable:
+    return ScoreTable.from_bytes((folder / "scores.npz").read_bytes())
+
+
+def _contents(folder: StudyFolder) -> dict[str, bytes]:
+    paths = [p for p in folder.path.glob("**/*.json*") if "report" not in p.parts and p.name != "clock.json"]
+    return {str(path.relative_to(folder.path)): path.read_bytes() for path in paths}
+
+
+def test_five_trials_and_the_base_are_scored_on_confirm_alone(result: StudyResult) -> None:
+    folder = result.folder
+    assert folder.read_manifest().splits == {"train": 24, "dev": 8, "select": 12, "confirm": 12, "test": 8}
+    select = set(_table(folder.trial("0000")).example_ids)
+    for key in SCORINGS[:6]:
+        record, table = folder.read_score(key), _table(folder.score(key))
+        assert record is not None and record.split == "confirm"
+        assert record.trial == (None if key == CONFIRM_BASE else key.removeprefix("confirm/"))
+        if key != CONFIRM_BASE:
+            assert folder.read_record(key.removeprefix("confirm/")).confirm_metrics == record.metrics
+        assert len(table.example_ids) == 12 and not select & set(table.example_ids)
+        assert (folder.score(key) / "predictions.jsonl").is_file()
+
+
+def test_the_pooled_mean_chooses_and_test_is_scored_once_for_it(result: StudyResult) -> None:
+    choice, winner = compare(result.folder).choice, result.folder.read_score(TEST_WINNER)
+    assert choice is not None and winner is not None and result.best is not None
+    assert sorted(choice.candidates) == [f"{n:04d}" for n in range(5)]
+    assert choice.pooled[choice.key] == max(choice.pooled.values()) and choice.examples == 24
+    assert choice.key == winner.trial == result.best.key
+    assert result.adapter == result.folder.adapter(choice.key)
+
+
+def test_running_it_again_computes_nothing(result: StudyResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*_: object) -> None:
+        raise AssertionError("no worker is needed")
+
+    before = _contents(result.folder)
+    monkeypatch.setattr(LocalExecutor, "start", start)
+    again = run_study(result.folder.read_manifest().spec, runs=result.folder.path.parent, local=True)
+    assert _contents(result.folder) == before
+    assert again.best == result.best and not again.interrupted
+
+
+def test_what_a_kill_between_the_scorings_left_undone_is_done_and_nothing_else(result, tmp_path) -> None:
+    folder = StudyFolder(shutil.copytree(result.folder.path, tmp_path / "confirmed"))
+    before = _contents(folder)
+    lost = [*SCORINGS[3:6], TEST_WINNER]
+    for key in lost:
+        shutil.rmtree(folder.score(key))
+    # A kill may also come between the files of a scoring and its record.
+    torn = folder.score(SCORINGS[2]) / "record.json"
+    torn.unlink()
+    again = run_study(folder.read_manifest().spec, runs=tmp_path, local=True)
+    after = _contents(folder)
+    made = {f"{key}/record.json" for key in [*lost, SCORINGS[2]]}
+    assert after.keys() == before.keys()
+    assert {name for name in before if after[name] != before[name]} == made
+    assert again.best is not None and result.best is not None and again.best.key == result.best.key
+    for key in lost:
+        assert _table(folder.score(key)).aggregate == _table(result.folder.score(key)).aggregate
+
+
+def test_a_study_that_began_before_there_was_confirm_goes_on_without_it(tmp_path: Path) -> None:
+    study = _study(tmp_path, name="earlier", trials=1)
+    none = study.evaluation.model_copy(update={"confirm_examples": 0})
+    first = run_study(study.model_copy(update={"evaluation": none}), runs=tmp_path / "runs", local=True)
+    fields = json.loads(first.folder.manifest.read_bytes())
+    assert "confirm" not in json.loads(first.folder.examples.read_text())["splits"]
+    del fields["spec"]["evaluation"]["confirm_examples"], fields["splits"]["confirm"], fields["checksum"]
+    first.folder.manifest.write_bytes(seal(fields))
+    examples = first.folder.examples.read_bytes()
+    again = run_study(study.model_copy(update={"trials": 2}), runs=tmp_path / "runs", local=True)
+    manifest = again.folder.read_manifest()
+    assert (manifest.hashes, manifest.spec.evaluation.confirm_examples) == (fields["hashes"], 0)
+    assert again.folder.examples.read_bytes() == examples
+    assert len(again.folder.read_records()) == 2 and not (again.folder.path / "confirm").exists()
+    assert again.comparison is not None and again.comparison.choice is not None
+    assert again.comparison.choice.why == "this study has no eval.confirm"
