@@ -6,8 +6,9 @@ from enum import Enum
 from typing import Any, Final
 
 from loratory.reports import formatting
-from loratory.reports.comparison_report import ComparisonReport, Interval, RankedTrial, TrialFacts
+from loratory.reports.comparison_report import ComparisonReport, RankedTrial, TrialFacts
 from loratory.reports.comparison_rows import metric_names
+from loratory.reports.findings import Interval
 
 PARAMETER: Final = "param."
 """Prefix of the columns of searched parameters."""

@@ -18,7 +18,6 @@ from loratory.reports.choice import COMPARED, choose
 from loratory.reports.comparison_report import (
     Choice,
     ComparisonReport,
-    Interval,
     ParameterFacts,
     RankedTrial,
     Sample,
@@ -29,12 +28,16 @@ from loratory.reports.comparison_report import (
     UnrankedTrial,
 )
 from loratory.reports.curves import trial_curves
+from loratory.reports.finding import Measure, Pair, Search, find
+from loratory.reports.findings import Findings, Interval
 from loratory.reports.importance import parameter_importance
 from loratory.reports.ranking import order, ranked_trial, unranked_trial, why_unranked
 from loratory.reports.retrained import retrained_settings
 from loratory.reports.samples import read_predictions, samples
 from loratory.reports.uncertainty import intervals, read_table, resampling
+from loratory.reports.verdict import verdict
 from loratory.spaces.metric_names import Direction
+from loratory.spaces.study import StudySpec
 
 WITH_INTERVALS = COMPARED
 """How many of the best trials get an interval: in a study of thousands the others would only take time."""
@@ -60,6 +63,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
     base = _scores(folder.read_score(BASE), found.get(BASE))
     choice = choose(folder, ordered, manifest=manifest, tables=tables)
     ranking = _ranking(ordered, metric=metric, direction=direction, base=base, found=found, folder=folder)
+    findings = _findings(folder, ranking, tables, spec, choice=choice, tried=len(records))
     return ComparisonReport(
         study=_facts(manifest, direction),
         counts={state: sum(record.state is state for record in records) for state in TrialState},
@@ -74,6 +78,8 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         ),
         choice=choice,
         confirm=_confirm(folder, choice),
+        findings=findings,
+        verdict=verdict(findings),
         retrained=retrained_settings(folder, ranking, metric=metric, direction=direction, base=base),
         importance=parameter_importance(ordered, spec.space, direction),
         curves=trial_curves(folder, records, metric),
@@ -190,6 +196,41 @@ def _confirm(folder: StudyFolder, choice: Choice | None) -> tuple[Scores, ...]:
         return ()
     keys = (CONFIRM_BASE, *map(confirm_key, choice.candidates))
     return tuple(scores for key in keys if (scores := _scores(folder.read_score(key), None)))
+
+
+def _findings(
+    folder: StudyFolder,
+    ranking: tuple[RankedTrial, ...],
+    tables: dict[str, ScoreTable],
+    spec: StudySpec,
+    *,
+    choice: Choice | None,
+    tried: int,
+) -> Findings | None:
+    if choice is None:
+        return None
+    sides = {
+        "select": (tables.get(choice.key), tables.get(BASE)),
+        "confirm": tuple(_table(folder, key) for key in (confirm_key(choice.key), CONFIRM_BASE)),
+        "test": tuple(_table(folder, key) for key in (TEST_WINNER, TEST_BASE)),
+    }
+    return find(
+        ranking,
+        tables,
+        Measure(spec.metric, spec.metric_direction, spec.seed),
+        published=choice.key,
+        against_base={
+            split: Pair(winner, base)
+            for split, (winner, base) in sides.items()
+            if winner is not None and base is not None
+        },
+        search=Search(spec.sampler.name, tried),
+    )
+
+
+def _table(folder: StudyFolder, key: str) -> ScoreTable | None:
+    """Return the scores of a scoring that is complete."""
+    return read_table(folder.score(key)) if folder.read_score(key) is not None else None
 
 
 def _samples(

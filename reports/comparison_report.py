@@ -3,6 +3,7 @@
 from typing import Any, Final, Literal
 
 from loratory.objectives.records import FailureKind, TrialState
+from loratory.reports.findings import Findings, Interval
 from loratory.spaces.frozen import Frozen
 from loratory.spaces.metric_names import Direction
 
@@ -53,15 +54,6 @@ class StudyFacts(Frozen):
     """The searched parameters in the order of the study file."""
     hashes: dict[str, str] = {}
     """Content hashes of base and data."""
-
-
-class Interval(Frozen):
-    """A bootstrap interval of one trial's score."""
-
-    low: float
-    """Lower end."""
-    high: float
-    """Upper end."""
 
 
 class TrialFacts(Frozen):
@@ -344,6 +336,10 @@ class ComparisonReport(Frozen):
     """The trial whose adapter is published; null if no trial is ranked."""
     confirm: tuple[Scores, ...] = ()
     """The scores on eval.confirm: the base (no number), then the candidates."""
+    findings: Findings | None = None
+    """What the scores say of the published adapter, and how sure; null if no trial is ranked."""
+    verdict: tuple[str, ...] = ()
+    """The findings in sentences."""
     importance: Importance
     retrained: Retrained | None = None
     """Settings that were trained again on new seeds; null if none were."""

@@ -78,6 +78,47 @@ def scores_figure(report: ComparisonReport) -> Figure | None:
     return Figure(name="scores", title="Scores", note=note, data=data, layout=layout)
 
 
+def set_figure(report: ComparisonReport) -> Figure | None:
+    """Plot the trials that may be best by their difference to the published one, paired, with intervals."""
+    found = report.findings
+    if found is None or len(found.may_be_best) < 2:
+        return None
+    shown = found.may_be_best[:MOST_SCORES]
+    # `behind` counts from the published trial, the plot to the right for what is better.
+    ahead = [-member.behind for member in shown]
+    intervals = [member.behind_interval for member in shown]
+    names = [f"trial {member.shown}" for member in shown]
+    points: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": ahead,
+        "y": names,
+        "marker": {
+            "color": ["--best" if member.key == found.published else "--complete" for member in shown],
+            "size": 10,
+        },
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [-i.low - x if i else 0.0 for i, x in zip(intervals, ahead, strict=True)],
+            "arrayminus": [x + i.high if i else 0.0 for i, x in zip(intervals, ahead, strict=True)],
+            "color": "--muted",
+            "thickness": 1.4,
+            "width": 4,
+        },
+        "hovertemplate": "%{y}: %{x:+.4f}<extra></extra>",
+    }
+    metric = formatting.label(report.study.metric)
+    layout = _layout(x=f"better by, {metric} on select, against trial {found.published_shown}", y="")
+    layout["yaxis"] |= {"type": "category", "range": [len(shown) - 0.5, -0.5]}
+    layout["xaxis"] |= {"zeroline": True, "zerolinecolor": "--muted"}
+    layout["height"] = 96 + 26 * len(shown)
+    more = len(found.may_be_best) - len(shown)
+    note = f"The first {len(shown)} of {len(found.may_be_best)}. " if more else ""
+    note += f"Bars: 95% intervals of the difference, paired over {found.units} {found.unit}s."
+    return Figure(name="set", title="What may be the best", note=note, data=[points], layout=layout)
+
+
 def history_figure(report: ComparisonReport) -> Figure | None:
     """Plot scores by trial number, with the best so far."""
     trials = sorted(report.ranking, key=lambda trial: trial.number)

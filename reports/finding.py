@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from loratory.objectives.scores import ScoreTable
-from loratory.reports.comparison_report import Interval, RankedTrial
-from loratory.reports.findings import CheapestWithin, Findings, Gain, Member
+from loratory.reports.comparison_report import RankedTrial
+from loratory.reports.findings import CheapestWithin, Findings, Gain, Interval, Member
 from loratory.reports.statistics import cheapest
 from loratory.reports.statistics.best_set import BestSet, may_be_best
 from loratory.reports.statistics.deviations import Deviations

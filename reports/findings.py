@@ -1,7 +1,15 @@
 """What a study's scores say of its winner, as data: the part of a report that every view repeats."""
 
-from loratory.reports.comparison_report import Interval
 from loratory.spaces.frozen import Frozen
+
+
+class Interval(Frozen):
+    """An interval of a score or of a difference between two."""
+
+    low: float
+    """Lower end."""
+    high: float
+    """Upper end."""
 
 
 class Member(Frozen):

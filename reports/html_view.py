@@ -18,7 +18,7 @@ from markupsafe import Markup
 from loratory.reports import formatting
 from loratory.reports.columns import METRIC, Column, View, columns
 from loratory.reports.comparison_report import ComparisonReport
-from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, tie_note
+from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, set_known, tie_note
 from loratory.reports.figures import (
     Figure,
     dev_figure,
@@ -26,9 +26,11 @@ from loratory.reports.figures import (
     importance_figure,
     loss_figure,
     scores_figure,
+    set_figure,
     slice_figures,
 )
 from loratory.reports.retrained_words import HEADS, ONE_RUN, retrained_notes, retrained_rows
+from loratory.reports.verdict import further_line
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -37,7 +39,7 @@ def html_report(report: ComparisonReport) -> str:
     """Return the comparison as an HTML page."""
     from plotly.offline import get_plotlyjs
 
-    drawn = [scores_figure, history_figure, dev_figure, loss_figure, importance_figure]
+    drawn = [set_figure, scores_figure, history_figure, dev_figure, loss_figure, importance_figure]
     figures = [figure for draw in drawn if (figure := draw(report)) is not None]
     slices = slice_figures(report)
     scripts = {"plotly_js": get_plotlyjs(), "page_js": _read("report.js")}
@@ -63,7 +65,8 @@ def _context(report: ComparisonReport) -> dict[str, Any]:
         "best": report.best,
         "winner": report.winner,
         "choice": choice_line(report),
-        "tie": tie_note(report),
+        "tie": None if set_known(report) else tie_note(report),
+        "further": further_line(report.findings) if report.findings else "",
         "metric": formatting.label(report.study.metric),
         "metrics": metric_names(report),
         "ranked_columns": _ranked_columns(report),

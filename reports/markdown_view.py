@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from loratory.reports import formatting
 from loratory.reports.columns import Column, View, columns
 from loratory.reports.comparison_report import ComparisonReport, ScoredTrial, TrialFacts
-from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, tie_note
+from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, set_known, tie_note
 from loratory.reports.markdown import code, escaped, fenced, table
 from loratory.reports.retrained_words import HEADS, ONE_RUN, retrained_notes, retrained_rows
+from loratory.reports.verdict import further_line
 
 
 def markdown_report(report: ComparisonReport) -> str:
@@ -65,15 +66,19 @@ def _opening(report: ComparisonReport) -> str:
         return "\n".join([*lines, "No trial is ranked: none has completed with finite scores."])
     gain = "" if best.gain is None else f", {formatting.signed(best.gain)} against the untuned base"
     lines += [
-        f"**Trial {best.number} is best**: {metric} {formatting.score(best.value)} on eval.select{gain}.",
+        " ".join([f"**{escaped(report.verdict[0])}**", *map(escaped, report.verdict[1:])]),
         "",
-        *([tie, ""] if (tie := tie_note(report)) else []),
+        f"Best value: trial {best.number}, {metric} {formatting.score(best.value)} on eval.select{gain}.",
+        "",
+        *([tie, ""] if not set_known(report) and (tie := tie_note(report)) else []),
         *([line, ""] if (line := choice_line(report)) else []),
     ]
     lines += [f"- {escaped(name)}: {escaped(formatting.parameter(v))}" for name, v in best.params.items()]
     if (winner := report.winner) is not None and winner.adapter:
         whose = "Its adapter" if winner is best else f"The adapter of trial {winner.number}"
         lines += ["", f"{whose} is in `{winner.adapter}` of the study folder."]
+    if report.findings and report.findings.chance_of_change is not None:
+        lines += ["", further_line(report.findings)]
     return "\n".join(lines)
 
 

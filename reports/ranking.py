@@ -6,7 +6,8 @@ from typing import Any
 
 from loratory.objectives.records import TrialRecord, TrialState, listing_order
 from loratory.objectives.study_folder import StudyFolder
-from loratory.reports.comparison_report import Interval, RankedTrial, UnrankedTrial
+from loratory.reports.comparison_report import RankedTrial, UnrankedTrial
+from loratory.reports.findings import Interval
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.trial import parse_retraining_key
 

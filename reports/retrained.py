@@ -6,7 +6,6 @@ from itertools import groupby
 from loratory.objectives.records import TrialRecord
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison_report import (
-    Interval,
     RankedTrial,
     Retrained,
     RetrainedSettings,
@@ -14,6 +13,7 @@ from loratory.reports.comparison_report import (
     Scores,
     UnrankedTrial,
 )
+from loratory.reports.findings import Interval
 from loratory.reports.ranking import scored_facts, sign, unranked_trial, why_unranked
 from loratory.reports.statistics.settings import LEVEL, places, summarise
 from loratory.spaces.metric_names import Direction

@@ -1,7 +1,8 @@
 """Words and rows on retrained settings that all views share."""
 
 from loratory.reports import formatting
-from loratory.reports.comparison_report import ComparisonReport, Interval, Retrained, RetrainedSettings
+from loratory.reports.comparison_report import ComparisonReport, Retrained, RetrainedSettings
+from loratory.reports.findings import Interval
 
 ONE_RUN = "One run each ranks files, not settings."
 """What a ranking of single runs can say."""

@@ -18,7 +18,8 @@ from loratory.objectives.metrics.scoring import TEXT_METRICS
 from loratory.objectives.metrics.text_metric import MeanMetric, mean_statistics
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import SCORES
-from loratory.reports.comparison_report import Interval, Uncertainty
+from loratory.reports.comparison_report import Uncertainty
+from loratory.reports.findings import Interval
 from loratory.spaces.errors import LoratoryError
 
 _Aggregate = Callable[[NDArray[np.float64]], NDArray[np.float64]]

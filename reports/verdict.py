@@ -1,5 +1,6 @@
 """The verdict of a study in a few sentences, the same in every view."""
 
+import math
 from collections.abc import Sequence
 
 from loratory.reports import formatting
@@ -27,6 +28,19 @@ def verdict(found: Findings | None) -> tuple[str, ...]:
     if gain := _final(found.gains):
         sentences.append(_gain(gain))
     return tuple(sentences)
+
+
+def further_line(found: Findings) -> str:
+    """Return how likely more trials change the published file, and what more examples would tell."""
+    chance = found.chance_of_change
+    line = f"{found.further_trials} further trials would change the published file with probability {chance:.0%}."
+    if found.detectable_difference is None or not found.value:
+        return line
+    now, then = (_share_or_amount(found.detectable_difference / root, found.value) for root in (1, 2))
+    return (
+        f"{line} {found.examples:,} examples show who is best where the others are {now} behind, four times as "
+        f"many where they are {then} behind."
+    )
 
 
 def _who(found: Findings) -> str:
@@ -106,7 +120,7 @@ def _gain(gain: Gain) -> str:
 def _share_or_amount(amount: float, value: float) -> str:
     """Return an amount as a share of the score where that has a meaning, else in units of the metric."""
     if value > amount:
-        return f"{amount / value:.0%}" if amount >= 0.01 * value else "1%"
+        return f"{math.ceil(100 * amount / value)}%"
     return formatting.score(amount)
 
 

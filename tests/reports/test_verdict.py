@@ -1,7 +1,6 @@
 import pytest
 
-from loratory.reports.comparison_report import Interval
-from loratory.reports.findings import CheapestWithin, Findings, Gain, Member
+from loratory.reports.findings import CheapestWithin, Findings, Gain, Interval, Member
 from loratory.reports.verdict import verdict
 
 
