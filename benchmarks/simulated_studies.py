@@ -5,9 +5,9 @@
     python benchmarks/simulated_studies.py --results studies.jsonl --cells bleu --studies 100
     python benchmarks/simulated_studies.py --table studies.jsonl                    # as Markdown
 
-One core (OMP_NUM_THREADS=1). All kinds get their first batches before any gets its second, so a table can be made at any time.
-Each study depends on its kind and number alone, so two machines may share the work and their files be
-concatenated. docs/statistics.md says what the figures mean.
+One core (OMP_NUM_THREADS=1). All kinds get their first batches before any gets its second, so a table can be
+made at any time. Each study depends on its kind and number alone, so machines may share the work and their
+files be concatenated. docs/statistics.md says what the figures mean.
 """
 
 import argparse

@@ -54,11 +54,13 @@ def _of_picked(study: Study, errors: Deviations, drawn: NDArray[np.float64]) -> 
     interval = picked_interval(study.scored, errors, estimate)
     true = study.true[picked]
     held = interval is not None and interval.low <= true <= interval.high
+    above = study.scored.values - study.true
     return {
         "picked": float(held),
         "picked width": (interval.high - interval.low) / best if interval else np.nan,
         "optimism": (estimate or 0.0) / best,
-        "true optimism": float(study.scored.values[picked] - true) / best,
+        "true optimism": float(above[picked]) / best,
+        "true optimism over all": float(above[picked] - above.mean()) / best,
     }
 
 

@@ -40,15 +40,8 @@ def true_values(cell: Cell, skills: NDArray[np.float64]) -> NDArray[np.float64]:
     precisions = _precisions(skills[:, None] + _NODES)
     expected = np.einsum("nqk,q->nk", precisions, _WEIGHTS / _WEIGHTS.sum())
     length, reference, ngrams = _MEAN_LENGTHS
-    sums = np.concatenate(
-        [
-            np.tile([length, reference], (len(skills), 1)),
-            expected * ngrams,
-            np.tile(ngrams, (len(skills), 1)),
-        ],
-        axis=1,
-    )
-    return corpus_bleu(sums)
+    same = [np.tile(each, (len(skills), 1)) for each in ([length, reference], ngrams)]
+    return corpus_bleu(np.concatenate([same[0], expected * ngrams, same[1]], axis=1))
 
 
 def _mean_of_clipped(mean: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -37,22 +37,21 @@ def as_markdown(lines: Sequence[Mapping[str, Any]]) -> str:
 
 def _row(cell: Cell, summary: Summary, judged: Sequence[Outcome]) -> list[str]:
     own = {outcome.bar.figure: outcome for outcome in judged if outcome.cell is cell}
-    return [cell.name, str(summary.studies), *(_shown(summary, name, own.get(name)) for name in _COLUMNS)]
+    return [
+        cell.name,
+        str(summary.studies),
+        *(_shown(cell, summary, name, own.get(name)) for name in _COLUMNS),
+    ]
 
 
-def _shown(summary: Summary, figure: str, outcome: Outcome | None) -> str:
-    value, _ = measured(summary, figure)
+def _shown(cell: Cell, summary: Summary, figure: str, outcome: Outcome | None) -> str:
+    value, _ = measured(cell, summary, figure)
     digits = 1 if figure == "size of set" else 2 if figure == "optimism" else 3
     mark = "" if outcome is None or outcome.met else "\\*\\*" if outcome.surely_missed else "\\*"
     return f"{value:.{digits}f}{mark}"
 
 
 def _explained(outcome: Outcome) -> str:
-    bar = outcome.bar
-    limits = (
-        f"{bar.low:g} to {bar.high:g}"
-        if bar.low and bar.high < 1e9
-        else (f"at least {bar.low:g}" if bar.low else f"at most {bar.high:g}")
-    )
+    found = f"{outcome.bar.figure} must be {outcome.bar}, is {outcome.value:.3f} +- {outcome.error:.3f}"
     sure = "" if outcome.surely_missed else ", within two standard errors"
-    return f"- {outcome.cell.name}: {bar.figure} must be {limits}, is {outcome.value:.3f} +- {outcome.error:.3f}{sure}"
+    return f"- {outcome.cell.name}: {found}{sure}"
