@@ -278,7 +278,7 @@ class ScoreRecord(Frozen):
     study: str
     """UUID of the study."""
     key: str
-    """Name of the scoring and of its folder: `base`, `confirm/base`, `confirm/0011`, `test/base`, `test/winner`."""
+    """Name of the scoring and of its folder: `base`, `confirm/base`, `confirm/0011`, `test/winner`, ..."""
     split: str
     """`select`, `confirm` or `test`."""
     trial: str | None = None

@@ -41,7 +41,11 @@ def true_values(cell: Cell, skills: NDArray[np.float64]) -> NDArray[np.float64]:
     expected = np.einsum("nqk,q->nk", precisions, _WEIGHTS / _WEIGHTS.sum())
     length, reference, ngrams = _MEAN_LENGTHS
     sums = np.concatenate(
-        [np.tile([length, reference], (len(skills), 1)), expected * ngrams, np.tile(ngrams, (len(skills), 1))],
+        [
+            np.tile([length, reference], (len(skills), 1)),
+            expected * ngrams,
+            np.tile(ngrams, (len(skills), 1)),
+        ],
         axis=1,
     )
     return corpus_bleu(sums)
@@ -96,9 +100,7 @@ def _frequencies(labels: int) -> NDArray[np.float64]:
     return weights / weights.sum()
 
 
-def _confusions(
-    cell: Cell, latent: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.float64]:
+def _confusions(cell: Cell, latent: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Return hits, answers and right answers of each label, [n, N, 3L]."""
     right = rng.choice(cell.labels, (len(latent), 1), p=_frequencies(cell.labels))
     shared = rng.integers(1, cell.labels, (len(latent), 1))
