@@ -283,8 +283,7 @@ class ScoreRecord(Frozen):
     study: str
     """UUID of the study."""
     key: str
-    """Name of the scoring and of its folder: `base`, `confirm/base`, `confirm/0011`, `test/base` or
-    `test/winner`."""
+    """Name of the scoring and of its folder: `base`, `confirm/base`, `confirm/0011`, `test/winner`, ..."""
     split: str
     """`select`, `confirm` or `test`."""
     trial: str | None = None

@@ -7,10 +7,9 @@ from loratory.objectives.manifest import Manifest
 from loratory.objectives.records import TrialRecord
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import StudyFolder, confirm_key
-from loratory.reports.comparison_report import Choice
+from loratory.reports.comparison_report import Choice, Interval
 from loratory.reports.statistics.candidates import candidates
-from loratory.reports.statistics.pooled import pooled
-from loratory.reports.statistics.scored import scored
+from loratory.reports.statistics.pooled import confirmed_interval, pool
 from loratory.reports.uncertainty import read_table
 from loratory.spaces.study import StudySpec
 
@@ -76,8 +75,7 @@ def choose(
     found = {key: table for key in keys if (table := _confirm_table(folder, key)) is not None}
     if len(found) < len(keys):
         return _by_select(ordered, _NOT_YET)
-    joined = {key: pooled((tables[key], found[key]), manifest.spec.metric) for key in keys}
-    return _by_pooled(ordered, joined, manifest.spec) or _by_select(ordered, _NO_SCORES)
+    return _by_pooled(ordered, tables, found, manifest.spec) or _by_select(ordered, _NO_SCORES)
 
 
 def _confirm_table(folder: StudyFolder, key: str) -> ScoreTable | None:
@@ -90,19 +88,26 @@ def _by_select(ordered: Sequence[TrialRecord], why: str) -> Choice:
 
 
 def _by_pooled(
-    ordered: Sequence[TrialRecord], joined: Mapping[str, ScoreTable | None], spec: StudySpec
+    ordered: Sequence[TrialRecord],
+    select: Mapping[str, ScoreTable],
+    confirm: Mapping[str, ScoreTable],
+    spec: StudySpec,
 ) -> Choice | None:
-    usable = {key: table for key, table in joined.items() if table is not None}
-    found, _ = scored(usable, spec.metric, spec.metric_direction)
-    if found is None:
+    pooled = pool(select, confirm, spec.metric, spec.metric_direction)
+    if pooled is None:
         return None
+    found = pooled.both
     values = dict(zip(found.keys, (found.sign * found.values).tolist(), strict=True))
-    key = found.keys[found.picked]
+    key, interval = found.keys[found.picked], confirmed_interval(pooled, seed=spec.seed)
     return Choice(
         key=key,
         number=next(record.number for record in ordered if record.key == key),
         candidates=found.keys,
         pooled=values,
         examples=found.examples,
+        expected=interval.value if interval else None,
+        interval=Interval(low=interval.low, high=interval.high) if interval else None,
+        units=pooled.second.units,
+        unit=pooled.second.unit,
         why="it has the best value on eval.select and eval.confirm together",
     )

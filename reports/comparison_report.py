@@ -257,6 +257,14 @@ class Choice(Frozen):
     """The study's metric over eval.select and eval.confirm together, by key of a candidate."""
     examples: int | None = None
     """Number of examples of both parts."""
+    expected: float | None = None
+    """The metric on eval.confirm without what the choice among the candidates adds to it."""
+    interval: Interval | None = None
+    """Interval of `expected`, 95%, from eval.confirm alone."""
+    unit: str | None = None
+    """Unit of the interval: `example` or `group`."""
+    units: int | None = None
+    """Number of units in eval.confirm."""
     why: str
     """Reason for the choice, or why eval.confirm had no part in it."""
 

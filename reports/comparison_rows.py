@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from loratory.reports.comparison_report import ComparisonReport, ScoredTrial, Scores
+from loratory.reports.comparison_report import Choice, ComparisonReport, ScoredTrial, Scores
 from loratory.reports.formatting import label, score
 
 _NAMED_EQUALS = 5
+_FEW_GROUPS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,18 @@ def choice_line(report: ComparisonReport) -> str | None:
     value = f"{label(report.study.metric)} {score(choice.pooled[choice.key])} on {choice.examples:,} examples"
     return (
         f"Published is trial {choice.number}: of {among}, which may be the best and were scored on "
-        f"eval.confirm too, {choice.why} ({value})."
+        f"eval.confirm too, {choice.why} ({value}).{_expected(choice)}"
+    )
+
+
+def _expected(choice: Choice) -> str:
+    if choice.expected is None or choice.interval is None:
+        return ""
+    ends = f"[{score(choice.interval.low)}, {score(choice.interval.high)}]"
+    rough = "; few groups: rough" if choice.unit == "group" and (choice.units or 0) < _FEW_GROUPS else ""
+    return (
+        f" On eval.confirm alone, less what this choice flatters: {score(choice.expected)} {ends} "
+        f"(95%, {choice.units:,} {choice.unit}s{rough})."
     )
 
 

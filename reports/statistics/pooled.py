@@ -1,37 +1,110 @@
-"""Scores of one trial on several parts of the data, as if they were one part."""
+"""Scores of trials on two parts of eval: the value over both, and an interval from the second part alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loratory.objectives.scores import ScoreTable
 from loratory.reports.statistics.aggregates import aggregate_of
-from loratory.reports.statistics.scored import statistics_of
+from loratory.reports.statistics.jackknife import jackknife
+from loratory.reports.statistics.optimism import optimism
+from loratory.reports.statistics.picked_interval import PickedInterval, picked_interval
+from loratory.reports.statistics.resamples import resamples
+from loratory.reports.statistics.scored import Scored, scored, statistics_of, summed, units_of
+from loratory.spaces.metric_names import Direction
 
 
-def pooled(parts: Sequence[ScoreTable], metric: str) -> ScoreTable | None:
-    """Join the scores of one model on parts without common examples.
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    """One metric of N trials on two parts without common examples.
 
-    The value over all parts is computed from the statistics summed over all examples, so a corpus metric is
-    that of the joined texts, and a mean weighs every example alike.
+    The value over both is computed from statistics summed over all examples: a corpus metric is that of the
+    joined texts, a mean weighs every example alike.
+
+    Attributes:
+        both: the scores on both parts; its units are examples.
+        second: those on the second part; its units are groups where the data names them.
+    """
+
+    both: Scored
+    second: Scored
+
+
+def pool(
+    first: Mapping[str, ScoreTable], second: Mapping[str, ScoreTable], metric: str, direction: Direction
+) -> Pooled | None:
+    """Join the scores of trials on two parts.
 
     Args:
-        parts: per-example scores, one table per part.
-        metric: the metric that is kept.
+        first: per-example scores on the first part by key.
+        second: those on the second part; its keys are joined, the first of equal trials comes first.
+        metric: name of a metric.
+        direction: which values are better.
 
     Returns:
-        The joined scores of this metric; None if a part has none per example.
+        None if no trial has usable scores on both; trials without are left out.
     """
-    columns = [statistics_of(part, metric) for part in parts]
-    given = [column for column in columns if column is not None]
-    if len(given) < len(parts) or len({column.shape[1] for column in given}) != 1:
+    joined = {key: table for key in second if (table := _joined(first[key], second[key], metric))}
+    found, _ = scored(joined, metric, direction)
+    if found is None:
         return None
-    joined = np.concatenate(given)
+    table = second[found.keys[0]]
+    unit, unit_of_example = units_of(table.groups)
+    later = found.columns[:, found.examples - len(table.groups) :]
+    columns = summed(later, unit_of_example)
+    return Pooled(both=found, second=replace(found, unit=unit, examples=later.shape[1], columns=columns))
+
+
+def confirmed_interval(pooled: Pooled, *, seed: int) -> PickedInterval | None:
+    """Compute the interval of the trial that is best over both parts, from the second part alone.
+
+    The first part decided which trials are here, so only the second one's scores are unspoilt; but they had a
+    say in the pick. In each resample of the second part the trial is picked anew by its value over the first
+    part and the resample, and scored on the units not drawn (procedure of `optimism`). The mean of these
+    scores is the centre, +- t(G - 1, 0.975) se of the picked trial on the second part.
+
+    Args:
+        pooled: the trials among which it was picked.
+        seed: seed of the study.
+    """
+    second, picked = pooled.second, pooled.both.picked
+    if second.units < 2:
+        return None
+    drawn = resamples(second.units, seed=seed)
+    flattery = optimism(second, drawn, _values_over_both(pooled, drawn))
+    if flattery is None:
+        return None
+    # `optimism` is that of the best value on the second part; the picked trial's may be lower.
+    beyond = float(second.values[second.picked] - second.values[picked])
+    return picked_interval(second, jackknife(second), flattery - beyond, picked=picked)
+
+
+def _values_over_both(pooled: Pooled, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the value over the first part and each resample of the second, float64 [N, B]."""
+    both, second = pooled.both, pooled.second
+    first = both.totals - second.totals
+    return np.stack(
+        [
+            both.sign * both.aggregate(drawn @ columns + sums)
+            for columns, sums in zip(second.columns, first, strict=True)
+        ]
+    )
+
+
+def _joined(first: ScoreTable, second: ScoreTable, metric: str) -> ScoreTable | None:
+    """Return the scores of a trial on both parts, every example a unit; None if a part has none."""
+    columns = (statistics_of(first, metric), statistics_of(second, metric))
+    if columns[0] is None or columns[1] is None or columns[0].shape[1] != columns[1].shape[1]:
+        return None
+    joined = np.concatenate(columns)
+    ids = (*first.example_ids, *second.example_ids)
     return ScoreTable(
-        example_ids=tuple(name for part in parts for name in part.example_ids),
-        groups=tuple(name for part in parts for name in part.groups),
+        example_ids=ids,
+        groups=ids,
         metrics={},
         statistics={metric: joined},
-        signatures=parts[0].signatures,
+        signatures=first.signatures,
         aggregate={metric: float(aggregate_of(metric)(joined.sum(axis=0)))},
     )

@@ -105,13 +105,13 @@ def _gathered(
     stacked = np.stack(list(taken.values()))
     if metric == "macro_f1":
         stacked = _without_unseen_labels(stacked)
-    unit, unit_of_example = _units(table.groups)
+    unit, unit_of_example = units_of(table.groups)
     return Scored(
         metric=metric,
         keys=tuple(taken),
         unit=unit,
         examples=stacked.shape[1],
-        columns=_summed(stacked, unit_of_example),
+        columns=summed(stacked, unit_of_example),
         aggregate=aggregate_of(metric),
         sign=1.0 if direction is Direction.MAXIMIZE else -1.0,
         top=None if is_corpus_metric(metric) else _top(stacked),
@@ -159,7 +159,7 @@ def _unusable(
     return None
 
 
-def _units(groups: Sequence[str]) -> tuple[str, NDArray[np.intp]]:
+def units_of(groups: Sequence[str]) -> tuple[str, NDArray[np.intp]]:
     """Return the name of the unit and the index of each example's unit, [n].
 
     An example without a group is a unit alone.
@@ -171,7 +171,7 @@ def _units(groups: Sequence[str]) -> tuple[str, NDArray[np.intp]]:
     return "group", unit_of_example
 
 
-def _summed(columns: NDArray[np.float64], unit_of_example: NDArray[np.intp]) -> NDArray[np.float64]:
+def summed(columns: NDArray[np.float64], unit_of_example: NDArray[np.intp]) -> NDArray[np.float64]:
     """Sum [N, n, d] over the examples of each unit: [N, G, d]."""
     if len(unit_of_example) == unit_of_example.max() + 1:
         return columns.astype(np.float64, copy=False)

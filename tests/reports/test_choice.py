@@ -175,11 +175,16 @@ def test_report_and_card_are_about_the_file_that_is_published(folder: StudyFolde
     assert report.best is not None and report.winner is not None
     assert (report.best.number, report.winner.number) == (0, 2)
     line = choice_line(report)
-    assert line == (
+    assert line is not None
+    assert line.startswith(
         "Published is trial 2: of trials 0, 1, 2, 3 and 4, which may be the best and were scored on "
         "eval.confirm too, it has the best value on eval.select and eval.confirm together "
-        "(ROUGE-L 0.4920 on 100 examples)."
+        "(ROUGE-L 0.4920 on 100 examples). On eval.confirm alone, less what this choice flatters: 0.4"
     )
+    assert line.endswith("(95%, 60 examples).")
+    choice = report.choice
+    assert choice is not None and choice.interval is not None and choice.expected is not None
+    assert choice.interval.low < choice.expected <= choice.interval.high and choice.expected < 0.5
     assert line in html_report(report) and line in markdown_report(report)
     assert [scores.number for scores in report.confirm] == [None, 0, 1, 2, 3, 4]
     assert [(row.model, row.split) for row in comparison_rows(report)][-3:] == [
