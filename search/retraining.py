@@ -7,7 +7,7 @@ from loratory.objectives.events import Failed, Finished, Progressed, Ready, Repo
 from loratory.objectives.records import FailureKind, TrialError, TrialRecord, TrialState
 from loratory.reports.ranking import order
 from loratory.search import failure_rules
-from loratory.search.best_settings import best_settings, retraining_keys
+from loratory.search.best_settings import best_settings, retrainings_left
 from loratory.search.failure_watch import FailureWatch
 from loratory.search.ledger import TrialLedger
 from loratory.search.trial_memory import Placement, TrialMemory, Workforce
@@ -183,12 +183,13 @@ class RetrainingOwner:
     def _in_line(self) -> list[str]:
         """Return what has no worker and no end, in the order of its start; the first call chooses it."""
         if self._line is None:
-            records = self._ledger.records
-            numbers = self._numbers()
-            begun = [key for key, record in records.items() if not record.state.finished]
-            wanted = retraining_keys(numbers, self._confirmation)
-            self._line = [*begun, *(key for key in wanted if key not in records)]
-            self._tell_choice(numbers)
+            self._line = retrainings_left(
+                list(self._search.values()),
+                list(self._ledger.records.values()),
+                direction=self._study.metric_direction,
+                confirmation=self._confirmation,
+            )
+            self._tell_choice(self._numbers())
         return self._line
 
     def _numbers(self) -> list[int]:
