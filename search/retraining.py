@@ -17,7 +17,7 @@ from loratory.spaces.trial import parse_retraining_key, resolve_retraining, tria
 
 
 class RetrainingOwner:
-    """Decides which training anew runs next, and handles its events, as `StudyOwner` does for the search.
+    """Decides which retraining runs next, and handles its events, as `StudyOwner` does for the search.
 
     Settings are chosen when the first training is asked for: the search must be over then. What has a record
     is never begun again, and what was interrupted goes on. Early stopping is the worker's; nothing is pruned.
@@ -26,7 +26,7 @@ class RetrainingOwner:
         study: the study.
         confirmation: how many settings are trained again, and how often.
         search: records of the search by key.
-        ledger: records and files of the trainings anew.
+        ledger: records and files of the retrainings.
         memory: prediction of what a trial takes; None: everything fits every worker.
         say: prints a line.
     """
@@ -52,7 +52,7 @@ class RetrainingOwner:
 
     @property
     def records(self) -> Mapping[str, TrialRecord]:
-        """Every record by key: those of the trainings anew, then those of the search."""
+        """Every record by key: those of the retrainings, then those of the search."""
         return self._records
 
     @property
@@ -67,10 +67,11 @@ class RetrainingOwner:
 
     @property
     def total(self) -> int:
-        """Number of trainings anew: recorded or in line; before the choice, as many as there may be."""
+        """Number of retrainings: recorded or in line; before the choice, as many as there may be."""
         if self._line is None:
             return max(self._confirmation.runs, len(self._ledger.records))
-        return len({*self._ledger.records, *self._line})
+        # A copy, since displays ask from their own thread.
+        return len({*self._ledger.records.copy(), *self._line})
 
     @property
     def nothing_left(self) -> str:
@@ -81,7 +82,7 @@ class RetrainingOwner:
         return f"nothing to train: {settings} {have} their {seeds} new seed{'s' * (seeds > 1)}"
 
     def best(self) -> TrialRecord | None:
-        """Return the best trial of the search: what is trained anew has no place in its ranking."""
+        """Return the best trial of the search: retrainings have no place in its ranking."""
         ranked = order(list(self._search.values()), self._study.metric_direction)
         return ranked[0] if ranked else None
 
