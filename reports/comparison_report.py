@@ -62,7 +62,7 @@ class TrialFacts(Frozen):
     key: str
     """Name of the trial in its study, and of its folder."""
     number: int
-    """Number in the study; of a training anew, that of the trial whose settings it has."""
+    """Number in the study; of a retraining, that of the trial whose settings it has."""
     state: TrialState
     """State of the trial."""
     reason: str = ""
@@ -90,12 +90,12 @@ class TrialFacts(Frozen):
 
     @property
     def shown(self) -> str:
-        """Name for people: the number of a trial of the search, the key of a training anew."""
+        """Name for people: the number of a trial of the search, the key of a retraining."""
         return self.key if "/" in self.key else str(self.number)
 
 
 class ScoredTrial(TrialFacts):
-    """A COMPLETE trial of the search or training anew: its adapter may be published."""
+    """A COMPLETE trial of the search or retraining: its adapter may be published."""
 
     value: float
     """The metric on eval.select."""
@@ -175,7 +175,7 @@ class Scores(Frozen):
     """Metrics of a model on one split, outside any trial."""
 
     number: int | None = None
-    """Number of the trial that the scored adapter is from; null for the untuned base and a training anew."""
+    """Number of the trial that the scored adapter is from; null for the untuned base and a retraining."""
     trial: str | None = None
     """Key of that trial; null for the untuned base."""
     split: str

@@ -93,7 +93,7 @@ def scored_facts(
     """Return the fields of `ScoredTrial` of a COMPLETE record, without its interval.
 
     Args:
-        record: a COMPLETE trial or training anew.
+        record: a COMPLETE trial or retraining.
         metric: the study's metric.
         direction: which values are better.
         base_value: value of the untuned base, if it was scored.

@@ -1,15 +1,11 @@
-"""Which settings of a study are trained again, and whether that may begin or is done."""
+"""Which settings of a study are trained again, and what is left of that."""
 
 from collections.abc import Sequence
 
 from loratory.objectives.records import TrialRecord
-from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.ranking import order
-from loratory.search.status import study_status
 from loratory.spaces.confirmation import ConfirmationSpec
-from loratory.spaces.errors import InputError
 from loratory.spaces.metric_names import Direction
-from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import retraining_key
 
 
@@ -29,33 +25,22 @@ def retraining_keys(numbers: Sequence[int], confirmation: ConfirmationSpec) -> l
     return [retraining_key(number, index) for index in indices for number in numbers]
 
 
-def is_retrained(folder: StudyFolder, study: StudySpec, confirmation: ConfirmationSpec) -> bool:
-    """Return whether every training of the best settings has its end.
+def retrainings_left(
+    trials: Sequence[TrialRecord],
+    retrained: Sequence[TrialRecord],
+    *,
+    direction: Direction,
+    confirmation: ConfirmationSpec,
+) -> list[str]:
+    """Return the keys of what has no end yet: first what has begun, then what has no record.
 
     Args:
-        folder: the study folder.
-        study: the study.
+        trials: records of the search, which is over.
+        retrained: records of trainings on new seeds.
+        direction: which values are better.
         confirmation: how many settings are trained again, and how often.
     """
-    numbers = best_settings(folder.read_records(), study.metric_direction, confirmation)
-    records = {record.key: record for record in folder.read_retrained()}
-    every = all(record.state.finished for record in records.values())
-    return every and all(key in records for key in retraining_keys(numbers, confirmation))
-
-
-def check_over(folder: StudyFolder, study: StudySpec) -> None:
-    """Check that the search of a study is over, and has settings that can be trained again.
-
-    Raises:
-        InputError: trials are left, or none has a score.
-    """
-    status = study_status(folder)
-    minutes = study.time_limit_minutes
-    time_is_up = minutes is not None and status.active_seconds > 60 * minutes
-    if status.trials or (status.done < status.limit and not time_is_up):
-        raise InputError(
-            f"{folder.path}: the search must be over before its settings are trained again, {status.done} of "
-            f"{status.limit} trials are finished; go on with `loratory run`, or lower `trials` in its file"
-        )
-    if status.best_number is None:
-        raise InputError(f"{folder.path}: a trial must have a score to be trained again, none has")
+    begun = [record.key for record in retrained if not record.state.finished]
+    known = {record.key for record in retrained}
+    wanted = retraining_keys(best_settings(trials, direction, confirmation), confirmation)
+    return [*begun, *(key for key in wanted if key not in known)]

@@ -7,7 +7,7 @@ from loratory.objectives.events import Failed, Finished, Progressed, Ready, Repo
 from loratory.objectives.records import FailureKind, TrialError, TrialRecord, TrialState
 from loratory.reports.ranking import order
 from loratory.search import failure_rules
-from loratory.search.best_settings import best_settings, retraining_keys
+from loratory.search.best_settings import best_settings, retrainings_left
 from loratory.search.failure_watch import FailureWatch
 from loratory.search.ledger import TrialLedger
 from loratory.search.trial_memory import Placement, TrialMemory, Workforce
@@ -17,7 +17,7 @@ from loratory.spaces.trial import parse_retraining_key, resolve_retraining, tria
 
 
 class RetrainingOwner:
-    """Decides which training anew runs next, and handles its events, as `StudyOwner` does for the search.
+    """Decides which retraining runs next, and handles its events, as `StudyOwner` does for the search.
 
     Settings are chosen when the first training is asked for: the search must be over then. What has a record
     is never begun again, and what was interrupted goes on. Early stopping is the worker's; nothing is pruned.
@@ -26,7 +26,7 @@ class RetrainingOwner:
         study: the study.
         confirmation: how many settings are trained again, and how often.
         search: records of the search by key.
-        ledger: records and files of the trainings anew.
+        ledger: records and files of the retrainings.
         memory: prediction of what a trial takes; None: everything fits every worker.
         say: prints a line.
     """
@@ -52,7 +52,7 @@ class RetrainingOwner:
 
     @property
     def records(self) -> Mapping[str, TrialRecord]:
-        """Every record by key: those of the trainings anew, then those of the search."""
+        """Every record by key: those of the retrainings, then those of the search."""
         return self._records
 
     @property
@@ -67,10 +67,11 @@ class RetrainingOwner:
 
     @property
     def total(self) -> int:
-        """Number of trainings anew: recorded or in line; before the choice, as many as there may be."""
+        """Number of retrainings: recorded or in line; before the choice, as many as there may be."""
         if self._line is None:
             return max(self._confirmation.runs, len(self._ledger.records))
-        return len({*self._ledger.records, *self._line})
+        # A copy, since displays ask from their own thread.
+        return len({*self._ledger.records.copy(), *self._line})
 
     @property
     def nothing_left(self) -> str:
@@ -81,7 +82,7 @@ class RetrainingOwner:
         return f"nothing to train: {settings} {have} their {seeds} new seed{'s' * (seeds > 1)}"
 
     def best(self) -> TrialRecord | None:
-        """Return the best trial of the search: what is trained anew has no place in its ranking."""
+        """Return the best trial of the search: retrainings have no place in its ranking."""
         ranked = order(list(self._search.values()), self._study.metric_direction)
         return ranked[0] if ranked else None
 
@@ -183,12 +184,13 @@ class RetrainingOwner:
     def _in_line(self) -> list[str]:
         """Return what has no worker and no end, in the order of its start; the first call chooses it."""
         if self._line is None:
-            records = self._ledger.records
-            numbers = self._numbers()
-            begun = [key for key, record in records.items() if not record.state.finished]
-            wanted = retraining_keys(numbers, self._confirmation)
-            self._line = [*begun, *(key for key in wanted if key not in records)]
-            self._tell_choice(numbers)
+            self._line = retrainings_left(
+                list(self._search.values()),
+                list(self._ledger.records.values()),
+                direction=self._study.metric_direction,
+                confirmation=self._confirmation,
+            )
+            self._tell_choice(self._numbers())
         return self._line
 
     def _numbers(self) -> list[int]:

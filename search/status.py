@@ -12,6 +12,7 @@ from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.formatting import never_started
 from loratory.reports.ranking import order
+from loratory.search.best_settings import retrainings_left
 from loratory.search.clock import read_active_seconds
 from loratory.search.lock import is_running
 from loratory.search.progress import clock, short
@@ -49,10 +50,17 @@ class RetrainedStatus(Frozen):
     """Settings of which a training has begun."""
     seeds: int
     """Most new seeds of one of them."""
+    total: int
+    """Trainings that are recorded, or are left to be begun."""
     states: dict[str, int]
     """Trainings by state."""
     trials: list[TrialStatus]
     """Unfinished trainings that have begun."""
+
+    @property
+    def done(self) -> int:
+        """Trainings with a final state."""
+        return sum(count for state, count in self.states.items() if TrialState(state).finished)
 
 
 class StudyStatus(Frozen):
@@ -105,18 +113,26 @@ def study_status(folder: StudyFolder) -> StudyStatus:
         best_value=ranked[0].values[0] if ranked and ranked[0].values else None,
         active_seconds=read_active_seconds(folder.clock),
         trials=[_trial(folder, study, record) for record in records if not record.state.finished],
-        retrained=_retrained(folder, study),
+        retrained=_retrained(folder, study, records),
     )
 
 
-def _retrained(folder: StudyFolder, study: StudySpec) -> RetrainedStatus | None:
+def _retrained(
+    folder: StudyFolder, study: StudySpec, trials: Sequence[TrialRecord]
+) -> RetrainedStatus | None:
     records = folder.read_retrained()
     if not records:
         return None
+    left = []
+    if study.confirmation is not None:
+        left = retrainings_left(
+            trials, records, direction=study.metric_direction, confirmation=study.confirmation
+        )
     places = [parse_retraining_key(record.key) for record in records]
     return RetrainedStatus(
         settings=len({number for number, _ in places}),
         seeds=max(index for _, index in places),
+        total=len({*left, *(record.key for record in records)}),
         states=_counts(records),
         trials=[_trial(folder, study, record) for record in records if not record.state.finished],
     )
@@ -144,7 +160,8 @@ def _trial(folder: StudyFolder, study: StudySpec, record: TrialRecord) -> TrialS
 
 def render_status(status: StudyStatus) -> RenderableType:
     """Render the status for a terminal."""
-    finished = status.done >= status.limit
+    again = status.retrained
+    finished = status.done >= status.limit and (again is None or again.done == again.total)
     state = (
         "running" if status.running else "done" if finished else "stopped; the same command goes on with it"
     )
@@ -155,10 +172,11 @@ def render_status(status: StudyStatus) -> RenderableType:
         head.append(f"\n{never_started(status.never_started)}")
     if status.best_value is not None:
         head.append(f"\nbest {status.metric} {status.best_value:.4g} on select (trial {status.best_number})")
-    if (again := status.retrained) is not None:
+    if again is not None:
         counts = _in_words(again.states, running=status.running)
         settings, seeds = _plural(again.settings, "setting"), _plural(again.seeds, "new seed")
-        head.append(f"\nretrained {settings} on {seeds} ({counts})")
+        done = f": {again.done} of {again.total}" * (again.done < again.total)
+        head.append(f"\nretrained {settings} on {seeds}{done} ({counts})")
     trials = [*status.trials, *(again.trials if again else ())]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=bool(trials))
     for heading in ("trial", "failed or lost", "evaluation", f"{status.metric} on dev", "parameters"):

@@ -15,7 +15,7 @@ from loratory.objectives.objective import Prepared, objective_kind
 from loratory.objectives.records import TrialState
 from loratory.objectives.study_folder import StudyFolder
 from loratory.search.advice import advice
-from loratory.search.best_settings import check_over, is_retrained
+from loratory.search.best_settings import retrainings_left
 from loratory.search.executors.executor import Executor
 from loratory.search.full_disk import full_disk
 from loratory.search.interruption import catch_interrupt
@@ -23,6 +23,7 @@ from loratory.search.lock import driver_lock
 from loratory.search.manifest import as_begun, beginning_of, check_fits, forget_beginning, open_manifest
 from loratory.search.rights import missing_right
 from loratory.search.samplers import trial_limit
+from loratory.search.search_over import check_over
 from loratory.search.session import StudyResult, StudySession, Work
 from loratory.search.status import study_status
 from loratory.search.terminal import replace_what_cannot_be_shown, say
@@ -176,7 +177,12 @@ def _is_done(folder: StudyFolder, study: StudySpec, work: Work) -> bool:
     status = study_status(folder)
     if status.done < trial_limit(study, infeasible=status.states.get(TrialState.INFEASIBLE, 0)):
         return False
-    return work.confirmation is None or is_retrained(folder, study, work.confirmation)
+    return work.confirmation is None or not retrainings_left(
+        folder.read_records(),
+        folder.read_retrained(),
+        direction=study.metric_direction,
+        confirmation=work.confirmation,
+    )
 
 
 def _for_workers(study: StudySpec, work: Work) -> StudySpec:

@@ -13,7 +13,7 @@ class TrialSpec(Frozen):
     """All that a worker needs for a trial, besides the model and data of the study."""
 
     key: str
-    """Names the trial in its study: `0011` in the search, `confirm/0011-2` of a training anew."""
+    """Names the trial in its study: `0011` in the search, `confirm/0011-2` of a retraining."""
     number: int | None
     """Number of its row in the Optuna storage, from 0; null for a trial that has no row."""
     attempt: int
@@ -32,7 +32,7 @@ def trial_key(number: int) -> str:
 
 
 def retraining_key(number: int, index: int) -> str:
-    """Return the key of a training anew, such as `confirm/0011-2`.
+    """Return the key of a retraining, such as `confirm/0011-2`.
 
     Args:
         number: the trial whose settings it has.
@@ -105,7 +105,7 @@ def derive_seed(study_seed: int, *place: int) -> int:
 
     Args:
         study_seed: seed of the study.
-        place: number of the trial, and the index of a training anew.
+        place: number of the trial, and the index of a retraining.
     """
     digest = hashlib.sha256(":".join(map(str, (study_seed, *place))).encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

@@ -21,15 +21,26 @@ from loratory.objectives.events import (
     Stop,
 )
 from loratory.objectives.objective import Prepared
-from loratory.objectives.records import CurvePoint, FailureKind, Measurement, Resources, TrialState
+from loratory.objectives.records import (
+    CurvePoint,
+    FailureKind,
+    Measurement,
+    Provenance,
+    Resources,
+    TrialState,
+)
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import BASE
 from loratory.search.adapter_budget import AdapterBudget
 from loratory.search.driver import Driver
 from loratory.search.executors.executor import Message
 from loratory.search.host_room import HostRoom
+from loratory.search.ledger import TrialLedger
+from loratory.search.owners import SearchThenRetraining
+from loratory.search.retraining import RetrainingOwner
 from loratory.search.scoring import ScoringQueue
 from loratory.spaces import InputError, LoratoryError
+from loratory.spaces.confirmation import ConfirmationSpec
 
 READY = Ready(device="d", compute_dtype="fp32", hashes={"base": "b"})
 
@@ -109,15 +120,22 @@ def drive(open_study):
         executor,
         *,
         has_base=False,
+        has_test=False,
+        confirmation=None,
         time_is_up=lambda: False,
         interrupted=lambda: False,
         say=lambda _line: None,
         **free,
     ):
         opened = open_study(study)
-        prepared = Prepared(has_base=has_base)
+        prepared = Prepared(has_base=has_base, has_test=has_test)
+        owner = opened.owner
+        if confirmation is not None:
+            ledger = TrialLedger(opened.folder, study_uuid="u", provenance=Provenance(seed=0), records=())
+            again = RetrainingOwner(study, confirmation, search=opened.ledger.records, ledger=ledger)
+            owner = SearchThenRetraining(opened.owner, again)
         driver = Driver(
-            opened.owner,
+            owner,
             ledger=opened.ledger,
             scoring=ScoringQueue(opened.folder, prepared),
             executor=executor,
@@ -141,6 +159,41 @@ def train_or_score(_worker: int, decision: Decision) -> list[Event]:
         case Score():
             return [scored(decision)]
     return []
+
+
+def test_the_search_then_the_retraining_then_the_test_split(toy_study, drive):
+    def answer(_worker: int, decision: Decision) -> list[Event]:
+        files = {"adapter_model.safetensors": b"w", "adapter_config.json": b"{}"}
+        if isinstance(decision, Start):
+            return [replace(finished(decision), adapter=files)]
+        return train_or_score(_worker, decision)
+
+    executor = ScriptedExecutor(answer, workers=2)
+    confirmation = ConfirmationSpec(top=1, seeds=2)
+    done, folder = drive(toy_study(trials=3), executor, has_test=True, confirmation=confirmation)
+    keys = [d.trial.key if isinstance(d, Start) else d.key for _, d in executor.sent]
+    assert done and keys[:3] == ["0000", "0001", "0002"]
+    assert keys[3:5] == ["confirm/0000-1", "confirm/0000-2"]
+    assert sorted(keys[5:]) == ["test/base", "test/winner"]
+    assert folder.read_score("test/winner").trial == "0000"
+    assert len(folder.read_retrained()) == 2
+
+
+def test_a_retraining_that_loses_its_worker_goes_on_elsewhere(toy_study, drive):
+    lost: list[str] = []
+
+    def answer(_worker: int, decision: Decision) -> list[Event] | str:
+        if isinstance(decision, Start) and decision.trial.number is None and not lost:
+            lost.append(decision.trial.key)
+            return "the machine is gone"
+        return train_or_score(_worker, decision)
+
+    executor = ScriptedExecutor(answer)
+    confirmation = ConfirmationSpec(top=1, seeds=2)
+    done, folder = drive(toy_study(trials=2), executor, confirmation=confirmation)
+    assert done and executor.replaced == [0]
+    ends = [[attempt.end for attempt in record.attempts] for record in folder.read_retrained()]
+    assert sorted(ends) == [["finished"], ["worker_lost", "finished"]]
 
 
 def test_no_trial_starts_before_the_base_is_scored_and_it_is_scored_once(toy_study, drive):

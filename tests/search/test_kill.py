@@ -1,4 +1,4 @@
-"""Kill the driver with SIGKILL repeatedly: no trial is lost, and none runs twice; nor is one trained anew."""
+"""Kill the driver with SIGKILL repeatedly: no trial is lost, and none runs twice; retraining alike."""
 
 import random
 import subprocess

@@ -139,16 +139,21 @@ def test_what_diverges_has_no_score_and_is_named_apart(toy_study, folder, tmp_pa
 def test_status_shows_them_apart(study, folder, tmp_path):
     run_study(study, runs=tmp_path, local=True)
     again = folder.read_retrained()[0]
+    console = Console(width=120, record=True)
+    console.print(render_status(study_status(folder)))
+    assert "toy: done" in (text := console.export_text())
+    assert "retrained 2 settings on 3 new seeds (6 COMPLETE)" in text
     folder.write_record(again.model_copy(update={"state": TrialState.RUNNING, "values": None}))
     status = study_status(folder)
     assert (status.done, status.limit, status.trials) == (6, 6, [])
-    assert status.retrained.states == {"COMPLETE": 5, "RUNNING": 1}
+    assert (status.retrained.states, status.retrained.total) == ({"COMPLETE": 5, "RUNNING": 1}, 6)
     assert [(t.key, t.number) for t in status.retrained.trials] == [(again.key, None)]
     console = Console(width=120, record=True)
     console.print(render_status(status))
     text = console.export_text()
     assert "6/6 trials" in text
-    assert "retrained 2 settings on 3 new seeds (5 COMPLETE, 1 to go on)" in text
+    assert "toy: stopped; the same command goes on with it" in text
+    assert "retrained 2 settings on 3 new seeds: 5 of 6 (5 COMPLETE, 1 to go on)" in text
     assert any(line.startswith(again.key) for line in text.splitlines())
 
 
