@@ -11,6 +11,7 @@ from loratory.objectives.events import (
     Decision,
     Event,
     Failed,
+    Noted,
     Score,
     Start,
     Stop,
@@ -111,7 +112,7 @@ class QloraObjective:
         events += self._advance_work()
         for trial in list(self._trials.values()):
             events += self._guarded(trial, self._look_after(trial))
-        return events
+        return [*events, *(Noted(line=line) for line in self._relief.take_lines())]
 
     def _carry_out(self, decision: Decision) -> Sequence[Event]:
         match decision:

@@ -146,7 +146,7 @@ class Admission:
             self._asked,
             packs=model.concatenates,
             graphs=model.fused_attention,
-            decodes=self._asked.decodes and cached,
+            apart_rows=None if cached else self._study.evaluation.batch_size,
         )
         if self._facts is None:
             size = _size_on_cpu(self._study, model, self._stack, cached=cached)
@@ -183,7 +183,7 @@ class Admission:
     def next_smaller(self, failed: Admitted) -> Admitted | None:
         """Return the next smaller arrangement after one has run out of memory; None where there is none."""
         if self._facts is None:
-            size = _smaller_on_cpu(failed.size)
+            size = _smaller_on_cpu(failed.size, self._asked)
             return None if size is None else replace(failed, size=size)
         load = self._load(stack=failed.stack)
         least = smallest(self._facts, load, self._asked)
@@ -288,7 +288,7 @@ def _check_slots_on_cpu(slots: int, bytes_per_slot: int, free: int) -> None:
         )
 
 
-def _smaller_on_cpu(size: EngineSize) -> EngineSize | None:
+def _smaller_on_cpu(size: EngineSize, asked: Asked) -> EngineSize | None:
     """Return the next smaller arrangement: fewer rows, smaller passes, base not held, fewer slots."""
     if size.decoding_rows > 1:
         return replace(size, decoding_rows=size.decoding_rows // 2)
@@ -296,7 +296,7 @@ def _smaller_on_cpu(size: EngineSize) -> EngineSize | None:
         return replace(size, tokens_per_pass=max(64, size.tokens_per_pass // 2))
     if size.hold_base:
         return replace(size, hold_base=False)
-    if not size.checkpointing:
+    if not size.checkpointing and asked.checkpointing is None:
         return replace(size, checkpointing=True)
     return replace(size, slots=size.slots // 2) if size.slots > 1 else None
 
