@@ -154,6 +154,7 @@ class Engine:
     def _ease_work(self, *, scoring: bool) -> bool:
         """Let work take less memory, and keep what is allocated; return whether anything could."""
         if scoring and self._decoder is not None and self._decoder.shrink():
+            self._engine_size = replace(self._engine_size, decoding_rows=self._decoder.limit)
             return True
         if self._engine_size.tokens_per_pass > self._smallest_pass:
             self._take_passes_of(max(self._smallest_pass, self._engine_size.tokens_per_pass // 2))
@@ -172,8 +173,8 @@ class Engine:
         elif self._may_offload:
             self._engine_size = replace(self._engine_size, offload=True)
             self.slots.replace_pack(self._pack_that_fits)
-        elif isinstance(self._decoder, Decoder) and self._decoder.reduce_cache():
-            self._engine_size = replace(self._engine_size, decoding_rows=self._decoder.cached_rows)
+        elif self._decoder is not None and self._decoder.reduce_cache():
+            self._engine_size = replace(self._engine_size, decoding_rows=self._decoder.limit)
         elif self._engine_size.slots > 1:
             self._engine_size = replace(self._engine_size, slots=self._engine_size.slots // 2)
             self.slots.replace_pack(self._pack_that_fits)
@@ -419,7 +420,7 @@ def sizes_text(study: StudySpec, model: PackedModel, size: EngineSize) -> str:
         *([f"moments in {size.optimizer_bits} bits"] if size.optimizer_bits != 32 else []),
         *(["moments in main memory"] if size.offload else []),
         *(["no CUDA graphs"] if not size.graphs and model.fused_attention else []),
-        *([f"{size.decoding_rows} prompts decoded at once"] if study.metrics else []),
+        *([f"{_prompts(size.decoding_rows)} decoded at once"] if study.metrics else []),
     ]
     return ", ".join(parts)
 
@@ -431,6 +432,10 @@ def _base_in(dtype: str, model: PackedModel, *, held: bool) -> str:
     if held:
         return f"base held dequantised in {dtype} ({_size(model.held_bytes)})"
     return "base dequantised in each pass"
+
+
+def _prompts(rows: int) -> str:
+    return f"{rows} prompt{'s' * (rows > 1)}"
 
 
 def _size(number: int) -> str:

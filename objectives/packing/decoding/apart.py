@@ -60,6 +60,11 @@ class ApartDecoder:
         """True while any prompt has no answer."""
         return bool(self._waiting)
 
+    @property
+    def limit(self) -> int:
+        """Most prompts that are decoded at once."""
+        return self._rows
+
     def add(self, prompts: Iterable[Prompt]) -> None:
         """Append prompts to the queue, the longest first."""
         self._waiting += sorted(prompts, key=lambda prompt: -len(prompt.ids))

@@ -98,6 +98,11 @@ class Decoder:
         """True while any prompt has no answer, or one that `advance` has not returned."""
         return bool(self._answers or self._rows.waiting or self._rows.running)
 
+    @property
+    def limit(self) -> int:
+        """Most prompts that are decoded at once."""
+        return self._rows.limit
+
     def add(self, prompts: Iterable[Prompt]) -> None:
         """Append prompts to the queue.
 
