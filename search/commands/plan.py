@@ -28,7 +28,8 @@ def plan(
         raise InputError(f"{study_file}: must be a study file, is a folder; plan the file that began it")
     study = load_study(study_file, overrides)
     if study.objective is not ObjectiveName.QLORA:
-        typer.echo(f"{study.name}: objective {study.objective} uses no GPU: there is nothing to plan")
+        nothing = f"{study.name}: objective {study.objective} uses no GPU: there is nothing to plan"
+        typer.echo(json.dumps({"study": study.name, "notes": [nothing]}) if as_json else nothing)
         return
     with quick_imports():  # a plan itself makes little garbage
         from loratory.objectives.qlora.memory.planning import plan_study

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Search for no garbage in a `with` block: libraries make none, and a tenth of their time is that search."""
+    """Search for no garbage in a `with` block: libraries make none, and the search takes a tenth of the time."""
     gc.disable()
     try:
         yield

@@ -73,9 +73,7 @@ class Decoder:
         cache = KeyValueCache(
             self._model.model.config,
             rows=rows,
-            positions=cache_positions(
-                longest_prompt=self._longest_prompt, max_new_tokens=self._new_tokens
-            ),
+            positions=cache_positions(longest_prompt=self._longest_prompt, max_new_tokens=self._new_tokens),
             device=self._model.device,
             dtype=self._model.compute_dtype,
         )

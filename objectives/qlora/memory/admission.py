@@ -238,17 +238,27 @@ def _refusal(found: TooSmall, model: ModelSpec | None, asked: Asked) -> str:
     """Return why nothing fits, with the remedy."""
     assert model is not None
     parts = ", ".join(f"{name.replace('_', ' ')} {_gib(size)}" for name, size in _largest_terms(found))
-    remedies = ["a smaller base", "a lower data.max_length, rank or evaluation.max_new_tokens"]
-    if any(value is not None for value in (asked.slots, asked.tokens_per_pass)):
-        remedies.insert(0, "packing.slots and packing.tokens_per_pass left out")
-    if asked.checkpointing is False:
-        remedies.insert(0, "model.gradient_checkpointing: auto")
-    if model.quantization is not Quantization.NF4:
-        remedies.insert(0, "model.quantization: nf4")
     return (
         f"memory: the smallest arrangement must fit into {_gib(found.budget_bytes)}, which may be used on "
-        f"this GPU, takes {_gib(found.terms.total)} ({parts}); take {', '.join(remedies)} or a larger GPU"
+        f"this GPU, takes {_gib(found.terms.total)} ({parts}); take {remedies(model, asked)}"
     )
+
+
+def remedies(model: ModelSpec, asked: Asked) -> str:
+    """Return what may help where the smallest arrangement does not fit, settings of the file first."""
+    found = ["a smaller base", "a lower data.max_length, rank or evaluation.max_new_tokens"]
+    fixed = {"slots": asked.slots, "tokens_per_pass": asked.tokens_per_pass}
+    if named := [f"packing.{name}" for name, value in fixed.items() if value is not None]:
+        found.insert(0, f"{' and '.join(named)} left out")
+    if asked.hold_base:
+        found.insert(0, "packing.cache_base: false")
+    if asked.offload is False:
+        found.insert(0, "packing.offload_optimizer left out")
+    if asked.checkpointing is False:
+        found.insert(0, "model.gradient_checkpointing: auto")
+    if model.quantization is not Quantization.NF4:
+        found.insert(0, "model.quantization: nf4")
+    return f"{', '.join(found)} or a larger GPU"
 
 
 def _largest_terms(found: TooSmall) -> list[tuple[str, int]]:
