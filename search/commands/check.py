@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loratory.search.commands.options import Overrides
-from loratory.search.commands.quick_imports import quick_imports
+from loratory.search.quick_imports import quick_imports
 
 if TYPE_CHECKING:
     from loratory.objectives.records import Check

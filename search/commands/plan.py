@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from loratory.search.commands.options import AsJson, Overrides, Runs
-from loratory.search.commands.quick_imports import quick_imports
+from loratory.search.quick_imports import quick_imports
 
 
 def plan(

@@ -74,7 +74,9 @@ def gpu_of_memory(text: str) -> Gpu:
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None or float(match[1]) <= 0:
-        raise InputError(f"--memory: must be a size such as 24GiB, got {text!r}; units are GiB, GB, MiB and MB")
+        raise InputError(
+            f"--memory: must be a size such as 24GiB, got {text!r}; units are GiB, GB, MiB and MB"
+        )
     unit = next((unit for unit, given in zip(_UNITS, match.groups()[1:], strict=True) if given), 2**30)
     size = int(float(match[1]) * unit)
     return _of_unknown_speed(f"a GPU of {size / 2**30:.1f} GiB", size, has_bf16=True)
