@@ -178,5 +178,12 @@ class Scored:
     resources: Resources
 
 
+@dataclass(frozen=True, kw_only=True)
+class Noted:
+    """Something happened to the worker that its user should know, as a line for the terminal."""
+
+    line: str
+
+
 TrialEvent = Started | Progressed | Reported | Finished | Failed | Stopped
-Event = Ready | TrialEvent | Scored
+Event = Ready | TrialEvent | Scored | Noted

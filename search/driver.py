@@ -8,6 +8,7 @@ from loratory.objectives.events import (
     Event,
     Failed,
     Finished,
+    Noted,
     Progressed,
     Ready,
     Reported,
@@ -230,6 +231,8 @@ class Driver:
                 self._ledger.score(event, self._owner.records[trial] if trial else None)
                 self._scoring.done(event.key)
                 worker.scoring, worker.broken_in_a_row = None, 0
+            case Noted():
+                self._say(event.line)
             case _:
                 self._on_trial_event(number, event)
 
@@ -293,6 +296,10 @@ class Driver:
                 f"worker {message.worker} broke {worker.broken_in_a_row} times in a row: {message.broken}; "
                 "mend the cause and run the same command again"
             )
+        self._say(
+            f"worker {message.worker} broke and starts again, {worker.broken_in_a_row} of at most "
+            f"{_BROKEN_IN_A_ROW - 1} times in a row: {message.broken}"
+        )
         self._lose_trials(message.worker, str(message.broken))
         if worker.scoring is not None:
             self._scoring.give_back(worker.scoring)

@@ -1,5 +1,6 @@
 """The command line: `loratory COMMAND`. Its commands are in `search/commands/`."""
 
+import gc
 import sys
 from importlib import import_module
 from typing import Annotated
@@ -62,6 +63,8 @@ def main() -> None:
             sys.exit(told.exit_status)
         _say_error(f"{type(error).__name__}: {error} (loratory --debug shows the traceback)")
         sys.exit(1)
+    finally:
+        gc.freeze()  # at its end the interpreter would search all of PyTorch for garbage, for a second or two
 
 
 def _say_error(text: str) -> None:

@@ -71,9 +71,10 @@ def _for_what(plan: StudyPlan) -> str:
     on = "any GPU"
     if plan.worker is not None:
         gpu = plan.worker.gpu
-        on = f"{gpu.name}, {gpu.memory_bytes / 2**30:.1f} GiB"
+        memory = f"{gpu.memory_bytes / 2**30:.1f} GiB"
+        on = gpu.name if gpu.name.endswith(memory) else f"{gpu.name}, {memory}"
         on = f"{plan.gpus} x {on}" if plan.gpus > 1 else on
-    return f"{plan.study}: {plan.trials} trials of {plan.base.name} on {on}"
+    return f"{plan.study}: {plan.trials} trial{'s' * (plan.trials > 1)} of {plan.base.name} on {on}"
 
 
 def _base(plan: StudyPlan) -> str:
@@ -189,7 +190,7 @@ def _disk(plan: StudyPlan) -> str:
 def _difference(plan: StudyPlan) -> str:
     return (
         f"eval: {plan.data.select:,} select examples tell scores apart that differ by about "
-        f"{plan.smallest_difference:.0%} of the score, in {plan.trials} trials"
+        f"{plan.smallest_difference:.0%} of the score, in {plan.trials} trial{'s' * (plan.trials > 1)}"
     )
 
 

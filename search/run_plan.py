@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 from loratory.objectives.objective import Prepared
 from loratory.spaces.study import ObjectiveName, StudySpec
@@ -56,12 +55,10 @@ class RunPlan:
         if not torch.cuda.is_available():
             return
         from loratory.objectives.qlora.memory.devices import gpu_of_device
-        from loratory.objectives.qlora.memory.planning import plan_of_data
+        from loratory.objectives.qlora.memory.planning import plan_of_data, share_of
         from loratory.search.plan_view import summary_lines
 
-        gpu = gpu_of_device(torch.device("cuda", 0))
-        share = min(1.0, self._study.resources.gpus_per_worker or 1.0)
-        gpu = replace(gpu, memory_bytes=int(share * gpu.memory_bytes))
+        gpu = share_of(gpu_of_device(torch.device("cuda", 0)), self._study)
         workers = self._study.resources.workers or torch.cuda.device_count()
         plan = plan_of_data(self._study, self._prepared.payload.data, gpu=gpu, gpus=workers)
         if plan.worker is not None and plan.worker.durations is not None:

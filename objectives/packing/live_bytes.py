@@ -1,7 +1,7 @@
 """Peak of the bytes of tensors that a computation holds, counted as it runs: on any device, meta included."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -29,16 +29,14 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         """Run an operator and count the storages of its results that are new."""
-        given = {id(x.untyped_storage()) for x in tree_iter((args, kwargs)) if isinstance(x, torch.Tensor)}
         result = func(*args, **(kwargs or {}))
-        for x in tree_iter(result):
-            if isinstance(x, torch.Tensor) and id(x.untyped_storage()) not in given:
-                self._count(x.untyped_storage())
+        for storage in _storages(result):
+            # A storage that is given was made before the mode was on.
+            if id(storage) not in self._known and id(storage) not in map(id, _storages((args, kwargs))):
+                self._count(storage)
         return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:
-        if id(storage) in self._known:
-            return
         self._known.add(id(storage))
         size = -(-storage.nbytes() // _GRANULE) * _GRANULE
         self.now += size
@@ -48,3 +46,10 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _free(self, key: int, size: int) -> None:
         self._known.discard(key)
         self.now -= size
+
+
+def _storages(values: Any) -> Iterator[torch.UntypedStorage]:
+    """Yield the storages of all tensors in a value; most values are one tensor."""
+    for x in (values,) if isinstance(values, torch.Tensor) else tree_iter(values):
+        if isinstance(x, torch.Tensor):
+            yield x.untyped_storage()

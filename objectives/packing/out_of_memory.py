@@ -17,6 +17,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
 
 
+class NothingLeftError(RuntimeError):
+    """Memory ended while something was made anew whose predecessor is gone: the worker must be replaced."""
+
+
 def device_is_lost(error: BaseException) -> bool:
-    """Return whether every further call on the GPU will fail too, so that the worker must be replaced."""
-    return isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
+    """Return whether all further work will fail too, so that the worker must be replaced."""
+    lost = isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error)
+    return lost or isinstance(error, NothingLeftError)

@@ -20,6 +20,7 @@ from loratory.objectives.packing.shapes import (
     bucket_shape,
     exact_shape,
     granule_on,
+    round_up,
     rows_shape,
 )
 from loratory.objectives.packing.slot_copy import SlotCopy, SlotState
@@ -183,18 +184,14 @@ class Pack:
     def reserve(self, tokens: int, *, longest: int) -> None:
         """Capture the CUDA graph of the largest pass, before those of smaller passes, or run it once without.
 
-        Nothing is done where sequences have rows of their own.
-
         Args:
             tokens: tokens in the largest pass.
             longest: tokens of the longest sequence in it.
         """
-        if not self.model.concatenates:
-            return
         piece = Piece(slot=0, input_ids=range(longest), first=0, targets=range(longest))
-        pieces = [piece] * max(1, tokens // longest)
-        shape_of = bucket_shape if self.runner.graphs else exact_shape
-        shape = shape_of(pieces, slots=self.stack.slots, granule=self.granule)
+        row = longest if self.model.concatenates else round_up(longest, self.granule)
+        count = 1 if self.model.alone else max(1, tokens // row)
+        shape = self._shape([piece] * count, slots=self.stack.slots)
         self.runner.reserve("train", shape, self.train_work)
 
     def update(self, slot: int, learning_rate: float) -> torch.Tensor:
@@ -225,11 +222,14 @@ class Pack:
             pieces: the sequences.
             slots: K of the stack that the pass reads; by default this pack's.
         """
+        return lay_out(pieces, self._shape(pieces, slots=slots or self.stack.slots))
+
+    def _shape(self, pieces: Sequence[Piece], *, slots: int) -> PassShape:
+        """Return the shape of a pass of some sequences that suits the model and the device."""
         shape = bucket_shape if self.runner.graphs else exact_shape
         if not self.model.concatenates:
             shape = rows_shape
-        size: dict[str, Any] = {"slots": slots or self.stack.slots, "granule": self.granule}
-        return lay_out(pieces, shape(pieces, **size))
+        return shape(pieces, slots=slots, granule=self.granule)
 
     def train_work(self, inputs: PassInputs) -> torch.Tensor:
         """Run a pass forward and backward, and return the losses by slot [K].

@@ -11,7 +11,7 @@ from loratory.objectives.packing.decoding.decoder import Decoder
 from loratory.objectives.packing.decoding.prefill import PREFILL_TOKENS
 from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.packing.out_of_memory import is_out_of_memory
+from loratory.objectives.packing.out_of_memory import NothingLeftError, is_out_of_memory
 from loratory.objectives.packing.pack import Pack
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.stack import AdapterStack
@@ -75,9 +75,9 @@ class Engine:
         self._stack_size, self._engine_size = admitted.stack, admitted.size
         self._load = workload(study, data, admitted.stack, dtype=base.compute_dtype)
         self.architecture, self.checks, self._generation = architecture, ways.checks, ways.generation
-        self._build_within(admission)
+        failed = self._build_within(admission)
         self._largest_pass = self._engine_size.tokens_per_pass
-        self.notes: tuple[str, ...] = (*ways.notes, *self._chosen())
+        self.notes: tuple[str, ...] = (*ways.notes, *self._chosen(failed))
 
     @property
     def capacity(self) -> int:
@@ -97,6 +97,11 @@ class Engine:
             optimizer_bits=8 if size.optimizer_bits == 8 else torch.finfo(pack.stack.master.dtype).bits,
             decoding_rows=size.decoding_rows if self._study.metrics else None,
         )
+
+    @property
+    def sizes(self) -> str:
+        """The sizes in force, in words."""
+        return sizes_text(self._study, self._model, self._engine_size)
 
     @property
     def copy_limit_bytes(self) -> int:
@@ -123,36 +128,58 @@ class Engine:
         The steps are tried in this order. Scoring decodes fewer prompts at once. Passes get smaller, down to
         the size below which only the number of launches would grow. The dequantised base is freed.
         Activations are recomputed in the backward pass, and moments move to main memory, where the study
-        file leaves that open. The pack gets fewer slots, and trials without a slot wait. No update is lost:
-        an interrupted pass is repeated.
+        file leaves that open. The cache of decoding gets fewer rows. The pack gets fewer slots, and trials
+        without a slot wait. No update is lost: an interrupted pass is repeated.
+
+        This returns True finitely often: each step halves a size or takes what is never given back. Passes
+        grow again twice at most, when the base is freed and when activations begin to be recomputed.
 
         Args:
             scoring: whether memory ran out while adapters were scored.
 
         Returns:
             True if anything could be made smaller.
+
+        Raises:
+            NothingLeftError: what was freed could not be made anew, not in the smallest size either.
         """
         self.slots.rewind_batches()
         self.forget_graphs()
+        if not (self._ease_work(scoring=scoring) or self._ease_storage()):
+            return False
+        release_memory(self._base.device)
+        self._reserve_again()
+        return True
+
+    def _ease_work(self, *, scoring: bool) -> bool:
+        """Let work take less memory, and keep what is allocated; return whether anything could."""
         if scoring and self._decoder is not None and self._decoder.shrink():
-            pass
-        elif self._engine_size.tokens_per_pass > self._smallest_pass:
+            self._engine_size = replace(self._engine_size, decoding_rows=self._decoder.limit)
+            return True
+        if self._engine_size.tokens_per_pass > self._smallest_pass:
             self._take_passes_of(max(self._smallest_pass, self._engine_size.tokens_per_pass // 2))
-        elif self._model.holds_base:
+            return True
+        return False
+
+    def _ease_storage(self) -> bool:
+        """Allocate less between passes; return whether anything could."""
+        if self._model.holds_base:
             self._model.release_base()
+            self._engine_size = replace(self._engine_size, hold_base=False)
             self._take_passes_of(self._largest_pass)
         elif self._may_checkpoint:
             self._checkpoint(enabled=True)
             self._take_passes_of(self._largest_pass)
         elif self._may_offload:
             self._engine_size = replace(self._engine_size, offload=True)
-            self.slots.replace_pack(self._new_pack)
+            self.slots.replace_pack(self._pack_that_fits)
+        elif self._decoder is not None and self._decoder.reduce_cache():
+            self._engine_size = replace(self._engine_size, decoding_rows=self._decoder.limit)
         elif self._engine_size.slots > 1:
-            self.slots.replace_pack(self._smaller_pack)
+            self._engine_size = replace(self._engine_size, slots=self._engine_size.slots // 2)
+            self.slots.replace_pack(self._pack_that_fits)
         else:
             return False
-        release_memory(self._base.device)
-        self._reserve_again()
         return True
 
     def begin_again(self) -> None:
@@ -164,7 +191,9 @@ class Engine:
         """Reserve memory for the largest pass as at the start; if it does not fit, later passes find out."""
         try:
             self._reserve_largest(self.slots.pack)
-        except torch.OutOfMemoryError:
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
             self._runner.clear()
 
     def _reserve_largest(self, pack: Pack) -> None:
@@ -190,24 +219,37 @@ class Engine:
         if self._decoder is not None:
             self._decoder.clear()
 
-    def _build_within(self, admission: Admission | None) -> None:
-        """Build, and where memory runs out try the next smaller arrangement, until one fits."""
-        while True:
-            message: str | None = None
-            try:
-                self._build()
-                return
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                message = str(error)
-            # Outside the handler: while the exception lives, so do the tensors of what failed.
+    def _build_within(self, admission: Admission | None) -> int:
+        """Build, and where memory runs out try the next smaller arrangement, until one fits.
+
+        Each next arrangement is predicted to take less than the one before, so there is a last.
+
+        Returns:
+            How many did not fit.
+        """
+        failed = 0
+        while (message := self._try_to_build()) is not None:
             self._free()
             tried = Admitted(size=self._engine_size, stack=self._stack_size)
             smaller = None if admission is None else admission.next_smaller(tried)
             if smaller is None:
                 raise torch.OutOfMemoryError(message)
             self._engine_size, self._stack_size = smaller.size, smaller.stack
+            failed += 1
+        return failed
+
+    def _try_to_build(self) -> str | None:
+        """Build; return what PyTorch says where memory runs out, else None.
+
+        The exception ends here: while it lives, so do the tensors of what failed.
+        """
+        try:
+            self._build()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return str(error)
+        return None
 
     def _build(self) -> None:
         size = self._engine_size
@@ -253,16 +295,22 @@ class Engine:
         asked = self._study.packing.offload_optimizer
         return not self._engine_size.offload and asked is None and self._model.device.type == "cuda"
 
-    def _smaller_pack(self) -> Pack:
-        """Return a pack of half the slots, or of fewer if half does not fit either."""
+    def _pack_that_fits(self) -> Pack:
+        """Return a pack with the slots of the engine, or with half of them as often as memory ends.
+
+        Raises:
+            NothingLeftError: one slot does not fit.
+        """
         while True:
-            self._engine_size = replace(self._engine_size, slots=max(1, self._engine_size.slots // 2))
             release_memory(self._base.device)
             try:
                 return self._new_pack()
-            except torch.OutOfMemoryError:
-                if self._engine_size.slots == 1:
+            except Exception as error:
+                if not is_out_of_memory(error):
                     raise
+            if self._engine_size.slots == 1:
+                raise NothingLeftError("no memory for a pack of one slot")
+            self._engine_size = replace(self._engine_size, slots=self._engine_size.slots // 2)
 
     def _new_stack(self, *, trains: bool) -> AdapterStack:
         return AdapterStack(
@@ -294,7 +342,7 @@ class Engine:
                 end_ids=self._base.end_ids,
                 padding_id=self._base.padding_id,
                 max_new_tokens=self._study.evaluation.max_new_tokens,
-                rows=self._engine_size.decoding_rows,
+                rows=max(1, self._engine_size.decoding_rows),
                 generation=self._generation,
             )
         return Decoder(
@@ -309,9 +357,13 @@ class Engine:
             prefill_tokens=min(PREFILL_TOKENS, self._engine_size.tokens_per_pass),
         )
 
-    def _chosen(self) -> tuple[str, ...]:
-        """Return the sizes that a worker chose, as lines of text."""
-        lines = [chosen_line(self._study, self._model, self._engine_size)]
+    def _chosen(self, failed: int) -> tuple[str, ...]:
+        """Return the sizes that a worker chose, as lines of text, after some that did not fit."""
+        lines = [f"pack: {self.sizes}"]
+        if failed:
+            lines.append(
+                f"memory: {failed} larger arrangement{'s' * (failed > 1)} did not fit, against the prediction"
+            )
         if self.trial_limit_bytes is not None:
             lines.append(
                 f"memory: ranks above {self._stack_size.rank} do not fit on this GPU and are not tried; the "
@@ -357,8 +409,8 @@ def build_engine(
     )
 
 
-def chosen_line(study: StudySpec, model: PackedModel, size: EngineSize) -> str:
-    """Return the sizes that a worker chose, as a line of text."""
+def sizes_text(study: StudySpec, model: PackedModel, size: EngineSize) -> str:
+    """Return the sizes of an engine in words."""
     dtype = str(model.compute_dtype).removeprefix("torch.")
     parts = [
         f"{size.slots} trial{'s' * (size.slots > 1)} on one base",
@@ -368,9 +420,9 @@ def chosen_line(study: StudySpec, model: PackedModel, size: EngineSize) -> str:
         *([f"moments in {size.optimizer_bits} bits"] if size.optimizer_bits != 32 else []),
         *(["moments in main memory"] if size.offload else []),
         *(["no CUDA graphs"] if not size.graphs and model.fused_attention else []),
-        *([f"{size.decoding_rows} prompts decoded at once"] if study.metrics else []),
+        *([f"{_prompts(size.decoding_rows)} decoded at once"] if study.metrics else []),
     ]
-    return f"pack: {', '.join(parts)}"
+    return ", ".join(parts)
 
 
 def _base_in(dtype: str, model: PackedModel, *, held: bool) -> str:
@@ -380,6 +432,10 @@ def _base_in(dtype: str, model: PackedModel, *, held: bool) -> str:
     if held:
         return f"base held dequantised in {dtype} ({_size(model.held_bytes)})"
     return "base dequantised in each pass"
+
+
+def _prompts(rows: int) -> str:
+    return f"{rows} prompt{'s' * (rows > 1)}"
 
 
 def _size(number: int) -> str:

@@ -11,6 +11,7 @@ from loratory.objectives.events import (
     Decision,
     Event,
     Failed,
+    Noted,
     Score,
     Start,
     Stop,
@@ -23,6 +24,7 @@ from loratory.objectives.qlora.announcements import Announcements, failed_event
 from loratory.objectives.qlora.base.loading import Base
 from loratory.objectives.qlora.device_work import DevicePolicy, DeviceWork
 from loratory.objectives.qlora.engine import Engine
+from loratory.objectives.qlora.memory.pressure import AllocationPressure, allocation_retries
 from loratory.objectives.qlora.relief import MemoryRelief, Need
 from loratory.objectives.qlora.scoring.evaluator import Result
 from loratory.objectives.qlora.scoring.measurements import Measurements
@@ -89,6 +91,7 @@ class QloraObjective:
         self._ready: list[Event] = [replace(ready, checks=(*checks, *ready.checks))]
         copies = SerialThread(threaded=on_gpu, byte_limit=engine.copy_limit_bytes)
         self._relief = MemoryRelief(engine, copies)
+        self._pressure = AllocationPressure(partial(allocation_retries, base.device))
         policy = DevicePolicy(gathers=on_gpu)
         self._work = DeviceWork(engine.slots, engine.evaluator, self._relief, policy)
         self._measurements = Measurements(
@@ -111,7 +114,8 @@ class QloraObjective:
         events += self._advance_work()
         for trial in list(self._trials.values()):
             events += self._guarded(trial, self._look_after(trial))
-        return events
+        lines = [*self._relief.take_lines(), *filter(None, [self._pressure.line()])]
+        return [*events, *(Noted(line=line) for line in lines)]
 
     def _carry_out(self, decision: Decision) -> Sequence[Event]:
         match decision:

@@ -33,7 +33,11 @@ def lacks_memory(need: Need, message: str) -> torch.OutOfMemoryError:
 
 
 class MemoryRelief:
-    """Frees memory of the device, so that work that did not fit can be tried again."""
+    """Frees memory of the device, so that work that did not fit can be tried again.
+
+    Work is repeated finitely often. Each `make_room` that returns True has either waited for copies, of which
+    each measurement of a trial makes one, or taken a step of `Engine.make_room`, of which there are few.
+    """
 
     def __init__(self, engine: Engine, copies: SerialThread) -> None:
         """Keep the users of memory that can be reduced.
@@ -43,6 +47,12 @@ class MemoryRelief:
             copies: thread that fetches copies of adapters from the device.
         """
         self._engine, self._copies = engine, copies
+        self._lines: list[str] = []
+
+    def take_lines(self) -> list[str]:
+        """Return what was made smaller since the last call, as lines for the terminal."""
+        lines, self._lines = self._lines, []
+        return lines
 
     def make_room(self, need: Need) -> bool:
         """Free memory; return False if nothing can be made smaller.
@@ -55,11 +65,8 @@ class MemoryRelief:
             return True
         if not self._engine.make_room(scoring=need is Need.SCORING):
             return False
-        now = self._engine.arrangement
-        _log.warning(
-            "memory ran out for %s; from now on %s trials at once, %s tokens per pass, %s prompts at once",
-            *(need, now.slots, now.tokens_per_pass, now.decoding_rows),
-        )
+        self._lines.append(f"memory ran out for {need}; from now on {self._engine.sizes}")
+        _log.warning(self._lines[-1])
         return True
 
     def fits(self, work: Callable[[], object], need: Need) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loratory.search.commands.options import Overrides
+from loratory.search.quick_imports import quick_imports
 
 if TYPE_CHECKING:
     from loratory.objectives.records import Check
@@ -32,6 +33,8 @@ def check(
     study = load_study(study_file, overrides)
     kind = objective_kind(study.objective)
     kind.check(study)
+    with quick_imports():
+        kind.import_for_prepare()
     prepared = kind.prepare(study, Beginning.now())
     console = Console()
     say(console, *prepared.summary, *advice(study), *map(_line, prepared.checks))

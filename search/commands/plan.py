@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from loratory.search.commands.options import AsJson, Overrides, Runs
+from loratory.search.quick_imports import quick_imports
 
 
 def plan(
@@ -19,9 +20,6 @@ def plan(
     runs: Runs = Path("runs"),
 ) -> None:
     """Predict memory, hours and disk of a study, without a GPU."""
-    import gc
-
-    gc.disable()  # most of the time is imports, which make no garbage: a tenth quicker without a search
     from loratory.spaces.errors import InputError
     from loratory.spaces.loading import load_study
     from loratory.spaces.study import ObjectiveName
@@ -30,12 +28,14 @@ def plan(
         raise InputError(f"{study_file}: must be a study file, is a folder; plan the file that began it")
     study = load_study(study_file, overrides)
     if study.objective is not ObjectiveName.QLORA:
-        typer.echo(f"{study.name}: objective {study.objective} uses no GPU: there is nothing to plan")
+        nothing = f"{study.name}: objective {study.objective} uses no GPU: there is nothing to plan"
+        typer.echo(json.dumps({"study": study.name, "notes": [nothing]}) if as_json else nothing)
         return
-    from loratory.objectives.qlora.memory.planning import plan_study
-    from loratory.search.plan_view import plan_lines
+    with quick_imports():  # a plan itself makes little garbage
+        from loratory.objectives.qlora.memory.planning import plan_study
+        from loratory.search.plan_view import plan_lines
 
-    found = plan_study(study, gpu=gpu, memory=memory, gpus=gpus, runs=runs)
+        found = plan_study(study, gpu=gpu, memory=memory, gpus=gpus, runs=runs)
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1))
         return

@@ -11,6 +11,7 @@ from loratory.objectives.events import (
     Event,
     Failed,
     Finished,
+    Noted,
     Progressed,
     Ready,
     Reported,
@@ -209,10 +210,21 @@ def test_a_scoring_that_breaks_its_worker_is_given_to_another_and_not_for_ever(t
     def break_on_scores(_worker: int, decision: Decision) -> list[Event] | str:
         return "out of memory" if isinstance(decision, Score) else train_or_score(0, decision)
 
-    executor = ScriptedExecutor(break_on_scores)
+    executor, lines = ScriptedExecutor(break_on_scores), []
     with pytest.raises(LoratoryError, match="broke 4 times in a row: out of memory"):
-        drive(toy_study(), executor, has_base=True)
+        drive(toy_study(), executor, has_base=True, say=lines.append)
     assert executor.replaced == [0, 0, 0]
+    told = [line for line in lines if line.startswith("worker 0 broke and starts again")]
+    assert len(told) == 3 and "3 of at most 3 times in a row: out of memory" in told[-1]
+
+
+def test_what_happens_to_a_worker_is_told(toy_study, drive):
+    def short_of_memory(worker: int, decision: Decision) -> list[Event]:
+        return [Noted(line="memory ran out"), *train_or_score(worker, decision)]
+
+    lines: list[str] = []
+    assert drive(toy_study(trials=1), ScriptedExecutor(short_of_memory), say=lines.append)[0]
+    assert "memory ran out" in lines
 
 
 def test_a_base_without_a_finite_score_does_not_stop_the_study(toy_study, drive):

@@ -45,9 +45,11 @@ class ApartDecoder:
             end_ids: every token that ends an answer.
             padding_id: the token that pads prompts on the left.
             max_new_tokens: longest answer.
-            rows: prompts decoded at once.
+            rows: prompts decoded at once, at least one.
             generation: how `generate` is called.
         """
+        if rows < 1:
+            raise ValueError(f"rows: must be at least 1, got {rows}")
         self._model, self._stack, self._generation = model, stack, generation
         self._ends, self._padding = frozenset(end_ids), padding_id
         self._max_new_tokens, self._rows = max_new_tokens, rows
@@ -57,6 +59,11 @@ class ApartDecoder:
     def busy(self) -> bool:
         """True while any prompt has no answer."""
         return bool(self._waiting)
+
+    @property
+    def limit(self) -> int:
+        """Most prompts that are decoded at once."""
+        return self._rows
 
     def add(self, prompts: Iterable[Prompt]) -> None:
         """Append prompts to the queue, the longest first."""
@@ -71,10 +78,14 @@ class ApartDecoder:
 
     def shrink(self) -> bool:
         """Halve the prompts answered at once, after memory ran out; return False where it is one already."""
-        if self._rows == 1:
+        if self._rows <= 1:
             return False
         self._rows //= 2
         return True
+
+    def reduce_cache(self) -> bool:
+        """Return False: between calls of `generate` there is no cache."""
+        return False
 
     @torch.no_grad()
     def advance(self) -> list[Answer]:

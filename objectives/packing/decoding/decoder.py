@@ -6,9 +6,10 @@ import torch
 
 from loratory.objectives.packing.decoding.cache import KeyValueCache, rows_that_fit
 from loratory.objectives.packing.decoding.prefill import PREFILL_TOKENS, Prefill
-from loratory.objectives.packing.decoding.rows import BASE, Answer, DecodingRows, Prompt
+from loratory.objectives.packing.decoding.rows import BASE, GRANULE, Answer, DecodingRows, Prompt
 from loratory.objectives.packing.decoding.steps import DecodeSteps
 from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.packing.out_of_memory import NothingLeftError, is_out_of_memory
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.shapes import round_up
 from loratory.objectives.packing.stack import AdapterStack
@@ -27,6 +28,9 @@ class Decoder:
     """Answers prompts of any slots, a few steps per call (continuous batching; Yu et al., "Orca", 2022).
 
     The adapters are read from the stack: a slot's adapter must not change while the slot has prompts here.
+
+    Attributes:
+        cached_rows: rows of the cache; maybe more than are used since `shrink`.
     """
 
     def __init__(
@@ -55,27 +59,47 @@ class Decoder:
             rows: prompts decoded at once: 1 to 16, or a multiple of 16.
             prefill_tokens: most tokens of a pass over prompts.
         """
-        ends = tuple(end_ids)
+        self._model, self._runner, self._stack = model, runner, stack
+        self._ends, self._new_tokens = tuple(end_ids), max_new_tokens
         self._longest_prompt, self._slots = longest_prompt, stack.slots
         self._answers: list[Answer] = []
-        self._rows = DecodingRows(rows, end_ids=ends, padding_id=padding_id, max_new_tokens=max_new_tokens)
+        self._rows = DecodingRows(
+            rows, end_ids=self._ends, padding_id=padding_id, max_new_tokens=max_new_tokens
+        )
+        self._allocate(rows, prefill_tokens)
+
+    def _allocate(self, rows: int, prefill_tokens: int) -> None:
+        """Allocate the cache and what runs on it."""
         cache = KeyValueCache(
-            model.model.config,
+            self._model.model.config,
             rows=rows,
-            positions=cache_positions(longest_prompt=longest_prompt, max_new_tokens=max_new_tokens),
-            device=model.device,
-            dtype=model.compute_dtype,
+            positions=cache_positions(longest_prompt=self._longest_prompt, max_new_tokens=self._new_tokens),
+            device=self._model.device,
+            dtype=self._model.compute_dtype,
         )
         self._prefill = Prefill(
-            model, runner, stack, cache, longest_prompt=longest_prompt, most_tokens=prefill_tokens
+            self._model,
+            self._runner,
+            self._stack,
+            cache,
+            longest_prompt=self._longest_prompt,
+            most_tokens=prefill_tokens,
         )
-        last = longest_prompt + max_new_tokens - 1
-        self._steps = DecodeSteps(model, stack, cache, end_ids=ends, last=last, graphs=runner.graphs)
+        last = self._longest_prompt + self._new_tokens - 1
+        self._steps = DecodeSteps(
+            self._model, self._stack, cache, end_ids=self._ends, last=last, graphs=self._runner.graphs
+        )
+        self.cached_rows = rows
 
     @property
     def busy(self) -> bool:
         """True while any prompt has no answer, or one that `advance` has not returned."""
         return bool(self._answers or self._rows.waiting or self._rows.running)
+
+    @property
+    def limit(self) -> int:
+        """Most prompts that are decoded at once."""
+        return self._rows.limit
 
     def add(self, prompts: Iterable[Prompt]) -> None:
         """Append prompts to the queue.
@@ -130,6 +154,39 @@ class Decoder:
         self._prefill.clear()
         return True
 
+    def reduce_cache(self) -> bool:
+        """Allocate a smaller cache: of the rows in use, or of half of them; their prompts start again.
+
+        Returns:
+            False where the cache has one row.
+
+        Raises:
+            NothingLeftError: there is no memory for one row either, and no cache any more.
+        """
+        if self.cached_rows == 1:
+            return False
+        rows, most_tokens = self.cached_rows, self._prefill.most_tokens
+        fewer = self._rows.limit if self._rows.limit < rows else _half(rows)
+        self._rows.restart(fewer)
+        self._prefill.clear()
+        del self._prefill, self._steps  # and the cache with them
+        while not self._allocated(fewer, most_tokens):
+            if fewer == 1:
+                raise NothingLeftError("no memory for the cache of decoding, not for one prompt either")
+            fewer = _half(fewer)
+            self._rows.restart(fewer)
+        return True
+
+    def _allocated(self, rows: int, prefill_tokens: int) -> bool:
+        """Allocate as `_allocate` does; return False where memory ends."""
+        try:
+            self._allocate(rows, prefill_tokens)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        return True
+
     def clear(self) -> None:
         """Drop the graphs of decoding steps; needed after the base's matrices have moved in memory."""
         self._steps.clear()
@@ -143,3 +200,8 @@ class Decoder:
             return []
         chosen.sort(key=lambda row_and_prompt: row_and_prompt[1].slot)
         return self._rows.start(chosen, self._prefill.run(chosen))
+
+
+def _half(rows: int) -> int:
+    """Return half of some rows: any number up to a block, a multiple of blocks above."""
+    return rows // 2 if rows <= GRANULE else max(GRANULE, rows // 2 // GRANULE * GRANULE)

@@ -25,7 +25,11 @@ Chosen = tuple[int, Prompt]
 
 
 class Prefill:
-    """Runs passes over prompts."""
+    """Runs passes over prompts.
+
+    Attributes:
+        most_tokens: most tokens of a pass; a longer prompt has one of its own.
+    """
 
     def __init__(
         self,
@@ -51,7 +55,7 @@ class Prefill:
         # Without fused attention every pass has another shape, and graphs would not be used again.
         self._runner = runner if model.fused_attention else PassRunner(runner.device, graphs=False)
         self._least_tokens = round_up(longest_prompt, GRANULE)
-        self._most_tokens = max(self._least_tokens, most_tokens)
+        self.most_tokens = max(self._least_tokens, most_tokens)
         self._longest = max(128, 1 << (longest_prompt - 1).bit_length())
         self._name = f"prefill {next(_serial)}"
         self._places: dict[PassShape, torch.Tensor] = {}
@@ -66,7 +70,7 @@ class Prefill:
             The first new token of each prompt.
         """
         firsts = []
-        for some in _passes(chosen, tokens=self._most_tokens):
+        for some in _passes(chosen, tokens=self.most_tokens):
             host = self._lay_out([prompt for _, prompt in some])
             self._write_places(host, some)
             # Copied, since the next pass of this shape overwrites the output.
@@ -79,9 +83,9 @@ class Prefill:
         Returns:
             False where it is at that limit already.
         """
-        if self._most_tokens <= self._least_tokens:
+        if self.most_tokens <= self._least_tokens:
             return False
-        self._most_tokens = max(self._least_tokens, self._most_tokens // 2)
+        self.most_tokens = max(self._least_tokens, self.most_tokens // 2)
         return True
 
     def clear(self) -> None:

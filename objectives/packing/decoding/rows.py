@@ -140,6 +140,12 @@ class DecodingRows:
         self._running = {row: running for row, running in self._running.items() if row < self.limit}
         return True
 
+    def restart(self, limit: int) -> None:
+        """Let all prompts wait again, for at most `limit` rows from now on: what the rows held is lost."""
+        self.limit = limit
+        self.add(running.prompt for running in self._running.values())
+        self._running = {}
+
     def plan(self) -> list[tuple[int, Prompt]]:
         """Choose rows for waiting prompts: first in blocks of their slot, then in unused blocks."""
         owners = self._owners()

@@ -146,7 +146,7 @@ class Admission:
             self._asked,
             packs=model.concatenates,
             graphs=model.fused_attention,
-            decodes=self._asked.decodes and cached,
+            apart_rows=None if cached else self._study.evaluation.batch_size,
         )
         if self._facts is None:
             size = _size_on_cpu(self._study, model, self._stack, cached=cached)
@@ -183,7 +183,7 @@ class Admission:
     def next_smaller(self, failed: Admitted) -> Admitted | None:
         """Return the next smaller arrangement after one has run out of memory; None where there is none."""
         if self._facts is None:
-            size = _smaller_on_cpu(failed.size)
+            size = _smaller_on_cpu(failed.size, self._asked)
             return None if size is None else replace(failed, size=size)
         load = self._load(stack=failed.stack)
         least = smallest(self._facts, load, self._asked)
@@ -238,17 +238,27 @@ def _refusal(found: TooSmall, model: ModelSpec | None, asked: Asked) -> str:
     """Return why nothing fits, with the remedy."""
     assert model is not None
     parts = ", ".join(f"{name.replace('_', ' ')} {_gib(size)}" for name, size in _largest_terms(found))
-    remedies = ["a smaller base", "a lower data.max_length, rank or evaluation.max_new_tokens"]
-    if any(value is not None for value in (asked.slots, asked.tokens_per_pass)):
-        remedies.insert(0, "packing.slots and packing.tokens_per_pass left out")
-    if asked.checkpointing is False:
-        remedies.insert(0, "model.gradient_checkpointing: auto")
-    if model.quantization is not Quantization.NF4:
-        remedies.insert(0, "model.quantization: nf4")
     return (
         f"memory: the smallest arrangement must fit into {_gib(found.budget_bytes)}, which may be used on "
-        f"this GPU, takes {_gib(found.terms.total)} ({parts}); take {', '.join(remedies)} or a larger GPU"
+        f"this GPU, takes {_gib(found.terms.total)} ({parts}); take {remedies(model, asked)}"
     )
+
+
+def remedies(model: ModelSpec, asked: Asked) -> str:
+    """Return what may help where the smallest arrangement does not fit, settings of the file first."""
+    found = ["a smaller base", "a lower data.max_length, rank or evaluation.max_new_tokens"]
+    fixed = {"slots": asked.slots, "tokens_per_pass": asked.tokens_per_pass}
+    if named := [f"packing.{name}" for name, value in fixed.items() if value is not None]:
+        found.insert(0, f"{' and '.join(named)} left out")
+    if asked.hold_base:
+        found.insert(0, "packing.cache_base: false")
+    if asked.offload is False:
+        found.insert(0, "packing.offload_optimizer left out")
+    if asked.checkpointing is False:
+        found.insert(0, "model.gradient_checkpointing: auto")
+    if model.quantization is not Quantization.NF4:
+        found.insert(0, "model.quantization: nf4")
+    return f"{', '.join(found)} or a larger GPU"
 
 
 def _largest_terms(found: TooSmall) -> list[tuple[str, int]]:
@@ -288,7 +298,7 @@ def _check_slots_on_cpu(slots: int, bytes_per_slot: int, free: int) -> None:
         )
 
 
-def _smaller_on_cpu(size: EngineSize) -> EngineSize | None:
+def _smaller_on_cpu(size: EngineSize, asked: Asked) -> EngineSize | None:
     """Return the next smaller arrangement: fewer rows, smaller passes, base not held, fewer slots."""
     if size.decoding_rows > 1:
         return replace(size, decoding_rows=size.decoding_rows // 2)
@@ -296,7 +306,7 @@ def _smaller_on_cpu(size: EngineSize) -> EngineSize | None:
         return replace(size, tokens_per_pass=max(64, size.tokens_per_pass // 2))
     if size.hold_base:
         return replace(size, hold_base=False)
-    if not size.checkpointing:
+    if not size.checkpointing and asked.checkpointing is None:
         return replace(size, checkpointing=True)
     return replace(size, slots=size.slots // 2) if size.slots > 1 else None
 

@@ -104,7 +104,7 @@ def _read(model: ModelSpec, source: str, *, revision: str | None) -> Any | None:
             trust_remote_code=model.trust_remote_code,
             local_files_only=True,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # transformers checks sizes with errors of its own, and bases bring code
         raise InputError(
             f"model.base: {model.base} must have a readable config.json: {in_one_line(error)}"
         ) from error
@@ -145,6 +145,10 @@ def _check_sizes(base: str, configuration: Any, written: Any) -> None:
 
 
 def _unknown(base: str) -> str:
+    if base.startswith(("/", ".", "~")):
+        return (
+            f"model.base: must be a folder with a config.json or a Hub id, got {base!r}, which is not there"
+        )
     names = [f"{known.owner}/{name}" for known in KNOWN_BASES for name in known.names]
     return (
         f"model.base: the sizes of {base!r} must be known, no config.json of it is on this machine and "

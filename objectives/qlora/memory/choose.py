@@ -36,7 +36,8 @@ class Asked:
         offload: whether moments lie in main memory.
         packs: whether sequences of several trials can be in one row.
         graphs: whether passes can be captured.
-        decodes: whether answers are decoded through the cache.
+        decodes: whether answers are decoded.
+        apart_rows: prompts that transformers' `generate` is to answer at once; None where our cache serves.
     """
 
     slots: int | None = None
@@ -48,6 +49,7 @@ class Asked:
     packs: bool = True
     graphs: bool = True
     decodes: bool = True
+    apart_rows: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +163,12 @@ def _slots(workload: Workload, asked: Asked) -> list[int]:
 
 
 def _rows(asked: Asked) -> list[int]:
-    return sorted(_ROWS, reverse=True) if asked.decodes else [0]
+    """Return the prompts decoded at once to choose among, the most first."""
+    if not asked.decodes:
+        return [0]
+    if asked.apart_rows is None:
+        return sorted(_ROWS, reverse=True)
+    return [asked.apart_rows >> halved for halved in range(asked.apart_rows.bit_length())]
 
 
 def _rows_needed(workload: Workload, slots: int) -> int:

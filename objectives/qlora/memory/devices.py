@@ -74,13 +74,19 @@ def gpu_of_memory(text: str) -> Gpu:
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None or float(match[1]) <= 0:
-        raise InputError(f"--memory: must be a size such as 24GiB, got {text!r}")
+        raise InputError(
+            f"--memory: must be a size such as 24GiB, got {text!r}; units are GiB, GB, MiB and MB"
+        )
     unit = next((unit for unit, given in zip(_UNITS, match.groups()[1:], strict=True) if given), 2**30)
-    return _of_unknown_speed(f"a GPU of {text.strip()}", int(float(match[1]) * unit), has_bf16=True)
+    size = int(float(match[1]) * unit)
+    return _of_unknown_speed(f"a GPU of {size / 2**30:.1f} GiB", size, has_bf16=True)
 
 
 def gpu_of_device(device: "torch.device") -> Gpu:
-    """Return the GPU that is here, with the memory that its driver reports."""
+    """Return the GPU that is here, with the memory that its driver reports.
+
+    Asking for properties makes no CUDA context, which would take half a GiB of it (`mem_get_info` makes one).
+    """
     import torch
 
     properties = torch.cuda.get_device_properties(device)

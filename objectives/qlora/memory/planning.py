@@ -15,7 +15,7 @@ from loratory.objectives.qlora.base.architecture import Architecture
 from loratory.objectives.qlora.base.checks.configuration import refuse_by_configuration
 from loratory.objectives.qlora.base.layers import find_text_part, linear_layers
 from loratory.objectives.qlora.base.skeleton import build_skeleton
-from loratory.objectives.qlora.memory.admission import asked_of, usable_bytes
+from loratory.objectives.qlora.memory.admission import asked_of, remedies, usable_bytes
 from loratory.objectives.qlora.memory.bases import FoundConfiguration, find_configuration
 from loratory.objectives.qlora.memory.choose import Asked, TooSmall, choose, smallest
 from loratory.objectives.qlora.memory.devices import Gpu, gpu_named, gpu_of_device, gpu_of_memory
@@ -38,7 +38,7 @@ from loratory.objectives.qlora.memory.study_plan import (
 )
 from loratory.objectives.qlora.memory.terms import MemoryTerms
 from loratory.spaces.errors import InputError
-from loratory.spaces.model import ComputeDtype, ModelSpec
+from loratory.spaces.model import ComputeDtype, ModelSpec, Quantization
 from loratory.spaces.packing import trials_taken
 from loratory.spaces.study import StudySpec
 
@@ -97,7 +97,12 @@ def plan_study(
         InputError: GPU or memory are unknown, sizes of the base are, or nothing of the study fits.
     """
     named = _gpu(gpu, memory)
-    return _plan(study, named, gpus=gpus, known=partial(known_workload, runs=runs))
+    return _plan(
+        study,
+        None if named is None else share_of(named, study),
+        gpus=gpus,
+        known=partial(known_workload, runs=runs),
+    )
 
 
 def plan_of_data(study: StudySpec, data: PreparedData, *, gpu: Gpu, gpus: int) -> StudyPlan:
@@ -170,6 +175,12 @@ def _gpu(name: str | None, memory: str | None) -> Gpu | None:
     if memory is not None:
         return gpu_of_memory(memory)
     return gpu_of_device(torch.device("cuda", 0)) if torch.cuda.is_available() else None
+
+
+def share_of(gpu: Gpu, study: StudySpec) -> Gpu:
+    """Return a GPU with the memory that one worker of a study may use, a share where workers share it."""
+    share = min(1.0, study.resources.gpus_per_worker or 1.0)
+    return gpu if share == 1 else replace(gpu, memory_bytes=int(share * gpu.memory_bytes))
 
 
 def _common_gpus() -> Iterator[Gpu]:
@@ -310,6 +321,12 @@ def _notes(given: _Study, gpu: Gpu | None) -> Iterator[str]:
     model = _model(given.spec)
     if not given.facts.counted:
         yield "activations are a guess: the model's code cannot run without a device"
+    share = given.spec.resources.gpus_per_worker or 1.0
+    if gpu is not None and share < 1:
+        yield (
+            f"resources.gpus_per_worker is {share:g}: the memory is that share of a GPU, and durations are "
+            "those of a worker that has the GPU for itself"
+        )
     if gpu is not None and not gpu.has_bf16 and model.compute_dtype is ComputeDtype.BF16:
         yield f"{gpu.name} has no bf16: set model.compute_dtype to auto, which takes fp16 there"
 
@@ -318,12 +335,13 @@ def _too_small(given: _Study, worker: PlannedWorker) -> str:
     """Return the sentence on a GPU that holds no trial of the study."""
     have = f"{worker.usable_bytes / 2**30:.1f} GiB that may be used of {worker.gpu.name}"
     if given.facts.base_bytes > worker.usable_bytes:
-        need = f"{given.spec.model.base} in {given.spec.model.quantization}"  # type: ignore[union-attr]
+        model = _model(given.spec)
+        smaller = "" if model.quantization is Quantization.NF4 else "model.quantization: nf4, "
         return (
-            f"model.base: must fit into {have}, {need} takes {given.facts.base_bytes / 2**30:.1f} GiB alone; "
-            "take a smaller base or a larger GPU"
+            f"model.base: must fit into {have}, {model.base} in {model.quantization} takes "
+            f"{given.facts.base_bytes / 2**30:.1f} GiB alone; take {smaller}a smaller base or a larger GPU"
         )
     return (
         f"packing: the smallest trial must fit into {have}, takes {worker.terms.total / 2**30:.1f} GiB; "
-        "lower data.max_length or the smallest rank, or take a smaller base"
+        f"take {remedies(_model(given.spec), given.asked)}"
     )

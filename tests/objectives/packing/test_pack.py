@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from loratory.objectives.packing.pack import Pack, Settings
+from loratory.objectives.packing.passes import padding_pass
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.shapes import Piece
 from loratory.objectives.packing.slot_copy import SlotState
@@ -157,3 +158,20 @@ def test_checkpointed_activations_give_the_same_gradients(model, make_packed):
     (wanted, all_saved), (got, some_saved) = map(gradients_and_saved, (model, checkpointed))
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6)
     assert wanted.ne(0).float().mean() > 0.9 and some_saved < all_saved / 3
+
+
+def test_the_largest_pass_is_reserved_as_it_is_laid_out(model, make_pack, monkeypatch):
+    pack, reserved = make_pack(), []
+    monkeypatch.setattr(pack.runner, "reserve", lambda name, shape, work: reserved.append((shape, work)))
+    pack.reserve(100, longest=21)
+    assert (reserved[-1][0].tokens, reserved[-1][0].sequences, reserved[-1][0].row) == (88, 5, 0)
+    pack.model.concatenates = False
+    try:
+        pack.reserve(100, longest=21)
+        monkeypatch.setattr(pack.model, "alone", True)
+        pack.reserve(100, longest=21)
+        (rows, work), (alone, _) = reserved[-2:]
+        assert (rows.tokens, rows.row) == (96, 24) and (alone.tokens, alone.row) == (24, 24)
+        assert work(padding_pass(rows, pack.model.device)).isfinite().all() and not pack.gradients.flat.any()
+    finally:
+        pack.model.concatenates = True

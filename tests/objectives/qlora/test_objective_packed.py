@@ -13,6 +13,7 @@ from loratory.objectives.data.examples import Examples
 from loratory.objectives.events import (
     Failed,
     Finished,
+    Noted,
     Progressed,
     Ready,
     Reported,
@@ -25,10 +26,12 @@ from loratory.objectives.events import (
 from loratory.objectives.futures import SerialThread
 from loratory.objectives.metrics.jobs import TextJobs
 from loratory.objectives.packing.model import PackedModel
+from loratory.objectives.packing.out_of_memory import NothingLeftError
 from loratory.objectives.packing.pack import Pack
 from loratory.objectives.qlora import engine
 from loratory.objectives.qlora import objective as objective_module
 from loratory.objectives.qlora.device_work import DevicePolicy
+from loratory.objectives.qlora.relief import Need
 from loratory.objectives.qlora.scoring import evaluator
 from loratory.objectives.qlora.trial.arrivals import new_trial
 from loratory.objectives.records import FailureKind
@@ -51,7 +54,7 @@ def of(kind, events):
 
 
 def number_of(event):
-    return None if isinstance(event, Ready | Scored) else int(event.key)
+    return None if isinstance(event, Ready | Scored | Noted) else int(event.key)
 
 
 def curve(events):
@@ -558,3 +561,62 @@ def test_scoring_that_never_fits_ends_its_trials_and_not_the_worker(
         assert [event.kind for event in of(Failed, driver.events(number))] == [FailureKind.OOM]
     again = Driver(objective, [make_start(2)]).run()
     assert_same_trial(again.events(2), alone(2))
+
+
+@pytest.mark.parametrize("slots", [SLOTS, 1])
+def test_a_pack_that_cannot_be_made_anew_ends_the_worker_and_no_trial(
+    make_packed_objective, make_start, monkeypatch, slots
+):
+    """The driver lets the trials go on from their checkpoints on the worker's successor."""
+    objective = make_packed_objective(slots=slots)
+    driver = Driver(objective, [make_start(0)])
+    while not curve(driver.events(0)):
+        driver.advance()
+    monkeypatch.setattr(engine.Engine, "_may_offload", property(lambda self: not self._engine_size.offload))
+    monkeypatch.setattr(engine, "AdapterStack", lambda *_, **__: out_of_memory())
+    tight(monkeypatch, lambda _: True)
+    with pytest.raises(NothingLeftError, match="no memory for a pack of one slot"):
+        driver.run()
+    assert not of(Failed, driver.events(0))
+
+
+def out_of_memory():
+    raise torch.OutOfMemoryError("too much")
+
+
+def test_relief_ends_and_says_what_it_took(make_packed_objective):
+    decoded = {"metric": "exact_match", "evaluation": {"metrics": ["exact_match"]}}
+    objective = make_packed_objective(packing={"cache_base": True}, **decoded)
+    lines, relief = [], objective._relief
+    for need in [Need.SCORING, Need.PASS] * 40:
+        if not relief.make_room(need):
+            break
+        lines += relief.take_lines()
+    else:
+        raise AssertionError("memory is made smaller for ever")
+    assert len(lines) < 40 and f"memory ran out for {Need.SCORING}; from now on" in lines[0]
+    assert "1 trial on one base, up to 80 tokens" in lines[-1] and "1 prompt decoded at once" in lines[-1]
+    assert "activations recomputed" in lines[-1] and "16 prompts decoded at once" in lines[0]
+    now = objective._engine.arrangement
+    assert (now.slots, now.holds_base, now.gradient_checkpointing) == (1, False, True)
+    assert not relief.take_lines()
+
+
+def test_relief_of_a_base_that_generate_decodes_ends_too(make_study, base_folder, make_objective):
+    objective = make_objective(
+        make_study(
+            model={"base": str(base_folder("bloom"))},
+            evaluation={"metrics": ["exact_match"]},
+            metric="exact_match",
+            training={"target_modules": "all-linear", "dropout": 0.0},
+        )
+    )
+    assert sum(objective._relief.make_room(Need.SCORING) for _ in range(60)) < 30
+
+
+def test_what_is_made_smaller_is_told_as_an_event(make_packed_objective, make_start, monkeypatch):
+    objective = make_packed_objective(tokens=1000)
+    raised = tight(monkeypatch, lambda inputs: inputs.shape.tokens > 200)
+    driver = Driver(objective, [make_start(0)]).run()
+    (*lines,) = of(Noted, driver.events(None))
+    assert raised and all(f"memory ran out for {Need.PASS}" in noted.line for noted in lines) and lines

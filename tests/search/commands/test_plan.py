@@ -92,6 +92,7 @@ def test_json_and_common_sizes(tmp_path: Path) -> None:
 
 def test_the_toy_needs_no_plan() -> None:
     assert "uses no GPU: there is nothing to plan" in run(str(EXAMPLES / "toy.yaml"))
+    assert "nothing to plan" in json.loads(run(str(EXAMPLES / "toy.yaml"), "--json"))["notes"][0]
 
 
 def test_a_folder_and_an_unknown_gpu_are_refused(tmp_path: Path) -> None:

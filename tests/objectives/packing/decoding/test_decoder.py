@@ -2,10 +2,12 @@ import pytest
 import torch
 from peft_pair import ENDS, LONGEST, NEW_TOKENS, RANKS, Pair, draw_prompts, finish
 
+from loratory.objectives.packing.decoding import decoder as decoder_module
 from loratory.objectives.packing.decoding.apart import ApartDecoder
 from loratory.objectives.packing.decoding.decoder import BASE, Prompt
 from loratory.objectives.packing.decoding.steps import STEPS, DecodeSteps
 from loratory.objectives.packing.gradients import GradientSink
+from loratory.objectives.packing.out_of_memory import NothingLeftError, device_is_lost
 from loratory.objectives.packing.passes import lay_out
 from loratory.objectives.packing.shapes import Piece, exact_shape
 
@@ -216,6 +218,46 @@ def test_a_decoder_that_shrinks_uses_fewer_rows_and_smaller_passes(pair, monkeyp
     assert pair.near_ties(answers, prompts[::7]) <= 2
     assert sum(decoder.shrink() for _ in range(20)) == 4  # 512, 256, 128, 64: the longest prompt has 60
     assert not decoder.shrink()
+
+
+def test_a_smaller_cache_gives_the_same_answers_to_prompts_that_start_again(pair):
+    prompts = [p for slot in (0, BASE) for p in draw_prompts(40, slot)]
+    expected, decoder = pair.answers(prompts), pair.decoder(rows=48)
+    decoder.add(prompts)
+    answers, sizes = {}, [48]
+    while decoder.reduce_cache():
+        sizes.append(decoder.cached_rows)
+        answers |= {answer.key: answer.ids for answer in decoder.advance()}
+    assert sizes == [48, 16, 8, 4, 2, 1] and decoder.busy
+    answers |= finish(decoder)
+    assert answers.keys() == expected.keys() and pair.near_ties(answers, prompts[::7]) <= 2
+
+
+def test_a_cache_after_a_shrink_gets_the_rows_that_are_used(pair):
+    decoder = pair.decoder(rows=112)
+    assert decoder.shrink() and decoder._rows.limit == 48
+    assert decoder.reduce_cache() and decoder.cached_rows == 48
+
+
+def test_a_cache_that_fits_in_no_size_ends_the_worker(pair, monkeypatch):
+    decoder, tried = pair.decoder(rows=48), []
+
+    def full(config, *, rows, **sizes):
+        tried.append(rows)
+        raise torch.OutOfMemoryError("too much")
+
+    monkeypatch.setattr(decoder_module, "KeyValueCache", full)
+    with pytest.raises(NothingLeftError, match="cache of decoding") as raised:
+        decoder.reduce_cache()
+    assert tried == [16, 8, 4, 2, 1] and device_is_lost(raised.value)
+
+
+def test_rows_of_generate_are_at_least_one(pair):
+    options = {"end_ids": ENDS, "padding_id": 0, "max_new_tokens": NEW_TOKENS}
+    with pytest.raises(ValueError, match="rows: must be at least 1, got 0"):
+        ApartDecoder(pair.packed, pair.stack, rows=0, **options)
+    decoder = ApartDecoder(pair.packed, pair.stack, rows=1, **options)
+    assert not decoder.shrink() and not decoder.reduce_cache()
 
 
 def test_a_decoder_of_rows_apart_shrinks_to_one_and_loses_no_prompt(pair, monkeypatch):

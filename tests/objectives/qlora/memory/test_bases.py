@@ -85,6 +85,11 @@ def test_an_unknown_base_names_the_remedy() -> None:
         find_configuration(ModelSpec(base="meta-llama/Llama-3.2-1"))
 
 
+def test_a_path_that_is_not_there_is_no_hub_id(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"must be a folder with a config.json or a Hub id, got .*not there"):
+        find_configuration(ModelSpec(base=str(tmp_path / "nowhere")))
+
+
 @pytest.mark.parametrize("base", ["no/such/folder", "..", "a b"])
 def test_a_base_that_is_neither_folder_nor_id(base: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"model\.base: "):
@@ -98,6 +103,9 @@ def test_a_base_that_is_neither_folder_nor_id(base: str, tmp_path: Path) -> None
         ("not json", "must have a readable config.json"),
         ('{"model_type": "llama"}', "must give hidden_size and num_hidden_layers"),
         ('{"model_type": "llama", "hidden_size": 64}', "must give num_hidden_layers, from which"),
+        ('{"model_type": "llama", "hidden_size": "64"}', "must have a readable config.json: .*hidden_size"),
+        ('{"model_type": "llama", "hidden_size": 64, "num_attention_heads": 7}', "must have a readable"),
+        ('{"model_type": "llama", "hidden_size": 64, "num_attention_heads": 0}', "must have a readable"),
         ('{"model_type": "gemma3", "text_config": {"hidden_size": 64}}', "must give num_hidden_layers"),
     ],
 )

@@ -85,6 +85,11 @@ def test_what_the_file_fixes_is_kept():
     assert chosen(60, decodes=False).decoding_rows == 0
 
 
+def test_generate_answers_at_least_one_prompt_at_once():
+    assert chosen(60, apart_rows=12).decoding_rows == 12
+    assert chosen(8, apart_rows=12).decoding_rows == 3 and chosen(8, apart_rows=1).decoding_rows == 1
+
+
 def test_no_more_rows_than_there_are_prompts():
     assert chosen(80, load=replace(LOAD, prompts=3)).decoding_rows <= 16
 

@@ -101,7 +101,6 @@ def test_rank_and_dropout_are_counted():
 def test_a_curve_is_linear_between_and_past_its_points():
     curve = ActivationCurve(((100, 1000), (200, 3000), (300, 3500)))
     assert [curve(tokens) for tokens in (50, 100, 150, 250, 400)] == [0, 1000, 2000, 3250, 4000]
-    assert curve.scaled(2)(150) == 4000
 
 
 def test_twins_allocate_what_the_kernels_do():

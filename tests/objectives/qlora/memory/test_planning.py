@@ -163,12 +163,24 @@ def test_a_budget_of_the_disk_bounds_adapters(tmp_path: Path) -> None:
             {"memory": "5GiB"},
             r"model.base: must fit into 4.6 GiB .* nf4 takes 5.3 GiB alone; take a smaller base",
         ),
+        ({"packing": {"slots": 4}}, {"memory": "300MiB"}, r"take packing\.slots left out, a smaller base"),
+        (
+            {"model": {"base": "meta-llama/Llama-3.1-8B", "quantization": "none"}},
+            {"memory": "12GiB"},
+            r"in none takes 15.0 GiB alone; take model\.quantization: nf4, a smaller base",
+        ),
         ({"model": {"base": "who/knows"}}, {"memory": "8GiB"}, r"the sizes of 'who/knows' must be known"),
     ],
 )
 def test_bad_input(changes: dict[str, object], asked: dict[str, str], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         plan_study(study(**changes), runs=tmp_path, **asked)  # type: ignore[arg-type]
+
+
+def test_a_worker_with_a_share_of_a_gpu_has_that_share_of_its_memory(tmp_path: Path) -> None:
+    shared = plan_study(study(resources={"gpus_per_worker": 0.25}), memory="8GiB", runs=tmp_path)
+    assert shared.worker is not None and shared.worker.gpu.memory_bytes == 2 * GIB
+    assert any("gpus_per_worker is 0.25" in note for note in shared.notes)
 
 
 def test_the_smallest_difference_is_that_of_the_simulations() -> None:
