@@ -77,11 +77,6 @@ def _expected(choice: Choice) -> str:
     )
 
 
-def set_known(report: ComparisonReport) -> bool:
-    """Return whether the trials that may be best are known: then equal ones are among them."""
-    return report.findings is not None and bool(report.findings.may_be_best)
-
-
 def tie_note(report: ComparisonReport) -> str | None:
     """Return a sentence that names trials with exactly the best value; None if there are none."""
     if report.best is None:

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from loratory.reports import formatting
 from loratory.reports.columns import METRIC, Column, View, columns
 from loratory.reports.comparison_report import ComparisonReport
-from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, set_known, tie_note
+from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, tie_note
 from loratory.reports.figures import (
     Figure,
     dev_figure,
@@ -65,7 +65,7 @@ def _context(report: ComparisonReport) -> dict[str, Any]:
         "best": report.best,
         "winner": report.winner,
         "choice": choice_line(report),
-        "tie": None if set_known(report) else tie_note(report),
+        "tie": tie_note(report),
         "further": further_line(report.findings) if report.findings else "",
         "metric": formatting.label(report.study.metric),
         "metrics": metric_names(report),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from loratory.reports import formatting
 from loratory.reports.columns import Column, View, columns
 from loratory.reports.comparison_report import ComparisonReport, ScoredTrial, TrialFacts
-from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, set_known, tie_note
+from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, tie_note
 from loratory.reports.markdown import code, escaped, fenced, table
 from loratory.reports.retrained_words import HEADS, ONE_RUN, retrained_notes, retrained_rows
 from loratory.reports.verdict import further_line
@@ -70,7 +70,7 @@ def _opening(report: ComparisonReport) -> str:
         "",
         f"Best value: trial {best.number}, {metric} {formatting.score(best.value)} on eval.select{gain}.",
         "",
-        *([tie, ""] if not set_known(report) and (tie := tie_note(report)) else []),
+        *([tie, ""] if (tie := tie_note(report)) else []),
         *([line, ""] if (line := choice_line(report)) else []),
     ]
     lines += [f"- {escaped(name)}: {escaped(formatting.parameter(v))}" for name, v in best.params.items()]

@@ -13,7 +13,6 @@ from loratory.reports.comparison_rows import (
     choice_line,
     comparison_rows,
     metric_names,
-    set_known,
     tie_note,
 )
 from loratory.reports.retrained_words import HEADS, retrained_notes, retrained_rows, retrained_title
@@ -43,7 +42,7 @@ def ranking_table(report: ComparisonReport, *, limit: int | None = 20) -> Group:
     notes = [Text(f"  trial {number}: {reason}", style="dim") for number, reason in reasons if reason]
     if left_out := formatting.never_started(report.never_started):
         notes.append(Text(f"  {left_out}", style="dim"))
-    if not set_known(report) and (tie := tie_note(report)):
+    if tie := tie_note(report):
         notes.insert(0, Text(f"  {tie}"))
     if chosen := choice_line(report):
         notes.insert(0, Text(f"  {chosen}"))

@@ -20,6 +20,7 @@ from loratory.reports.markdown_view import markdown_report
 from loratory.reports.publishing import stage
 from loratory.reports.ranking import order
 from loratory.spaces.metric_names import Direction
+from loratory.spaces.trial import trial_key
 
 SELECT, CONFIRM = 40, 60
 
@@ -83,6 +84,7 @@ def _score_on_confirm(folder: StudyFolder, means: dict[int | None, float], count
                 study="u",
                 key=key,
                 split="confirm",
+                trial=None if number is None else trial_key(number),
                 number=number,
                 metrics=table.aggregate,
                 provenance=Provenance(seed=0),

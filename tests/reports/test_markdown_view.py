@@ -8,7 +8,8 @@ from loratory.reports.uncertainty import read_table
 
 def test_says_the_answer_first(study: StudyFolder) -> None:
     head = markdown_report(compare(study)).partition("##")[0]
-    assert "**Trial 7 is best**: ROUGE-L 0.7747" in head
+    assert "**Trials 7 and 10 may be best.**" in head
+    assert "Best value: trial 7, ROUGE-L 0.7747" in head
     assert "- learning_rate: 0.0015" in head
     assert "`trials/0007/adapter`" in head
     assert "provisional" in head
