@@ -17,7 +17,7 @@ from pathlib import Path
 
 from packing_cells.results import append_line, read_lines
 from statistics_cells.batches import BATCH, run_batch
-from statistics_cells.cells import CELLS, Cell
+from statistics_cells.cells import CELLS, CONFIRM_CELLS, Cell
 from statistics_cells.table import as_markdown
 
 
@@ -51,9 +51,10 @@ def _run(path: Path, cells: list[Cell], studies: int, seconds: float) -> None:
 
 
 def _named(words: list[str]) -> list[Cell]:
-    found = [cell for cell in CELLS if not words or any(word in cell.name for word in words)]
+    cells = (*CELLS, *CONFIRM_CELLS)
+    found = [cell for cell in cells if not words or any(word in cell.name for word in words)]
     if not found:
-        names = "; ".join(cell.name for cell in CELLS)
+        names = "; ".join(cell.name for cell in cells)
         raise SystemExit(f"cells must name a part of one of: {names}; got {', '.join(words)}")
     return found
 

@@ -93,7 +93,7 @@ def _usual(trials: int) -> Callable[[Cell], bool]:
 
 
 def _judged(cell: Cell) -> bool:
-    return cell.labels <= _MANY_LABELS
+    return cell.labels <= _MANY_LABELS and not cell.confirm
 
 
 def _short_bleu(cell: Cell) -> bool:
@@ -101,7 +101,7 @@ def _short_bleu(cell: Cell) -> bool:
 
 
 def _plain(cell: Cell) -> bool:
-    return not (cell.grouped or cell.labels or _short_bleu(cell))
+    return not (cell.grouped or cell.labels or cell.confirm or _short_bleu(cell))
 
 
 BARS = (
@@ -114,9 +114,15 @@ BARS = (
     Bar(figure="shortfall", low=0.93, applies=_judged),
     Bar(figure="size of set", high=5.9, applies=_usual(12)),
     Bar(figure="size of set", high=29, applies=_usual(64)),
-    Bar(figure="optimism", low=0.8, high=1.2, applies=lambda c: c.metric in ("rouge", "accuracy")),
-    Bar(figure="optimism", low=0.8, high=1.45, applies=lambda c: c.metric == "bleu"),
+    Bar(
+        figure="optimism",
+        low=0.8,
+        high=1.2,
+        applies=lambda c: _judged(c) and c.metric in ("rouge", "accuracy"),
+    ),
+    Bar(figure="optimism", low=0.8, high=1.45, applies=lambda c: _judged(c) and c.metric == "bleu"),
     Bar(figure="optimism", low=0.8, applies=lambda c: 0 < c.labels <= _MANY_LABELS),
     Bar(figure="wrong within 5%", high=0.05, applies=_judged),
     Bar(figure="named within 5%", low=0.5, applies=_usual(12)),
+    Bar(figure="confirmed", low=0.92, applies=lambda c: c.confirm > 0),
 )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from statistics_cells.cells import Cell
+from statistics_cells.confirmed import confirmed_figures
 from statistics_cells.figures import figures
 from statistics_cells.generator import draw_study
 
@@ -69,4 +70,4 @@ def summarize(lines: Iterable[Mapping[str, Any]], cell: Cell) -> Summary | None:
 
 def _row(cell: Cell, number: int) -> dict[str, float]:
     rng = np.random.default_rng([zlib.crc32(cell.name.encode()), number])
-    return figures(draw_study(cell, rng), rng)
+    return confirmed_figures(cell, rng) if cell.confirm else figures(draw_study(cell, rng), rng)

@@ -5,7 +5,7 @@ from typing import Any
 
 from statistics_cells.bars import Outcome, measured, outcomes
 from statistics_cells.batches import Summary, summarize
-from statistics_cells.cells import CELLS, Cell
+from statistics_cells.cells import CELLS, CONFIRM_CELLS, Cell
 
 _COLUMNS = {
     "fixed": "fixed trial",
@@ -18,35 +18,41 @@ _COLUMNS = {
     "named within 5%": "named at 5%",
     "wrong within 5%": "wrong at 5%",
 }
+_CONFIRM_COLUMNS = {
+    "quality by select": "quality by select",
+    "quality confirmed": "quality confirmed",
+    "confirmed": "interval",
+    "confirmed, alone": "interval, choice by confirm alone",
+}
 
 
 def as_markdown(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Return a table of all cells that were run, and below it every bar that is missed.
+    """Return tables of all cells that were run, and below them every bar that is missed.
 
     `*` marks a missed bar, `**` one that is missed by more than two standard errors.
     """
-    found = {cell: summary for cell in CELLS if (summary := summarize(lines, cell)) is not None}
-    judged = [outcome for cell, summary in found.items() for outcome in outcomes(cell, summary)]
-    head = ["studies of", "number", *_COLUMNS.values()]
-    rows = [_row(cell, summary, judged) for cell, summary in found.items()]
-    table = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+    text, judged = [], []
+    for cells, columns in ((CELLS, _COLUMNS), (CONFIRM_CELLS, _CONFIRM_COLUMNS)):
+        found = {cell: summary for cell in cells if (summary := summarize(lines, cell)) is not None}
+        judged += [outcome for cell, summary in found.items() for outcome in outcomes(cell, summary)]
+        head = ["studies of", "number", *columns.values()]
+        rows = [_row(cell, summary, columns) for cell, summary in found.items()]
+        table = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+        text += [*table, ""] if rows else []
     missed = [outcome for outcome in judged if not outcome.met]
     met = f"{len(judged) - len(missed)} of {len(judged)} bars are met."
-    return "\n".join([*table, "", met, *map(_explained, missed)])
+    return "\n".join([*text, met, *map(_explained, missed)])
 
 
-def _row(cell: Cell, summary: Summary, judged: Sequence[Outcome]) -> list[str]:
-    own = {outcome.bar.figure: outcome for outcome in judged if outcome.cell is cell}
-    return [
-        cell.name,
-        str(summary.studies),
-        *(_shown(cell, summary, name, own.get(name)) for name in _COLUMNS),
-    ]
+def _row(cell: Cell, summary: Summary, columns: Mapping[str, str]) -> list[str]:
+    own = {outcome.bar.figure: outcome for outcome in outcomes(cell, summary)}
+    shown = (_shown(cell, summary, name, own.get(name)) for name in columns)
+    return [cell.name, str(summary.studies), *shown]
 
 
 def _shown(cell: Cell, summary: Summary, figure: str, outcome: Outcome | None) -> str:
     value, _ = measured(cell, summary, figure)
-    digits = 1 if figure == "size of set" else 2 if figure == "optimism" else 3
+    digits = {"size of set": 1, "optimism": 2}.get(figure, 3)
     mark = "" if outcome is None or outcome.met else "\\*\\*" if outcome.surely_missed else "\\*"
     return f"{value:.{digits}f}{mark}"
 

@@ -32,8 +32,16 @@ def resamples(units: int, *, seed: int, count: int = RESAMPLES) -> NDArray[np.fl
     return np.bincount(drawn.ravel(), minlength=count * units).reshape(count, units).astype(np.float64)
 
 
-def resampled_values(scored: Scored, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute the value of each trial on each resample, larger = better, float64 [N, B]."""
+def resampled_values(
+    scored: Scored, drawn: NDArray[np.float64], *, beside: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Compute the value of each trial on each resample, larger = better, float64 [N, B].
+
+    Args:
+        scored: scores of the trials.
+        drawn: counts of the units in each resample, float64 [B, G].
+        beside: sums over other examples of the same trials, which stay as they are, float64 [N, d].
+    """
     trials, units, width = scored.columns.shape
     values = np.empty((trials, len(drawn)))
     step = max(1, _CHUNK_NUMBERS // (len(drawn) * width))
@@ -41,6 +49,8 @@ def resampled_values(scored: Scored, drawn: NDArray[np.float64]) -> NDArray[np.f
         part = scored.columns[start : start + step]
         flat = part.transpose(1, 0, 2).reshape(units, -1)
         sums = (drawn @ flat).reshape(len(drawn), len(part), width)
+        if beside is not None:
+            sums += beside[start : start + step]
         values[start : start + step] = scored.sign * scored.aggregate(sums).T
     return values
 
