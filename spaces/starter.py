@@ -35,7 +35,7 @@ data:
 
 evaluation:
   evaluations: 4                 # how often each trial is scored while it trains
-  dev_examples: null             # eval examples for pruning, the others rank and choose; null: 64 or half of eval
+  dev_examples: null             # eval examples for pruning, the others rank trials; null: 64 or half of eval
   max_new_tokens: 128            # longest answer decoded
 
 space:                           # what is searched; a plain list means "one of"
