@@ -33,13 +33,14 @@ def verdict(found: Findings | None) -> tuple[str, ...]:
 def further_line(found: Findings) -> str:
     """Return how likely more trials change the published file, and what more examples would tell."""
     chance = found.chance_of_change
-    line = f"{found.further_trials} further trials would change the published file with probability {chance:.0%}."
+    count, odds = found.further_trials, f"{chance:.0%}"
+    line = f"{count} further trials would change the published file with probability {odds}."
     if found.detectable_difference is None or not found.value:
         return line
     now, then = (_share_or_amount(found.detectable_difference / root, found.value) for root in (1, 2))
     return (
-        f"{line} {found.examples:,} examples show who is best where the others are {now} behind, four times as "
-        f"many where they are {then} behind."
+        f"{line} {found.examples:,} examples show who is best where the others are {now} behind, four times "
+        f"as many where they are {then} behind."
     )
 
 

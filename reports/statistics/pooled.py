@@ -95,10 +95,10 @@ def _values_over_both(pooled: Pooled, drawn: NDArray[np.float64]) -> NDArray[np.
 
 def _joined(first: ScoreTable, second: ScoreTable, metric: str) -> ScoreTable | None:
     """Return the scores of a trial on both parts, every example a unit; None if a part has none."""
-    columns = (statistics_of(first, metric), statistics_of(second, metric))
-    if columns[0] is None or columns[1] is None or columns[0].shape[1] != columns[1].shape[1]:
+    early, late = statistics_of(first, metric), statistics_of(second, metric)
+    if early is None or late is None or early.shape[1] != late.shape[1]:
         return None
-    joined = np.concatenate(columns)
+    joined = np.concatenate((early, late))
     ids = (*first.example_ids, *second.example_ids)
     return ScoreTable(
         example_ids=ids,
