@@ -7,7 +7,8 @@ from loratory.objectives.manifest import Manifest
 from loratory.objectives.records import TrialRecord
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import StudyFolder, confirm_key
-from loratory.reports.comparison_report import Choice, Interval
+from loratory.reports.comparison_report import Choice
+from loratory.reports.findings import Interval
 from loratory.reports.statistics.candidates import candidates
 from loratory.reports.statistics.pooled import confirmed_interval, pool
 from loratory.reports.uncertainty import read_table
