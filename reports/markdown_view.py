@@ -95,7 +95,7 @@ def _interval_note(report: ComparisonReport) -> list[str]:
 def _retrained(report: ComparisonReport) -> list[str]:
     if report.retrained is None:
         return [f"{ONE_RUN} `loratory confirm` trains the best settings again on new seeds."]
-    rows = table(list(HEADS), retrained_rows(report.retrained), text_columns=2)
+    rows = table(list(HEADS), retrained_rows(report.retrained), text_columns=1)
     return ["## Retrained settings", *map(escaped, retrained_notes(report)), rows]
 
 

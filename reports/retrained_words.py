@@ -1,14 +1,19 @@
 """Words and rows on retrained settings that all views share."""
 
+from typing import Final
+
 from loratory.reports import formatting
 from loratory.reports.comparison_report import ComparisonReport, Retrained, RetrainedSettings
 from loratory.reports.findings import Interval
 
-ONE_RUN = "One run each ranks files, not settings."
+ONE_RUN: Final = "One run each ranks files, not settings."
 """What a ranking of single runs can say."""
 
-HEADS = ("place", "settings of", "in the search", "new seeds", "mean", "sd", "range", "next training")
-"""Headings of the table; `retrained_rows` has the cells. The fourth, `new seeds`, is the widest."""
+HEADS: Final = (
+    *("settings of", "place before", "place after", "single run", "new seeds"),
+    *("mean", "sd", "range", "next training"),
+)
+"""Headings of the table; `retrained_rows` has the cells. A terminal has no room for `new seeds`."""
 
 
 def retrained_title(retrained: Retrained) -> str:
@@ -46,7 +51,8 @@ def _answers(report: ComparisonReport, retrained: Retrained) -> list[str]:
     first, best = retrained.settings[0], report.best
     if best is None or first.mean is None:
         return []
-    told = f"By the mean of the new seeds the settings of trial {first.number} come first"
+    when = "So far, by" if retrained.provisional else "By"
+    told = f"{when} the mean of the new seeds the settings of trial {first.number} come first"
     if first.number == best.number:
         return [f"{told}; trial {best.number} is also first in the search."]
     return [
@@ -64,17 +70,21 @@ def _without_score(retrained: Retrained) -> list[str]:
 
 
 def _row(settings: RetrainedSettings) -> list[str]:
-    before = f"{formatting.score(settings.value_before)} (place {settings.rank_before})"
     return [
-        "–" if settings.rank_after is None else str(settings.rank_after),
         f"trial {settings.number}",
-        before if settings.rank_before is not None else "–",
+        _place(settings.rank_before),
+        _place(settings.rank_after),
+        formatting.score(settings.value_before),
         ", ".join(map(formatting.score, settings.values)) or "–",
         formatting.score(settings.mean),
         formatting.score(settings.sd),
         _between(settings.low, settings.high),
         _interval(settings.next_training),
     ]
+
+
+def _place(rank: int | None) -> str:
+    return "–" if rank is None else str(rank)
 
 
 def _between(low: float | None, high: float | None) -> str:

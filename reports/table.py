@@ -56,14 +56,16 @@ def _retrained(report: ComparisonReport) -> list[RenderableType]:
     """Return the table of retrained settings and its notes; nothing where none were."""
     if report.retrained is None:
         return []
-    # Without the values of each seed: a terminal has 80 columns.
+    # Without the values of each seed and spaces in ranges: a terminal has 80 columns.
     shown = [place for place, head in enumerate(HEADS) if head != "new seeds"]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", title_style="bold")
-    table.title = Text(retrained_title(report.retrained))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
+    table.title, table.title_style = Text(retrained_title(report.retrained)), "bold"
     for place in shown:
-        table.add_column(_broken(HEADS[place]), justify="left" if place < 2 else "right")
+        table.add_column(_broken(HEADS[place]), justify="right" if place else "left", no_wrap=True)
     for index, row in enumerate(retrained_rows(report.retrained)):
-        table.add_row(*(Text(row[place]) for place in shown), style="" if index else "bold green")
+        table.add_row(
+            *(Text(row[place].replace(" – ", "–")) for place in shown), style="" if index else "bold green"
+        )
     return [table, *(Text(f"  {note}") for note in retrained_notes(report))]
 
 

@@ -64,7 +64,7 @@ def test_markdown_has_the_table_and_its_words(retrained):
     section = text.split("## Retrained settings")[1].split("\n## ")[0]
     assert "One run each ranks files, not settings. Retrained 2 settings on 3 new seeds." in section
     assert "the settings of trial 10 come first; first in the search is trial 7." in section
-    assert re.search(r"\| 1 \| trial 10 \| 0\.\d{4} \(place 2\) \| 0\.\d{4}, 0\.\d{4} \|", section)
+    assert re.search(r"\| trial 10 \| 2 \| 1 \| 0\.\d{4} \| 0\.\d{4}, 0\.\d{4} \|", section)
     assert r"Without a score, and in no mean: confirm/0010-3 (diverged: loss is nan \<b\>\| =1+1)." in section
     assert "tied" not in section and "significant" not in section, (
         "settings are never tested against each other"
@@ -75,8 +75,8 @@ def test_the_page_has_the_table_and_the_texts_are_text(retrained):
     page = html_report(compare(retrained))
     table = page.split('<table id="retrained">')[1].split("</table>")[0]
     heads = re.findall(r"<th[^>]*>(.*?)</th>", table)
-    assert heads[4:] == ["mean", "sd", "range", "next training"]
-    assert [row.count("<td") for row in table.split("<tr")[2:]] == [8, 8]
+    assert heads[5:] == ["mean", "sd", "range", "next training"]
+    assert [row.count("<td") for row in table.split("<tr")[2:]] == [9, 9]
     assert "loss is nan &lt;b&gt;" in page and "loss is nan <b>" not in page
 
 
@@ -84,7 +84,7 @@ def test_the_terminal_has_the_table_in_80_columns(retrained):
     text = terminal(retrained)
     assert "Retrained 2 settings on 3 new seeds" in text
     assert max(map(len, text.splitlines())) <= 80
-    (row,) = [line for line in text.splitlines() if re.match(r"\s*1 +trial 10 ", line)]
+    (row,) = [line for line in text.splitlines() if re.match(r"\s*trial 10 +2 +1 ", line)]
     assert "…" not in row and row.count("–") == 2
 
 
