@@ -68,7 +68,7 @@ def _categorical_kernels(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return each category's kernel, [P, C, C]: as many kernels as categories that occur, and the prior."""
     categories = counts.shape[1]
     smoothing = 1 / ((counts > 0).sum(axis=1) + 1)
-    weights = np.eye(categories) + smoothing[:, None, None]
+    weights: NDArray[np.float64] = np.eye(categories) + smoothing[:, None, None]
     weights /= weights.sum(axis=2, keepdims=True)
     return weights
 
