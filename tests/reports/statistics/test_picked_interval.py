@@ -96,3 +96,20 @@ def test_corpus_metrics(by_group, metric) -> None:
     best = max(table.aggregate[metric] for table in by_group.values())
     assert interval.low < interval.value < best
     assert 0 < optimism_of(found) < 0.2 * best
+
+
+def test_a_choice_that_other_examples_made_is_hardly_flattered(table) -> None:
+    values = np.random.default_rng(4).normal(3, 1, (10, 60))
+    fresh, _ = scored({f"{i}": table(v) for i, v in enumerate(values)}, "rougeL", MAXIMIZE)
+    drawn = resamples(60, seed=0)
+    # Sums over a thousand other examples, on which trial 3 is far ahead.
+    beside = np.tile([3000.0, 1000.0], (10, 1))
+    beside[3, 0] += 500
+    chosen = resampled_values(fresh, drawn, beside=beside)
+    assert (chosen.argmax(axis=0) == 3).all()
+    assert optimism(fresh, drawn, chosen, picked=3) == pytest.approx(0, abs=1e-12)
+    interval = picked_interval(fresh, jackknife(fresh), 0.0, picked=3)
+    assert (interval.key, interval.value) == ("3", pytest.approx(values[3].mean()))
+    # Others that have next to no say leave the optimism of a choice by these alone.
+    faint = optimism(fresh, drawn, resampled_values(fresh, drawn, beside=beside * 1e-9))
+    assert faint == pytest.approx(optimism_of(fresh), rel=0.01)
