@@ -14,13 +14,14 @@ from loratory.objectives.study_folder import (
     StudyFolder,
     confirm_key,
 )
-from loratory.reports.choice import COMPARED, choose
+from loratory.reports.choice import choose, select_tables
 from loratory.reports.comparison_report import (
     Choice,
     ComparisonReport,
     ParameterFacts,
     RankedTrial,
     Sample,
+    ScoredTrial,
     Scores,
     StudyFacts,
     Totals,
@@ -38,9 +39,6 @@ from loratory.reports.uncertainty import intervals, read_table, resampling
 from loratory.reports.verdict import verdict
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.study import StudySpec
-
-WITH_INTERVALS = COMPARED
-"""How many of the best trials get an interval: in a study of thousands the others would only take time."""
 
 
 def compare(folder: StudyFolder) -> ComparisonReport:
@@ -61,9 +59,13 @@ def compare(folder: StudyFolder) -> ComparisonReport:
     tables = _tables(folder, ordered)
     found, uncertainty = _intervals(tables, metric, spec.seed)
     base = _scores(folder.read_score(BASE), found.get(BASE))
-    choice = choose(folder, ordered, manifest=manifest, tables=tables)
+    every = order([*records, *folder.read_retrained()], direction)
+    tables |= select_tables(folder, [record for record in every if record.key not in tables])
+    choice = choose(folder, every, manifest=manifest, tables=tables)
     ranking = _ranking(ordered, metric=metric, direction=direction, base=base, found=found, folder=folder)
-    findings = _findings(folder, ranking, tables, spec, choice=choice, tried=len(records))
+    retrained = retrained_settings(folder, ranking, metric=metric, direction=direction, base=base)
+    scored = _best_first((*ranking, *(retrained.runs if retrained else ())), every)
+    findings = _findings(folder, scored, tables, spec, choice=choice, tried=len(records))
     return ComparisonReport(
         study=_facts(manifest, direction),
         counts={state: sum(record.state is state for record in records) for state in TrialState},
@@ -80,7 +82,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         confirm=_confirm(folder, choice),
         findings=findings,
         verdict=verdict(findings),
-        retrained=retrained_settings(folder, ranking, metric=metric, direction=direction, base=base),
+        retrained=retrained,
         importance=parameter_importance(ordered, spec.space, direction),
         curves=trial_curves(folder, records, metric),
         samples=_samples(folder, choice, tables, metric),
@@ -151,8 +153,7 @@ def _unranked(records: Sequence[TrialRecord], metric: str, direction: Direction)
 
 
 def _tables(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> dict[str, ScoreTable]:
-    best = ordered[:WITH_INTERVALS]
-    paths = {BASE: folder.score(BASE)} | {record.key: folder.trial(record.key) for record in best}
+    paths = {BASE: folder.score(BASE)} | {record.key: folder.trial(record.key) for record in ordered}
     return {key: table for key, path in paths.items() if (table := read_table(path)) is not None}
 
 
@@ -198,9 +199,15 @@ def _confirm(folder: StudyFolder, choice: Choice | None) -> tuple[Scores, ...]:
     return tuple(scores for key in keys if (scores := _scores(folder.read_score(key), None)))
 
 
+def _best_first(trials: tuple[ScoredTrial, ...], every: Sequence[TrialRecord]) -> tuple[ScoredTrial, ...]:
+    """Order trials of the search and trainings anew as their records are."""
+    places = {record.key: place for place, record in enumerate(every)}
+    return tuple(sorted(trials, key=lambda trial: places[trial.key]))
+
+
 def _findings(
     folder: StudyFolder,
-    ranking: tuple[RankedTrial, ...],
+    ranking: tuple[ScoredTrial, ...],
     tables: dict[str, ScoreTable],
     spec: StudySpec,
     *,

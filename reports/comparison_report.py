@@ -370,10 +370,15 @@ class ComparisonReport(Frozen):
         return self.ranking[0] if self.ranking else None
 
     @property
-    def winner(self) -> RankedTrial | None:
-        """The trial whose adapter is published; None if no trial is ranked."""
+    def winner(self) -> ScoredTrial | None:
+        """The trial, or training anew, whose adapter is published; None if no trial is ranked."""
         chosen = self.choice.key if self.choice else None
-        return next((trial for trial in self.ranking if trial.key == chosen), self.best)
+        return next((trial for trial in self.scored if trial.key == chosen), self.best)
+
+    @property
+    def scored(self) -> tuple[ScoredTrial, ...]:
+        """Every trial of the ranking, then the trainings of its settings anew."""
+        return (*self.ranking, *(self.retrained.runs if self.retrained else ()))
 
     @property
     def median_trial(self) -> RankedTrial | None:

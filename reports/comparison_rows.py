@@ -53,15 +53,15 @@ def choice_line(report: ComparisonReport) -> str | None:
     choice = report.choice
     if choice is None:
         return None
+    names = {trial.key: trial.shown for trial in report.scored}
+    name = names.get(choice.key, choice.key)
     if not choice.candidates:
-        return f"Published is trial {choice.number}, the best on eval.select: {choice.why}."
-    numbers = [str(trial.number) for key in choice.candidates for trial in report.ranking if trial.key == key]
-    among = (
-        f"trials {', '.join(numbers[:-1])} and {numbers[-1]}" if numbers[1:] else f"trial {numbers[0]} alone"
-    )
+        return f"Published is trial {name}, the best on eval.select: {choice.why}."
+    shown = [names.get(key, key) for key in choice.candidates]
+    among = f"trials {', '.join(shown[:-1])} and {shown[-1]}" if shown[1:] else f"trial {shown[0]} alone"
     value = f"{label(report.study.metric)} {score(choice.pooled[choice.key])} on {choice.examples:,} examples"
     return (
-        f"Published is trial {choice.number}: of {among}, which may be the best and were scored on "
+        f"Published is trial {name}: of {among}, which may be the best and were scored on "
         f"eval.confirm too, {choice.why} ({value}).{_expected(choice)}"
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from loratory.objectives.scores import ScoreTable
-from loratory.reports.comparison_report import RankedTrial
+from loratory.reports.comparison_report import ScoredTrial
 from loratory.reports.findings import CheapestWithin, Findings, Gain, Interval, Member
 from loratory.reports.statistics import cheapest
 from loratory.reports.statistics.best_set import BestSet, may_be_best
@@ -60,7 +60,7 @@ class Pair(NamedTuple):
 
 
 def find(
-    ranking: Sequence[RankedTrial],
+    ranking: Sequence[ScoredTrial],
     tables: Mapping[str, ScoreTable],
     measure: Measure,
     *,
@@ -71,7 +71,7 @@ def find(
     """Compute the findings of a study.
 
     Args:
-        ranking: ranked trials, best first.
+        ranking: ranked trials and trainings anew, best first.
         tables: per-example scores on eval.select, by key.
         measure: the metric.
         published: key of the trial that is published.
@@ -86,7 +86,7 @@ def find(
     winner = next(trial for trial in ranking if trial.key == published)
     plain = Findings(
         published=published,
-        published_shown=str(winner.number),
+        published_shown=winner.shown,
         published_bytes=winner.adapter_bytes,
         ranked=len(ranking),
         value=winner.value,
@@ -104,7 +104,7 @@ def find(
 
 
 def _compared(
-    found: Scored, trials: Mapping[str, RankedTrial], seed: int, published: str
+    found: Scored, trials: Mapping[str, ScoredTrial], seed: int, published: str
 ) -> dict[str, object]:
     drawn = resamples(found.units, seed=seed)
     errors = jackknife(found)
@@ -128,7 +128,7 @@ def _compared(
 
 
 def _members(
-    found: Scored, errors: Deviations, best: BestSet, trials: Mapping[str, RankedTrial], published: str
+    found: Scored, errors: Deviations, best: BestSet, trials: Mapping[str, ScoredTrial], published: str
 ) -> list[Member]:
     here = found.keys.index(published)
     members = []
@@ -141,7 +141,7 @@ def _members(
         members.append(
             Member(
                 key=key,
-                shown=str(trials[key].number),
+                shown=trials[key].shown,
                 value=trials[key].value,
                 behind=behind,
                 behind_interval=apart,
@@ -152,7 +152,7 @@ def _members(
 
 
 def _cheapest(
-    found: Scored, errors: Deviations, trials: Mapping[str, RankedTrial], margin: float
+    found: Scored, errors: Deviations, trials: Mapping[str, ScoredTrial], margin: float
 ) -> CheapestWithin:
     cost = {key: (trials[key].adapter_bytes or 0, trials[key].device_seconds) for key in found.keys}
     within = cheapest.cheapest_within(found, errors, cost, margin=margin)
@@ -160,7 +160,7 @@ def _cheapest(
     return CheapestWithin(
         margin=margin,
         key=within.key,
-        shown=str(named.number) if named else None,
+        shown=named.shown if named else None,
         adapter_bytes=named.adapter_bytes if named else None,
         examples_needed={} if named else dict(within.examples_needed),
     )

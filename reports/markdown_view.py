@@ -75,7 +75,7 @@ def _opening(report: ComparisonReport) -> str:
     ]
     lines += [f"- {escaped(name)}: {escaped(formatting.parameter(v))}" for name, v in best.params.items()]
     if (winner := report.winner) is not None and winner.adapter:
-        whose = "Its adapter" if winner is best else f"The adapter of trial {winner.number}"
+        whose = "Its adapter" if winner is best else f"The adapter of trial {winner.shown}"
         lines += ["", f"{whose} is in `{winner.adapter}` of the study folder."]
     if report.findings and report.findings.chance_of_change is not None:
         lines += ["", further_line(report.findings)]
