@@ -207,7 +207,7 @@ def _limits(report: ComparisonReport, trial: ScoredTrial) -> str:
         fair = "; that on `test` is not" if _won_test(report, trial) else ""
         place = "the first" if first else "among the first"
         lines.append(
-            f"- It is {place} of {len(report.ranking)} compared on the same examples, so its score on "
+            f"- It is {place} of {len(report.scored)} compared on the same examples, so its score on "
             f"`select` is a little flattering{fair}."
         )
     lines.append(

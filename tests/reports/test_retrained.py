@@ -45,9 +45,20 @@ def test_each_setting_has_its_new_seeds_alone(retrained):
     assert retrained_title(found) == "Retrained 2 settings on 3 new seeds"
 
 
-def test_nothing_else_of_the_comparison_changes(retrained, pristine_study):
-    found = compare(retrained)
-    assert found.model_copy(update={"retrained": None}) == compare(pristine_study)
+def test_what_the_comparison_says_of_the_search_does_not_change(retrained, pristine_study):
+    of_all = dict.fromkeys(("retrained", "choice", "findings", "verdict", "samples", "confirm"))
+    found, searched = (compare(folder).model_copy(update=of_all) for folder in (retrained, pristine_study))
+    assert found == searched
+
+
+def test_trainings_anew_may_be_published(retrained):
+    report = compare(retrained)
+    best = max(report.scored, key=lambda trial: trial.value)
+    assert best.key == "confirm/0010-2"
+    assert (report.winner, report.choice.key, report.findings.published) == (best, best.key, best.key)
+    assert report.findings.ranked == len(report.ranking) + len(report.retrained.runs)
+    for text in (markdown_report(report), html_report(report), terminal(retrained, 200)):
+        assert "Published is trial confirm/0010-2, the best on eval.select" in text
 
 
 def test_without_them_every_view_says_what_single_runs_can_rank(study):
@@ -129,7 +140,7 @@ def test_an_adapter_trained_again_is_published_by_its_key(retrained):
     value = retrained.read_record("confirm/0010-2").values[0]
     assert f"**{value:.4f}**" in card and f"value: {value!r}" in card
     assert "Published: trial confirm/0010-2." in card and "seed 1002" in card
-    assert "first of 7 compared" not in card and "`test` is scored once" not in card
+    assert "among the first of 12 compared" in card and "`test` is scored once" not in card
     assert "trial confirm/0010-2 (published)" in card
 
 
