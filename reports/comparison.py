@@ -219,7 +219,7 @@ def _findings(
     sides = {
         "select": (tables.get(choice.key), tables.get(BASE)),
         "confirm": tuple(_table(folder, key) for key in (confirm_key(choice.key), CONFIRM_BASE)),
-        "test": tuple(_table(folder, key) for key in (TEST_WINNER, TEST_BASE)),
+        "test": (_test_of(folder, choice), _table(folder, TEST_BASE)),
     }
     return find(
         ranking,
@@ -233,6 +233,15 @@ def _findings(
         },
         search=Search(spec.sampler.name, tried),
     )
+
+
+def _test_of(folder: StudyFolder, choice: Choice) -> ScoreTable | None:
+    """Return the published adapter's scores on test; None where another adapter's were taken."""
+    record = folder.read_score(TEST_WINNER)
+    own = record is not None and (
+        record.trial == choice.key or (record.trial is None and record.number == choice.number)
+    )
+    return read_table(folder.score(TEST_WINNER)) if own else None
 
 
 def _table(folder: StudyFolder, key: str) -> ScoreTable | None:

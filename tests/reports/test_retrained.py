@@ -51,12 +51,14 @@ def test_what_the_comparison_says_of_the_search_does_not_change(retrained, prist
     assert found == searched
 
 
-def test_trainings_anew_may_be_published(retrained):
+def test_trainings_anew_may_be_published(retrained, pristine_study):
     report = compare(retrained)
     best = max(report.scored, key=lambda trial: trial.value)
     assert best.key == "confirm/0010-2"
     assert (report.winner, report.choice.key, report.findings.published) == (best, best.key, best.key)
     assert report.findings.ranked == len(report.ranking) + len(report.retrained.runs)
+    assert "test" in {gain.split for gain in compare(pristine_study).findings.gains}
+    assert "test" not in {gain.split for gain in report.findings.gains}  # it was another adapter's
     for text in (markdown_report(report), html_report(report), terminal(retrained, 200)):
         assert "Published is trial confirm/0010-2, the best on eval.select" in text
 
