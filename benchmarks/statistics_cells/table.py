@@ -29,8 +29,8 @@ _CONFIRM_COLUMNS = {
 def as_markdown(lines: Sequence[Mapping[str, Any]]) -> str:
     """Return tables of all cells that were run, and below them every bar that is missed.
 
-    `*` marks a missed bar, `**` one that is missed by more than two standard errors. A share of a true optimism
-    below 0 is `-`.
+    `*` marks a missed bar, `**` one that is missed by more than two standard errors. `-` is a share of a true
+    optimism below 0.
     """
     text, judged = [], []
     for cells, columns in ((CELLS, _COLUMNS), (CONFIRM_CELLS, _CONFIRM_COLUMNS)):
