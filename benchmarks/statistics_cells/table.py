@@ -29,7 +29,8 @@ _CONFIRM_COLUMNS = {
 def as_markdown(lines: Sequence[Mapping[str, Any]]) -> str:
     """Return tables of all cells that were run, and below them every bar that is missed.
 
-    `*` marks a missed bar, `**` one that is missed by more than two standard errors.
+    `*` marks a missed bar, `**` one that is missed by more than two standard errors. `-` is a share of a true
+    optimism below 0.
     """
     text, judged = [], []
     for cells, columns in ((CELLS, _COLUMNS), (CONFIRM_CELLS, _CONFIRM_COLUMNS)):
@@ -52,6 +53,8 @@ def _row(cell: Cell, summary: Summary, columns: Mapping[str, str]) -> list[str]:
 
 def _shown(cell: Cell, summary: Summary, figure: str, outcome: Outcome | None) -> str:
     value, _ = measured(cell, summary, figure)
+    if value < 0:
+        return "-"
     digits = {"size of set": 1, "optimism": 2}.get(figure, 3)
     mark = "" if outcome is None or outcome.met else "\\*\\*" if outcome.surely_missed else "\\*"
     return f"{value:.{digits}f}{mark}"

@@ -18,9 +18,8 @@ def optimism(
     After bootstrap bias-corrected cross-validation (Tsamardinos, Greasidou and Borboudakis, 2018): in
     resample b pick j_b = argmax_i S_bi, and score it and the picked trial p on the units that were not drawn.
     The optimism is the mean over resamples of p's score less j_b's. The authors subtract from v_p; but the
-    value of a corpus metric depends on how many units it is computed from, and on the same units this
-    cancels: in simulations BLEU's optimism is 2 to 10% too large instead of 18 to 33%, that of means is the
-    same (docs/statistics.md).
+    value of a corpus metric depends on how many units it is computed from, which on the same units cancels
+    (docs/statistics.md has both on the same studies).
 
     Args:
         scored: scores of the trials.

@@ -1,17 +1,16 @@
 """Trials' per-example scores as sums over the units that are resampled together."""
 
-import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loratory.objectives.metrics.text_metric import mean_statistics
 from loratory.objectives.scores import ScoreTable
 from loratory.reports.statistics.aggregates import Aggregate, aggregate_of, is_corpus_metric
+from loratory.reports.statistics.tables import columns_of, shared_examples, why_unusable
+from loratory.reports.statistics.units import summed_by_unit, units_of
 from loratory.spaces.metric_names import Direction
 
 
@@ -83,13 +82,13 @@ def scored(
     Returns:
         The scores, None if no trial has usable ones; and the reason by key for each trial that is left out.
     """
-    example_ids = _shared_examples(tables.values())
+    example_ids = shared_examples(tables.values())
     taken: dict[str, NDArray[np.float64]] = {}
     left_out: dict[str, str] = {}
     for key, table in tables.items():
-        columns = statistics_of(table, metric)
+        columns = columns_of(table, metric)
         width = next((len(other[0]) for other in taken.values()), None)
-        reason = _unusable(table, metric, columns, example_ids=example_ids, width=width)
+        reason = why_unusable(table, metric, columns, example_ids=example_ids, width=width)
         if reason is None and columns is not None:
             taken[key] = columns
         else:
@@ -111,73 +110,11 @@ def _gathered(
         keys=tuple(taken),
         unit=unit,
         examples=stacked.shape[1],
-        columns=summed(stacked, unit_of_example),
+        columns=summed_by_unit(stacked, unit_of_example),
         aggregate=aggregate_of(metric),
         sign=1.0 if direction is Direction.MAXIMIZE else -1.0,
         top=None if is_corpus_metric(metric) else _top(stacked),
     )
-
-
-def _shared_examples(tables: Iterable[ScoreTable]) -> tuple[str, ...]:
-    """Return the examples that most tables have; of equally frequent ones the first."""
-    counts = Counter(table.example_ids for table in tables if table.example_ids)
-    return counts.most_common(1)[0][0] if counts else ()
-
-
-def statistics_of(table: ScoreTable, metric: str) -> NDArray[np.float64] | None:
-    """Return the statistics of the examples, [n, d], for `aggregate_of`; None if the table has none."""
-    statistics = table.statistics.get(metric)
-    if statistics is not None and (is_corpus_metric(metric) or statistics.shape[1] == 2):
-        return statistics
-    if metric in table.metrics and not is_corpus_metric(metric):
-        return mean_statistics(table.metrics[metric])
-    return None
-
-
-def _unusable(
-    table: ScoreTable,
-    metric: str,
-    columns: NDArray[np.float64] | None,
-    *,
-    example_ids: tuple[str, ...],
-    width: int | None,
-) -> str | None:
-    """Return why scores cannot be compared with the others; None if they can."""
-    if columns is None:
-        return f"its scores have no {metric}"
-    if not table.example_ids:
-        return "its scores have no examples"
-    if table.example_ids != example_ids or len(columns) != len(example_ids):
-        return "its scores are of other examples"
-    if not np.isfinite(columns).all():
-        return f"its {metric} is not finite on every example"
-    if width not in (None, columns.shape[1]):
-        return f"its {metric} has statistics of {columns.shape[1]} numbers, those of others {width}"
-    whole, recorded = float(aggregate_of(metric)(columns.sum(axis=0))), table.aggregate.get(metric, math.nan)
-    if not math.isclose(whole, recorded, rel_tol=1e-6, abs_tol=1e-9):
-        return f"its examples give {metric} {whole:.6g}, recorded is {recorded:.6g}"
-    return None
-
-
-def units_of(groups: Sequence[str]) -> tuple[str, NDArray[np.intp]]:
-    """Return the name of the unit and the index of each example's unit, [n].
-
-    An example without a group is a unit alone.
-    """
-    names = np.array([f"g{name}" if name else f"e{i}" for i, name in enumerate(groups)], dtype=np.str_)
-    distinct, unit_of_example = np.unique(names, return_inverse=True)
-    if len(distinct) == len(names):
-        return "example", np.arange(len(names))
-    return "group", unit_of_example
-
-
-def summed(columns: NDArray[np.float64], unit_of_example: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Sum [N, n, d] over the examples of each unit: [N, G, d]."""
-    if len(unit_of_example) == unit_of_example.max() + 1:
-        return columns.astype(np.float64, copy=False)
-    order = np.argsort(unit_of_example, kind="stable")
-    starts = np.flatnonzero(np.diff(unit_of_example[order], prepend=-1))
-    return np.add.reduceat(columns[:, order], starts, axis=1)
 
 
 def _without_unseen_labels(columns: NDArray[np.float64]) -> NDArray[np.float64]:
