@@ -16,6 +16,7 @@ class Cell:
         likeness: share of the variation between examples that belongs to their group.
         scenario: `mixed`: some tied best, some near, some bad; `tied`: all equal; `single`: one clear best.
         labels: number of labels of macro F1.
+        confirm: number of fresh examples on which the best five are scored again; 0: none.
     """
 
     metric: Literal["rouge", "accuracy", "bleu", "macro_f1"]
@@ -25,6 +26,7 @@ class Cell:
     likeness: float = 0.0
     scenario: Literal["mixed", "tied", "single"] = "mixed"
     labels: int = 0
+    confirm: int = 0
 
     @property
     def name(self) -> str:
@@ -34,6 +36,8 @@ class Cell:
             parts.append(f"groups of {self.group_size} ({self.likeness:g})")
         if self.labels:
             parts.append(f"{self.labels} labels")
+        if self.confirm:
+            parts.append(f"confirm {self.confirm}")
         if self.scenario != "mixed":
             parts.append(self.scenario)
         return ", ".join(parts)
@@ -44,7 +48,7 @@ class Cell:
         return self.group_size > 1
 
 
-CELLS = (
+CELLS: tuple[Cell, ...] = (
     *(Cell(metric="rouge", trials=12, examples=n) for n in (50, 200, 1000)),
     *(Cell(metric="rouge", trials=64, examples=n) for n in (50, 200, 1000)),
     Cell(metric="rouge", trials=64, examples=200, scenario="tied"),
@@ -60,3 +64,11 @@ CELLS = (
     *(Cell(metric="macro_f1", trials=12, examples=200, labels=labels) for labels in (4, 20, 60)),
 )
 """Groups of 10 are 5, 20 and 100 groups in 50, 200 and 1,000 examples."""
+
+CONFIRM_CELLS = tuple(
+    Cell(metric=metric, trials=trials, examples=150, confirm=confirm)
+    for metric in ("rouge", "accuracy", "bleu")
+    for trials in (12, 64)
+    for confirm in (150, 350)
+)
+"""Studies that score their best five on fresh examples."""

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from statistics_cells.generator import Study
 
 from loratory.reports.statistics.best_set import may_be_best
 from loratory.reports.statistics.cheapest import cheapest_within
@@ -12,6 +11,7 @@ from loratory.reports.statistics.jackknife import jackknife
 from loratory.reports.statistics.optimism import optimism
 from loratory.reports.statistics.picked_interval import picked_interval
 from loratory.reports.statistics.resamples import resampled_values, resamples
+from statistics_cells.generator import Study
 
 MARGINS = (0.02, 0.05, 0.1)
 _COMPETES = 0.35  # share of the best value by which trials that fixed intervals are checked on are behind
@@ -54,11 +54,13 @@ def _of_picked(study: Study, errors: Deviations, drawn: NDArray[np.float64]) -> 
     interval = picked_interval(study.scored, errors, estimate)
     true = study.true[picked]
     held = interval is not None and interval.low <= true <= interval.high
+    above = study.scored.values - study.true
     return {
         "picked": float(held),
         "picked width": (interval.high - interval.low) / best if interval else np.nan,
         "optimism": (estimate or 0.0) / best,
-        "true optimism": float(study.scored.values[picked] - true) / best,
+        "true optimism": float(above[picked]) / best,
+        "true optimism over all": float(above[picked] - above.mean()) / best,
     }
 
 

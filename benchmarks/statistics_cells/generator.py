@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from statistics_cells import score_kinds
-from statistics_cells.cells import Cell
 
 from loratory.reports.statistics.aggregates import aggregate_of
 from loratory.reports.statistics.scored import Scored
+from statistics_cells import score_kinds
+from statistics_cells.cells import Cell
 
 _SHARED = 0.72  # of the variation of an example's scores: its difficulty, the same for all trials
 _METRIC_NAMES = {"rouge": "rougeL", "accuracy": "accuracy", "bleu": "bleu", "macro_f1": "macro_f1"}

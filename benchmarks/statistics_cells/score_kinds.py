@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import norm
-from statistics_cells.cells import Cell
 
 from loratory.reports.statistics.aggregates import corpus_bleu
+from statistics_cells.cells import Cell
 
 MIDDLE = MappingProxyType({"rouge": 0.0, "accuracy": 0.85, "bleu": 0.0, "macro_f1": 0.85})
 """Latent quality of the best trial."""
@@ -40,15 +40,8 @@ def true_values(cell: Cell, skills: NDArray[np.float64]) -> NDArray[np.float64]:
     precisions = _precisions(skills[:, None] + _NODES)
     expected = np.einsum("nqk,q->nk", precisions, _WEIGHTS / _WEIGHTS.sum())
     length, reference, ngrams = _MEAN_LENGTHS
-    sums = np.concatenate(
-        [
-            np.tile([length, reference], (len(skills), 1)),
-            expected * ngrams,
-            np.tile(ngrams, (len(skills), 1)),
-        ],
-        axis=1,
-    )
-    return corpus_bleu(sums)
+    same = [np.tile(each, (len(skills), 1)) for each in ([length, reference], ngrams)]
+    return corpus_bleu(np.concatenate([same[0], expected * ngrams, same[1]], axis=1))
 
 
 def _mean_of_clipped(mean: NDArray[np.float64]) -> NDArray[np.float64]:

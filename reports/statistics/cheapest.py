@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import t
 
 from loratory.reports.statistics.deviations import Deviations
@@ -50,7 +51,8 @@ def cheapest_within(
     """
     allowed = margin * abs(float(scored.values[scored.picked]))
     cheapest_first = sorted(range(len(scored.keys)), key=lambda i: tuple(cost[scored.keys[i]]))
-    needed = {scored.keys[c]: _shares(scored, errors, c, allowed) for c in cheapest_first}
+    critical = float(t.isf(_ERROR, scored.units - 1))
+    needed = {scored.keys[c]: _share(scored, critical * errors.paired(c), c, allowed) for c in cheapest_first}
     qualify = tuple(key for key, share in needed.items() if share <= 1)
     return CheapestWithin(
         margin=margin,
@@ -62,10 +64,9 @@ def cheapest_within(
     )
 
 
-def _shares(scored: Scored, errors: Deviations, c: int, allowed: float) -> float:
-    """Return max_i (t se_ic / (allowed - gap_ic))^2, the multiple of the examples at which c qualifies."""
+def _share(scored: Scored, noise: NDArray[np.float64], c: int, allowed: float) -> float:
+    """Return max_i (noise_i / (allowed - gap_ic))^2, the multiple of the examples at which c qualifies."""
     room = allowed - (scored.values - scored.values[c])
-    noise = float(t.isf(_ERROR, scored.units - 1)) * errors.paired(c)
     noise[c] = 0.0
     tied = (noise == 0) & (room >= 0)
     if not (tied | (room > 0)).all() or not np.isfinite(noise).all():

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loratory.reports.statistics.deviations import Deviations
 from loratory.reports.statistics.fixed_interval import Bounds, student_interval, wilson_interval
@@ -38,7 +39,7 @@ def picked_interval(
         scored: scores of all trials among which it was picked.
         errors: `jackknife(scored)`.
         optimism: of `optimism`.
-        picked: index of the trial; None takes the one with the best value.
+        picked: index of the picked trial; None: the one with the best value of `scored`.
 
     Returns:
         None if there is no optimism or no standard error: one unit alone, or units that are all alike, say
@@ -47,7 +48,7 @@ def picked_interval(
     if optimism is None or scored.units < 2:
         return None
     p = scored.picked if picked is None else picked
-    bounds = _bounds(scored, errors, scored.values[p] - optimism, picked=p)
+    bounds = _bounds(scored, scored.values[p] - optimism, errors.standard_errors[[p]])
     low, high = float(bounds.low[0]), float(bounds.high[0])
     if not (np.isfinite(low) and np.isfinite(high)):
         return None
@@ -55,9 +56,8 @@ def picked_interval(
     return PickedInterval(key=scored.keys[p], value=value, low=low, high=high)
 
 
-def _bounds(scored: Scored, errors: Deviations, value: float, *, picked: int) -> Bounds:
+def _bounds(scored: Scored, value: float, error: NDArray[np.float64]) -> Bounds:
     centre = np.array([scored.sign * value])
-    error = errors.standard_errors[[picked]]
     if scored.top is not None:
         return wilson_interval(scored, centre, error)
     return student_interval(scored, centre, error)

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loratory.objectives.scores import ScoreTable
 from loratory.reports.statistics.aggregates import aggregate_of
 from loratory.reports.statistics.jackknife import jackknife
 from loratory.reports.statistics.optimism import optimism
 from loratory.reports.statistics.picked_interval import PickedInterval, picked_interval
-from loratory.reports.statistics.resamples import resamples
+from loratory.reports.statistics.resamples import resampled_values, resamples
 from loratory.reports.statistics.scored import Scored, scored, statistics_of, summed, units_of
 from loratory.spaces.metric_names import Direction
 
@@ -60,37 +59,19 @@ def pool(
 def confirmed_interval(pooled: Pooled, *, seed: int) -> PickedInterval | None:
     """Compute the interval of the trial that is best over both parts, from the second part alone.
 
-    The first part decided which trials are here, so only the second one's scores are unspoilt; but they had a
-    say in the pick. In each resample of the second part the trial is picked anew by its value over the first
-    part and the resample, and scored on the units not drawn (procedure of `optimism`). The mean of these
-    scores is the centre, +- t(G - 1, 0.975) se of the picked trial on the second part.
+    The first part decided which trials are here, so the interval is around the value on the second part. That
+    had a say in the choice: its optimism is estimated with the choice made again, by both parts, in each
+    resample of the second.
 
     Args:
         pooled: the trials among which it was picked.
         seed: seed of the study.
     """
     second, picked = pooled.second, pooled.both.picked
-    if second.units < 2:
-        return None
     drawn = resamples(second.units, seed=seed)
-    flattery = optimism(second, drawn, _values_over_both(pooled, drawn))
-    if flattery is None:
-        return None
-    # `optimism` is that of the best value on the second part; the picked trial's may be lower.
-    beyond = float(second.values[second.picked] - second.values[picked])
-    return picked_interval(second, jackknife(second), flattery - beyond, picked=picked)
-
-
-def _values_over_both(pooled: Pooled, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the value over the first part and each resample of the second, float64 [N, B]."""
-    both, second = pooled.both, pooled.second
-    first = both.totals - second.totals
-    return np.stack(
-        [
-            both.sign * both.aggregate(drawn @ columns + sums)
-            for columns, sums in zip(second.columns, first, strict=True)
-        ]
-    )
+    values = resampled_values(second, drawn, beside=pooled.both.totals - second.totals)
+    flattery = optimism(second, drawn, values, picked=picked)
+    return picked_interval(second, jackknife(second), flattery, picked=picked)
 
 
 def _joined(first: ScoreTable, second: ScoreTable, metric: str) -> ScoreTable | None:

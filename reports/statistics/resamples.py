@@ -26,12 +26,22 @@ def resamples(units: int, *, seed: int, count: int = RESAMPLES) -> NDArray[np.fl
     Returns:
         How often each unit is in each resample, float64 [B, G].
     """
-    drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=count)
-    return drawn.astype(np.float64)
+    drawn = np.random.default_rng(seed).integers(units, size=(count, units))
+    # Numbering the cells of all resamples counts them in one pass.
+    drawn += units * np.arange(count)[:, None]
+    return np.bincount(drawn.ravel(), minlength=count * units).reshape(count, units).astype(np.float64)
 
 
-def resampled_values(scored: Scored, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute the value of each trial on each resample, larger = better, float64 [N, B]."""
+def resampled_values(
+    scored: Scored, drawn: NDArray[np.float64], *, beside: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Compute the value of each trial on each resample, larger = better, float64 [N, B].
+
+    Args:
+        scored: scores of the trials.
+        drawn: counts of the units in each resample, float64 [B, G].
+        beside: sums over other examples of the same trials, which stay as they are, float64 [N, d].
+    """
     trials, units, width = scored.columns.shape
     values = np.empty((trials, len(drawn)))
     step = max(1, _CHUNK_NUMBERS // (len(drawn) * width))
@@ -39,6 +49,8 @@ def resampled_values(scored: Scored, drawn: NDArray[np.float64]) -> NDArray[np.f
         part = scored.columns[start : start + step]
         flat = part.transpose(1, 0, 2).reshape(units, -1)
         sums = (drawn @ flat).reshape(len(drawn), len(part), width)
+        if beside is not None:
+            sums += beside[start : start + step]
         values[start : start + step] = scored.sign * scored.aggregate(sums).T
     return values
 

@@ -1,0 +1,63 @@
+"""Results as Markdown: what was measured in each cell, and which bars are met."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from statistics_cells.bars import Outcome, measured, outcomes
+from statistics_cells.batches import Summary, summarize
+from statistics_cells.cells import CELLS, CONFIRM_CELLS, Cell
+
+_COLUMNS = {
+    "fixed": "fixed trial",
+    "paired": "difference",
+    "picked": "picked trial",
+    "best in set": "true best in set",
+    "size of set": "size of set",
+    "shortfall": "shortfalls",
+    "optimism": "optimism / true",
+    "named within 5%": "named at 5%",
+    "wrong within 5%": "wrong at 5%",
+}
+_CONFIRM_COLUMNS = {
+    "quality by select": "quality by select",
+    "quality confirmed": "quality confirmed",
+    "confirmed": "interval",
+    "confirmed, alone": "interval, choice by confirm alone",
+}
+
+
+def as_markdown(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Return tables of all cells that were run, and below them every bar that is missed.
+
+    `*` marks a missed bar, `**` one that is missed by more than two standard errors.
+    """
+    text, judged = [], []
+    for cells, columns in ((CELLS, _COLUMNS), (CONFIRM_CELLS, _CONFIRM_COLUMNS)):
+        found = {cell: summary for cell in cells if (summary := summarize(lines, cell)) is not None}
+        judged += [outcome for cell, summary in found.items() for outcome in outcomes(cell, summary)]
+        head = ["studies of", "number", *columns.values()]
+        rows = [_row(cell, summary, columns) for cell, summary in found.items()]
+        table = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+        text += [*table, ""] if rows else []
+    missed = [outcome for outcome in judged if not outcome.met]
+    met = f"{len(judged) - len(missed)} of {len(judged)} bars are met."
+    return "\n".join([*text, met, *map(_explained, missed)])
+
+
+def _row(cell: Cell, summary: Summary, columns: Mapping[str, str]) -> list[str]:
+    own = {outcome.bar.figure: outcome for outcome in outcomes(cell, summary)}
+    shown = (_shown(cell, summary, name, own.get(name)) for name in columns)
+    return [cell.name, str(summary.studies), *shown]
+
+
+def _shown(cell: Cell, summary: Summary, figure: str, outcome: Outcome | None) -> str:
+    value, _ = measured(cell, summary, figure)
+    digits = {"size of set": 1, "optimism": 2}.get(figure, 3)
+    mark = "" if outcome is None or outcome.met else "\\*\\*" if outcome.surely_missed else "\\*"
+    return f"{value:.{digits}f}{mark}"
+
+
+def _explained(outcome: Outcome) -> str:
+    found = f"{outcome.bar.figure} must be {outcome.bar}, is {outcome.value:.3f} +- {outcome.error:.3f}"
+    sure = "" if outcome.surely_missed else ", within two standard errors"
+    return f"- {outcome.cell.name}: {found}{sure}"

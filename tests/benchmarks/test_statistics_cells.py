@@ -1,0 +1,89 @@
+"""A cut of the simulation: the procedures reach their bars, and wrong ones would not."""
+
+import numpy as np
+import pytest
+from statistics_cells import figures as judged
+from statistics_cells.bars import BARS, outcomes
+from statistics_cells.batches import run_batch, summarize
+from statistics_cells.cells import CELLS, Cell
+from statistics_cells.generator import Truth
+from statistics_cells.table import as_markdown
+
+from loratory.reports.statistics.fixed_interval import Bounds, fixed_intervals, student_quantile
+
+STUDIES = 75
+SHORT = [
+    Cell(metric="rouge", trials=12, examples=50),
+    Cell(metric="accuracy", trials=12, examples=50),
+    Cell(metric="bleu", trials=12, examples=50),
+    Cell(metric="rouge", trials=12, examples=50, group_size=10, likeness=0.15),
+]
+FLATTERED = Cell(metric="accuracy", trials=40, examples=50, scenario="tied")
+
+
+def missed(cell: Cell, studies: int = STUDIES) -> set[str]:
+    """Figures that are outside their bars by more than two standard errors."""
+    summary = summarize([run_batch(cell, 0, studies)], cell)
+    return {outcome.bar.figure for outcome in outcomes(cell, summary) if outcome.surely_missed}
+
+
+@pytest.mark.parametrize("cell", SHORT, ids=lambda cell: cell.name)
+def test_the_procedures_reach_their_bars(cell) -> None:
+    assert missed(cell) == set()
+
+
+def test_the_picked_value_itself_would_not(monkeypatch) -> None:
+    monkeypatch.setattr(judged, "optimism", lambda *_: 0.0)
+    assert {"picked", "optimism"} <= missed(FLATTERED, 40)
+
+
+def test_a_set_without_correction_would_not(monkeypatch) -> None:
+    monkeypatch.setattr("loratory.reports.statistics.best_set.critical_value", lambda *_, error: 1.0)
+    assert {"best in set", "shortfall"} <= missed(SHORT[0])
+
+
+def test_examples_in_place_of_groups_would_not(monkeypatch) -> None:
+    wide = Cell(metric="rouge", trials=12, examples=200, group_size=40, likeness=0.3)
+
+    def of_examples(scored, errors):
+        """The interval that single examples would have: narrower by what groups share, with t(n - 1)."""
+        inflation = 1 + (scored.examples / scored.units - 1) * wide.likeness
+        bounds = fixed_intervals(scored, errors)
+        middle, half = (bounds.high + bounds.low) / 2, (bounds.high - bounds.low) / 2
+        half *= 1.97 / student_quantile(scored) / inflation**0.5
+        return Bounds(low=middle - half, high=middle + half)
+
+    assert "fixed" not in missed(wide, 50)
+    monkeypatch.setattr(judged, "fixed_intervals", of_examples)
+    assert "fixed" in missed(wide, 50)
+
+
+def test_true_values_are_those_of_very_many_examples() -> None:
+    for metric, labels in (("rouge", 0), ("accuracy", 0), ("bleu", 0), ("macro_f1", 6)):
+        cell = Cell(metric=metric, trials=6, examples=0, labels=labels)
+        truth = Truth(cell=cell, skills=np.linspace(-1, 1, 6))
+        found = truth.score(60_000, np.random.default_rng(0))
+        assert found.values == pytest.approx(truth.values, rel=0.03)
+
+
+def test_a_study_depends_on_its_kind_and_number_alone() -> None:
+    first, second = run_batch(SHORT[0], 0, 2), run_batch(SHORT[0], 1, 1)
+    assert run_batch(SHORT[0], 0, 2) == first
+    alone = run_batch(SHORT[0], 0, 1)
+    for name, total in first["sums"].items():
+        assert total == pytest.approx(alone["sums"][name] + second["sums"][name])
+
+
+def test_the_table_has_every_figure_and_names_what_is_missed() -> None:
+    cell = CELLS[0]
+    figures = dict.fromkeys(run_batch(cell, 0, 1)["sums"], 0.0)
+    lines = [
+        {"cell": cell.name, "first": first, "studies": 25, "sums": sums, "squares": sums}
+        for first, sums in ((0, figures | {"picked": 20.0, "true optimism over all": 1.0}), (25, figures))
+    ]
+    text = as_markdown([*lines, lines[0]])
+    assert f"| {cell.name} | 50 |" in text
+    assert "0.400\\*\\*" in text
+    assert f"- {cell.name}: picked must be at least 0.92, is 0.400 +- 0.069" in text
+    judged_bars = sum(bar.applies(cell) for bar in BARS)
+    assert f"1 of {judged_bars} bars are met." in text
