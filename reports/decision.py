@@ -169,14 +169,14 @@ def _contender(folder: StudyFolder, name: str) -> Contender:
             raise InputError(f"{folder.path}: the untuned base has no scores on select yet")
         return Contender(shown, table)
     key = trial_key(int(name)) if name.isdecimal() else name
-    try:
-        record = folder.read_record(key)
-    except (OSError, ValueError):
-        finished = [r.shown for r in folder.read_records() if r.state is TrialState.COMPLETE]
+    records = {r.key: r for r in (*folder.read_records(), *folder.read_retrained())}
+    record = records.get(key)
+    if record is None:
+        finished = [r.shown for r in records.values() if r.state is TrialState.COMPLETE]
         raise InputError(
             f"{folder.path}: must name a finished trial or `base`, got {name!r}; finished: "
             f"{', '.join(finished) or 'none'}"
-        ) from None
+        )
     table = read_table(folder.trial(key))
     if record.state is not TrialState.COMPLETE or table is None:
         raise InputError(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from loratory.objectives.events import (
     Failed,
     Finished,
+    Noted,
     Progressed,
     Ready,
     Reported,
@@ -106,7 +107,7 @@ class Life:
 
     def advance(self, *decisions):
         for event in self.objective.advance(decisions):
-            if not isinstance(event, Ready | Scored) and event.key != "9999":
+            if not isinstance(event, Ready | Scored | Noted) and event.key != "9999":
                 self.note(event)
 
     def note(self, event):
