@@ -11,11 +11,11 @@ from loratory.reports.comparison_report import Choice
 from loratory.reports.findings import Interval
 from loratory.reports.statistics.candidates import candidates
 from loratory.reports.statistics.pooled import confirmed_interval, pool
-from loratory.reports.uncertainty import read_table
+from loratory.reports.uncertainty import read_scoring, read_table
 from loratory.spaces.study import StudySpec
 
 COMPARED = 100
-"""How many of the best trials may be candidates: none of the best five has a worse rank."""
+"""Largest rank of a candidate."""
 
 _NO_CONFIRM = "this study has no eval.confirm"
 _NO_SCORES = "trials have no scores per example, by which some could be compared on eval.confirm"
@@ -73,15 +73,10 @@ def choose(
     keys = confirmed(ordered, tables, manifest.spec)
     if not keys:
         return _by_select(ordered, _NO_SCORES)
-    found = {key: table for key in keys if (table := _confirm_table(folder, key)) is not None}
+    found = {key: t for key in keys if (t := read_scoring(folder, confirm_key(key))) is not None}
     if len(found) < len(keys):
         return _by_select(ordered, _NOT_YET)
     return _by_pooled(ordered, tables, found, manifest.spec) or _by_select(ordered, _NO_SCORES)
-
-
-def _confirm_table(folder: StudyFolder, key: str) -> ScoreTable | None:
-    scoring = confirm_key(key)
-    return read_table(folder.score(scoring)) if folder.read_score(scoring) is not None else None
 
 
 def _by_select(ordered: Sequence[TrialRecord], why: str) -> Choice:

@@ -29,13 +29,13 @@ from loratory.reports.comparison_report import (
     UnrankedTrial,
 )
 from loratory.reports.curves import trial_curves
-from loratory.reports.finding import Measure, Pair, Search, find
 from loratory.reports.findings import Findings, Interval
 from loratory.reports.importance import parameter_importance
 from loratory.reports.ranking import order, ranked_trial, unranked_trial, why_unranked
 from loratory.reports.retrained import retrained_settings
 from loratory.reports.samples import read_predictions, samples
-from loratory.reports.uncertainty import intervals, read_table, resampling
+from loratory.reports.study_findings import Measure, Pair, Search, study_findings
+from loratory.reports.uncertainty import intervals, read_scoring, read_table, resampling
 from loratory.reports.verdict import verdict
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.study import StudySpec
@@ -218,10 +218,10 @@ def _findings(
         return None
     sides = {
         "select": (tables.get(choice.key), tables.get(BASE)),
-        "confirm": tuple(_table(folder, key) for key in (confirm_key(choice.key), CONFIRM_BASE)),
-        "test": (_test_of(folder, choice), _table(folder, TEST_BASE)),
+        "confirm": tuple(read_scoring(folder, key) for key in (confirm_key(choice.key), CONFIRM_BASE)),
+        "test": (_test_of(folder, choice), read_scoring(folder, TEST_BASE)),
     }
-    return find(
+    return study_findings(
         ranking,
         tables,
         Measure(spec.metric, spec.metric_direction, spec.seed),
@@ -242,11 +242,6 @@ def _test_of(folder: StudyFolder, choice: Choice) -> ScoreTable | None:
         record.trial == choice.key or (record.trial is None and record.number == choice.number)
     )
     return read_table(folder.score(TEST_WINNER)) if own else None
-
-
-def _table(folder: StudyFolder, key: str) -> ScoreTable | None:
-    """Return the scores of a scoring that is complete."""
-    return read_table(folder.score(key)) if folder.read_score(key) is not None else None
 
 
 def _samples(

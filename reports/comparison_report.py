@@ -345,7 +345,7 @@ class ComparisonReport(Frozen):
     confirm: tuple[Scores, ...] = ()
     """The scores on eval.confirm: the base (no number), then the candidates."""
     findings: Findings | None = None
-    """What the scores say of the published adapter, and how sure; null if no trial is ranked."""
+    """Statements on the published adapter, with their uncertainty; null if no trial is ranked."""
     verdict: tuple[str, ...] = ()
     """The findings in sentences."""
     importance: Importance

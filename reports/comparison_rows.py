@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from loratory.reports.comparison_report import Choice, ComparisonReport, ScoredTrial, Scores
 from loratory.reports.formatting import label, score
+from loratory.reports.statistics.cautions import few_groups
 
 _NAMED_EQUALS = 5
-_FEW_GROUPS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ def _expected(choice: Choice) -> str:
     if choice.expected is None or choice.interval is None:
         return ""
     ends = f"[{score(choice.interval.low)}, {score(choice.interval.high)}]"
-    rough = "; few groups: rough" if choice.unit == "group" and (choice.units or 0) < _FEW_GROUPS else ""
+    rough = "; few groups: rough" if few_groups(choice.unit, choice.units or 0) else ""
     return (
         f" On eval.confirm alone, less what this choice flatters: {score(choice.expected)} {ends} "
         f"(95%, {choice.units:,} {choice.unit}s{rough})."

@@ -6,7 +6,7 @@ from loratory.objectives.records import TrialState
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import BASE, StudyFolder
 from loratory.reports import formatting
-from loratory.reports.ranking import order
+from loratory.reports.comparison import compare
 from loratory.reports.statistics.paired import Paired, Verdict, paired
 from loratory.reports.uncertainty import read_table
 from loratory.spaces.errors import InputError
@@ -33,19 +33,19 @@ class Decision(NamedTuple):
         metric: the metric.
         first: the first model.
         second: the second.
-        found: the comparison.
+        comparison: the comparison.
         picked: name of the one that the search picked on these examples, if it is one of them.
     """
 
     metric: str
     first: Contender
     second: Contender
-    found: Paired
+    comparison: Paired
     picked: str | None
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison for programs."""
-        found = self.found
+        found = self.comparison
         return {
             "metric": self.metric,
             "split": "select",
@@ -64,7 +64,7 @@ class Decision(NamedTuple):
 
     def lines(self) -> list[str]:
         """Return the comparison in sentences."""
-        found, first, second = self.found, self.first.name, self.second.name
+        found, first, second = self.comparison, self.first.name, self.second.name
         one, other = map(formatting.score, found.values)
         low, high = formatting.signed(found.low), formatting.signed(found.high)
         units = f"{found.examples:,} examples"
@@ -78,14 +78,14 @@ class Decision(NamedTuple):
         return [*lines, *self._what_would_tell(), *self._limits()]
 
     def _what_would_tell(self) -> list[str]:
-        if self.found.verdict is not Verdict.CANNOT_TELL:
+        if self.comparison.verdict is not Verdict.CANNOT_TELL:
             return []
-        if self.found.needed is None:
+        if self.comparison.needed is None:
             return ["their values are equal: no number of examples is known to tell them apart"]
-        return [f"some {self.found.needed:,} examples would tell a difference of this size"]
+        return [f"some {self.comparison.needed:,} examples would tell a difference of this size"]
 
     def _limits(self) -> list[str]:
-        lines = ["few groups: the interval is rough"] if self.found.rough else []
+        lines = ["few groups: the interval is rough"] if self.comparison.rough else []
         if self.picked:
             lines.append(f"{self.picked} was picked on these examples, which flatters it: see the report")
         return [*lines, "one training run each: this compares adapters, not their settings"]
@@ -111,13 +111,13 @@ def decide(folder: StudyFolder, first: str, second: str) -> Decision:
     """
     spec = folder.read_manifest().spec
     one, other = _contender(folder, first), _contender(folder, second)
-    best = _best(folder)
-    picked = next((c.name for c in (one, other) if c.name == best), None)
+    published = _published(folder)
+    picked = next((c.name for c in (one, other) if c.name == published), None)
     return _compared(one, other, spec.metric, spec.metric_direction, picked=picked)
 
 
 def decide_studies(first: StudyFolder, second: StudyFolder) -> Decision:
-    """Compare the best adapters of two studies.
+    """Compare the adapters that two studies publish.
 
     Raises:
         InputError: the studies have different metrics, examples or signatures, or one has no adapter.
@@ -130,9 +130,9 @@ def decide_studies(first: StudyFolder, second: StudyFolder) -> Decision:
         )
     contenders = []
     for folder in (first, second):
-        if (best := _best(folder)) is None:
+        if (published := _published(folder)) is None:
             raise InputError(f"{folder.path}: no trial has finished, so there is nothing to compare")
-        found = _contender(folder, best.removeprefix("trial "))
+        found = _contender(folder, published.removeprefix("trial "))
         contenders.append(Contender(f"{found.name} of {folder.path}", found.table))
     one, other = contenders
     return _compared(one, other, specs[0].metric, specs[0].metric_direction, picked=None)
@@ -185,7 +185,7 @@ def _contender(folder: StudyFolder, name: str) -> Contender:
     return Contender(f"trial {record.shown}", table)
 
 
-def _best(folder: StudyFolder) -> str | None:
-    """Return the name of the first trial of the ranking; None if none is ranked."""
-    ranked = order(folder.read_records(), folder.read_manifest().spec.metric_direction)
-    return f"trial {ranked[0].shown}" if ranked else None
+def _published(folder: StudyFolder) -> str | None:
+    """Return the name of the trial whose adapter the study publishes; None if none is ranked."""
+    winner = compare(folder).winner
+    return f"trial {winner.shown}" if winner else None

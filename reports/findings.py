@@ -1,4 +1,4 @@
-"""What a study's scores say of its winner, as data: the part of a report that every view repeats."""
+"""Findings on the published adapter, as data from which every view is made."""
 
 from loratory.spaces.frozen import Frozen
 
@@ -56,7 +56,7 @@ class Gain(Frozen):
 
 
 class Findings(Frozen):
-    """What the scores say, and how sure."""
+    """Statements on the published adapter and its rivals, with their uncertainty."""
 
     published: str
     """Key of the trial that is published."""

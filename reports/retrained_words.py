@@ -7,7 +7,7 @@ from loratory.reports.comparison_report import ComparisonReport, Retrained, Retr
 from loratory.reports.findings import Interval
 
 ONE_RUN: Final = "One run each ranks files, not settings."
-"""What a ranking of single runs can say."""
+"""Limit of a ranking of single runs."""
 
 HEADS: Final = (
     *("settings of", "place before", "place after", "single run", "new seeds"),

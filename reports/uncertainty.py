@@ -17,7 +17,7 @@ from loratory.objectives.metrics import aggregate_from_statistics
 from loratory.objectives.metrics.scoring import TEXT_METRICS
 from loratory.objectives.metrics.text_metric import MeanMetric, mean_statistics
 from loratory.objectives.scores import ScoreTable
-from loratory.objectives.study_folder import SCORES
+from loratory.objectives.study_folder import SCORES, StudyFolder
 from loratory.reports.comparison_report import Uncertainty
 from loratory.reports.findings import Interval
 from loratory.spaces.errors import LoratoryError
@@ -65,6 +65,11 @@ def read_table(folder: Path) -> ScoreTable | None:
         return ScoreTable.from_bytes(path.read_bytes(), str(path)) if path.is_file() else None
     except (BadZipFile, ValueError, KeyError, OSError) as error:
         raise LoratoryError(f"{path}: must be per-example scores, is damaged: {error}") from error
+
+
+def read_scoring(folder: StudyFolder, key: str) -> ScoreTable | None:
+    """Read the per-example scores of a scoring outside any trial; None until it has its record."""
+    return read_table(folder.score(key)) if folder.read_score(key) is not None else None
 
 
 def resampling(table: ScoreTable, *, seed: int, resamples: int = RESAMPLES) -> Resampling:

@@ -3,7 +3,7 @@
 import math
 
 from loratory.objectives.events import Failed, Finished
-from loratory.objectives.records import FailureKind, TrialRecord
+from loratory.objectives.records import FailureKind, TrialError, TrialRecord
 
 _LOST_BEFORE_ALONE = 2
 
@@ -12,6 +12,13 @@ def runs_alone(record: TrialRecord | None) -> bool:
     """Return whether a trial has lost so many workers that it may be what breaks them: it runs alone."""
     lost = [f for f in record.failures if f.kind is FailureKind.WORKER_LOST] if record else []
     return len(lost) >= _LOST_BEFORE_ALONE
+
+
+def error_of(event: Failed) -> TrialError:
+    """Return the error of a failed attempt, as records hold it."""
+    return TrialError(
+        attempt=event.attempt, kind=event.kind, message=event.message, traceback=event.traceback
+    )
 
 
 def is_final(event: Failed, record: TrialRecord, attempts: int) -> bool:

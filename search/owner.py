@@ -7,7 +7,7 @@ from optuna.trial import Trial
 from optuna.trial import TrialState as OptunaState
 
 from loratory.objectives.events import Failed, Finished, Progressed, Ready, Reported, Start, Started, Stop
-from loratory.objectives.records import FailureKind, TrialError, TrialRecord, TrialState
+from loratory.objectives.records import FailureKind, TrialRecord, TrialState
 from loratory.reports.formatting import size
 from loratory.reports.ranking import order
 from loratory.search import failure_rules
@@ -196,9 +196,7 @@ class StudyOwner:
 
     def failed(self, event: Failed) -> None:
         """Store a failed attempt; its kind decides the state of the trial."""
-        error = TrialError(
-            attempt=event.attempt, kind=event.kind, message=event.message, traceback=event.traceback
-        )
+        error = failure_rules.error_of(event)
         self._ledger.took(event.key, event.resources)
         if event.kind is FailureKind.DIVERGED:
             self._ledger.prune(event.key, f"diverged: {event.message}", error)

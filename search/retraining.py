@@ -4,7 +4,7 @@ from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 
 from loratory.objectives.events import Failed, Finished, Progressed, Ready, Reported, Start, Started, Stop
-from loratory.objectives.records import FailureKind, TrialError, TrialRecord, TrialState
+from loratory.objectives.records import FailureKind, TrialRecord, TrialState
 from loratory.reports.ranking import order
 from loratory.search import failure_rules
 from loratory.search.best_settings import best_settings, retrainings_left
@@ -153,9 +153,7 @@ class RetrainingOwner:
 
     def failed(self, event: Failed) -> None:
         """Store a failed attempt; its kind decides the state."""
-        error = TrialError(
-            attempt=event.attempt, kind=event.kind, message=event.message, traceback=event.traceback
-        )
+        error = failure_rules.error_of(event)
         self._ledger.took(event.key, event.resources)
         if event.kind is FailureKind.DIVERGED:
             self._ledger.prune(event.key, f"diverged: {event.message}", error)

@@ -1,4 +1,4 @@
-"""Whether the search of a study is over, so that its settings may be trained again."""
+"""Check that the search of a study is over, so that its settings may be trained again."""
 
 from loratory.objectives.study_folder import StudyFolder
 from loratory.search.status import study_status

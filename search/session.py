@@ -67,7 +67,7 @@ class StudyResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a run of the driver does.
+    """Work of one run of the driver.
 
     Attributes:
         search: run the trials; without it the storage is not opened.

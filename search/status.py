@@ -86,7 +86,7 @@ class StudyStatus(Frozen):
     trials: list[TrialStatus]
     """Unfinished trials: running, or waiting to be resumed."""
     retrained: RetrainedStatus | None = None
-    """What was trained again on new seeds, counted apart; null if nothing was."""
+    """Counts of the trainings on new seeds; null if there are none."""
 
 
 def study_status(folder: StudyFolder) -> StudyStatus:

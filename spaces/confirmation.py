@@ -6,7 +6,7 @@ from loratory.spaces.frozen import Frozen, Int
 
 
 class ConfirmationSpec(Frozen):
-    """How many settings are trained again, and how often."""
+    """Numbers of settings that are trained again, and of new seeds per setting."""
 
     top: Int = Field(default=3, ge=1, le=100)
     """Settings that are trained again: those of the best trials on eval.select."""

@@ -1,4 +1,4 @@
-"""What the procedures must reach in each cell."""
+"""Bars: limits that the figures of the procedures must keep, by cell."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -50,12 +50,12 @@ class Outcome:
 
     @property
     def met(self) -> bool:
-        """Whether the value is within the limits."""
+        """True if the value is within the limits."""
         return self.bar.low <= self.value <= self.bar.high
 
     @property
     def surely_missed(self) -> bool:
-        """Whether it is outside by more than two standard errors."""
+        """True if the value is outside by more than two standard errors."""
         return not self.bar.low - 2 * self.error <= self.value <= self.bar.high + 2 * self.error
 
 

@@ -44,7 +44,7 @@ class Cell:
 
     @property
     def grouped(self) -> bool:
-        """Whether examples come in groups."""
+        """True if examples come in groups."""
         return self.group_size > 1
 
 

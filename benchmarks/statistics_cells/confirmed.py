@@ -1,4 +1,4 @@
-"""What choosing by select and confirm together gives, and whether the interval on confirm alone holds."""
+"""Quality of the choice by select and confirm together, and coverage of its interval on confirm alone."""
 
 from dataclasses import replace
 

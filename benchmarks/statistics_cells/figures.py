@@ -1,4 +1,4 @@
-"""What the procedures say of one synthetic study, and whether it is true."""
+"""Statements of the procedures on one synthetic study, compared with its true values."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ def _of_fixed(study: Study, errors: Deviations) -> dict[str, float]:
 
 
 def _of_picked(study: Study, errors: Deviations, drawn: NDArray[np.float64]) -> dict[str, float]:
-    """Whether the picked trial's interval holds its true value; estimated and true optimism."""
+    """Return coverage of the picked trial's true value by its interval, and estimated and true optimism."""
     picked, best = study.scored.picked, study.true.max()
     estimate = optimism(study.scored, drawn, resampled_values(study.scored, drawn))
     interval = picked_interval(study.scored, errors, estimate)
@@ -81,7 +81,7 @@ def _of_set(study: Study, drawn: NDArray[np.float64]) -> dict[str, float]:
 
 
 def _of_cheapest(study: Study, errors: Deviations, rng: np.random.Generator) -> dict[str, float]:
-    """Whether a trial no dearer than the picked one is named, and whether it is further behind."""
+    """Return whether a trial no dearer than the picked one is named, and is behind by over the margin."""
     order = rng.permutation(len(study.true))
     cost = {key: (float(order[i]),) for i, key in enumerate(study.scored.keys)}
     behind = 1 - study.true / study.true.max()

@@ -18,9 +18,9 @@ from loratory.objectives.packing.stack import AdapterStack
 from loratory.objectives.qlora.base.architecture import Architecture
 from loratory.objectives.qlora.base.loading import Base, checkpoint_activations
 from loratory.objectives.qlora.base.probe import BaseProbe, Ways, longest_sequence
+from loratory.objectives.qlora.engine_words import chosen_lines, sizes_text
 from loratory.objectives.qlora.memory.admission import Admission, Admitted, asked_of
 from loratory.objectives.qlora.memory.device import release_memory
-from loratory.objectives.qlora.memory.engine_size import EngineSize
 from loratory.objectives.qlora.memory.facts import longest_prompt, workload
 from loratory.objectives.qlora.memory.predict import copy_limit, largest_pass
 from loratory.objectives.qlora.memory.ranks import numbers_per_rank, trial_bytes_of_rank
@@ -77,7 +77,9 @@ class Engine:
         self.architecture, self.checks, self._generation = architecture, ways.checks, ways.generation
         failed = self._build_within(admission)
         self._largest_pass = self._engine_size.tokens_per_pass
-        self.notes: tuple[str, ...] = (*ways.notes, *self._chosen(failed))
+        highest = None if self.trial_limit_bytes is None else self._stack_size.rank
+        chosen = chosen_lines(self.sizes, failed=failed, highest_rank=highest, study=study)
+        self.notes: tuple[str, ...] = (*ways.notes, *chosen)
 
     @property
     def capacity(self) -> int:
@@ -357,20 +359,6 @@ class Engine:
             prefill_tokens=min(PREFILL_TOKENS, self._engine_size.tokens_per_pass),
         )
 
-    def _chosen(self, failed: int) -> tuple[str, ...]:
-        """Return the sizes that a worker chose, as lines of text, after some that did not fit."""
-        lines = [f"pack: {self.sizes}"]
-        if failed:
-            lines.append(
-                f"memory: {failed} larger arrangement{'s' * (failed > 1)} did not fit, against the prediction"
-            )
-        if self.trial_limit_bytes is not None:
-            lines.append(
-                f"memory: ranks above {self._stack_size.rank} do not fit on this GPU and are not tried; the "
-                f"space goes up to {max(self._study.extremes_of('rank'))}"
-            )
-        return tuple(lines)
-
 
 def build_engine(
     study: StudySpec, *, base: Base, architecture: Architecture, data: PreparedData, admission: Admission
@@ -407,38 +395,3 @@ def build_engine(
         admitted=admission.loaded(model, cached=ways.generation is None),
         ways=ways,
     )
-
-
-def sizes_text(study: StudySpec, model: PackedModel, size: EngineSize) -> str:
-    """Return the sizes of an engine in words."""
-    dtype = str(model.compute_dtype).removeprefix("torch.")
-    parts = [
-        f"{size.slots} trial{'s' * (size.slots > 1)} on one base",
-        f"up to {size.tokens_per_pass:,} tokens per pass",
-        _base_in(dtype, model, held=size.hold_base),
-        *(["activations recomputed"] if size.checkpointing else []),
-        *([f"moments in {size.optimizer_bits} bits"] if size.optimizer_bits != 32 else []),
-        *(["moments in main memory"] if size.offload else []),
-        *(["no CUDA graphs"] if not size.graphs and model.fused_attention else []),
-        *([f"{_prompts(size.decoding_rows)} decoded at once"] if study.metrics else []),
-    ]
-    return ", ".join(parts)
-
-
-def _base_in(dtype: str, model: PackedModel, *, held: bool) -> str:
-    """Return a phrase that says how passes read the base."""
-    if not model.held_bytes:
-        return f"base not quantised, in {dtype}"
-    if held:
-        return f"base held dequantised in {dtype} ({_size(model.held_bytes)})"
-    return "base dequantised in each pass"
-
-
-def _prompts(rows: int) -> str:
-    return f"{rows} prompt{'s' * (rows > 1)}"
-
-
-def _size(number: int) -> str:
-    """Return a number of bytes in a readable unit."""
-    mebibytes = number / 2**20
-    return f"{mebibytes:.0f} MiB" if mebibytes < 1000 else f"{mebibytes / 1024:.1f} GiB"

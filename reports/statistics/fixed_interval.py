@@ -46,7 +46,20 @@ def fixed_intervals(scored: Scored, errors: Deviations) -> Bounds:
 def paired_difference(
     scored: Scored, errors: Deviations, trial: int, other: int
 ) -> tuple[float, float, float]:
-    """Return value(trial) - value(other) in the metric's own sign, and its interval's ends.
+    """Return value(trial) - value(other) in the metric's own sign, and the ends of its interval.
+
+    Args:
+        scored: scores of the trials.
+        errors: `jackknife(scored)`.
+        trial: index of a trial that was not picked by these values.
+        other: index of the trial that it is compared with.
+    """
+    gain, low, high = paired_gain(scored, errors, trial, other)
+    return (gain, low, high) if scored.sign > 0 else (-gain, -high, -low)
+
+
+def paired_gain(scored: Scored, errors: Deviations, trial: int, other: int) -> tuple[float, float, float]:
+    """Return by how much a trial is better than another, and the ends of the interval.
 
     d +- t(G - 1, 0.975) se(d), where se(d) is the jackknife's error of the difference on the same units.
 
@@ -56,9 +69,9 @@ def paired_difference(
         trial: index of a trial that was not picked by these values.
         other: index of the trial that it is compared with.
     """
-    difference = float(scored.sign * (scored.values[trial] - scored.values[other]))
+    gain = float(scored.values[trial] - scored.values[other])
     margin = float(student_quantile(scored) * errors.paired(other)[trial])
-    return difference, difference - margin, difference + margin
+    return gain, gain - margin, gain + margin
 
 
 def wilson_interval(

@@ -1,4 +1,4 @@
-"""How much the best of several trials seems better than it is."""
+"""Optimism: the mean excess of the picked trial's value over its true value."""
 
 import numpy as np
 from numpy.typing import NDArray

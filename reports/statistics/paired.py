@@ -5,22 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from scipy.stats import norm, t
+from scipy.stats import norm
 
 from loratory.objectives.scores import ScoreTable
+from loratory.reports.statistics.cautions import few_groups
+from loratory.reports.statistics.fixed_interval import LEVEL, paired_gain
 from loratory.reports.statistics.jackknife import jackknife
+from loratory.reports.statistics.power import POWER
 from loratory.reports.statistics.scored import Scored, scored
 from loratory.spaces.errors import InputError
 from loratory.spaces.metric_names import Direction
 
-LEVEL = 0.95
-POWER = 0.8
-FEW_GROUPS = 10
-"""With fewer groups an interval is rough."""
-
 
 class Verdict(StrEnum):
-    """What a comparison says of its first model."""
+    """Result of a comparison, for its first model."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -61,8 +59,8 @@ class Paired:
 
     @property
     def rough(self) -> bool:
-        """Whether so few groups give a rough interval alone."""
-        return self.unit == "group" and self.units < FEW_GROUPS
+        """True if the units are so few groups that the interval is rough."""
+        return few_groups(self.unit, self.units)
 
 
 def paired(first: ScoreTable, second: ScoreTable, metric: str, direction: Direction) -> Paired:
@@ -84,19 +82,19 @@ def paired(first: ScoreTable, second: ScoreTable, metric: str, direction: Direct
     found = _both({"first": first, "second": second}, metric, direction)
     if found.units < 2:
         raise InputError(f"two models are compared on 2 {found.unit}s or more, there is 1")
-    one, other = (float(value) for value in found.values)
-    error = float(jackknife(found).paired(0)[1])
-    gain, degrees = one - other, found.units - 1
-    width = error * float(t.isf((1 - LEVEL) / 2, degrees))
+    errors = jackknife(found)
+    gain, low, high = paired_gain(found, errors, 0, 1)
+    first_value, second_value = (found.sign * found.values).tolist()
+    told = low > 0 or high < 0
     return Paired(
-        values=(found.sign * one, found.sign * other),
+        values=(first_value, second_value),
         gain=gain,
-        low=gain - width,
-        high=gain + width,
+        low=low,
+        high=high,
         unit=found.unit,
         units=found.units,
         examples=found.examples,
-        needed=None if abs(gain) > width else examples_needed(gain, error, found.examples),
+        needed=None if told else examples_needed(gain, float(errors.paired(0)[1]), found.examples),
     )
 
 

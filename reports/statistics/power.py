@@ -14,7 +14,8 @@ USUAL_DEVIATION = 0.56
 _COMPETES = 0.35
 """Share of the best value by which trials that compete with the best are behind at most."""
 _ERROR = 0.05
-_POWER = 0.8
+POWER = 0.8
+"""Chance to find a difference of the size that is told."""
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
 
 
@@ -29,7 +30,7 @@ def detectable_difference(*, examples: int, trials: int, deviation: float = USUA
         trials: number of trials that are compared.
         deviation: standard deviation over examples of paired differences.
     """
-    reach = equal_spread_critical_value(trials) + float(norm.ppf(_POWER))
+    reach = equal_spread_critical_value(trials) + float(norm.ppf(POWER))
     return reach * deviation / math.sqrt(examples)
 
 

@@ -1,4 +1,4 @@
-"""What settings are worth: the scores of their trainings on new seeds, summarised.
+"""Summary of the scores of settings that were trained on new seeds.
 
 Settings are never tested against each other here: on 3 to 5 seeds such a test finds nothing (a difference of
 2% at a standard deviation of 3% takes 35 seeds each).

@@ -40,4 +40,4 @@ def decide(
         )
     typer.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(found.lines()))
     status = {Verdict.BETTER: 0, Verdict.CANNOT_TELL: CANNOT_TELL, Verdict.WORSE: WORSE}
-    raise typer.Exit(status[found.found.verdict])
+    raise typer.Exit(status[found.comparison.verdict])

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from loratory.objectives.packing.pack import Pack, Settings
+from loratory.objectives.packing.passes import padding_pass
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.shapes import Piece
 from loratory.objectives.packing.slot_copy import SlotState
@@ -18,11 +19,9 @@ def model(make_packed):
 
 @pytest.fixture
 def make_pack(model):
-    def make(*, slots=3, dropout=True):
-        stack = AdapterStack(
-            model.layers, slots=slots, rank=8, device=model.device, compute_dtype=model.compute_dtype
-        )
-        return Pack(model, stack, PassRunner(model.device, graphs=False), dropout=dropout)
+    def make(*, slots=3, dropout=True, of=model):
+        stack = AdapterStack(of.layers, slots=slots, rank=8, device=of.device, compute_dtype=of.compute_dtype)
+        return Pack(of, stack, PassRunner(of.device, graphs=False), dropout=dropout)
 
     return make
 
@@ -159,19 +158,17 @@ def test_checkpointed_activations_give_the_same_gradients(model, make_packed):
     assert wanted.ne(0).float().mean() > 0.9 and some_saved < all_saved / 3
 
 
-def test_the_largest_pass_is_reserved_as_it_is_laid_out(model, make_pack, monkeypatch):
-    pack, reserved = make_pack(), []
+def test_the_largest_pass_is_reserved_as_it_is_laid_out(make_packed, make_pack, monkeypatch):
+    own_model = make_packed("llama")[0]
+    pack, reserved = make_pack(of=own_model), []
     monkeypatch.setattr(pack.runner, "reserve", lambda name, shape, work: reserved.append((shape, work)))
     pack.reserve(100, longest=21)
     assert (reserved[-1][0].tokens, reserved[-1][0].sequences, reserved[-1][0].row) == (88, 5, 0)
-    pack.model.concatenates = False
-    try:
-        pack.reserve(100, longest=21)
-        rows, _ = reserved[-1]
-        with monkeypatch.context() as patched:
-            patched.setattr(pack.model, "alone", True)
-            pack.reserve(100, longest=21)
-        alone, _ = reserved[-1]
-        assert (rows.tokens, rows.row) == (96, 24) and (alone.tokens, alone.row) == (24, 24)
-    finally:
-        pack.model.concatenates = True
+    own_model.keep_rows_apart()
+    pack.reserve(100, longest=21)
+    rows, work = reserved[-1]
+    assert work(padding_pass(rows, own_model.device)).isfinite().all() and not pack.gradients.flat.any()
+    own_model.keep_rows_apart(alone=True)
+    pack.reserve(100, longest=21)
+    alone, _ = reserved[-1]
+    assert (rows.tokens, rows.row) == (96, 24) and (alone.tokens, alone.row) == (24, 24)

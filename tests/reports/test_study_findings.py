@@ -5,7 +5,7 @@ import pytest
 
 from loratory.objectives.study_folder import BASE, TEST_BASE, TEST_WINNER
 from loratory.reports.comparison import compare
-from loratory.reports.finding import Measure, Pair, Search, find
+from loratory.reports.study_findings import Measure, Pair, Search, study_findings
 from loratory.reports.uncertainty import read_table
 from loratory.reports.verdict import verdict
 from loratory.spaces.metric_names import Direction
@@ -26,7 +26,7 @@ def findings(quickstart, ranking, by_group):
         "select": Pair(by_group["0011"], read_table(quickstart.score(BASE))),
         "test": Pair(read_table(quickstart.score(TEST_WINNER)), read_table(quickstart.score(TEST_BASE))),
     }
-    return find(ranking, by_group, MEASURE, published="0011", against_base=pairs, search=SEARCH)
+    return study_findings(ranking, by_group, MEASURE, published="0011", against_base=pairs, search=SEARCH)
 
 
 def test_findings_of_a_kept_study(findings):
@@ -63,19 +63,19 @@ def test_what_has_no_scores_is_named(ranking, by_group):
     bad = tables["0009"].metrics["rougeL"].copy()
     bad[0] = math.nan
     tables["0009"] = replace(tables["0009"], metrics={"rougeL": bad}, statistics={})
-    found = find(ranking, tables, MEASURE, published="0011", against_base={}, search=SEARCH)
+    found = study_findings(ranking, tables, MEASURE, published="0011", against_base={}, search=SEARCH)
     assert set(found.left_out) == {"0006", "0009"}
     assert [member.shown for member in found.may_be_best] == ["11", "8"]
-    nothing = find(ranking, {}, MEASURE, published="0011", against_base={}, search=SEARCH)
+    nothing = study_findings(ranking, {}, MEASURE, published="0011", against_base={}, search=SEARCH)
     assert nothing.unit is None
     assert len(nothing.left_out) == len(ranking)
-    assert find((), {}, MEASURE, published="", against_base={}, search=SEARCH) is None
+    assert study_findings((), {}, MEASURE, published="", against_base={}, search=SEARCH) is None
 
 
 def test_one_group_has_no_interval(ranking, by_group):
     tables = {key: replace(t, groups=("one",) * len(t.groups)) for key, t in by_group.items()}
     pairs = {"select": Pair(tables["0011"], tables["0008"])}
-    found = find(ranking, tables, MEASURE, published="0011", against_base=pairs, search=SEARCH)
+    found = study_findings(ranking, tables, MEASURE, published="0011", against_base=pairs, search=SEARCH)
     assert (found.unit, found.units, found.interval, found.shortfall) == ("group", 1, None, None)
     assert found.gains[0].interval is None
     assert all(member.behind_interval is None for member in found.may_be_best)

@@ -9,7 +9,7 @@ from loratory.reports.findings import CheapestWithin, Findings, Gain, Interval, 
 from loratory.reports.statistics import cheapest
 from loratory.reports.statistics.best_set import BestSet, may_be_best
 from loratory.reports.statistics.deviations import Deviations
-from loratory.reports.statistics.fixed_interval import paired_difference
+from loratory.reports.statistics.fixed_interval import paired_gain
 from loratory.reports.statistics.further_search import chance_of_change
 from loratory.reports.statistics.jackknife import jackknife
 from loratory.reports.statistics.optimism import optimism
@@ -41,7 +41,7 @@ class Measure(NamedTuple):
 
 
 class Search(NamedTuple):
-    """How far a search is.
+    """Progress of a search.
 
     Attributes:
         sampler: how points are chosen.
@@ -59,7 +59,7 @@ class Pair(NamedTuple):
     base: ScoreTable
 
 
-def find(
+def study_findings(
     ranking: Sequence[ScoredTrial],
     tables: Mapping[str, ScoreTable],
     measure: Measure,
@@ -134,10 +134,8 @@ def _members(
     members = []
     for key in best.keys:
         place = found.keys.index(key)
-        behind, low, high = (found.sign * end for end in paired_difference(found, errors, here, place))
-        apart = None
-        if key != published and found.units > 1:
-            apart = Interval(low=min(low, high), high=max(low, high))
+        behind, low, high = paired_gain(found, errors, here, place)
+        apart = Interval(low=low, high=high) if key != published and found.units > 1 else None
         members.append(
             Member(
                 key=key,
@@ -178,8 +176,7 @@ def _gains(against_base: Mapping[str, Pair], measure: Measure) -> list[Gain]:
         found, left_out = scored(pair._asdict(), measure.metric, measure.direction)
         if found is None or left_out:
             continue
-        gain, low, high = (found.sign * end for end in paired_difference(found, jackknife(found), 0, 1))
-        known = found.units > 1
-        interval = Interval(low=min(low, high), high=max(low, high)) if known else None
+        gain, low, high = paired_gain(found, jackknife(found), 0, 1)
+        interval = Interval(low=low, high=high) if found.units > 1 else None
         gains.append(Gain(split=split, gain=gain, interval=interval))
     return gains
