@@ -4,15 +4,16 @@
     python benchmarks/capped.py --results capped.jsonl 7b-24 7b-12             # some
     python benchmarks/capped.py --results timed.jsonl --engine --budget-seconds 560
     python benchmarks/capped.py --results grabs.jsonl --grab                   # six studies of 1B
+    python benchmarks/capped.py --results infeasible.jsonl --infeasible        # 24 trials of 1B in 4 GiB
     python benchmarks/capped.py --table capped.jsonl timed.jsonl grabs.jsonl   # anywhere
     python benchmarks/capped.py --device cpu tiny-1 --results tiny.jsonl       # tries the path alone
 
 A second process holds all but so many GiB of the device. Each cap runs once through `loratory run`: four
 trials at length 1,024 (512 in 8 GiB), and nothing said of memory. `--engine` times training in one process
 under four of the caps, with the default and with five settings made by hand. `--grab` lets another process
-take nearly all free memory at five moments of a study, and compares its trials with an undisturbed run's. The
-same command goes on where it ended. Bases are random and written to --folder, one shape at a time: 13B takes
-26 GB of disk.
+take nearly all free memory at five moments of a study, and compares its trials with an undisturbed run's.
+`--infeasible` searches three ranks of which the largest fits no worker. The same command goes on where it
+ended. Bases are random and written to --folder, one shape at a time: 13B takes 26 GB of disk.
 """
 
 import argparse
@@ -25,8 +26,8 @@ from typing import Any
 
 import torch
 from memory_cells.capped_study import CappedStudies, hogged
-from memory_cells.capped_table import as_markdown, grab_line, study_line, timing_line
-from memory_cells.caps import CAPS, DEFAULT, TIMED, TRIALS, Cap
+from memory_cells.capped_table import as_markdown, grab_line, infeasible_line, study_line, timing_line
+from memory_cells.caps import CAPS, DEFAULT, INFEASIBLE, TIMED, TRIALS, Cap
 from memory_cells.children import Child
 from memory_cells.grabs import GRAB_CAP, run_grabs
 from packing_cells.results import append_line, read_lines
@@ -45,6 +46,8 @@ def main() -> int:
     bench = Bench(arguments)
     if arguments.engine:
         bench.run_all([cap for cap in bench.caps if cap.name in TIMED], "engine", bench.engine)
+    elif arguments.infeasible:
+        bench.run_all([INFEASIBLE], "infeasible", bench.infeasible)
     elif arguments.grab:
         caps = bench.caps if arguments.caps else [GRAB_CAP]
         bench.run_all(caps, "grab", bench.grab)
@@ -105,6 +108,12 @@ class Bench:
         say("\n".join([*line["output"], study_line(line)]))
         return [line]
 
+    def infeasible(self, cap: Cap) -> Iterable[dict[str, Any]]:
+        """Run a study of which a third of the space fits no worker."""
+        line = self._studies.run(cap)
+        say("\n".join([*line["output"], study_line(line), infeasible_line(line)]))
+        return [line]
+
     def grab(self, cap: Cap) -> Iterable[dict[str, Any]]:
         """Run a study undisturbed, and with a neighbour that takes memory at each moment."""
         for line in run_grabs(self._studies, cap, self._device):
@@ -141,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU where there is one")
     parser.add_argument("--engine", action="store_true", help="time training in one process instead")
     parser.add_argument("--grab", action="store_true", help="let a neighbour take memory instead")
+    parser.add_argument("--infeasible", action="store_true", help="search ranks that do not fit instead")
     parser.add_argument("--results", type=Path, default=Path("capped.jsonl"), help="JSONL that is added to")
     parser.add_argument("--budget-seconds", type=float, default=1e9, help="begin no cap that may end later")
     parser.add_argument("--study-seconds", type=float, default=400, help="end a study that takes longer")

@@ -144,6 +144,7 @@ def _summary(record: TrialRecord) -> dict[str, Any]:
         "key": record.key,
         "state": str(record.state),
         "reason": record.reason[:200],
+        "attempts": len(record.attempts),
         "params": record.params,
         "values": record.values,
         "dev": [measurement.metrics.get("loss") for measurement in record.measurements],

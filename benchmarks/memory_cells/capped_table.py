@@ -19,6 +19,20 @@ def study_line(line: dict[str, Any]) -> str:
     )
 
 
+def infeasible_line(line: dict[str, Any]) -> str:
+    """Return the shares of suggestions that fit no worker, by thirds of the study, and how many began."""
+    trials = line["trials"]
+    size = -(-len(trials) // 3) or 1
+    thirds = [trials[start : start + size] for start in range(0, len(trials), size)]
+    shares = ", ".join(f"{sum(map(_is_infeasible, third))} of {len(third)}" for third in thirds)
+    begun = sum(_is_infeasible(trial) and trial["attempts"] > 0 for trial in trials)
+    return f"## {line['cap']}: infeasible suggestions by thirds: {shares}; begun: {begun}"
+
+
+def _is_infeasible(trial: dict[str, Any]) -> bool:
+    return str(trial["state"]) == "INFEASIBLE"
+
+
 def timing_line(line: dict[str, Any]) -> str:
     """Return the rate of one setting, in a line."""
     if line["error"] is not None:

@@ -18,11 +18,17 @@ class Cap:
         shape: name of the base's sizes.
         free_gib: GiB of the device that are free when the study begins.
         length: tokens of every example.
+        ranks: that the study searches.
+        trials: of the study.
+        sampler: of the study.
     """
 
     shape: str
     free_gib: float
     length: int = 1024
+    ranks: tuple[int, ...] = (8, 16)
+    trials: int = TRIALS
+    sampler: str = "random"
 
     @property
     def name(self) -> str:
@@ -39,6 +45,10 @@ CAPS = [
     *(Cap(shape="13b", free_gib=free) for free in (40, 24, 16)),
     Cap(shape="tiny", free_gib=1, length=64),  # tries the path on a CPU
 ]
+
+
+# Of three ranks the largest fits no worker; TPE draws its first ten points at random.
+INFEASIBLE = Cap(shape="1b", free_gib=4, ranks=(8, 16, 512), trials=24, sampler="tpe")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +133,13 @@ def study_of_cap(cap: Cap, *, name: str, base: Path, data: Path) -> dict[str, An
     return {
         "name": name,
         "metric": "loss",
-        "trials": TRIALS,
-        "space": {"learning_rate": [1e-4, 3e-4], "batch_size": [4, 8], "rank": [8, 16], "epochs": [1]},
+        "trials": cap.trials,
+        "space": {
+            "learning_rate": [1e-4, 3e-4],
+            "batch_size": [4, 8],
+            "rank": list(cap.ranks),
+            "epochs": [1],
+        },
         "model": {"base": str(base.absolute())},
         "data": {
             "train": str(data.absolute() / "train.jsonl"),
@@ -140,7 +155,7 @@ def study_of_cap(cap: Cap, *, name: str, base: Path, data: Path) -> dict[str, An
             "max_new_tokens": 16,
             "metrics": ["exact_match"],
         },
-        "sampler": "random",
+        "sampler": cap.sampler,
         "pruner": "none",
         "tracking": {"wandb": {"mode": "off"}},
     }

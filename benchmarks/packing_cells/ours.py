@@ -11,9 +11,10 @@ from loratory.objectives.data.prepared import Example
 from loratory.objectives.packing.batch import OptimizerBatch, train_pass
 from loratory.objectives.packing.fused import fuse
 from loratory.objectives.packing.model import PackedModel
-from loratory.objectives.packing.pack import Pack, Settings, activation_bytes_per_token
+from loratory.objectives.packing.pack import Pack, Settings
+from loratory.objectives.packing.passes import padding_pass
 from loratory.objectives.packing.runner import PassRunner
-from loratory.objectives.packing.shapes import SMALLEST_BUCKET, bucket_within
+from loratory.objectives.packing.shapes import SMALLEST_BUCKET, PassShape, bucket_within
 from loratory.objectives.packing.slot_copy import SlotState
 from loratory.objectives.packing.stack import AdapterStack, AdapterState
 from loratory.objectives.qlora.base.formats import format_of
@@ -89,8 +90,31 @@ def tokens_per_pass(pack: Pack) -> int:
         return CPU_TOKENS
     # The moments of AdamW come with the first update.
     free = torch.cuda.mem_get_info(device)[0] - 2 * pack.gradients.flat.nbytes
-    fitting = bucket_within(int(free * _PASSES_SHARE) // activation_bytes_per_token(pack), SMALLEST_BUCKET)
+    fitting = bucket_within(int(free * _PASSES_SHARE) // _activation_bytes_per_token(pack), SMALLEST_BUCKET)
     return min(_MOST_TOKENS, max(_LEAST_TOKENS, fitting))
+
+
+def _activation_bytes_per_token(pack: Pack) -> int:
+    """Measure how many bytes of GPU memory a training pass takes per token, on passes of padding."""
+    device, peaks = pack.model.device, []
+    for tokens in (256, 512):
+        inputs = padding_pass(
+            PassShape(
+                tokens=tokens,
+                sequences=4,
+                longest=128,
+                targets=tokens,
+                slots=pack.stack.slots,
+                granule=pack.granule,
+            ),
+            device,
+        )
+        pack.train_work(inputs)
+        torch.cuda.reset_peak_memory_stats(device)
+        held = torch.cuda.memory_allocated(device)
+        pack.train_work(inputs)
+        peaks.append(torch.cuda.max_memory_allocated(device) - held)
+    return max(1, (peaks[1] - peaks[0]) // 256)
 
 
 def _timed(run: "PackRun", *, steps: int, options: Options, memory: DeviceMemory) -> Measured:

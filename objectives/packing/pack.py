@@ -12,7 +12,7 @@ from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.moments import MomentStorage
 from loratory.objectives.packing.optimizer import SlotOptimizer
 from loratory.objectives.packing.pass_budget import PassBudget
-from loratory.objectives.packing.passes import HostPass, PassInputs, lay_out, padding_pass
+from loratory.objectives.packing.passes import HostPass, PassInputs, lay_out
 from loratory.objectives.packing.runner import PassRunner
 from loratory.objectives.packing.shapes import (
     PassShape,
@@ -245,26 +245,3 @@ class Pack:
         # `where` instead of a product with 0 and 1: a NaN in one slot must not reach another.
         own = torch.where(inputs.target_slots == self._numbers, losses * inputs.weights, 0.0)
         return own.sum(1)
-
-
-def activation_bytes_per_token(pack: Pack) -> int:
-    """Measure how many bytes of GPU memory a training pass takes per token, on passes of padding."""
-    device, peaks = pack.model.device, []
-    for tokens in (256, 512):
-        inputs = padding_pass(
-            PassShape(
-                tokens=tokens,
-                sequences=4,
-                longest=128,
-                targets=tokens,
-                slots=pack.stack.slots,
-                granule=pack.granule,
-            ),
-            device,
-        )
-        pack.train_work(inputs)
-        torch.cuda.reset_peak_memory_stats(device)
-        held = torch.cuda.memory_allocated(device)
-        pack.train_work(inputs)
-        peaks.append(torch.cuda.max_memory_allocated(device) - held)
-    return max(1, (peaks[1] - peaks[0]) // 256)

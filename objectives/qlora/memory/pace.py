@@ -24,7 +24,7 @@ _SHARE_IN_DEQUANTISING = 0.45
 _BYTES_PER_WIDTH = 400  # read and written per token, layer and number of its width, forward and backward
 _KERNELS_PER_LAYER = 90  # forward and backward
 _SECONDS_PER_KERNEL = 3e-6  # on the device
-# By Python, without a graph: a 7B study in 8 GiB on an H100 took 0.1 s per step and 0.6 s per recomputing pass.
+# By Python, without a graph: 7B in 8 GiB on an H100 took 0.1 s per step and 0.6 s per recomputing pass.
 _SECONDS_PER_LAUNCH = 120e-6
 _FORWARD = 1 / 3  # share of a pass's kernels and activations
 _HOST_BYTES_PER_SECOND = 12e9  # between main memory and the device

@@ -1,10 +1,10 @@
 """Ranks of a search space that fit, and the memory of one trial by its rank."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
 from loratory.objectives.packing.shapes import round_up
 from loratory.objectives.packing.stack import RANK_STEP
+from loratory.spaces.parameters import IntParameter
 from loratory.spaces.study import StudySpec
 
 _BYTES_PER_NUMBER = 12
@@ -30,10 +30,17 @@ def numbers_per_rank(layers: Mapping[str, tuple[int, int]]) -> int:
 def largest_rank_that_fits(study: StudySpec, fits: Callable[[int], bool]) -> int | None:
     """Return the largest rank of a study's trials that fits; None where not even the smallest does.
 
-    Ranks are tried in the steps in which stacks grow.
+    A rank counts as the step of stacks that it takes, except the largest of all.
     """
-    ranks: list[Any] = sorted(study.extremes_of("rank"))
-    if fits(int(ranks[-1])):
-        return int(ranks[-1])
-    steps = range(round_up(int(ranks[0]), RANK_STEP), int(ranks[-1]), RANK_STEP)
-    return next((rank for rank in reversed(steps) if fits(rank)), None)
+    *smaller, largest = sorted(_ranks(study))
+    if fits(largest):
+        return largest
+    steps = dict.fromkeys(round_up(rank, RANK_STEP) for rank in reversed(smaller))
+    return next((step for step in steps if step < largest and fits(step)), None)
+
+
+def _ranks(study: StudySpec) -> Iterable[int]:
+    searched = study.space.root.get("rank")
+    if isinstance(searched, IntParameter):
+        return range(searched.low, searched.high + 1, searched.step or 1)
+    return map(int, study.extremes_of("rank"))

@@ -31,6 +31,19 @@ def test_the_largest_rank_that_fits_is_found_in_steps(make_study, most, expected
     assert largest_rank_that_fits(study, lambda rank: rank <= most) == expected
 
 
+@pytest.mark.parametrize(
+    ("space", "most", "expected"),
+    [
+        ([512, 8, 16], 500, 16),
+        ([8, 12, 512], 500, 16),
+        ({"type": "int", "low": 4, "high": 68, "step": 32}, 66, 40),
+    ],
+)
+def test_no_rank_counts_that_no_trial_has(make_study, space, most, expected):
+    study = make_study(space={"rank": space})
+    assert largest_rank_that_fits(study, lambda rank: rank <= most) == expected
+
+
 def test_a_rank_that_is_fixed_fits_or_not(make_study):
     study = make_study(training={"rank": 12})
     assert largest_rank_that_fits(study, lambda rank: rank <= 16) == 12
