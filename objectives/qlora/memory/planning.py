@@ -80,6 +80,10 @@ class _Study:
             self.known[rank] = predict(self.facts, workload, smallest(self.facts, workload, self.asked))
         return self.known[rank]
 
+    def largest_rank(self, budget: int) -> int | None:
+        """Return the largest rank of a trial that fits alone into a budget; None where none does."""
+        return largest_rank_that_fits(self.spec, lambda rank: self.alone(rank).total <= budget)
+
 
 def plan_study(
     study: StudySpec, *, gpu: str | None = None, memory: str | None = None, gpus: int = 1, runs: Path
@@ -250,7 +254,7 @@ def _worker(given: _Study, gpu: Gpu) -> PlannedWorker:
     """Plan a worker: for the whole space, or for as much of it as fits."""
     budget = usable_bytes(gpu.memory_bytes)
     pace: Callable[..., float] = partial(_pace, given, gpu)
-    rank = largest_rank_that_fits(given.spec, lambda rank: given.alone(rank).total <= budget)
+    rank = given.largest_rank(budget)
     workload = given.of_rank(rank or given.sample.smallest)
     chosen = choose(given.facts, workload, given.asked, budget_bytes=budget, pace=pace)
     if isinstance(chosen, TooSmall):
@@ -290,18 +294,20 @@ def _space(given: _Study, budget: int | None) -> PlannedSpace:
 
 def _disk(given: _Study, worker: PlannedWorker | None, gpus: int) -> DiskBytes:
     slots = worker.size.slots if worker is not None and worker.size is not None else 1
+    limit = None if worker is None else given.largest_rank(worker.usable_bytes)
+    mean, most = given.sample.numbers_up_to(limit)
     needed = disk_bytes(
         trials=given.spec.trials,
         running=gpus * trials_taken(slots),
-        mean_numbers=given.sample.mean_numbers,
-        largest_numbers=given.sample.largest_numbers,
+        mean_numbers=mean,
+        largest_numbers=most,
         select_examples=given.data.select,
         max_new_tokens=given.spec.evaluation.max_new_tokens if given.spec.metrics else 0,
     )
-    limit = given.spec.resources.disk_gib
-    if limit is None:
+    allowed = given.spec.resources.disk_gib
+    if allowed is None:
         return needed
-    left = max(0, int(limit * 2**30) - needed.checkpoints)
+    left = max(0, int(allowed * 2**30) - needed.checkpoints)
     return replace(needed, adapters=min(needed.adapters, left))
 
 

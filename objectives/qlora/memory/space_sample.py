@@ -27,17 +27,29 @@ class SpaceSample:
         smallest: the smallest rank.
         largest: the largest.
         ranks: ranks of random points, the same in every plan.
-        mean_numbers: mean numbers of their adapters, as files hold them.
-        largest_numbers: numbers of the largest adapter.
+        numbers: numbers of their adapters, as files hold them, in the same order.
+        numbers_per_rank: numbers of an adapter on the most layers that a trial adapts, per rank.
         numbers_per_slot: returns the numbers of a stack's row by its rank.
     """
 
     smallest: int
     largest: int
     ranks: tuple[int, ...]
-    mean_numbers: float
-    largest_numbers: int
+    numbers: tuple[int, ...]
+    numbers_per_rank: int
     numbers_per_slot: Callable[[int], int]
+
+    def numbers_up_to(self, rank: int | None) -> tuple[float, int]:
+        """Return the mean and the most numbers of an adapter of those that are trained.
+
+        Args:
+            rank: larger ones do not fit, so that no trial has them; None: all are trained.
+        """
+        limit = self.largest if rank is None else min(rank, self.largest)
+        trained = [number for number, own in zip(self.numbers, self.ranks, strict=True) if own <= limit]
+        if not trained:
+            return 0.0, 0
+        return sum(trained) / len(trained), limit * self.numbers_per_rank
 
 
 def sample_space(study: StudySpec, architecture: Architecture, stack: StackSize) -> SpaceSample:
@@ -61,8 +73,8 @@ def sample_space(study: StudySpec, architecture: Architecture, stack: StackSize)
         smallest=min(ends),
         largest=max(ends),
         ranks=tuple(rank for rank, _ in points),
-        mean_numbers=sum(rank * per_rank[targets] for rank, targets in points) / len(points),
-        largest_numbers=max(ends) * max(per_rank.values()),
+        numbers=tuple(rank * per_rank[targets] for rank, targets in points),
+        numbers_per_rank=max(per_rank.values()),
         numbers_per_slot=numbers_per_slot,
     )
 

@@ -132,6 +132,8 @@ def test_what_cannot_fit_is_named_with_its_share(tmp_path: Path) -> None:
     plan = plan_study(study(), memory=f"{(between + 2**28) / 0.98 / 2**20:.0f}MiB", runs=tmp_path)
     assert plan.space.infeasible_share == pytest.approx(0.5, abs=0.1)
     assert plan.space.infeasible == ("rank > 4",)
+    of_rank_4 = plan_study(study(space={"rank": [4]}), memory="8GiB", runs=tmp_path).disk
+    assert plan.disk.adapters == of_rank_4.adapters  # no other is ever trained
     assert plan.worker is not None
     assert plan.worker.size is not None
     assert plan.worker.terms.total <= plan.worker.usable_bytes
