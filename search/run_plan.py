@@ -2,9 +2,12 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from loratory.objectives.objective import Prepared
 from loratory.spaces.study import ObjectiveName, StudySpec
+
+_MOSTLY_FREE = 0.95  # the driver itself keeps up to a GiB
 
 
 class RunPlan:
@@ -54,11 +57,19 @@ class RunPlan:
 
         if not torch.cuda.is_available():
             return
-        from loratory.objectives.qlora.memory.devices import gpu_of_device
+        from loratory.objectives.qlora.memory.devices import free_bytes, gpu_of_device
         from loratory.objectives.qlora.memory.planning import plan_of_data, share_of
         from loratory.search.plan_view import summary_lines
 
-        gpu = share_of(gpu_of_device(torch.device("cuda", 0)), self._study)
+        device = torch.device("cuda", 0)
+        whole = gpu_of_device(device)
+        free = free_bytes(device) or whole.memory_bytes
+        if free < _MOSTLY_FREE * whole.memory_bytes:
+            self._tell(
+                f"plan: {free / 2**30:.1f} GiB of the GPU's {whole.memory_bytes / 2**30:.1f} are free: other "
+                "processes have the rest"
+            )
+        gpu = share_of(replace(whole, memory_bytes=min(free, whole.memory_bytes)), self._study)
         workers = self._study.resources.workers or torch.cuda.device_count()
         plan = plan_of_data(self._study, self._prepared.payload.data, gpu=gpu, gpus=workers)
         if plan.worker is not None and plan.worker.durations is not None:

@@ -27,6 +27,7 @@ PREPARED = Prepared(payload=SimpleNamespace(data=None))
 def gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(devices, "gpu_of_device", lambda _: devices.gpu_named("H100"))
+    monkeypatch.setattr(devices, "free_bytes", lambda _: None)
 
 
 def planned(study=STUDY):
@@ -46,6 +47,20 @@ def test_a_failing_plan_is_a_line_and_stops_nothing(gpu, monkeypatch):
 
     monkeypatch.setattr(planning, "plan_of_data", fail)
     assert planned() == (["plan: none, since no sizes on True 2"], None)
+
+
+def test_what_other_processes_hold_is_not_planned_with(gpu, monkeypatch):
+    monkeypatch.setattr(devices, "free_bytes", lambda _: 8 * 2**30)
+
+    def fail(*_, gpu, **__):
+        raise ValueError(f"{gpu.memory_bytes / 2**30:g} GiB for a worker")
+
+    monkeypatch.setattr(planning, "plan_of_data", fail)
+    lines, _ = planned()
+    assert lines == [
+        "plan: 8.0 GiB of the GPU's 79.1 are free: other processes have the rest",
+        "plan: none, since 4 GiB for a worker",
+    ]
 
 
 def test_a_run_that_is_over_prints_no_plan(gpu, monkeypatch):

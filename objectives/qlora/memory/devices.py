@@ -1,6 +1,7 @@
 """GPUs by name, by size or as they are here: memory, bandwidth and matrix rate."""
 
 import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -17,6 +18,7 @@ _FILLER = re.compile(
 )
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) *(?:(g|gi|gib)?|(gb)|(m|mi|mib)|(mb))", re.IGNORECASE)
 _UNITS = (2**30, 10**9, 2**20, 10**6)
+_SECONDS_TO_ANSWER = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,29 @@ def gpu_of_device(device: "torch.device") -> Gpu:
         return _of_unknown_speed(properties.name, total, has_bf16=properties.major >= 8)
     nearest = min(alike, key=lambda gpu: abs(gpu.memory_bytes - total))
     return replace(nearest, memory_bytes=total)
+
+
+def free_bytes(device: "torch.device") -> int | None:
+    """Return the memory that no process has taken of a GPU; None where `nvidia-smi` cannot tell.
+
+    CUDA would tell only in a context of this process, which itself takes half a GiB.
+    """
+    import torch
+
+    identity = str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))
+    command = [
+        "nvidia-smi",
+        f"--id=GPU-{identity}",
+        "--query-gpu=memory.free",
+        "--format=csv,noheader,nounits",
+    ]
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=_SECONDS_TO_ANSWER, check=True
+        )
+        return int(answer.stdout) * 2**20
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
 
 
 def all_gpus() -> Iterator[Gpu]:

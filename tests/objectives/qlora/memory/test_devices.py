@@ -5,7 +5,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from loratory.objectives.qlora.memory.devices import Gpu, all_gpus, gpu_named, gpu_of_device, gpu_of_memory
+from loratory.objectives.qlora.memory.devices import (
+    Gpu,
+    all_gpus,
+    free_bytes,
+    gpu_named,
+    gpu_of_device,
+    gpu_of_memory,
+)
 from loratory.spaces.errors import InputError
 
 
@@ -102,3 +109,16 @@ def test_a_gpu_that_the_table_lacks_has_no_speed(monkeypatch: pytest.MonkeyPatch
     gpu = _here(monkeypatch, "NVIDIA H100 80GB HBM3 MIG 1g.10gb", 10 * 10**9, 9)
     assert (gpu.name, gpu.speed_known, gpu.has_bf16) == ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", False, True)
     assert not _here(monkeypatch, "GeForce RTX 2060", 6 * 2**30, 7).has_bf16
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"), [("echo 8192", 8 * 2**30), ("echo '[N/A]'", None), ("exit 6", None), (None, None)]
+)
+def test_free_memory_is_what_nvidia_smi_says(script, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="1a-2b"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if script is not None:
+        command = tmp_path / "nvidia-smi"
+        command.write_text(f'#!/bin/sh\n[ "$1" = --id=GPU-1a-2b ] && {script}\n')
+        command.chmod(0o755)
+    assert free_bytes(torch.device("cuda", 0)) == expected
