@@ -26,7 +26,7 @@ def cache_key(
     sources: SourceHashes,
     max_positions: int | None,
     created_at: str | None,
-    base_sha256: str,
+    tokenizer_sha256: str,
 ) -> str | None:
     """Return a SHA-256, in hex, that changes with everything that prepared data depends on.
 
@@ -36,7 +36,7 @@ def cache_key(
         sources: hashes of the files that are read.
         max_positions: longest input of the model, in tokens.
         created_at: time at which the study began, which templates may state.
-        base_sha256: hash of the base's files, or of its commit.
+        tokenizer_sha256: hash of configuration and tokenizer, or of the commit.
 
     Returns:
         The key; None if what encodes the data has no hash: a tokenizer without the `tokenizers` library, or
@@ -52,7 +52,7 @@ def cache_key(
         "sources": sources,
         "tokenizer": hashlib.sha256(backend.to_str().encode()).hexdigest(),
         "template": tokenizer.chat_template,
-        "base": base_sha256,
+        "base": tokenizer_sha256,
         "max_positions": max_positions,
         "created_at": created_at,
     }

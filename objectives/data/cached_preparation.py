@@ -16,7 +16,7 @@ def prepare_cached(
     tokenizer: Tokenizer,
     *,
     cache: Path | None,
-    base_sha256: str,
+    tokenizer_sha256: str,
     max_positions: int | None = None,
     created_at: str | None = None,
 ) -> DataPreparation:
@@ -28,7 +28,7 @@ def prepare_cached(
         study: a study with a data section.
         tokenizer: the base model's, as it was loaded.
         cache: folder with the cache of this study; None keeps nothing.
-        base_sha256: hash of the base's files, or of its commit.
+        tokenizer_sha256: hash of configuration and tokenizer, or of the commit.
         max_positions: longest input of the model, in tokens; None: no limit.
         created_at: time at which the study began, ISO 8601; None keeps nothing.
 
@@ -44,7 +44,7 @@ def prepare_cached(
             sources=sources,
             max_positions=max_positions,
             created_at=created_at,
-            base_sha256=base_sha256,
+            tokenizer_sha256=tokenizer_sha256,
         )
     if cache is None or study.data is None or key is None:
         return prepare_data(study, tokenizer, max_positions=max_positions, created_at=created_at)

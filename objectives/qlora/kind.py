@@ -1,6 +1,7 @@
 """Construction of the QLoRA objective: checks on the driver without weights, and the build on a worker."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,12 @@ from loratory.objectives.qlora.base.architecture import (
     read_architecture,
     read_tokenizer,
 )
-from loratory.objectives.qlora.base.reference import BaseReference, base_sha256, resolve_base
+from loratory.objectives.qlora.base.reference import (
+    BaseReference,
+    base_sha256,
+    resolve_base,
+    tokenizer_sha256,
+)
 from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.model import ModelSpec
 from loratory.spaces.study import StudySpec
@@ -69,18 +75,19 @@ def prepare(study: StudySpec, beginning: Beginning) -> Prepared:
     from loratory.objectives.qlora.memory.ranks import numbers_per_rank
 
     reference = resolve_base(model_spec(study))
-    architecture = _architecture(study, reference)
-    checks = check_base(study, architecture, reference)
-    sha256 = base_sha256(reference)
-    tokenizer = read_tokenizer(reference)
-    prepared = prepare_cached(
-        study,
-        tokenizer,
-        cache=beginning.cache,
-        base_sha256=sha256,
-        max_positions=architecture.max_positions,
-        created_at=beginning.created_at,
-    )
+    with ThreadPoolExecutor(1, thread_name_prefix="base") as hashing:
+        hashed = hashing.submit(base_sha256, reference)  # reads all weights meanwhile
+        architecture = _architecture(study, reference)
+        checks = check_base(study, architecture, reference)
+        tokenizer = read_tokenizer(reference)
+        prepared = prepare_cached(
+            study,
+            tokenizer,
+            cache=beginning.cache,
+            tokenizer_sha256=tokenizer_sha256(reference),
+            max_positions=architecture.max_positions,
+            created_at=beginning.created_at,
+        )
     checks = (*checks, check_vocabulary(prepared.data, architecture, tokenizer))
     return Prepared(
         payload=QloraInput(
@@ -88,7 +95,7 @@ def prepare(study: StudySpec, beginning: Beginning) -> Prepared:
             reference=reference,
             numbers_per_rank=numbers_per_rank(stack_size(study, architecture).layers),
         ),
-        hashes={"data": prepared.data.sha256, "base": sha256},
+        hashes={"data": prepared.data.sha256, "base": hashed.result()},
         summary=(*architecture.notes, *prepared.summary),
         files=prepared.files,
         splits=_sizes(prepared.data),
@@ -118,7 +125,6 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
 
     given: QloraInput = prepared.payload
     check_metrics(study)
-    check_same_base(prepared)
     architecture = _architecture(study, given.reference)
     device, dtype = choose_device(model_spec(study))
     admission = Admission.before_loading(
@@ -130,8 +136,12 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
         device=device,
         dtype=dtype,
     )
-    checks = () if given.reference.has_weights else (check_weights(given.reference),)  # the driver had none
-    base = load_base(model_spec(study), given.reference)
+    with ThreadPoolExecutor(1, thread_name_prefix="base") as hashing:
+        same = hashing.submit(check_same_base, prepared)
+        # The driver of a Hub id had no weights.
+        checks = () if given.reference.has_weights else (check_weights(given.reference),)
+        base = load_base(model_spec(study), given.reference)
+        same.result()
     check_tied_weights(base.model, given.reference.location)
     engine = build_engine(study, base=base, architecture=architecture, data=given.data, admission=admission)
     hashes = {"base": prepared.hashes["base"]}

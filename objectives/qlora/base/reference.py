@@ -7,31 +7,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from loratory.objectives.qlora.base.content_hash import WITHOUT_WEIGHTS, content_sha256
 from loratory.objectives.quickstart import base_folder
 from loratory.spaces.errors import InputError
 from loratory.spaces.model import QUICKSTART_BASE, ModelSpec
 from loratory.spaces.rules import did_you_mean
 
-# Files that decide how the base behaves; notes and licences do not.
-_CONTENT_PATTERNS = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "pytorch_model*.bin*",
-    "config.json",
-    "adapter_config.json",
-    "generation_config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "chat_template*",
-    "*.model",
-    "*.py",
-)
-_WITHOUT_WEIGHTS = tuple(
-    pattern for pattern in _CONTENT_PATTERNS if "safetensors" not in pattern and ".bin" not in pattern
-)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -86,7 +67,7 @@ def resolve_base(model: ModelSpec) -> BaseReference:
 
 
 def base_sha256(reference: BaseReference) -> str:
-    """Hash weights, configuration and tokenizer. Slow for a folder, of which every file is read.
+    """Hash weights, configuration and tokenizer. Slow for a folder whose files this node has not hashed yet.
 
     The commit of a Hub id represents its content: it is itself a hash over the hashes of all files.
     """
@@ -95,14 +76,13 @@ def base_sha256(reference: BaseReference) -> str:
     return hashlib.sha256(f"{reference.location}@{reference.revision}".encode()).hexdigest()
 
 
-def content_sha256(source: str | Path) -> str:
-    """Hash the files of a base in a folder: names and contents, in the order of the names."""
-    digest = hashlib.sha256()
-    files = {path for pattern in _CONTENT_PATTERNS for path in Path(source).glob(pattern) if path.is_file()}
-    for path in sorted(files, key=lambda path: path.name):
-        with path.open("rb") as file:
-            digest.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
+def tokenizer_sha256(reference: BaseReference) -> str:
+    """Hash configuration and tokenizer, as `base_sha256` does with the weights."""
+    return (
+        content_sha256(reference.source, weights=False)
+        if reference.revision is None
+        else base_sha256(reference)
+    )
 
 
 def _resolve_folder(model: ModelSpec, folder: Path) -> BaseReference:
@@ -135,7 +115,7 @@ def _resolve_hub_id(model: ModelSpec) -> BaseReference:
 
     try:
         snapshot = snapshot_download(
-            model.base, revision=model.revision, allow_patterns=list(_WITHOUT_WEIGHTS), etag_timeout=4
+            model.base, revision=model.revision, allow_patterns=list(WITHOUT_WEIGHTS), etag_timeout=4
         )
     except Exception as error:  # errors of networks, access tokens and names share no class
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].removeprefix("Got: ")

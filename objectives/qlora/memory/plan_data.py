@@ -15,7 +15,7 @@ from loratory.objectives.data.prepared import PreparedData
 from loratory.objectives.data.rows import Part, RawRow
 from loratory.objectives.data.shares import dev_examples, eval_fraction, select_and_confirm
 from loratory.objectives.data.sources import check_files, named_files, open_sources
-from loratory.objectives.qlora.base.reference import BaseReference
+from loratory.objectives.qlora.base.reference import BaseReference, tokenizer_sha256
 from loratory.objectives.qlora.memory.engine_size import StackSize
 from loratory.objectives.qlora.memory.facts import Workload, workload, workload_without_data
 from loratory.objectives.qlora.memory.study_plan import PlannedData
@@ -165,7 +165,7 @@ def _kept(study: StudySpec, reference: BaseReference, max_positions: int | None,
             sources=hash_sources(study.data) or {},
             max_positions=max_positions,
             created_at=manifest.created_at,
-            base_sha256=manifest.hashes["base"],
+            tokenizer_sha256=tokenizer_sha256(reference),
         )
         kept = read_cache(folder.data / PREPARED, key) if key else None
         if kept is not None:

@@ -20,7 +20,7 @@ def prepared(make_study, tokenizer, tmp_path, monkeypatch):
             make_study(train, **options),
             using or tokenizer,
             cache=tmp_path / "data",
-            base_sha256=base,
+            tokenizer_sha256=base,
             max_positions=positions,
             created_at=began,
         )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from loratory.objectives.qlora.base.reference import base_sha256, content_sha256, resolve_base
+from loratory.objectives.qlora.base.reference import base_sha256, resolve_base
 from loratory.spaces.errors import InputError
 from loratory.spaces.model import ModelSpec
 
@@ -16,25 +16,6 @@ def folder(base_folder, tmp_path):
     copy = tmp_path / "base"
     shutil.copytree(base_folder(), copy)
     return copy
-
-
-def test_hash_follows_content_and_not_place(folder, base_folder):
-    before = content_sha256(folder)
-    assert before == content_sha256(base_folder())
-    (folder / "README.md").write_text("a note")
-    assert content_sha256(folder) == before
-    weights = folder / "model.safetensors"
-    changed = bytearray(weights.read_bytes())
-    changed[-1] ^= 1
-    weights.write_bytes(changed)
-    assert content_sha256(folder) != before
-
-
-@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "generation_config.json"])
-def test_hash_covers_configuration_and_tokenizer(folder, name):
-    before = content_sha256(folder)
-    (folder / name).write_text((folder / name).read_text() + " ")
-    assert content_sha256(folder) != before
 
 
 def test_folder_is_absolute_and_survives_the_way_to_a_worker(folder, monkeypatch):

@@ -10,7 +10,7 @@ import torch
 from loratory.objectives.data.cached_preparation import prepare_cached
 from loratory.objectives.objective import Prepared
 from loratory.objectives.qlora.base.architecture import read_architecture, read_tokenizer
-from loratory.objectives.qlora.base.reference import base_sha256, resolve_base
+from loratory.objectives.qlora.base.reference import base_sha256, resolve_base, tokenizer_sha256
 from loratory.objectives.qlora.memory import planning
 from loratory.objectives.qlora.memory.devices import gpu_named
 from loratory.objectives.qlora.memory.facts import ModelFacts, model_facts
@@ -112,7 +112,7 @@ def test_what_a_run_kept_is_used(tmp_path: Path, rows: str) -> None:
         given,
         read_tokenizer(reference),
         cache=folder.data,
-        base_sha256=base_sha256(reference),
+        tokenizer_sha256=tokenizer_sha256(reference),
         max_positions=read_architecture(reference).max_positions,
         created_at=beginning.created_at,
     )
