@@ -8,8 +8,11 @@ from loratory.spaces.frozen import Frozen, Int
 
 
 def trials_taken(slots: int) -> int:
-    """Return how many trials a worker accepts at once: in `slots`, waiting for one, or being scored."""
-    return slots + (max(1, slots // 4) if slots > 1 else 0)
+    """Return how many trials a worker accepts at once: in `slots`, and one more where there are several.
+
+    It waits for a slot, or another is being scored; more would be drawn before scores are known.
+    """
+    return slots + (slots > 1)
 
 
 class PackingSpec(Frozen):
@@ -19,8 +22,8 @@ class PackingSpec(Frozen):
     """
 
     slots: Annotated[Int, Field(ge=1, le=256)] | None = None
-    """Trials that train at once on one worker. null: on a GPU as many as fit and keep it busy, up to 16; on a
-    CPU one."""
+    """Trials that train at once on one worker. null: on a GPU as few as keep nearly full speed and leave
+    the sampler scores to learn from, up to 16; on a CPU one."""
     tokens_per_pass: Annotated[Int, Field(ge=16, le=1_048_576)] | None = None
     """Largest number of tokens in one pass, of all trials together; a longer sequence raises it for its pass.
     null chooses by memory and device."""

@@ -19,6 +19,11 @@ class SamplerName(StrEnum):
     NSGA2 = "nsga2"
 
 
+_STARTUP_TRIALS = {SamplerName.TPE: 10, SamplerName.GP: 10, SamplerName.CMAES: 1}
+"""Optuna's defaults."""
+_POPULATION = 50
+
+
 class SamplerSpec(NamedSpec):
     """A sampler, or its name alone."""
 
@@ -28,3 +33,12 @@ class SamplerSpec(NamedSpec):
     """Random trials before the model of tpe, cmaes or gp begins; null takes Optuna's default."""
     population_size: Annotated[Int, Field(ge=2)] | None = None
     """Trials per generation of nsga2; null takes Optuna's default (50)."""
+
+    @property
+    def random_trials(self) -> int | None:
+        """Trials that are drawn at random before the sampler learns; None: all are."""
+        if self.name in (SamplerName.RANDOM, SamplerName.GRID):
+            return None
+        if self.name is SamplerName.NSGA2:
+            return self.population_size or _POPULATION
+        return self.startup_trials or _STARTUP_TRIALS.get(self.name, 0)

@@ -212,6 +212,11 @@ class StudySpec(Frozen):
         """Which values of the study's metric are better."""
         return METRICS[self.metric].direction
 
+    def with_workers(self, count: int) -> Self:
+        """Return the study as it runs on so many workers."""
+        resources = self.resources.model_copy(update={"workers": count})
+        return self.model_copy(update={"resources": resources})
+
     def without_secrets(self) -> Self:
         """Return the study with the password of its storage masked, to be written or sent."""
         if self.storage is None:

@@ -13,7 +13,7 @@ class LocalExecutor:
     """A single worker on a thread."""
 
     def __init__(self, study: StudySpec) -> None:
-        self._study, self._prepared = study, Prepared()
+        self._study, self._prepared = study.with_workers(1), Prepared()
         self._host: WorkerHost | None = None
         self._outbox: list[Decision] = []
 

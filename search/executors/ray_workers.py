@@ -68,7 +68,7 @@ class RayExecutor:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self._shape, self._count = count_workers(self._study.resources, nodes)
         # Into the object store once, not once a worker.
-        self._inputs["study"] = ray.put(self._study)
+        self._inputs["study"] = ray.put(self._study.with_workers(self._count))
         for worker in range(self._count):
             self.replace(worker)
 

@@ -1,7 +1,7 @@
-"""The arrangement of a worker: of all that fit into its memory, the one that is predicted to be fastest."""
+"""The arrangement of a worker: of those that fit its memory the fastest, or nearly as fast with few slots."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -16,6 +16,7 @@ from loratory.objectives.qlora.memory.terms import MemoryTerms
 # More than 8,192 tokens per pass hardly help: on one H200 they reach over 80% of the pace of 32,768.
 _SATURATING_TOKENS, _MOST_TOKENS = 8192, 32_768
 _MOST_SLOTS = 16
+_NEARLY_FULL_SPEED, _MOST_OF_THE_SPEED = 0.95, 0.8
 _SLOTS = (1, 2, 3, 4, 6, 8, 12, 16)
 _ROWS = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
@@ -76,7 +77,7 @@ def choose(
     pace: Pace,
     context_bytes: int = CONTEXT_BYTES,
 ) -> EngineSize | TooSmall:
-    """Choose the fastest arrangement whose predicted memory is within a budget.
+    """Choose the arrangement within a budget by its predicted time, with few slots (`fewest_slots`).
 
     Args:
         facts: of the base.
@@ -90,20 +91,43 @@ def choose(
     def fits(size: EngineSize) -> bool:
         return predict(facts, workload, size, context_bytes=context_bytes).total <= budget_bytes
 
-    best: tuple[float, EngineSize] | None = None
+    best: dict[int, tuple[float, EngineSize]] = {}
     for size in _candidates(facts, workload, asked):
         largest = _with_largest_pass(size, workload, asked, fits)
         if largest is None:
             continue
         seconds = pace(largest)
         # Only what gains a percent replaces an earlier candidate: those come first that change least.
-        if best is None or seconds < 0.99 * best[0]:
-            best = seconds, largest
-    if best is not None:
-        return best[1]
+        if size.slots not in best or seconds < 0.99 * best[size.slots][0]:
+            best[size.slots] = seconds, largest
+    if best:
+        seconds_by_slots = {slots: seconds for slots, (seconds, _) in best.items()}
+        return best[fewest_slots(seconds_by_slots, seen=workload.seen_slots)][1]
     size = smallest(facts, workload, asked)
     terms = predict(facts, workload, size, context_bytes=context_bytes)
     return TooSmall(size=size, terms=terms, budget_bytes=budget_bytes)
+
+
+def fewest_slots(seconds: Mapping[int, float], *, seen: int | None) -> int:
+    """Return the number of slots: few, since a sampler learns from trials that have ended.
+
+    The fewest with nearly full speed; or, where those are too many for the sampler, as many as suit it if
+    they keep most of the speed, else the fewest that do.
+
+    Args:
+        seconds: predicted time of the study by number of slots.
+        seen: most slots per worker that suit the sampler; None: any number does.
+    """
+    fastest = min(seconds.values())
+
+    def keeping(share: float) -> list[int]:
+        return sorted(slots for slots, taken in seconds.items() if share * taken <= fastest)
+
+    fewest = keeping(_NEARLY_FULL_SPEED)[0]
+    if seen is None or fewest <= seen:
+        return fewest
+    most = keeping(_MOST_OF_THE_SPEED)
+    return max((slots for slots in most if slots <= seen), default=most[0])
 
 
 def smallest(facts: ModelFacts, workload: Workload, asked: Asked) -> EngineSize:

@@ -15,6 +15,8 @@ from loratory.objectives.qlora.memory.engine_size import StackSize
 from loratory.spaces.model import ModelSpec
 from loratory.spaces.study import StudySpec
 
+# With 4 of 32 trials at once TPE came within 2.4% of the best point, with 16 no nearer than random points.
+_TRIALS_PER_SLOT = 6
 _GUESSED_LAYER_WIDTHS = 40  # tensors of a layer, in widths of the residual stream, where a dry pass fails
 
 
@@ -70,6 +72,7 @@ class Workload:
         prompts: most prompts that one copy of an adapter brings.
         trained_tokens: tokens that an average trial trains on.
         decoded_prompts: prompts that a whole trial decodes; 0 where nothing is decoded.
+        seen_slots: most slots per worker with which the sampler sees enough scores; None: any number.
     """
 
     trials: int
@@ -84,6 +87,7 @@ class Workload:
     prompts: int
     trained_tokens: float
     decoded_prompts: int
+    seen_slots: int | None = None
 
 
 def model_facts(
@@ -247,7 +251,19 @@ def _workload(
         prompts=prompts,
         trained_tokens=train_examples * mean_tokens * (min(epochs) + max(epochs)) / 2,
         decoded_prompts=decoded,
+        seen_slots=seen_slots(study),
     )
+
+
+def seen_slots(study: StudySpec) -> int | None:
+    """Return how many slots a worker may have so that a sampler learns: a sixth of the trials in all of them.
+
+    None where a sampler draws at random anyway, to the end or for as many trials as there are.
+    """
+    drawn = study.sampler.random_trials
+    if drawn is None or study.trials <= drawn:
+        return None
+    return max(1, study.trials // (_TRIALS_PER_SLOT * (study.resources.workers or 1)))
 
 
 def longest_prompt(data: PreparedData) -> int:

@@ -125,6 +125,7 @@ def plan_of_data(study: StudySpec, data: PreparedData, *, gpu: Gpu, gpus: int) -
 
 
 def _plan(study: StudySpec, named: Gpu | None, *, gpus: int, known: Callable[..., Any]) -> StudyPlan:
+    study = study.with_workers(gpus)
     found = find_configuration(_model(study))
     dtype = _dtype(_model(study), named)
     given = _given(study, found, dtype=dtype, known=known)

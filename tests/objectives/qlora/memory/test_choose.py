@@ -3,7 +3,14 @@ from dataclasses import replace
 import pytest
 
 from loratory.objectives.packing.decoding.cache import CacheSizes
-from loratory.objectives.qlora.memory.choose import Asked, TooSmall, choose, smallest, wanted_slots
+from loratory.objectives.qlora.memory.choose import (
+    Asked,
+    TooSmall,
+    choose,
+    fewest_slots,
+    smallest,
+    wanted_slots,
+)
 from loratory.objectives.qlora.memory.dry_pass import ActivationCurve, PassActivations
 from loratory.objectives.qlora.memory.engine_size import EngineSize
 from loratory.objectives.qlora.memory.facts import ModelFacts, Workload
@@ -107,6 +114,30 @@ def test_slots_are_as_many_as_keep_a_gpu_busy():
     assert wanted_slots(replace(LOAD, smallest_batch=1, trials=5)) == 5
     assert wanted_slots(replace(LOAD, smallest_batch=1, mean_tokens=100, trials=50)) == 16
     assert wanted_slots(replace(LOAD, trials=50)) == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "seen", "expected"),
+    [
+        ({1: 200, 2: 130, 4: 105, 8: 101, 16: 100}, None, 4),  # 95%
+        ({1: 200, 2: 130, 4: 105, 8: 101, 16: 100}, 8, 4),
+        ({1: 200, 2: 130, 4: 120, 8: 101, 16: 100}, None, 8),
+        ({1: 200, 2: 130, 4: 120, 8: 101, 16: 100}, 5, 4),  # 83%
+        ({1: 120, 2: 115, 4: 112, 8: 101, 16: 100}, 2, 2),  # as many as suit the sampler
+        ({1: 200, 2: 130, 4: 120, 8: 101, 16: 100}, 3, 4),  # at least 80%
+        ({1: 200}, 3, 1),
+    ],
+)
+def test_slots_are_the_fewest_that_keep_the_speed(seconds, seen, expected):
+    assert fewest_slots(seconds, seen=seen) == expected
+
+
+def test_a_sampler_that_learns_gets_fewer_slots():
+    small = replace(LOAD, trials=32, mean_tokens=128, trained_tokens=65_536)
+    free, seen = chosen(80, load=small), chosen(80, load=replace(small, seen_slots=3))
+    assert seen.slots <= 3 < free.slots
+    assert study_seconds(LLAMA_7B, small, free) >= 0.8 * study_seconds(LLAMA_7B, small, seen)
+    assert chosen(80, load=replace(small, seen_slots=3), slots=16).slots == 16
 
 
 def test_terms_follow_the_arrangement():
