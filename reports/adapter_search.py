@@ -46,17 +46,18 @@ def find_adapter(path: Path, study: StudyFolder) -> tuple[StudyFolder, TrialReco
             return other, record
     raise InputError(
         f"{path}: no trial of {study.path} or of the studies beside it has this adapter (sha256 "
-        f"{digest[:12]}), so there are no scores to compare; name its study (`decide {study.path} STUDY`), or "
-        "train its values in a study on the same eval"
+        f"{digest[:12]}), so there are no scores to compare; name its study (`decide {study.path} STUDY`), "
+        "or train its values in a study on the same eval"
     )
 
 
 def _by_place(path: Path) -> tuple[StudyFolder, TrialRecord] | None:
     """Return the trial in whose folder the path is; None if it is in none."""
-    whole = path.resolve()
-    trial = next((p for p in (whole, whole.parent) if (p / RECORD).is_file()), None)
-    study = _around(trial) if trial is not None else None
-    if trial is None or study is None or not trial.is_relative_to(study.trial("")):
+    # The path as it was given names the study in messages; a relative one may hide the study's folder.
+    places = [p for whole in (path, path.resolve()) for p in (whole, whole.parent)]
+    found = ((_around(p), p) for p in places if (p / RECORD).is_file())
+    study, trial = next(((s, p) for s, p in found if s is not None), (None, None))
+    if study is None or trial is None or not trial.is_relative_to(study.trial("")):
         return None
     record = study.read_record(trial.relative_to(study.trial("")).as_posix())
     weights = study.adapter(record.key) / ADAPTER_WEIGHTS
@@ -103,8 +104,8 @@ def _check_config(path: Path, scored: Path) -> None:
     for key in sorted(own.keys() & recorded.keys()):
         if own[key] != recorded[key]:
             raise InputError(
-                f"{path / ADAPTER_CONFIG}: {key} must be {recorded[key]!r} as when the adapter was scored, is "
-                f"{own[key]!r}; restore it"
+                f"{path / ADAPTER_CONFIG}: {key} must be {recorded[key]!r} as when the adapter was scored, "
+                f"is {own[key]!r}; restore it"
             )
 
 

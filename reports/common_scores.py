@@ -85,8 +85,8 @@ def _check_pair(
         shared = len(set(ids[0]) & set(ids[1]))
         raise InputError(
             f"{both} must be scored on the same examples; {shared:,} of {len(ids[0]):,} and {len(ids[1]):,} "
-            f"are shared on {split}: studies that draw the same eval have the same data, `data.eval_fraction` "
-            "and `evaluation.*_examples`"
+            f"are shared on {split}: studies draw the same eval from the same data with the same "
+            "`data.eval_fraction` and `evaluation.*_examples`"
         )
     signatures = [table.signatures.get(metric, "") for table in tables]
     if signatures[0] != signatures[1]:

@@ -16,7 +16,7 @@ from loratory.reports.statistics.power import POWER
 LEVEL = 0.95
 """Share of prediction intervals that hold the next training's score."""
 USUAL_SEED_DEVIATION = 0.03
-"""Standard deviation over seeds as a share of the score, until it is measured: 2.2 to 5.7% in the quickstart."""
+"""Standard deviation over seeds as a share of the score, until it is measured: 2.2 to 5.7% in quickstarts."""
 
 
 @dataclass(frozen=True, kw_only=True)
