@@ -89,9 +89,7 @@ def test_an_adapter_that_no_study_has_scored_says_what_to_do(study, plain_study,
     with pytest.raises(InputError, match=wanted) as told:
         decide(study, str(copy), "0")
     assert f"name its study (`decide {study.path} STUDY`), or train its values" in str(told.value)
-    with pytest.raises(
-        InputError, match="must be the folder of an adapter, has no adapter_model.safetensors"
-    ):
+    with pytest.raises(InputError, match="must be the folder of an adapter, has no adapter_model"):
         decide(study, str(tmp_path), "0")
 
 
@@ -150,7 +148,8 @@ def test_seeds_are_told_of_two_settings_only(study, plain_trial):
 
 
 def test_what_was_picked_on_these_examples_is_named(study, plain_study):
-    assert decide(study, "1", "0").to_json()["picked_on_these_examples"] == "trial 0"
+    assert decide(study, "0", "1").to_json()["picked_on_these_examples"] == "trial 1"
+    assert decide(study, "0", "2").to_json()["picked_on_these_examples"] is None
     other = plain_study("two", {4: 0.4}, seed=1)
     found = decide_studies(study, other)
     assert len(found.picked) == 2
