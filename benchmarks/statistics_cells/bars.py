@@ -124,5 +124,5 @@ BARS = (
     Bar(figure="optimism", low=0.8, applies=lambda c: 0 < c.labels <= _MANY_LABELS),
     Bar(figure="wrong within 5%", high=0.05, applies=_judged),
     Bar(figure="named within 5%", low=0.5, applies=_usual(12)),
-    Bar(figure="confirmed", low=0.92, applies=lambda c: c.confirm > 0),
+    Bar(figure="confirmed", low=0.92, applies=lambda c: c.confirm > 0 and not c.seeds),
 )
