@@ -219,7 +219,7 @@ def _findings(
     sides = {
         "select": (tables.get(choice.key), tables.get(BASE)),
         "confirm": tuple(read_scoring(folder, key) for key in (confirm_key(choice.key), CONFIRM_BASE)),
-        "test": (published_on_test(folder, choice), read_scoring(folder, TEST_BASE)),
+        "test": (_test_of(folder, choice), read_scoring(folder, TEST_BASE)),
     }
     return study_findings(
         ranking,
@@ -235,7 +235,7 @@ def _findings(
     )
 
 
-def published_on_test(folder: StudyFolder, choice: Choice) -> ScoreTable | None:
+def _test_of(folder: StudyFolder, choice: Choice) -> ScoreTable | None:
     """Return the published adapter's scores on test; None where another adapter's were taken."""
     record = folder.read_score(TEST_WINNER)
     own = record is not None and (

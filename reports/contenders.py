@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.scores import ScoreTable
-from loratory.objectives.study_folder import BASE, CONFIRM_BASE, StudyFolder, confirm_key
+from loratory.objectives.study_folder import BASE, CONFIRM_BASE, TEST_WINNER, StudyFolder, confirm_key
 from loratory.reports.choice import study_choice
 from loratory.reports.ranking import why_unranked
 from loratory.reports.uncertainty import read_scoring, read_table
@@ -105,3 +105,13 @@ def published_of(study: StudyFolder) -> Contender:
     if choice is None:
         raise InputError(f"{study.path}: no trial has finished, so there is nothing to compare")
     return trial_of(study, study.read_record(choice.key), named=True)
+
+
+def scores_on_test(model: Contender) -> ScoreTable | None:
+    """Return the per-example scores on test of a published model; None if they are another trial's."""
+    record = model.study.read_score(TEST_WINNER)
+    if record is None:
+        return None
+    # Version 1 knows the number of the trial alone.
+    key = trial_key(record.number) if record.trial is None and record.number is not None else record.trial
+    return read_scoring(model.study, record.key) if key == model.key else None

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.common_scores import check_alike, common_scores
-from loratory.reports.comparison import compare, published_on_test
+from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport, Scores
-from loratory.reports.contenders import Contender, published_of
+from loratory.reports.contenders import Contender, published_of, scores_on_test
 from loratory.reports.studies.admission import check_comparable, differing_settings
 from loratory.reports.studies.parts import compared_part
 from loratory.reports.studies.studies_report import ComparedPart, ComparedStudy, StudiesReport
@@ -62,9 +62,7 @@ def compare_studies(folders: Sequence[StudyFolder]) -> StudiesReport:
 def _entry(folder: StudyFolder, spec: StudySpec, label: str) -> _Entry:
     # The adapter that the study publishes is looked for first: it may have none, and a comparison takes long.
     published = published_of(folder)
-    report = compare(folder)
-    test = published_on_test(folder, report.choice) if report.choice else None
-    return _Entry(label, spec, report, published, test)
+    return _Entry(label, spec, compare(folder), published, scores_on_test(published))
 
 
 def _parts(entries: Sequence[_Entry]) -> tuple[tuple[ComparedPart, ...], list[str]]:
