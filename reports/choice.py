@@ -9,7 +9,6 @@ from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import StudyFolder, confirm_key
 from loratory.reports.comparison_report import Choice
 from loratory.reports.findings import Interval
-from loratory.reports.ranking import order
 from loratory.reports.statistics.candidates import candidates
 from loratory.reports.statistics.pooled import confirmed_interval, pool
 from loratory.reports.uncertainty import read_scoring, read_table
@@ -47,20 +46,6 @@ def confirmed(
     kept = [r.key for r in ordered[:COMPARED] if r.adapter is not None and r.adapter.removed is None]
     usable = {key: tables[key] for key in kept if key in tables}
     return candidates(usable, spec.metric, spec.metric_direction, seed=spec.seed)
-
-
-def study_choice(folder: StudyFolder) -> Choice | None:
-    """Choose the trial whose adapter a study publishes, without the rest of its report.
-
-    Args:
-        folder: the study folder; it is only read.
-
-    Returns:
-        None if no trial is ranked.
-    """
-    manifest = folder.read_manifest()
-    ordered = order([*folder.read_records(), *folder.read_retrained()], manifest.spec.metric_direction)
-    return choose(folder, ordered, manifest=manifest, tables=select_tables(folder, ordered))
 
 
 def choose(

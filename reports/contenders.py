@@ -5,8 +5,9 @@ from typing import NamedTuple
 from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import BASE, CONFIRM_BASE, TEST_WINNER, StudyFolder, confirm_key
-from loratory.reports.choice import study_choice
-from loratory.reports.ranking import why_unranked
+from loratory.reports.choice import choose, select_tables
+from loratory.reports.comparison_report import Choice
+from loratory.reports.ranking import order, why_unranked
 from loratory.reports.uncertainty import read_scoring, read_table
 from loratory.spaces.errors import InputError
 from loratory.spaces.trial import parse_retraining_key, trial_key
@@ -84,7 +85,7 @@ def trial_of(study: StudyFolder, record: TrialRecord, *, named: bool = False) ->
         raise InputError(
             f"{study.path}: trial {record.shown} has no scores on select ({record.state.value.lower()})"
         )
-    choice = study_choice(study)
+    choice = _choice(study)
     return Contender(
         name=f"trial {record.shown}{f' of {study.path}' if named else ''}",
         study=study,
@@ -101,7 +102,7 @@ def published_of(study: StudyFolder) -> Contender:
     Raises:
         InputError: no trial has finished.
     """
-    choice = study_choice(study)
+    choice = _choice(study)
     if choice is None:
         raise InputError(f"{study.path}: no trial has finished, so there is nothing to compare")
     return trial_of(study, study.read_record(choice.key), named=True)
@@ -115,3 +116,10 @@ def scores_on_test(model: Contender) -> ScoreTable | None:
     # Version 1 knows the number of the trial alone.
     key = trial_key(record.number) if record.trial is None and record.number is not None else record.trial
     return read_scoring(model.study, record.key) if key == model.key else None
+
+
+def _choice(study: StudyFolder) -> Choice | None:
+    """Return which trial a study publishes, without the rest of its report; None if no trial is ranked."""
+    manifest = study.read_manifest()
+    ordered = order([*study.read_records(), *study.read_retrained()], manifest.spec.metric_direction)
+    return choose(study, ordered, manifest=manifest, tables=select_tables(study, ordered))

@@ -14,7 +14,11 @@ Output = Annotated[
 
 
 def report(folders: Folders, as_json: AsJson = False, output: Output = None) -> None:
-    """Make the report again, from the study folder alone; of several studies, compare what they publish."""
+    """Make the report again, or compare several studies.
+
+    It is made from the study folders alone. Several studies are compared by what they publish; they must have
+    the same metric and the same eval.
+    """
     from loratory.spaces.errors import InputError
 
     if len(folders) > 1:
