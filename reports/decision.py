@@ -114,7 +114,8 @@ def decide_studies(first: StudyFolder, second: StudyFolder) -> Decision:
 
 def _compared(one: Contender, other: Contender, metric: str, direction: Direction) -> Decision:
     common = common_scores((one, other), metric)
-    found = paired(*common.tables, metric, direction)
+    first, second = common.tables
+    found = paired(first, second, metric, direction)
     return Decision(
         metric=metric,
         split=common.split,

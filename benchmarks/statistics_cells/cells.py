@@ -89,6 +89,11 @@ REPLAY_CELLS = (
         for metric in ("accuracy", "bleu")
         for confirm in (150, 350)
     ),
+    *(
+        Cell(metric="rouge", trials=trials, examples=200, confirm=confirm, seeds=0.03)
+        for trials in (12, 64)
+        for confirm in (50, 200)
+    ),
 )
 """Studies that publish by one rule or another."""
 

@@ -23,7 +23,7 @@ def replayed_figures(cell: Cell, rng: np.random.Generator) -> dict[str, float]:
 
     Qualities are true values as shares of the best settings' mean over seeds; the best of many files is above
     1, because its seed was lucky. Optimism is how much the value by which a file was chosen is above its true
-    one, in the same unit.
+    one, in the same unit. `by larger select` scores every trial on the examples of both parts.
     """
     truth, best = drawn_settings(cell, rng)
     select, confirm = truth.score(cell.examples, rng), truth.score(cell.confirm, rng)
@@ -35,13 +35,17 @@ def replayed_figures(cell: Cell, rng: np.random.Generator) -> dict[str, float]:
     five, pooled = _by_both(select, confirm, search, seed)
     all_five, all_pooled = _by_both(select, confirm, np.concatenate([search, again.ravel()]), seed)
     picked = int(select.values[search].argmax())
+    both = select.sign * select.aggregate((select.totals + confirm.totals)[search])
+    large = int(both.argmax())
     return {
         "by select": float(true[picked]),
         "by seeds": float(true[by_seeds]),
+        "by larger select": float(true[large]),
         "by confirm": float(true[five]),
         "by confirm, retrained too": float(true[all_five]),
         "truly best": float(true[search].max()),
         "optimism by select": float(select.values[picked] / best - true[picked]),
+        "optimism by larger select": float(both[large] / best - true[large]),
         "optimism by seeds": float(select.values[by_seeds] / best - true[by_seeds]),
         "optimism by confirm": float(pooled / best - true[five]),
         "optimism by confirm, retrained too": float(all_pooled / best - true[all_five]),

@@ -32,11 +32,13 @@ _SEARCH_HEADS = (
 _REPLAY_COLUMNS = {
     "by select": "best on select",
     "by seeds": "confirmed settings' best seed",
+    "by larger select": "best on both parts, all scored there",
     "by confirm": "by select and confirm",
     "by confirm, retrained too": "the same, retrained too",
     "truly best": "truly best",
     "optimism by select": "optimism, select",
     "optimism by seeds": "optimism, seeds",
+    "optimism by larger select": "optimism, both parts",
     "optimism by confirm": "optimism, select and confirm",
 }
 
