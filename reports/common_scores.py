@@ -46,9 +46,7 @@ def common_scores(contenders: Sequence[Contender], metric: str) -> CommonScores:
         return CommonScores(SELECT, tuple(select))
     if len(scored) < len(names):
         missing = [name for name, table in zip(names, confirm, strict=True) if table is None]
-        return CommonScores(
-            SELECT, tuple(select), f"select alone: {' and '.join(missing)} has no scores on confirm"
-        )
+        return CommonScores(SELECT, tuple(select), f"select alone: {lacking(missing)} no scores on confirm")
     try:
         check_alike(names, scored, metric, split="confirm")
     except InputError as error:
@@ -94,3 +92,8 @@ def _check_pair(
             f"{both} must be scored alike; {metric} was computed as {signatures[0]!r} and as "
             f"{signatures[1]!r} on {split}"
         )
+
+
+def lacking(names: Sequence[str]) -> str:
+    """Return names as the beginning of a sentence on what they have not: `a has`, `a and b have`."""
+    return f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'}"

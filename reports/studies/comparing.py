@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import StudyFolder
-from loratory.reports.common_scores import check_alike, common_scores
+from loratory.reports.common_scores import check_alike, common_scores, lacking
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport, Scores
 from loratory.reports.contenders import Contender, published_of, scores_on_test
@@ -80,8 +80,8 @@ def _parts(entries: Sequence[_Entry]) -> tuple[tuple[ComparedPart, ...], list[st
     if len(with_test) == len(entries):
         tables = {"test": tuple(with_test)} | tables
     else:
-        missing = " and ".join(name for name, e in zip(names, entries, strict=True) if e.test is None)
-        notes.append(f"Not compared on test: {missing} has no scores there.")
+        missing = [name for name, entry in zip(names, entries, strict=True) if entry.test is None]
+        notes.append(f"Not compared on test: {lacking(missing)} no scores there.")
     labels = [entry.label for entry in entries]
     parts = tuple(
         compared_part(
