@@ -110,6 +110,11 @@ def test_confirm_publishes_better_files_and_flatters_less() -> None:
     assert means["optimism by confirm"] < 0.7 * means["optimism by select"]
 
 
+def test_no_bar_asks_a_replay_for_what_it_does_not_measure() -> None:
+    for cell in REPLAY_CELLS:
+        assert not any(bar.applies(cell) for bar in BARS)
+
+
 def test_searches_are_looked_at_in_bins_and_tabulated() -> None:
     cell = next(cell for cell in SEARCH_CELLS if cell.sampler == "random")
     line = run_batch(cell, 0, 4)
