@@ -3,7 +3,7 @@
     python benchmarks/simulated_studies.py --results studies.jsonl                  # 500 of each kind
     python benchmarks/simulated_studies.py --results studies.jsonl --seconds 600    # goes on where it ended
     python benchmarks/simulated_studies.py --results studies.jsonl --cells bleu --studies 100
-    python benchmarks/simulated_studies.py --results studies.jsonl --cells seeds searches --studies 200   # replays
+    python benchmarks/simulated_studies.py --results studies.jsonl --cells seeds searches --studies 200
     python benchmarks/simulated_studies.py --table studies.jsonl                    # as Markdown
 
 One core (OMP_NUM_THREADS=1). All kinds get their first batches before any gets its second, so a table can be
