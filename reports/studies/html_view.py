@@ -16,6 +16,7 @@ from loratory.reports.studies.words import (
     part_note,
     value_heads,
     value_rows,
+    visible,
 )
 
 _TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -50,6 +51,7 @@ def studies_html(report: StudiesReport) -> str:
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
     return environment.get_template("studies.html").render(
         report=report,

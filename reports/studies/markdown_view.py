@@ -11,6 +11,7 @@ from loratory.reports.studies.words import (
     part_note,
     value_heads,
     value_rows,
+    visible,
 )
 
 
@@ -27,7 +28,7 @@ def studies_markdown(report: StudiesReport) -> str:
     if report.signature:
         parts += [f"{formatting.label(report.metric)} is computed as {code(report.signature)}."]
     parts += ["\n".join(f"- {escaped(study.label)}: {code(study.folder)}" for study in report.studies)]
-    return "\n\n".join(parts) + "\n"
+    return visible("\n\n".join(parts)) + "\n"
 
 
 def _part(report: StudiesReport, part: ComparedPart) -> list[str]:

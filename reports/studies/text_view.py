@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from loratory.reports.studies.studies_report import StudiesReport
-from loratory.reports.studies.words import DIFFERENCE_HEADS, LIMIT, difference_rows, fact_rows
+from loratory.reports.studies.words import DIFFERENCE_HEADS, LIMIT, difference_rows, fact_rows, visible
 
 
 def studies_text(report: StudiesReport) -> str:
@@ -14,7 +14,7 @@ def studies_text(report: StudiesReport) -> str:
             lines += ["", *_table([[f"on {part.split}", *DIFFERENCE_HEADS[1:]], *difference_rows(part)])]
     heads = ["", *(study.label for study in report.studies)]
     lines += ["", *_table([heads, *(row for row in fact_rows(report) if row[0] != "its values")])]
-    return "\n".join(map(_printable, lines))
+    return visible("\n".join(lines))
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -22,8 +22,3 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
-
-
-def _printable(line: str) -> str:
-    """Return a line without characters that move a terminal's cursor or turn its text around."""
-    return "".join(character if character.isprintable() else "?" for character in line)

@@ -15,6 +15,15 @@ LIMIT: Final = (
 """What the comparison does not say."""
 
 
+_LONGEST: Final = 300
+"""Characters of a foreign text that views show."""
+
+
+def visible(text: str) -> str:
+    """Return text in which every character but line feeds can be seen; others are written as escapes."""
+    return "".join(c if c == "\n" or c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def studies_verdict(report: StudiesReport) -> tuple[str, ...]:
     """Return a sentence per part: which study's adapter is better, or which may be the best."""
     return tuple(_told(report, part) for part in report.parts)
@@ -54,7 +63,7 @@ def fact_rows(report: StudiesReport) -> list[list[str]]:
         "most memory of a pack": [formatting.size(s.totals.peak_memory_bytes) for s in report.studies],
         "devices": [", ".join(study.totals.devices) or "–" for study in report.studies],
     }
-    return [[name, *cells] for name, cells in facts.items()]
+    return [[name, *(cell[:_LONGEST] for cell in cells)] for name, cells in facts.items()]
 
 
 def value_rows(report: StudiesReport, part: ComparedPart) -> list[list[str]]:

@@ -49,8 +49,9 @@ def test_hostile_text_is_text_in_every_view(report):
     assert "&lt;script&gt;x&lt;/script&gt;" in page
     assert "{{ 7 * 7 }}" in page
     assert "default-src 'none'" in page
-    assert "\x1b" not in studies_text(report)
-    assert "\u202e" not in studies_text(report)
+    for view in (studies_text, studies_markdown, studies_html):
+        assert "\x1b" not in view(report) and "\u202e" not in view(report)
+        assert r"\u202e" in view(report).replace("\\\\", "\\")
     rows = [line for line in studies_markdown(report).splitlines() if "script" in line]
     assert rows and all(r"\<script\>" in row and r"\|" in row for row in rows)
 
