@@ -129,6 +129,7 @@ class Driver:
     def _assign(self) -> None:
         """Fill every free slot; a worker without trials may score instead."""
         self._owner.know(self._workforce())
+        self._score_base()
         starts = self._starts()
         self._tell_rejected()
         for number, worker in self._workers.items():
@@ -186,11 +187,20 @@ class Driver:
             self._say(f"{shortage}: running trials go on, none starts until there is more")
 
     def _score(self) -> Score | None:
-        """Return a scoring for an idle worker: the base before any trial, confirm and test after the last."""
-        score = self._scoring.opening()
-        if score is None and not self._trials_are_left():
-            score = self._scoring.closing(self._owner.records)
-        return score
+        """Return a scoring for an idle worker, after the last trial."""
+        return None if self._trials_are_left() else self._scoring.closing(self._owner.records)
+
+    def _score_base(self) -> None:
+        """Give the untuned base to a worker that is ready, which scores it beside its first trials."""
+        alone = self._scoring.before_trials
+        free = [
+            number
+            for number, worker in self._workers.items()
+            if worker.ready and worker.scoring is None and not (alone and worker.trials)
+        ]
+        if free and (score := self._scoring.opening()) is not None:
+            self._workers[free[0]].scoring = score.key
+            self._executor.send(free[0], [score])
 
     def _trials_are_left(self) -> bool:
         """Return whether a trial runs, or may begin or go on, in this run or in one with larger workers."""

@@ -1,4 +1,4 @@
-"""Scorings outside trials: first the untuned base, last the best trials on confirm and the winner on test."""
+"""Scorings outside trials: the untuned base, and last the best trials on confirm and the winner on test."""
 
 from collections.abc import Iterator, Mapping
 
@@ -34,15 +34,11 @@ class ScoringQueue:
         self._finished: frozenset[str] = frozenset()
         self._candidates: tuple[str, ...] = ()
         self._winner: str | None = None
-
-    @property
-    def before_trials(self) -> bool:
-        """True until the base is scored; no trial starts before."""
-        return self._has_base and not self._is_done(BASE)
+        self._base_broke = False
 
     def opening(self) -> Score | None:
-        """Return the scoring that precedes the first trial, unless a worker already has it."""
-        return self._take((BASE, Split.SELECT, None)) if self.before_trials else None
+        """Return the scoring of the base beside the first trials, unless it is done or a worker has it."""
+        return self._take((BASE, Split.SELECT, None)) if self._opens else None
 
     def closing(self, records: Records) -> Score | None:
         """Return the next scoring after the last trial; None where workers have all that can be scored.
@@ -54,7 +50,16 @@ class ScoringQueue:
 
     def pending(self, records: Records) -> bool:
         """Return whether a scoring is queued or under way."""
-        return self.before_trials or next(self._closing(records), None) is not None
+        return self._opens or next(self._closing(records), None) is not None
+
+    @property
+    def before_trials(self) -> bool:
+        """True while the base must be scored with no trial beside it, since a worker has broken over both."""
+        return self._base_broke and self._opens
+
+    @property
+    def _opens(self) -> bool:
+        return self._has_base and not self._is_done(BASE)
 
     def trial_of(self, key: str) -> str | None:
         """Return the key of the trial whose adapter a scoring under way is of; None: it is of the base."""
@@ -67,6 +72,7 @@ class ScoringQueue:
 
     def give_back(self, key: str) -> None:
         """Queue a scoring again after its worker was lost."""
+        self._base_broke |= key == BASE
         self._under_way.pop(key, None)
 
     def _closing(self, records: Records) -> Iterator[_Scoring]:

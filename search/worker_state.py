@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from loratory.objectives.events import Ready
+from loratory.objectives.study_folder import BASE
 
 
 @dataclass
@@ -32,8 +33,8 @@ class WorkerState:
 
     @property
     def free_capacity(self) -> int:
-        """Number of trials that it can take now."""
-        if self.ready is None or self.scoring is not None:
+        """Number of trials that it can take now; only the base is scored beside trials."""
+        if self.ready is None or self.scoring not in (None, BASE):
             return 0
         return max(0, self.ready.capacity - len(self.trials))
 

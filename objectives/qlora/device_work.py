@@ -86,19 +86,18 @@ class DeviceWork:
         """
         self._slots, self._evaluator, self._relief, self._policy = slots, evaluator, relief, policy
 
-    def advance(self, trials: Mapping[Hashable, Trial], *, urgent: bool) -> WorkDone:
+    def advance(self, trials: Mapping[Hashable, Trial]) -> WorkDone:
         """Do one unit of work.
 
         Args:
             trials: all trials by key.
-            urgent: whether scores of no running trial are requested.
         """
         ready = self._slots.ready
         scores = self._policy.scores(
             waiting=len(self._evaluator.waiting),
             training=len(self._slots.training),
             ready=len(ready),
-            urgent=urgent or not self._evaluator.has_room,
+            urgent=not self._evaluator.has_room,
         )
         if scores:
             return self._score(trials)

@@ -170,7 +170,7 @@ class QloraObjective:
 
     def _advance_work(self) -> list[Event]:
         self._study_scores.begin()
-        done = self._work.advance(self._trials, urgent=self._study_scores.any)
+        done = self._work.advance(self._trials)
         events = self._settle(done.updates)
         for trial, failed in done.failed:
             events += self._fail(trial, failed)

@@ -197,23 +197,26 @@ def test_a_retraining_that_loses_its_worker_goes_on_elsewhere(toy_study, drive):
     assert sorted(ends) == [["finished"], ["worker_lost", "finished"]]
 
 
-def test_no_trial_starts_before_the_base_is_scored_and_it_is_scored_once(toy_study, drive):
+def test_the_base_is_scored_once_beside_the_first_trials(toy_study, drive):
     executor = ScriptedExecutor(train_or_score, workers=2)
     done, folder = drive(toy_study(trials=3), executor, has_base=True)
     assert done
-    kinds = [type(decision) for _, decision in executor.sent]
-    assert kinds == [Score, Start, Start, Start]
+    sent = [(worker, type(decision)) for worker, decision in executor.sent]
+    assert sent[:2] == [(0, Score), (0, Start)]  # in this order, to one worker
+    assert [kind for _, kind in sent].count(Score) == 1 and len(sent) == 4
     assert folder.read_score(BASE) is not None
 
 
 def test_a_scoring_that_breaks_its_worker_is_given_to_another_and_not_for_ever(toy_study, drive):
     def break_on_scores(_worker: int, decision: Decision) -> list[Event] | str:
-        return "out of memory" if isinstance(decision, Score) else train_or_score(0, decision)
+        return "out of memory" if isinstance(decision, Score) else []  # trials end with their worker
 
     executor, lines = ScriptedExecutor(break_on_scores), []
     with pytest.raises(LoratoryError, match="broke 4 times in a row: out of memory"):
         drive(toy_study(), executor, has_base=True, say=lines.append)
     assert executor.replaced == [0, 0, 0]
+    kinds = [type(decision) for _, decision in executor.sent]
+    assert kinds == [Score, Start, Score, Score, Score]  # no trial pays for it again
     told = [line for line in lines if line.startswith("worker 0 broke and starts again")]
     assert len(told) == 3 and "3 of at most 3 times in a row: out of memory" in told[-1]
 

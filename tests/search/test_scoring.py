@@ -86,17 +86,17 @@ def all_keys(folder, queue, records, means: Mapping[str, float] = {}) -> Iterabl
             record(folder, queue, score, means.get(score.key, 0.4))
 
 
-def test_the_base_is_scored_before_trials_and_by_one_worker(folder):
+def test_the_base_is_scored_once_and_by_one_worker(folder):
     queue = ScoringQueue(folder, WHOLE)
     score = queue.opening()
     assert score is not None and (score.key, score.split, score.adapter) == (BASE, Split.SELECT, None)
-    assert queue.opening() is None and queue.before_trials
+    assert queue.opening() is None and queue.pending({})
     queue.give_back(BASE)
     again = queue.opening()
     assert again == score
     record(folder, queue, score)
-    assert not queue.before_trials
-    assert not ScoringQueue(folder, WHOLE).before_trials
+    assert queue.opening() is None and not queue.pending({})
+    assert ScoringQueue(folder, WHOLE).opening() is None
 
 
 def test_the_winner_on_test_waits_until_confirm_is_scored(folder, records):
