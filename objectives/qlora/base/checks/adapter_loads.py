@@ -64,7 +64,8 @@ def _load(model: Any, files: AdapterFiles, layers: set[str], location: str) -> A
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 warnings.simplefilter("error", UserWarning)  # PEFT warns of weights without a place
-                adapted = PeftModel.from_pretrained(model, folder, low_cpu_mem_usage=True)
+                # On a GPU, PEFT's default, the driver would keep half a GiB from its workers: a CUDA context.
+                adapted = PeftModel.from_pretrained(model, folder, low_cpu_mem_usage=True, torch_device="cpu")
         except (*REFUSALS, RuntimeError, KeyError, UserWarning) as error:
             raise _refusal(location, in_one_line(error)) from error
     base = adapted.get_base_model()

@@ -28,6 +28,15 @@ def test_each_choice_of_targets_is_tried(checked, base_folder):
     assert "LlamaForCausalLM, 3 choices" in check.detail
 
 
+def test_no_gpu_is_touched(checked, base_folder, monkeypatch):
+    def infer() -> str:
+        raise AssertionError("the driver must leave the GPU to its workers")
+
+    monkeypatch.setattr("peft.peft_model.infer_device", infer)
+    monkeypatch.setattr("peft.utils.save_and_load.infer_device", infer)
+    assert checked(base_folder()).passed
+
+
 @pytest.mark.parametrize("kind", ["Gemma3", "Mistral3"])
 def test_text_parts_are_adapted_alone(checked, multimodal_folder, kind):
     assert f"{kind}ForConditionalGeneration" in checked(multimodal_folder(kind)).detail
