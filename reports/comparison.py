@@ -10,11 +10,10 @@ from loratory.objectives.study_folder import (
     BASE,
     CONFIRM_BASE,
     TEST_BASE,
-    TEST_WINNER,
     StudyFolder,
     confirm_key,
 )
-from loratory.reports.choice import choose, select_tables
+from loratory.reports.choice import choose
 from loratory.reports.comparison_report import (
     Choice,
     ComparisonReport,
@@ -29,16 +28,15 @@ from loratory.reports.comparison_report import (
     UnrankedTrial,
 )
 from loratory.reports.curves import trial_curves
-from loratory.reports.findings import Findings, Interval
+from loratory.reports.findings import Interval
 from loratory.reports.importance import parameter_importance
 from loratory.reports.ranking import order, ranked_trial, unranked_trial, why_unranked
 from loratory.reports.retrained import retrained_settings
 from loratory.reports.samples import read_predictions, samples
-from loratory.reports.study_findings import Measure, Pair, Search, study_findings
-from loratory.reports.uncertainty import intervals, read_scoring, read_table, resampling
+from loratory.reports.study_verdict import findings_of, tables_of
+from loratory.reports.uncertainty import intervals, read_table, resampling
 from loratory.reports.verdict import verdict
 from loratory.spaces.metric_names import Direction
-from loratory.spaces.study import StudySpec
 
 
 def compare(folder: StudyFolder) -> ComparisonReport:
@@ -56,16 +54,17 @@ def compare(folder: StudyFolder) -> ComparisonReport:
     direction = spec.metric_direction
     records = folder.read_records()
     ordered = order(records, direction)
-    tables = _tables(folder, ordered)
-    found, uncertainty = _intervals(tables, metric, spec.seed)
-    base = _scores(folder.read_score(BASE), found.get(BASE))
     every = order([*records, *folder.read_retrained()], direction)
-    tables |= select_tables(folder, [record for record in every if record.key not in tables])
+    tables = tables_of(folder, every)
+    searched = {key: tables[key] for key in (BASE, *(r.key for r in ordered)) if key in tables}
+    found, uncertainty = _intervals(searched, metric, spec.seed)
+    base = _scores(folder.read_score(BASE), found.get(BASE))
     choice = choose(folder, every, manifest=manifest, tables=tables)
     ranking = _ranking(ordered, metric=metric, direction=direction, base=base, found=found, folder=folder)
     retrained = retrained_settings(folder, ranking, metric=metric, direction=direction, base=base)
     scored = _best_first((*ranking, *(retrained.runs if retrained else ())), every)
-    findings = _findings(folder, scored, tables, spec, choice=choice, tried=len(records))
+    findings = findings_of(folder, scored, tables, spec, choice=choice, tried=len(records))
+    looks = (record.key for record in folder.read_looks())
     return ComparisonReport(
         study=_facts(manifest, direction),
         counts={state: sum(record.state is state for record in records) for state in TrialState},
@@ -76,7 +75,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         median=ranking[len(ranking) // 2].number if ranking else None,
         base=base,
         test=tuple(
-            scores for key in (TEST_BASE, TEST_WINNER) if (scores := _test(folder, key, metric, spec.seed))
+            scores for key in (TEST_BASE, *looks) if (scores := _test(folder, key, metric, spec.seed))
         ),
         choice=choice,
         confirm=_confirm(folder, choice),
@@ -152,11 +151,6 @@ def _unranked(records: Sequence[TrialRecord], metric: str, direction: Direction)
     )
 
 
-def _tables(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> dict[str, ScoreTable]:
-    paths = {BASE: folder.score(BASE)} | {record.key: folder.trial(record.key) for record in ordered}
-    return {key: table for key, path in paths.items() if (table := read_table(path)) is not None}
-
-
 def _intervals(
     tables: dict[str, ScoreTable], metric: str, seed: int
 ) -> tuple[dict[str, Interval], Uncertainty | None]:
@@ -203,45 +197,6 @@ def _best_first(trials: tuple[ScoredTrial, ...], every: Sequence[TrialRecord]) -
     """Order trials of the search and trainings anew as their records are."""
     places = {record.key: place for place, record in enumerate(every)}
     return tuple(sorted(trials, key=lambda trial: places[trial.key]))
-
-
-def _findings(
-    folder: StudyFolder,
-    ranking: tuple[ScoredTrial, ...],
-    tables: dict[str, ScoreTable],
-    spec: StudySpec,
-    *,
-    choice: Choice | None,
-    tried: int,
-) -> Findings | None:
-    if choice is None:
-        return None
-    sides = {
-        "select": (tables.get(choice.key), tables.get(BASE)),
-        "confirm": tuple(read_scoring(folder, key) for key in (confirm_key(choice.key), CONFIRM_BASE)),
-        "test": (_test_of(folder, choice), read_scoring(folder, TEST_BASE)),
-    }
-    return study_findings(
-        ranking,
-        tables,
-        Measure(spec.metric, spec.metric_direction, spec.seed),
-        published=choice.key,
-        against_base={
-            split: Pair(winner, base)
-            for split, (winner, base) in sides.items()
-            if winner is not None and base is not None
-        },
-        search=Search(spec.sampler.name, tried),
-    )
-
-
-def _test_of(folder: StudyFolder, choice: Choice) -> ScoreTable | None:
-    """Return the published adapter's scores on test; None where another adapter's were taken."""
-    record = folder.read_score(TEST_WINNER)
-    own = record is not None and (
-        record.trial == choice.key or (record.trial is None and record.number == choice.number)
-    )
-    return read_table(folder.score(TEST_WINNER)) if own else None
 
 
 def _samples(

@@ -90,6 +90,8 @@ class Findings(Frozen):
     """Trials whose scores could not be compared, with the reason."""
     gains: tuple[Gain, ...] = ()
     """Gains over the base, by split."""
+    test_looks: tuple[str, ...] = ()
+    """Names of the trials that were scored on test, in that order; each after the first is a further look."""
     further_trials: int = 0
     """Size of a further batch of trials."""
     chance_of_change: float | None = None

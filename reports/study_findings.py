@@ -67,6 +67,7 @@ def study_findings(
     published: str,
     against_base: Mapping[str, Pair],
     search: Search,
+    looks: Sequence[str] = (),
 ) -> Findings | None:
     """Compute the findings of a study.
 
@@ -77,6 +78,7 @@ def study_findings(
         published: key of the trial that is published.
         against_base: scores beside the base's, by split.
         search: how far the search is.
+        looks: names of the trials that were scored on test, in that order.
 
     Returns:
         None if no trial is ranked.
@@ -91,6 +93,7 @@ def study_findings(
         ranked=len(ranking),
         value=winner.value,
         gains=tuple(_gains(against_base, measure)),
+        test_looks=tuple(looks),
         further_trials=FURTHER_TRIALS,
         chance_of_change=chance_of_change(tried=search.tried, further=FURTHER_TRIALS, sampler=search.sampler),
     )

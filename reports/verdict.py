@@ -27,7 +27,21 @@ def verdict(found: Findings | None) -> tuple[str, ...]:
         sentences.append(_what_it_costs(found))
     if gain := _final(found.gains):
         sentences.append(_gain(gain))
+    if looks := looks_line(found):
+        sentences.append(looks)
     return tuple(sentences)
+
+
+def looks_line(found: Findings) -> str:
+    """Return how often test was looked at; empty if it was for the published trial alone, or never."""
+    looks, name = found.test_looks, found.published_shown
+    if not looks or looks == (name,):
+        return ""
+    missing = "" if name in looks else f", not yet for trial {name}"
+    if len(looks) == 1:
+        return f"Test was looked at for trial {looks[0]}{missing}."
+    times = "twice" if len(looks) == 2 else f"{len(looks)} times"
+    return f"Test was looked at {times}: first for trial {looks[0]}{missing}."
 
 
 def further_line(found: Findings) -> str:

@@ -33,6 +33,7 @@ from loratory.search.retraining import RetrainingOwner
 from loratory.search.run_plan import RunPlan
 from loratory.search.samplers import trial_limit
 from loratory.search.scoring import ScoringQueue
+from loratory.search.scoring_ledger import ScoringLedger
 from loratory.search.terminal import say
 from loratory.search.trial_memory import TrialMemory
 from loratory.spaces.confirmation import ConfirmationSpec
@@ -100,6 +101,7 @@ class StudySession:
         )
         ledger = partial(TrialLedger, folder, study_uuid=manifest.uuid, provenance=provenance)
         self._ledger, self._retrained = ledger(), ledger(records=folder.read_retrained())
+        self._scorings = ScoringLedger(self._ledger, self._retrained)
         self._memory = self._trial_memory()
         self._notes: Sequence[str] = ()
         self._retraining = self._retraining_owner(work.confirmation) if work.confirmation else None
@@ -138,7 +140,7 @@ class StudySession:
             with self._watching() as displays:
                 driver = Driver(
                     self._owner,
-                    ledger=self._ledger,
+                    ledger=self._scorings,
                     scoring=ScoringQueue(self._folder, self._prepared),
                     executor=executor,
                     room=HostRoom(self._folder, least_bytes=lambda: self._memory.smallest_bytes),
@@ -168,7 +170,7 @@ class StudySession:
         """Write the report and return the outcome."""
         comparison = compare(self._folder) if self._owner.records else None
         winner = comparison.winner if comparison else None
-        best = self._owner.records[winner.key] if winner else None
+        best = self._scorings.records[winner.key] if winner else None
         return StudyResult(
             folder=self._folder,
             best=best,

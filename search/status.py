@@ -11,7 +11,9 @@ from rich.text import Text
 from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.formatting import never_started
+from loratory.reports.findings import Findings
 from loratory.reports.ranking import order
+from loratory.reports.study_verdict import study_verdict
 from loratory.search.best_settings import retrainings_left
 from loratory.search.clock import read_active_seconds
 from loratory.search.lock import is_running
@@ -87,6 +89,12 @@ class StudyStatus(Frozen):
     """Unfinished trials: running, or waiting to be resumed."""
     retrained: RetrainedStatus | None = None
     """Counts of the trainings on new seeds; null if there are none."""
+    verdict: tuple[str, ...] = ()
+    """What the scores say so far, in sentences."""
+    further: str = ""
+    """How likely further trials change the published file, and what more examples would tell."""
+    findings: Findings | None = None
+    """The numbers of the verdict, as in report.json; null if no trial is ranked."""
 
 
 def study_status(folder: StudyFolder) -> StudyStatus:
@@ -114,6 +122,19 @@ def study_status(folder: StudyFolder) -> StudyStatus:
         active_seconds=read_active_seconds(folder.clock),
         trials=[_trial(folder, study, record) for record in records if not record.state.finished],
         retrained=_retrained(folder, study, records),
+    )
+
+
+def status_with_verdict(folder: StudyFolder) -> StudyStatus:
+    """Read the status of a study, and compute its verdict from the scores so far.
+
+    Raises:
+        InputError: there is no study in the folder.
+        LoratoryError: a record or scores are damaged.
+    """
+    status, found = study_status(folder), study_verdict(folder)
+    return status.model_copy(
+        update={"verdict": found.verdict, "further": found.further, "findings": found.findings}
     )
 
 
@@ -177,6 +198,9 @@ def render_status(status: StudyStatus) -> RenderableType:
         settings, seeds = _plural(again.settings, "setting"), _plural(again.seeds, "new seed")
         done = f": {again.done} of {again.total}" * (again.done < again.total)
         head.append(f"\nretrained {settings} on {seeds}{done} ({counts})")
+    if status.findings is not None:
+        for sentence in (*status.verdict, status.further):
+            head.append(f"\n{sentence}")
     trials = [*status.trials, *(again.trials if again else ())]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=bool(trials))
     for heading in ("trial", "failed or lost", "evaluation", f"{status.metric} on dev", "parameters"):

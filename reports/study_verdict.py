@@ -1,0 +1,121 @@
+"""The verdict of a study, computed from its folder without the rest of a report."""
+
+from collections.abc import Mapping, Sequence
+
+from loratory.objectives.records import TrialRecord
+from loratory.objectives.scores import ScoreTable
+from loratory.objectives.study_folder import BASE, CONFIRM_BASE, TEST_BASE, StudyFolder, confirm_key
+from loratory.reports.choice import choose, select_tables
+from loratory.reports.comparison_report import Choice, ScoredTrial
+from loratory.reports.findings import Findings
+from loratory.reports.ranking import order, scored_facts
+from loratory.reports.study_findings import Measure, Pair, Search, study_findings
+from loratory.reports.uncertainty import read_scoring, read_table
+from loratory.reports.verdict import further_line, verdict
+from loratory.spaces.frozen import Frozen
+from loratory.spaces.study import StudySpec
+
+
+class StudyVerdict(Frozen):
+    """The findings of a study, in numbers and in words."""
+
+    findings: Findings | None = None
+    """Statements on the published adapter; null if no trial is ranked."""
+    verdict: tuple[str, ...] = ()
+    """The findings in sentences."""
+    further: str = ""
+    """How likely further trials change the published file, and what more examples would tell; empty if no
+    trial is ranked."""
+
+
+def study_verdict(folder: StudyFolder) -> StudyVerdict:
+    """Return the verdict of a study, finished or still running.
+
+    Args:
+        folder: the study folder; it is only read.
+
+    Raises:
+        InputError: there is no study in the folder.
+        LoratoryError: a record or scores are damaged, or newer than this loratory.
+    """
+    manifest = folder.read_manifest()
+    spec, direction = manifest.spec, manifest.spec.metric_direction
+    trials = folder.read_records()
+    ordered = order([*trials, *folder.read_retrained()], direction)
+    tables = tables_of(folder, ordered)
+    facts = [
+        scored_facts(record, metric=spec.metric, direction=direction, base_value=None, folder=folder)
+        for record in ordered
+    ]
+    found = findings_of(
+        folder,
+        [ScoredTrial(**fields) for fields in facts],
+        tables,
+        spec,
+        choice=choose(folder, ordered, manifest=manifest, tables=tables),
+        tried=len(trials),
+    )
+    return verdict_of(found)
+
+
+def verdict_of(found: Findings | None) -> StudyVerdict:
+    """Return findings with the sentences made of them."""
+    return StudyVerdict(
+        findings=found, verdict=verdict(found), further=further_line(found) if found is not None else ""
+    )
+
+
+def tables_of(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> dict[str, ScoreTable]:
+    """Read per-example scores on select of the base, of the trials, and of candidates trained anew, by key.
+
+    Args:
+        folder: the study folder.
+        ordered: the ranked trials and trainings anew, best first.
+    """
+    search = [record for record in ordered if not record.retrained]
+    paths = {BASE: folder.score(BASE)} | {record.key: folder.trial(record.key) for record in search}
+    tables = {key: table for key, path in paths.items() if (table := read_table(path)) is not None}
+    return tables | select_tables(folder, [record for record in ordered if record.key not in tables])
+
+
+def findings_of(
+    folder: StudyFolder,
+    ranking: Sequence[ScoredTrial],
+    tables: Mapping[str, ScoreTable],
+    spec: StudySpec,
+    *,
+    choice: Choice | None,
+    tried: int,
+) -> Findings | None:
+    """Return the findings of a study; None if no trial is ranked.
+
+    Args:
+        folder: the study folder.
+        ranking: ranked trials and trainings anew, best first.
+        tables: their scores on select by key, and those of the base.
+        spec: the study.
+        choice: which of them is published.
+        tried: number of trials of the search.
+    """
+    if choice is None:
+        return None
+    looks = folder.read_looks()
+    look = next((record.key for record in looks if record.trial == choice.key), None)
+    sides = {
+        "select": (tables.get(choice.key), tables.get(BASE)),
+        "confirm": tuple(read_scoring(folder, key) for key in (confirm_key(choice.key), CONFIRM_BASE)),
+        "test": (read_scoring(folder, look) if look else None, read_scoring(folder, TEST_BASE)),
+    }
+    return study_findings(
+        ranking,
+        tables,
+        Measure(spec.metric, spec.metric_direction, spec.seed),
+        published=choice.key,
+        against_base={
+            split: Pair(winner, base)
+            for split, (winner, base) in sides.items()
+            if winner is not None and base is not None
+        },
+        search=Search(spec.sampler.name, tried),
+        looks=[name for record in looks if (name := record.shown) is not None],
+    )
