@@ -83,6 +83,11 @@ class StudyFolder:
         return self.path / "report"
 
     @property
+    def verdict(self) -> Path:
+        """What the last run's report says of the published trial, for trackers and programs."""
+        return self.path / "verdict.json"
+
+    @property
     def report_html(self) -> Path:
         """The report for a browser."""
         return self.report / "report.html"

@@ -1,8 +1,10 @@
 """The gain of tuning in a few rows (base, median, best, test), and trials equal to the best."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loratory.reports.comparison_report import Choice, ComparisonReport, ScoredTrial, Scores
+from loratory.reports.findings import Findings
 from loratory.reports.formatting import label, score
 from loratory.reports.statistics.cautions import few_groups
 
@@ -50,20 +52,41 @@ def comparison_rows(report: ComparisonReport, published: ScoredTrial | None = No
 
 def choice_line(report: ComparisonReport) -> str | None:
     """Return a sentence on which adapter is published and why; None if no trial is ranked."""
-    choice = report.choice
-    if choice is None:
+    if report.choice is None:
         return None
     names = {trial.key: trial.shown for trial in report.scored}
+    return choice_words(report.choice, report.findings, names=names, metric=report.study.metric)
+
+
+def choice_words(choice: Choice, found: Findings | None, *, names: Mapping[str, str], metric: str) -> str:
+    """Return a sentence on which adapter is published and why, then the interval of its score.
+
+    Args:
+        choice: the choice.
+        found: the findings on it.
+        names: names of trials for people, by key.
+        metric: the study's metric.
+    """
     name = names.get(choice.key, choice.key)
     if not choice.candidates:
-        return f"Published is trial {name}, the best on eval.select: {choice.why}."
+        picked = _picked(found) if found else ""
+        return f"Published is trial {name}, the best on eval.select: {choice.why}.{picked}"
     shown = [names.get(key, key) for key in choice.candidates]
     among = f"trials {', '.join(shown[:-1])} and {shown[-1]}" if shown[1:] else f"trial {shown[0]} alone"
-    value = f"{label(report.study.metric)} {score(choice.pooled[choice.key])} on {choice.examples:,} examples"
+    value = f"{label(metric)} {score(choice.pooled[choice.key])} on {choice.examples:,} examples"
     return (
         f"Published is trial {name}: of {among}, which may be the best and were scored on "
         f"eval.confirm too, {choice.why} ({value}).{_expected(choice)}"
     )
+
+
+def _picked(found: Findings) -> str:
+    """Return the interval of a trial that eval.select picked, or why there is none."""
+    if found.interval is None:
+        # Where one unit is all there is, the cautions say so; without scores per example, the verdict does.
+        return " Its scores are all alike and give no interval." if found.units > 1 else ""
+    ends = f"[{score(found.interval.low)}, {score(found.interval.high)}]"
+    return f" Its score less what being picked adds: {ends} (95%, {found.units:,} {found.unit}s)."
 
 
 def _expected(choice: Choice) -> str:

@@ -86,6 +86,8 @@ class Findings(Frozen):
     """Number of units."""
     examples: int = 0
     """Number of examples."""
+    cautions: tuple[str, ...] = ()
+    """Sentences on what makes intervals less reliable than their level says, or impossible."""
     left_out: dict[str, str] = {}
     """Trials whose scores could not be compared, with the reason."""
     gains: tuple[Gain, ...] = ()

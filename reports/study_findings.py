@@ -8,6 +8,7 @@ from loratory.reports.comparison_report import ScoredTrial
 from loratory.reports.findings import CheapestWithin, Findings, Gain, Interval, Member
 from loratory.reports.statistics import cheapest
 from loratory.reports.statistics.best_set import BestSet, may_be_best
+from loratory.reports.statistics.cautions import cautions
 from loratory.reports.statistics.deviations import Deviations
 from loratory.reports.statistics.fixed_interval import paired_gain
 from loratory.reports.statistics.further_search import chance_of_change
@@ -127,6 +128,7 @@ def _compared(
         "unit": found.unit,
         "units": found.units,
         "examples": found.examples,
+        "cautions": cautions(found),
     }
 
 

@@ -5,27 +5,16 @@ from collections.abc import Mapping, Sequence
 from loratory.objectives.records import TrialRecord
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import BASE, CONFIRM_BASE, TEST_BASE, StudyFolder, confirm_key
-from loratory.reports.choice import choose, select_tables
-from loratory.reports.comparison_report import Choice, ScoredTrial
+from loratory.reports.choice import choose
+from loratory.reports.comparison_report import Choice, ComparisonReport, ScoredTrial
+from loratory.reports.comparison_rows import choice_words
 from loratory.reports.findings import Findings
 from loratory.reports.ranking import order, scored_facts
 from loratory.reports.study_findings import Measure, Pair, Search, study_findings
 from loratory.reports.uncertainty import read_scoring, read_table
 from loratory.reports.verdict import further_line, verdict
-from loratory.spaces.frozen import Frozen
+from loratory.reports.verdict_file import StudyVerdict
 from loratory.spaces.study import StudySpec
-
-
-class StudyVerdict(Frozen):
-    """The findings of a study, in numbers and in words."""
-
-    findings: Findings | None = None
-    """Statements on the published adapter; null if no trial is ranked."""
-    verdict: tuple[str, ...] = ()
-    """The findings in sentences."""
-    further: str = ""
-    """How likely further trials change the published file, and what more examples would tell; empty if no
-    trial is ranked."""
 
 
 def study_verdict(folder: StudyFolder) -> StudyVerdict:
@@ -47,35 +36,49 @@ def study_verdict(folder: StudyFolder) -> StudyVerdict:
         scored_facts(record, metric=spec.metric, direction=direction, base_value=None, folder=folder)
         for record in ordered
     ]
-    found = findings_of(
-        folder,
-        [ScoredTrial(**fields) for fields in facts],
-        tables,
-        spec,
-        choice=choose(folder, ordered, manifest=manifest, tables=tables),
-        tried=len(trials),
-    )
-    return verdict_of(found)
+    choice = choose(folder, ordered, manifest=manifest, tables=tables)
+    ranking = [ScoredTrial(**fields) for fields in facts]
+    found = findings_of(folder, ranking, tables, spec, choice=choice, tried=len(trials))
+    return in_words(choice, found, names={trial.key: trial.shown for trial in ranking}, metric=spec.metric)
 
 
-def verdict_of(found: Findings | None) -> StudyVerdict:
-    """Return findings with the sentences made of them."""
+def verdict_of(report: ComparisonReport) -> StudyVerdict:
+    """Return the verdict in a report."""
+    names = {trial.key: trial.shown for trial in report.scored}
+    return in_words(report.choice, report.findings, names=names, metric=report.study.metric)
+
+
+def in_words(
+    choice: Choice | None, found: Findings | None, *, names: Mapping[str, str], metric: str
+) -> StudyVerdict:
+    """Return a choice and findings with the sentences made of them.
+
+    Args:
+        choice: which trial is published.
+        found: the findings.
+        names: names of trials for people, by key.
+        metric: the study's metric.
+    """
+    if choice is None or found is None:
+        return StudyVerdict(verdict=verdict(None))
     return StudyVerdict(
-        findings=found, verdict=verdict(found), further=further_line(found) if found is not None else ""
+        findings=found,
+        choice=choice,
+        verdict=verdict(found),
+        published=choice_words(choice, found, names=names, metric=metric),
+        further=further_line(found),
     )
 
 
 def tables_of(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> dict[str, ScoreTable]:
-    """Read per-example scores on select of the base, of the trials, and of candidates trained anew, by key.
+    """Read per-example scores on select of the base, the trials and the trainings anew, by key.
 
     Args:
         folder: the study folder.
         ordered: the ranked trials and trainings anew, best first.
     """
-    search = [record for record in ordered if not record.retrained]
-    paths = {BASE: folder.score(BASE)} | {record.key: folder.trial(record.key) for record in search}
-    tables = {key: table for key, path in paths.items() if (table := read_table(path)) is not None}
-    return tables | select_tables(folder, [record for record in ordered if record.key not in tables])
+    paths = {BASE: folder.score(BASE)} | {record.key: folder.trial(record.key) for record in ordered}
+    return {key: table for key, path in paths.items() if (table := read_table(path)) is not None}
 
 
 def findings_of(

@@ -27,8 +27,7 @@ def verdict(found: Findings | None) -> tuple[str, ...]:
         sentences.append(_what_it_costs(found))
     if gain := _final(found.gains):
         sentences.append(_gain(gain))
-    if looks := looks_line(found):
-        sentences.append(looks)
+    sentences += [line for line in (looks_line(found), *found.cautions, _left_out(found)) if line]
     return tuple(sentences)
 
 
@@ -56,6 +55,15 @@ def further_line(found: Findings) -> str:
         f"{line} {found.examples:,} examples show who is best where the others are {now} behind, four times "
         f"as many where they are {then} behind."
     )
+
+
+def _left_out(found: Findings) -> str:
+    """Return which trials are in no comparison, and why the first of them is not."""
+    if not found.left_out or found.unit is None:
+        return ""
+    (first, reason), *others = found.left_out.items()
+    more = f" and {len(others)} other{'s' * (len(others) > 1)}" if others else ""
+    return f"Not compared with the others: {first}{more} ({reason})."
 
 
 def _who(found: Findings) -> str:

@@ -10,8 +10,9 @@ from rich.text import Text
 
 from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.study_folder import StudyFolder
-from loratory.reports.formatting import never_started
+from loratory.reports.comparison_report import Choice
 from loratory.reports.findings import Findings
+from loratory.reports.formatting import never_started
 from loratory.reports.ranking import order
 from loratory.reports.study_verdict import study_verdict
 from loratory.search.best_settings import retrainings_left
@@ -91,8 +92,12 @@ class StudyStatus(Frozen):
     """Counts of the trainings on new seeds; null if there are none."""
     verdict: tuple[str, ...] = ()
     """What the scores say so far, in sentences."""
+    published: str = ""
+    """Which adapter is published, why, and the interval of its score."""
     further: str = ""
     """How likely further trials change the published file, and what more examples would tell."""
+    choice: Choice | None = None
+    """The trial whose adapter is published, as in report.json; null if no trial is ranked."""
     findings: Findings | None = None
     """The numbers of the verdict, as in report.json; null if no trial is ranked."""
 
@@ -132,10 +137,7 @@ def status_with_verdict(folder: StudyFolder) -> StudyStatus:
         InputError: there is no study in the folder.
         LoratoryError: a record or scores are damaged.
     """
-    status, found = study_status(folder), study_verdict(folder)
-    return status.model_copy(
-        update={"verdict": found.verdict, "further": found.further, "findings": found.findings}
-    )
+    return study_status(folder).model_copy(update=dict(study_verdict(folder)))
 
 
 def _retrained(
@@ -199,7 +201,7 @@ def render_status(status: StudyStatus) -> RenderableType:
         done = f": {again.done} of {again.total}" * (again.done < again.total)
         head.append(f"\nretrained {settings} on {seeds}{done} ({counts})")
     if status.findings is not None:
-        for sentence in (*status.verdict, status.further):
+        for sentence in (*status.verdict, status.published, status.further):
             head.append(f"\n{sentence}")
     trials = [*status.trials, *(again.trials if again else ())]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=bool(trials))
