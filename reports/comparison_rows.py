@@ -55,22 +55,35 @@ def choice_line(report: ComparisonReport) -> str | None:
     if report.choice is None:
         return None
     names = {trial.key: trial.shown for trial in report.scored}
-    return choice_words(report.choice, report.findings, names=names, metric=report.study.metric)
+    return choice_words(report.choice, names=names, metric=report.study.metric)
 
 
-def choice_words(choice: Choice, found: Findings | None, *, names: Mapping[str, str], metric: str) -> str:
-    """Return a sentence on which adapter is published and why, then the interval of its score.
+def picked_line(choice: Choice | None, found: Findings | None) -> str | None:
+    """Return a sentence with the interval of what eval.select alone picked, or why there is none.
+
+    None if no trial is ranked, where eval.confirm chose (`choice_line` has that interval), and where the
+    verdict says that nothing tells how sure the score is.
+    """
+    if choice is None or choice.candidates or found is None or found.units < 2:
+        return None
+    if found.interval is None:
+        return "Its scores are all alike and give no interval."
+    ends = f"[{score(found.interval.low)}, {score(found.interval.high)}]"
+    rough = "; few groups: rough" if few_groups(found.unit, found.units) else ""
+    return f"Its score less what being picked adds: {ends} (95%, {found.units:,} {found.unit}s{rough})."
+
+
+def choice_words(choice: Choice, *, names: Mapping[str, str], metric: str) -> str:
+    """Return a sentence on which adapter is published and why.
 
     Args:
         choice: the choice.
-        found: the findings on it.
         names: names of trials for people, by key.
         metric: the study's metric.
     """
     name = names.get(choice.key, choice.key)
     if not choice.candidates:
-        picked = _picked(found) if found else ""
-        return f"Published is trial {name}, the best on eval.select: {choice.why}.{picked}"
+        return f"Published is trial {name}, the best on eval.select: {choice.why}."
     shown = [names.get(key, key) for key in choice.candidates]
     among = f"trials {', '.join(shown[:-1])} and {shown[-1]}" if shown[1:] else f"trial {shown[0]} alone"
     value = f"{label(metric)} {score(choice.pooled[choice.key])} on {choice.examples:,} examples"
@@ -80,18 +93,9 @@ def choice_words(choice: Choice, found: Findings | None, *, names: Mapping[str, 
     )
 
 
-def _picked(found: Findings) -> str:
-    """Return the interval of a trial that eval.select picked, or why there is none."""
-    if found.interval is None:
-        # Where one unit is all there is, the cautions say so; without scores per example, the verdict does.
-        return " Its scores are all alike and give no interval." if found.units > 1 else ""
-    ends = f"[{score(found.interval.low)}, {score(found.interval.high)}]"
-    return f" Its score less what being picked adds: {ends} (95%, {found.units:,} {found.unit}s)."
-
-
 def _expected(choice: Choice) -> str:
     if choice.expected is None or choice.interval is None:
-        return ""
+        return " It has no interval: eval.confirm is too small or too uniform for one."
     ends = f"[{score(choice.interval.low)}, {score(choice.interval.high)}]"
     rough = "; few groups: rough" if few_groups(choice.unit, choice.units or 0) else ""
     return (

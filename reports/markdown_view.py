@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from loratory.reports import formatting
 from loratory.reports.columns import Column, View, columns
 from loratory.reports.comparison_report import ComparisonReport, ScoredTrial, TrialFacts
-from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, tie_note
+from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, picked_line, tie_note
 from loratory.reports.markdown import code, escaped, fenced, table
 from loratory.reports.retrained_words import HEADS, ONE_RUN, retrained_notes, retrained_rows
 from loratory.reports.verdict import further_line
@@ -72,6 +72,7 @@ def _opening(report: ComparisonReport) -> str:
         "",
         *([tie, ""] if (tie := tie_note(report)) else []),
         *([line, ""] if (line := choice_line(report)) else []),
+        *([line, ""] if (line := picked_line(report.choice, report.findings)) else []),
     ]
     lines += [f"- {escaped(name)}: {escaped(formatting.parameter(v))}" for name, v in best.params.items()]
     if (winner := report.winner) is not None and winner.adapter:

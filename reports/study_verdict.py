@@ -7,7 +7,7 @@ from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import BASE, CONFIRM_BASE, TEST_BASE, StudyFolder, confirm_key
 from loratory.reports.choice import choose
 from loratory.reports.comparison_report import Choice, ComparisonReport, ScoredTrial
-from loratory.reports.comparison_rows import choice_words
+from loratory.reports.comparison_rows import choice_words, picked_line
 from loratory.reports.findings import Findings
 from loratory.reports.ranking import order, scored_facts
 from loratory.reports.study_findings import Measure, Pair, Search, study_findings
@@ -61,11 +61,12 @@ def in_words(
     """
     if choice is None or found is None:
         return StudyVerdict(verdict=verdict(None))
+    chosen = choice_words(choice, names=names, metric=metric)
     return StudyVerdict(
         findings=found,
         choice=choice,
         verdict=verdict(found),
-        published=choice_words(choice, found, names=names, metric=metric),
+        published=" ".join(line for line in (chosen, picked_line(choice, found)) if line),
         further=further_line(found),
     )
 
