@@ -15,11 +15,13 @@ from loratory.reports.findings import Findings
 from loratory.reports.formatting import never_started
 from loratory.reports.ranking import order
 from loratory.reports.study_verdict import study_verdict
+from loratory.reports.verdict_file import StudyVerdict
 from loratory.search.best_settings import retrainings_left
 from loratory.search.clock import read_active_seconds
 from loratory.search.lock import is_running
 from loratory.search.progress import clock, short
 from loratory.search.samplers import trial_limit
+from loratory.spaces.errors import LoratoryError
 from loratory.spaces.frozen import Frozen
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import parse_retraining_key
@@ -135,9 +137,14 @@ def status_with_verdict(folder: StudyFolder) -> StudyStatus:
 
     Raises:
         InputError: there is no study in the folder.
-        LoratoryError: a record or scores are damaged.
+        LoratoryError: a record is damaged. Damaged scores cost the verdict alone, which says so.
     """
-    return study_status(folder).model_copy(update=dict(study_verdict(folder)))
+    status = study_status(folder)
+    try:
+        found = study_verdict(folder)
+    except LoratoryError as error:
+        found = StudyVerdict(verdict=(f"There is no verdict: {error}",))
+    return status.model_copy(update=dict(found))
 
 
 def _retrained(
@@ -200,9 +207,9 @@ def render_status(status: StudyStatus) -> RenderableType:
         settings, seeds = _plural(again.settings, "setting"), _plural(again.seeds, "new seed")
         done = f": {again.done} of {again.total}" * (again.done < again.total)
         head.append(f"\nretrained {settings} on {seeds}{done} ({counts})")
-    if status.findings is not None:
+    if status.states:  # of a study without trials there is nothing to say
         for sentence in (*status.verdict, status.published, status.further):
-            head.append(f"\n{sentence}")
+            head.append(f"\n{sentence}" if sentence else "")
     trials = [*status.trials, *(again.trials if again else ())]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=bool(trials))
     for heading in ("trial", "failed or lost", "evaluation", f"{status.metric} on dev", "parameters"):

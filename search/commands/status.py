@@ -6,7 +6,11 @@ from loratory.search.commands.options import AsJson, FolderArgument
 
 
 def status(folder: FolderArgument, as_json: AsJson = False) -> None:
-    """Tell how far a study is, and what its scores say, while it runs or after."""
+    """Tell how far a study is, while it runs or after.
+
+    Also what its scores say so far: which trials may be best, how sure that is, and whether more trials or
+    more examples would help.
+    """
     from rich.console import Console
 
     from loratory.objectives.study_folder import StudyFolder

@@ -1,4 +1,4 @@
-"""What the published trial's run says of the verdict: once, again where it changes, no more where it moves."""
+"""What the published trial's run says of the verdict: again where it changes, no more where it moves."""
 
 from collections.abc import Callable
 
