@@ -39,13 +39,15 @@ def study_verdict(folder: StudyFolder) -> StudyVerdict:
     choice = choose(folder, ordered, manifest=manifest, tables=tables)
     ranking = [ScoredTrial(**fields) for fields in facts]
     found = findings_of(folder, ranking, tables, spec, choice=choice, tried=len(trials))
-    return in_words(choice, found, names={trial.key: trial.shown for trial in ranking}, metric=spec.metric)
+    words = in_words(choice, found, names={trial.key: trial.shown for trial in ranking}, metric=spec.metric)
+    return words.model_copy(update={"provisional": any(not trial.state.finished for trial in trials)})
 
 
 def verdict_of(report: ComparisonReport) -> StudyVerdict:
     """Return the verdict in a report."""
     names = {trial.key: trial.shown for trial in report.scored}
-    return in_words(report.choice, report.findings, names=names, metric=report.study.metric)
+    words = in_words(report.choice, report.findings, names=names, metric=report.study.metric)
+    return words.model_copy(update={"provisional": report.provisional})
 
 
 def in_words(

@@ -24,10 +24,14 @@ class StudyVerdict(Frozen):
     """How likely further trials change the published file, and what more examples would tell; empty if no
     trial is ranked."""
 
+    provisional: bool = False
+    """True if trials are unfinished, so that all of it may change."""
+
     @property
     def lines(self) -> tuple[str, ...]:
         """All sentences."""
-        return (*self.verdict, *(line for line in (self.published, self.further) if line))
+        so_far = "Not all trials are finished: all of this is provisional." if self.provisional else ""
+        return (*self.verdict, *(line for line in (self.published, self.further, so_far) if line))
 
 
 def read_verdict(folder: StudyFolder) -> StudyVerdict | None:

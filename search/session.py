@@ -216,7 +216,8 @@ class StudySession:
             rows = self._rows or find_rows(self._folder, self._manifest)
             if rows is not None:
                 keep_note(rows, verdict_of(comparison))
-        except (SQLAlchemyError, OptunaError, InputError, ImportError) as error:
+        except (SQLAlchemyError, OptunaError, InputError, ImportError, RuntimeError) as error:
+            # RuntimeError: tables of another version of Optuna.
             cause = f"{type(error).__name__}: {error}".splitlines()[0]
             return [f"note: the verdict is not in the storage's note of the study ({cause})"]
         return []

@@ -98,10 +98,17 @@ class StudyStatus(Frozen):
     """Which adapter is published, why, and the interval of its score."""
     further: str = ""
     """How likely further trials change the published file, and what more examples would tell."""
+    provisional: bool = False
+    """True if trials are unfinished, so that the verdict may change."""
     choice: Choice | None = None
     """The trial whose adapter is published, as in report.json; null if no trial is ranked."""
     findings: Findings | None = None
     """The numbers of the verdict, as in report.json; null if no trial is ranked."""
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All that the scores say, in words."""
+        return StudyVerdict(**{name: getattr(self, name) for name in StudyVerdict.model_fields}).lines
 
 
 def study_status(folder: StudyFolder) -> StudyStatus:
@@ -208,8 +215,8 @@ def render_status(status: StudyStatus) -> RenderableType:
         done = f": {again.done} of {again.total}" * (again.done < again.total)
         head.append(f"\nretrained {settings} on {seeds}{done} ({counts})")
     if status.states:  # of a study without trials there is nothing to say
-        for sentence in (*status.verdict, status.published, status.further):
-            head.append(f"\n{sentence}" if sentence else "")
+        for sentence in status.sentences:
+            head.append(f"\n{sentence}")
     trials = [*status.trials, *(again.trials if again else ())]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=bool(trials))
     for heading in ("trial", "failed or lost", "evaluation", f"{status.metric} on dev", "parameters"):

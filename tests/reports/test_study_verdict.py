@@ -95,7 +95,7 @@ def test_no_trial_and_no_finished_trial(make_study):
     states = [row(0, TrialState.PRUNED), row(1, TrialState.FAIL), row(2, TrialState.RUNNING)]
     for rows in ([], states):
         found = in_every_view(make_study(rows))
-        assert found.lines == ("No trial is ranked: none has completed with finite scores.",)
+        assert found.verdict == ("No trial is ranked: none has completed with finite scores.",)
         assert (found.findings, found.choice) == (None, None)
 
 
@@ -202,6 +202,7 @@ def test_a_study_still_running(make_study):
     complete(folder, 1, table(0.6 + NOISE[1]))
     found = in_every_view(folder)
     assert found.verdict[0] == "Trial 1 is best of 2: no other may be."
+    assert found.lines[-1] == "Not all trials are finished: all of this is provisional."
     assert status_with_verdict(folder).trials[0].number == 2
 
 

@@ -116,7 +116,10 @@ def test_a_run_prints_a_summary(tmp_path: Path) -> None:
 
 
 def test_it_counts_and_says_what_follows_the_search() -> None:
-    file, again = str(EXAMPLES / "labels.yaml"), ["--set", "confirmation.top=2", "--set", "confirmation.seeds=4"]
+    file, again = (
+        str(EXAMPLES / "labels.yaml"),
+        ["--set", "confirmation.top=2", "--set", "confirmation.seeds=4"],
+    )
     plain = json.loads(run(file, "--gpu", "H100", "--json"))
     found = json.loads(run(file, *again, "--gpu", "H100", "--json"))
     text = " ".join(run(file, *again, "--gpu", "H100").split())
