@@ -23,7 +23,6 @@ class StudyVerdict(Frozen):
     further: str = ""
     """How likely further trials change the published file, and what more examples would tell; empty if no
     trial is ranked."""
-
     provisional: bool = False
     """True if trials are unfinished, so that all of it may change."""
 

@@ -172,7 +172,7 @@ def _afterwards(plan: StudyPlan) -> str:
         scored.append(f"winner and base on {data.test:,} test examples")
     durations = plan.worker.durations if plan.worker is not None else None
     took = f" ({duration_text(durations.closing_seconds)} of a GPU)" if durations else ""
-    text = f"besides the trials, counted above and in the disk: scoring {', '.join(scored)}{took}"
+    text = f"besides the trials, in durations and disk: scoring {', '.join(scored)}{took}"
     if not after.retrainings:
         return text
     settings, seeds = _plural(after.settings, "setting"), _plural(after.seeds, "new seed")
