@@ -11,7 +11,7 @@ from loratory.reports.comparison_report import Choice
 from loratory.reports.findings import Interval
 from loratory.reports.statistics.candidates import candidates
 from loratory.reports.statistics.pooled import confirmed_interval, pool
-from loratory.reports.uncertainty import read_scoring, read_table
+from loratory.reports.score_files import read_scoring, read_table
 from loratory.spaces.study import StudySpec
 
 COMPARED = 100

@@ -23,7 +23,7 @@ from loratory.reports.staging_checks import (
     refuse_paths,
     refuse_secrets,
 )
-from loratory.reports.uncertainty import read_table
+from loratory.reports.score_files import read_table
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
