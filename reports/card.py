@@ -169,7 +169,7 @@ def _method(report: ComparisonReport, trial: ScoredTrial) -> str:
     if how is None:
         return text
     units = f"{how.units} {how.unit}s"
-    return f"{text} Intervals are {how.level:.0%} bootstrap intervals over {units}, each trial alone."
+    return f"{text} Intervals are {how.level:.0%} intervals over {units}, each trial alone."
 
 
 def _by_how_much(report: ComparisonReport, *, first: bool) -> str:

@@ -68,8 +68,10 @@ class Findings(Frozen):
     """Number of ranked trials."""
     value: float
     """Its metric on eval.select."""
+    picked: str | None = None
+    """Key of the trial with the best value on eval.select among those whose scores could be compared."""
     interval: Interval | None = None
-    """95% interval of the value of a picked trial: the optimism is taken off."""
+    """95% interval of the value of the picked trial: the optimism is taken off."""
     optimism: float | None = None
     """By how much the value of the picked trial is too good, because it was picked."""
     may_be_best: tuple[Member, ...] = ()

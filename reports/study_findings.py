@@ -117,6 +117,7 @@ def _compared(
     interval = picked_interval(found, errors, flattery)
     shortfall = best.shortfall.get(published)
     return {
+        "picked": found.keys[found.picked],
         "interval": Interval(low=interval.low, high=interval.high) if interval else None,
         "optimism": flattery,
         "may_be_best": tuple(_members(found, errors, best, trials, published)),

@@ -9,9 +9,10 @@ from loratory.reports.choice import choose
 from loratory.reports.comparison_report import Choice, ComparisonReport, ScoredTrial
 from loratory.reports.comparison_rows import choice_words, picked_line
 from loratory.reports.findings import Findings
+from loratory.reports.intervals import Intervals
 from loratory.reports.ranking import order, scored_facts
+from loratory.reports.score_files import read_scoring, read_tables
 from loratory.reports.study_findings import Measure, Pair, Search, study_findings
-from loratory.reports.uncertainty import read_scoring, read_table
 from loratory.reports.verdict import further_line, verdict
 from loratory.reports.verdict_file import StudyVerdict
 from loratory.spaces.study import StudySpec
@@ -33,7 +34,14 @@ def study_verdict(folder: StudyFolder) -> StudyVerdict:
     ordered = order([*trials, *folder.read_retrained()], direction)
     tables = tables_of(folder, ordered)
     facts = [
-        scored_facts(record, metric=spec.metric, direction=direction, base_value=None, folder=folder)
+        scored_facts(
+            record,
+            metric=spec.metric,
+            direction=direction,
+            base_value=None,
+            found=Intervals(),
+            folder=folder,
+        )
         for record in ordered
     ]
     choice = choose(folder, ordered, manifest=manifest, tables=tables)
@@ -81,7 +89,7 @@ def tables_of(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> dict[str, 
         ordered: the ranked trials and trainings anew, best first.
     """
     paths = {BASE: folder.score(BASE)} | {record.key: folder.trial(record.key) for record in ordered}
-    return {key: table for key, path in paths.items() if (table := read_table(path)) is not None}
+    return read_tables(paths)
 
 
 def findings_of(
