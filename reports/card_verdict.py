@@ -1,9 +1,11 @@
 """The part of a model card that says how good the adapter is, and how sure that is."""
 
+from typing import NamedTuple
+
 from loratory.reports import formatting
 from loratory.reports.comparison_report import ComparisonReport, ScoredTrial, Scores
 from loratory.reports.comparison_rows import choice_line, picked_line
-from loratory.reports.findings import Gain
+from loratory.reports.findings import Gain, Interval
 from loratory.reports.markdown import escaped
 from loratory.reports.verdict import looks_line
 from loratory.spaces.metric_names import Direction
@@ -25,8 +27,11 @@ def headline(report: ComparisonReport, trial: ScoredTrial) -> str:
     for split in ("test", "confirm"):
         found = next((s for s in own if s.split == split and s.trial == trial.key), None)
         if found is not None and metric in found.metrics:
-            return _sentence(report, trial, split, found.metrics[metric], _base(own, split))
-    return _sentence(report, trial, "select", trial.value, report.base)
+            value = _Value(split, found.metrics[metric], found.interval)
+            return _sentence(report, trial, value, _base(own, split))
+    # That of the winner, without what being picked adds to its score, is among what the verdict says.
+    interval = None if trial is report.winner else trial.interval
+    return _sentence(report, trial, _Value("select", trial.value, interval), report.base)
 
 
 def verdict_section(report: ComparisonReport, trial: ScoredTrial) -> str:
@@ -53,14 +58,23 @@ def looks_at_test(report: ComparisonReport) -> str:
     return looks or "`test` is scored once, for the winner and the base."
 
 
-def _sentence(
-    report: ComparisonReport, trial: ScoredTrial, split: str, value: float, base: Scores | None
-) -> str:
-    part = _PART.get(split, "which ranked it" if trial is not report.winner else "by which it was chosen")
+class _Value(NamedTuple):
+    split: str
+    value: float
+    interval: Interval | None
+
+
+def _sentence(report: ComparisonReport, trial: ScoredTrial, found: _Value, base: Scores | None) -> str:
+    chosen = "which ranked it" if trial is not report.winner else "by which it was chosen"
     return (
-        f"{formatting.label(report.study.metric)} on `{split}`, {part}: **{formatting.score(value)}**"
-        f"{_against_base(report, trial, split, value, base)}."
+        f"{formatting.label(report.study.metric)} on `{found.split}`, {_PART.get(found.split, chosen)}: "
+        f"**{formatting.score(found.value)}**{_within(found.interval)}"
+        f"{_against_base(report, trial, found.split, found.value, base)}."
     )
+
+
+def _within(ends: Interval | None) -> str:
+    return f" [{formatting.score(ends.low)}, {formatting.score(ends.high)}]" if ends else ""
 
 
 def _against_base(
@@ -68,10 +82,8 @@ def _against_base(
 ) -> str:
     known = _gain(report, split) if trial is report.winner else None
     if known is not None:
-        ends = known.interval
-        within = f" [{formatting.score(ends.low)}, {formatting.score(ends.high)}]" if ends else ""
-        why = "" if ends else " (no interval: one unit alone)"
-        return f", {formatting.signed(known.gain)}{within} against the untuned base{why}"
+        why = "" if known.interval else " (no interval: one unit alone)"
+        return f", {formatting.signed(known.gain)}{_within(known.interval)} against the untuned base{why}"
     of_base = base.metrics.get(report.study.metric) if base else None
     if of_base is None:
         return ""
