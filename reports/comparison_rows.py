@@ -99,9 +99,10 @@ def choice_words(choice: Choice, *, names: Mapping[str, str], metric: str) -> st
         return f"Published is trial {name}, the best on eval.select: {choice.why}."
     shown = [names.get(key, key) for key in choice.candidates]
     among = f"trials {', '.join(shown[:-1])} and {shown[-1]}" if shown[1:] else f"trial {shown[0]} alone"
+    were = "were" if shown[1:] else "was"
     value = f"{label(metric)} {score(choice.pooled[choice.key])} on {choice.examples:,} examples"
     return (
-        f"Published is trial {name}: of {among}, which may be the best and were scored on "
+        f"Published is trial {name}: of {among}, which may be the best and {were} scored on "
         f"eval.confirm too, {choice.why} ({value}).{_expected(choice)}"
     )
 
