@@ -6,7 +6,8 @@ from loratory.reports import formatting
 from loratory.reports.comparison_report import ComparisonReport, ScoredTrial, Scores
 
 _MOST_NAMED = 6
-DEV: str = "Values on eval.dev have no intervals: no scores per example are kept of them."
+SINGLE_TRAININGS = "Values of single trainings have their intervals over examples in report.json."
+DEV = "Values on eval.dev have no intervals: no scores per example are kept of them."
 
 
 def interval_notes(report: ComparisonReport) -> list[str]:
@@ -17,11 +18,11 @@ def interval_notes(report: ComparisonReport) -> list[str]:
     units = f"{how.units:,} {how.unit}s" if how.units != 1 else f"1 {how.unit}"
     found = [
         f"Intervals: {how.level:.0%}, over {units}, each trial as if it had been named before it was scored "
-        "(docs/statistics.md). They do not say which trials are tied: the set above does."
+        "(docs/statistics.md). They do not say which trials are tied: the set of those that may be best does."
     ]
     if picked := next((trial for trial in report.scored if trial.picked and trial.interval), None):
         optimism = report.findings.optimism if report.findings else None
-        by = f", by which its value is {formatting.score(optimism)} too good on average" if optimism else ""
+        by = f", which is therefore {formatting.score(optimism)} too good on average" if optimism else ""
         found.append(f"Trial {picked.shown} was picked for its value{by}: its intervals allow for that.")
     return [*found, *how.cautions, *_missing(report)]
 

@@ -60,7 +60,7 @@ def intervals(
         key: {} if key in tables else dict.fromkeys(names, _NO_SCORES) for key, names in metrics.items()
     }
     gains: dict[str, Interval] = {}
-    uncertainty = None
+    uncertainty, warnings = None, dict[str, None]()
     for name in dict.fromkeys((metric, *(name for names in metrics.values() for name in names))):
         shown = {key: tables[key] for key, names in metrics.items() if key in tables and name in names}
         # The direction turns the sign of values alone, and intervals are in the metric's own sign.
@@ -71,14 +71,25 @@ def intervals(
             continue
         errors = jackknife(found)
         _add(found, errors, of, missing)
+        warnings |= dict.fromkeys(cautions(found))
         if name == metric:
             uncertainty = _described(found)
             if base in found.keys:
                 gains = _gains(found, errors, found.keys.index(base))
-    for key in metrics if base is not None else ():
-        if key != base and key not in gains:
-            missing[key][GAIN] = missing[key].get(metric) or missing.get(base, {}).get(metric) or _NO_SCORES
+    if base is not None:
+        _add_missing_gains(missing, gains, metric, base)
+    if uncertainty is not None:
+        uncertainty = uncertainty.model_copy(update={"cautions": tuple(warnings)})
     return Intervals(of=of, gains=gains, missing=missing, uncertainty=uncertainty)
+
+
+def _add_missing_gains(
+    missing: Mapping[str, dict[str, str]], gains: Mapping[str, Interval], metric: str, base: str
+) -> None:
+    """Say of each model but the base why its gain has no interval, where it has none."""
+    for key, reasons in missing.items():
+        if key != base and key not in gains:
+            reasons[GAIN] = reasons.get(metric) or missing.get(base, {}).get(metric) or _NO_SCORES
 
 
 def _described(found: Scored) -> Uncertainty:
@@ -87,7 +98,6 @@ def _described(found: Scored) -> Uncertainty:
         unit=found.unit,
         units=found.units,
         examples=found.examples,
-        cautions=cautions(found),
     )
 
 
