@@ -46,7 +46,7 @@ def comparison_rows(report: ComparisonReport, published: ScoredTrial | None = No
         if trial is not None:
             model = f"trial {trial.shown} ({name})"
             rows.append(ComparisonRow(model=model, split="select", metrics=trial.metrics))
-    shown = [s for s in report.confirm if s.number is None or (published and s.trial == published.key)]
+    shown = [s for s in report.confirm if s.shown is None or (published and s.trial == published.key)]
     return rows + [_outside(scores) for scores in (*shown, *report.test)]
 
 
