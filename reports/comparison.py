@@ -10,11 +10,11 @@ from loratory.objectives.study_folder import (
     BASE,
     CONFIRM_BASE,
     TEST_BASE,
-    TEST_WINNER,
     StudyFolder,
     confirm_key,
 )
-from loratory.reports.choice import choose, select_tables
+from loratory.reports.associations import Association, Importance
+from loratory.reports.choice import choose
 from loratory.reports.comparison_report import (
     Choice,
     ComparisonReport,
@@ -25,17 +25,19 @@ from loratory.reports.comparison_report import (
     Scores,
     StudyFacts,
     Totals,
-    Uncertainty,
     UnrankedTrial,
 )
 from loratory.reports.curves import trial_curves
-from loratory.reports.findings import Findings, Interval
-from loratory.reports.importance import parameter_importance
+from loratory.reports.intervals import Intervals, intervals
+from loratory.reports.metric_ranks import metric_ranks
+from loratory.reports.pareto import pareto_fronts
+from loratory.reports.picked import allow_for_picking
 from loratory.reports.ranking import order, ranked_trial, unranked_trial, why_unranked
 from loratory.reports.retrained import retrained_settings
 from loratory.reports.samples import read_predictions, samples
-from loratory.reports.study_findings import Measure, Pair, Search, study_findings
-from loratory.reports.uncertainty import intervals, read_scoring, read_table, resampling
+from loratory.reports.score_files import read_tables
+from loratory.reports.statistics.importance import parameter_importance
+from loratory.reports.study_verdict import findings_of, tables_of
 from loratory.reports.verdict import verdict
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.study import StudySpec
@@ -56,16 +58,21 @@ def compare(folder: StudyFolder) -> ComparisonReport:
     direction = spec.metric_direction
     records = folder.read_records()
     ordered = order(records, direction)
-    tables = _tables(folder, ordered)
-    found, uncertainty = _intervals(tables, metric, spec.seed)
-    base = _scores(folder.read_score(BASE), found.get(BASE))
     every = order([*records, *folder.read_retrained()], direction)
-    tables |= select_tables(folder, [record for record in every if record.key not in tables])
+    tables = tables_of(folder, every)
+    scored_base = folder.read_score(BASE)
+    found = _intervals(tables, every, scored_base, spec)
+    base = _scores(scored_base, found, metric)
     choice = choose(folder, every, manifest=manifest, tables=tables)
     ranking = _ranking(ordered, metric=metric, direction=direction, base=base, found=found, folder=folder)
-    retrained = retrained_settings(folder, ranking, metric=metric, direction=direction, base=base)
+    retrained = retrained_settings(
+        folder, ranking, metric=metric, direction=direction, base=base, found=found
+    )
     scored = _best_first((*ranking, *(retrained.runs if retrained else ())), every)
-    findings = _findings(folder, scored, tables, spec, choice=choice, tried=len(records))
+    findings = findings_of(folder, scored, tables, spec, choice=choice, tried=len(records))
+    ranking, retrained = allow_for_picking(ranking, retrained, findings, metric)
+    members = [member.key for member in findings.may_be_best] if findings else []
+    looks = [record.key for record in folder.read_looks()]
     return ComparisonReport(
         study=_facts(manifest, direction),
         counts={state: sum(record.state is state for record in records) for state in TrialState},
@@ -75,19 +82,25 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         # Of two trials in the middle the worse one, to never flatter.
         median=ranking[len(ranking) // 2].number if ranking else None,
         base=base,
-        test=tuple(
-            scores for key in (TEST_BASE, TEST_WINNER) if (scores := _test(folder, key, metric, spec.seed))
-        ),
+        test=_outside(folder, (TEST_BASE, *looks), spec),
         choice=choice,
-        confirm=_confirm(folder, choice),
+        confirm=_confirm(folder, choice, spec),
         findings=findings,
         verdict=verdict(findings),
+        ranks_by_metric=metric_ranks(
+            scored,
+            metric=metric,
+            direction=direction,
+            may_be_best=members,
+            published=choice.key if choice else None,
+        ),
+        pareto_fronts=pareto_fronts(scored, direction, may_be_best=members),
         retrained=retrained,
-        importance=parameter_importance(ordered, spec.space, direction),
+        importance=_importance(records, spec),
         curves=trial_curves(folder, records, metric),
         samples=_samples(folder, choice, tables, metric),
         totals=_totals(records),
-        uncertainty=uncertainty,
+        uncertainty=found.uncertainty,
         signatures=_signatures(tables, ordered),
         versions=ordered[0].provenance.versions if ordered else {},
     )
@@ -127,7 +140,7 @@ def _ranking(
     metric: str,
     direction: Direction,
     base: Scores | None,
-    found: dict[str, Interval],
+    found: Intervals,
     folder: StudyFolder,
 ) -> tuple[RankedTrial, ...]:
     return tuple(
@@ -137,7 +150,7 @@ def _ranking(
             metric=metric,
             direction=direction,
             base_value=base.metrics.get(metric) if base else None,
-            interval=found.get(record.key),
+            found=found,
             folder=folder,
         )
         for rank, record in enumerate(ordered, start=1)
@@ -152,20 +165,31 @@ def _unranked(records: Sequence[TrialRecord], metric: str, direction: Direction)
     )
 
 
-def _tables(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> dict[str, ScoreTable]:
-    paths = {BASE: folder.score(BASE)} | {record.key: folder.trial(record.key) for record in ordered}
-    return {key: table for key, path in paths.items() if (table := read_table(path)) is not None}
-
-
 def _intervals(
-    tables: dict[str, ScoreTable], metric: str, seed: int
-) -> tuple[dict[str, Interval], Uncertainty | None]:
-    first = next((table for table in tables.values() if table.example_ids), None)
-    if first is None:
-        return {}, None
-    drawn = resampling(first, seed=seed)
-    found = intervals(tables, metric, drawn)
-    return found, drawn.described if found else None
+    tables: dict[str, ScoreTable], every: Sequence[TrialRecord], base: ScoreRecord | None, spec: StudySpec
+) -> Intervals:
+    metrics = {record.key: record.metrics for record in every}
+    if base is not None:
+        metrics[BASE] = base.metrics
+    return intervals(tables, metrics, spec.metric, spec.metric_direction, base=None if base is None else BASE)
+
+
+def _importance(records: Sequence[TrialRecord], spec: StudySpec) -> Importance:
+    found = parameter_importance(records, spec.space, spec.metric_direction, seed=spec.seed)
+    shown = {association.parameter for association in found.shown}
+    return Importance(
+        associations=tuple(
+            Association(
+                parameter=each.parameter,
+                divergence=each.divergence,
+                p=each.p,
+                shown=each.parameter in shown,
+            )
+            for each in sorted(found.associations, key=lambda association: association.p)
+        ),
+        trials=found.trials,
+        note=found.note,
+    )
 
 
 def _signatures(tables: dict[str, ScoreTable], ordered: Sequence[TrialRecord]) -> dict[str, str]:
@@ -173,75 +197,42 @@ def _signatures(tables: dict[str, ScoreTable], ordered: Sequence[TrialRecord]) -
     return next((tables[key].signatures for key in keys if key in tables), {})
 
 
-def _scores(record: ScoreRecord | None, interval: Interval | None) -> Scores | None:
+def _scores(record: ScoreRecord | None, found: Intervals, metric: str) -> Scores | None:
     if record is None:
         return None
+    own = dict(found.of.get(record.key, {}))
     return Scores(
         number=record.number,
         trial=record.trial,
         split=record.split,
         metrics=record.metrics,
-        interval=interval,
+        interval=own.get(metric),
+        intervals=own,
+        no_interval=dict(found.missing.get(record.key, {})),
     )
 
 
-def _test(folder: StudyFolder, key: str, metric: str, seed: int) -> Scores | None:
-    table = read_table(folder.score(key))
-    found, _ = _intervals({key: table} if table else {}, metric, seed)
-    return _scores(folder.read_score(key), found.get(key))
+def _outside(folder: StudyFolder, keys: Sequence[str], spec: StudySpec) -> tuple[Scores, ...]:
+    """Return scorings outside any trial, on one split, that have their record."""
+    records = {key: record for key in keys if (record := folder.read_score(key)) is not None}
+    tables = read_tables({key: folder.score(key) for key in records})
+    metrics = {key: record.metrics for key, record in records.items()}
+    found = intervals(tables, metrics, spec.metric, spec.metric_direction)
+    made = (_scores(record, found, spec.metric) for record in records.values())
+    return tuple(scores for scores in made if scores is not None)
 
 
-def _confirm(folder: StudyFolder, choice: Choice | None) -> tuple[Scores, ...]:
+def _confirm(folder: StudyFolder, choice: Choice | None, spec: StudySpec) -> tuple[Scores, ...]:
     """Return the scores on eval.confirm of the base and the candidates."""
     if choice is None or not choice.candidates:
         return ()
-    keys = (CONFIRM_BASE, *map(confirm_key, choice.candidates))
-    return tuple(scores for key in keys if (scores := _scores(folder.read_score(key), None)))
+    return _outside(folder, (CONFIRM_BASE, *map(confirm_key, choice.candidates)), spec)
 
 
 def _best_first(trials: tuple[ScoredTrial, ...], every: Sequence[TrialRecord]) -> tuple[ScoredTrial, ...]:
     """Order trials of the search and trainings anew as their records are."""
     places = {record.key: place for place, record in enumerate(every)}
     return tuple(sorted(trials, key=lambda trial: places[trial.key]))
-
-
-def _findings(
-    folder: StudyFolder,
-    ranking: tuple[ScoredTrial, ...],
-    tables: dict[str, ScoreTable],
-    spec: StudySpec,
-    *,
-    choice: Choice | None,
-    tried: int,
-) -> Findings | None:
-    if choice is None:
-        return None
-    sides = {
-        "select": (tables.get(choice.key), tables.get(BASE)),
-        "confirm": tuple(read_scoring(folder, key) for key in (confirm_key(choice.key), CONFIRM_BASE)),
-        "test": (_test_of(folder, choice), read_scoring(folder, TEST_BASE)),
-    }
-    return study_findings(
-        ranking,
-        tables,
-        Measure(spec.metric, spec.metric_direction, spec.seed),
-        published=choice.key,
-        against_base={
-            split: Pair(winner, base)
-            for split, (winner, base) in sides.items()
-            if winner is not None and base is not None
-        },
-        search=Search(spec.sampler.name, tried),
-    )
-
-
-def _test_of(folder: StudyFolder, choice: Choice) -> ScoreTable | None:
-    """Return the published adapter's scores on test; None where another adapter's were taken."""
-    record = folder.read_score(TEST_WINNER)
-    own = record is not None and (
-        record.trial == choice.key or (record.trial is None and record.number == choice.number)
-    )
-    return read_table(folder.score(TEST_WINNER)) if own else None
 
 
 def _samples(

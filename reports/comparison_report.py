@@ -3,11 +3,13 @@
 from typing import Any, Final, Literal
 
 from loratory.objectives.records import FailureKind, TrialState
+from loratory.reports.associations import Importance
 from loratory.reports.findings import Findings, Interval
+from loratory.reports.trade_offs import MetricRanks, ParetoFront
 from loratory.spaces.frozen import Frozen
 from loratory.spaces.metric_names import Direction
 
-REPORT_VERSION: Final = 1
+REPORT_VERSION: Final = 2
 
 
 class ParameterFacts(Frozen):
@@ -100,11 +102,19 @@ class ScoredTrial(TrialFacts):
     value: float
     """The metric on eval.select."""
     interval: Interval | None = None
-    """Bootstrap interval of `value`, if per-example scores are kept."""
+    """95% interval of `value`; null where `no_interval` says why."""
+    picked: bool = False
+    """True if it has the best value of all, for which its intervals of `value` and `gain` allow."""
     gain: float | None = None
     """Improvement over the untuned base; positive is better in either direction."""
+    gain_interval: Interval | None = None
+    """95% interval of `gain`, paired over the units."""
     metrics: dict[str, float]
     """Every metric on eval.select."""
+    intervals: dict[str, Interval] = {}
+    """95% interval of each metric, as of a trial that was named before it was scored."""
+    no_interval: dict[str, str] = {}
+    """Why a metric, or the `gain`, has no interval, by name."""
     best_step: int | None = None
     """Grid index of the checkpoint that was kept."""
     adapter: str | None = None
@@ -160,17 +170,6 @@ class TrialCurves(Frozen):
     """Training loss by tokens seen, thinned to means of equally many steps."""
 
 
-class Importance(Frozen):
-    """Influence of each parameter on whether a trial is among the best."""
-
-    shares: dict[str, float] = {}
-    """Share of each parameter, largest first, summing to 1; empty if they cannot be computed."""
-    trials: int = 0
-    """Number of trials that the shares were computed from."""
-    note: str
-    """Basis of the shares, or the reason why there are none."""
-
-
 class Scores(Frozen):
     """Metrics of a model on one split, outside any trial."""
 
@@ -183,7 +182,11 @@ class Scores(Frozen):
     metrics: dict[str, float]
     """Every metric on the split."""
     interval: Interval | None = None
-    """Bootstrap interval of the study's metric."""
+    """95% interval of the study's metric."""
+    intervals: dict[str, Interval] = {}
+    """95% interval of each metric."""
+    no_interval: dict[str, str] = {}
+    """Why a metric has no interval, by name."""
 
     @property
     def shown(self) -> str | None:
@@ -309,22 +312,24 @@ class Totals(Frozen):
 
 
 class Uncertainty(Frozen):
-    """Method of the intervals."""
+    """Method of the intervals on eval.select (docs/statistics.md)."""
 
     level: float
-    """Share of resamples between the two ends."""
-    resamples: int
-    """Number of resamples."""
+    """Confidence level."""
     unit: str
-    """Unit of the draw: `example`, or `group` if there are enough groups."""
+    """What is left out and drawn together: `group` if the data names groups, else `example`."""
     units: int
     """Number of units in eval.select."""
+    examples: int
+    """Number of examples in eval.select."""
+    cautions: tuple[str, ...] = ()
+    """Sentences on where intervals are less reliable than their level says."""
 
 
 class ComparisonReport(Frozen):
     """The comparison of a study's trials."""
 
-    report_version: Literal[1] = REPORT_VERSION
+    report_version: Literal[2] = REPORT_VERSION
     study: StudyFacts
     counts: dict[TrialState, int]
     """Number of trials by state, for every state."""
@@ -339,7 +344,7 @@ class ComparisonReport(Frozen):
     base: Scores | None = None
     """The untuned base on eval.select."""
     test: tuple[Scores, ...] = ()
-    """The final scores on the test split: the base (no number), the winner."""
+    """The scores on the test split: the base (no number), then each winner in the order of the scorings."""
     choice: Choice | None = None
     """The trial whose adapter is published; null if no trial is ranked."""
     confirm: tuple[Scores, ...] = ()
@@ -348,6 +353,10 @@ class ComparisonReport(Frozen):
     """Statements on the published adapter, with their uncertainty; null if no trial is ranked."""
     verdict: tuple[str, ...] = ()
     """The findings in sentences."""
+    ranks_by_metric: tuple[MetricRanks, ...] = ()
+    """Places of the trials that may be the best by every metric, the study's first."""
+    pareto_fronts: tuple[ParetoFront, ...] = ()
+    """The study's metric against what an adapter costs; a cost that is not recorded says so."""
     importance: Importance
     retrained: Retrained | None = None
     """Settings that were trained again on new seeds; null if none were."""

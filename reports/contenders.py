@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.scores import ScoreTable
-from loratory.objectives.study_folder import BASE, CONFIRM_BASE, TEST_WINNER, StudyFolder, confirm_key
+from loratory.objectives.study_folder import BASE, CONFIRM_BASE, StudyFolder, confirm_key
 from loratory.reports.choice import choose, select_tables
 from loratory.reports.comparison_report import Choice
 from loratory.reports.ranking import order, why_unranked
-from loratory.reports.uncertainty import read_scoring, read_table
+from loratory.reports.score_files import read_scoring, read_table
 from loratory.spaces.errors import InputError
 from loratory.spaces.trial import parse_retraining_key, trial_key
 
@@ -110,12 +110,12 @@ def published_of(study: StudyFolder) -> Contender:
 
 def scores_on_test(model: Contender) -> ScoreTable | None:
     """Return the per-example scores on test of a published model; None if they are another trial's."""
-    record = model.study.read_score(TEST_WINNER)
-    if record is None:
-        return None
-    # Version 1 knows the number of the trial alone.
-    key = trial_key(record.number) if record.trial is None and record.number is not None else record.trial
-    return read_scoring(model.study, record.key) if key == model.key else None
+    for record in model.study.read_looks():
+        # Version 1 knows the number of the trial alone.
+        known = record.trial is not None or record.number is None
+        if (record.trial if known else trial_key(record.number)) == model.key:
+            return read_scoring(model.study, record.key)
+    return None
 
 
 def _choice(study: StudyFolder) -> Choice | None:

@@ -68,8 +68,10 @@ class Findings(Frozen):
     """Number of ranked trials."""
     value: float
     """Its metric on eval.select."""
+    picked: str | None = None
+    """Key of the trial with the best value on eval.select among those whose scores could be compared."""
     interval: Interval | None = None
-    """95% interval of the value of a picked trial: the optimism is taken off."""
+    """95% interval of the value of the picked trial: the optimism is taken off."""
     optimism: float | None = None
     """By how much the value of the picked trial is too good, because it was picked."""
     may_be_best: tuple[Member, ...] = ()
@@ -86,10 +88,14 @@ class Findings(Frozen):
     """Number of units."""
     examples: int = 0
     """Number of examples."""
+    cautions: tuple[str, ...] = ()
+    """Sentences on what makes intervals less reliable than their level says, or impossible."""
     left_out: dict[str, str] = {}
     """Trials whose scores could not be compared, with the reason."""
     gains: tuple[Gain, ...] = ()
     """Gains over the base, by split."""
+    test_looks: tuple[str, ...] = ()
+    """Names of the trials that were scored on test, in that order; each after the first is a further look."""
     further_trials: int = 0
     """Size of a further batch of trials."""
     chance_of_change: float | None = None

@@ -3,6 +3,7 @@
 from typing import Any
 
 from loratory.objectives.records import TrialState
+from loratory.reports.findings import Interval
 from loratory.spaces.metric_names import METRICS
 
 
@@ -18,11 +19,24 @@ def score(value: float | None) -> str:
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
 
 
+def between(interval: Interval | None) -> str:
+    """Format both ends of an interval; a dash for None."""
+    if interval is None:
+        return "–"
+    ends = (score(end).replace("-", "−") for end in (interval.low, interval.high))
+    return " – ".join(ends)
+
+
 def signed(value: float | None) -> str:
     """Format a gain with its sign; a dash for None."""
     if value is None:
         return "–"
     return ("+" if value >= 0 else "−") + score(abs(value))
+
+
+def chance(p: float) -> str:
+    """Format a p with two digits; the smallest that 1,000 permutations can show as a bound."""
+    return "< 0.01" if p < 0.01 else f"{p:.2f}"
 
 
 def parameter(value: Any) -> str:

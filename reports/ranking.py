@@ -7,7 +7,7 @@ from typing import Any
 from loratory.objectives.records import TrialRecord, TrialState, listing_order
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison_report import RankedTrial, UnrankedTrial
-from loratory.reports.findings import Interval
+from loratory.reports.intervals import GAIN, Intervals
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.trial import parse_retraining_key
 
@@ -64,7 +64,7 @@ def ranked_trial(
     metric: str,
     direction: Direction,
     base_value: float | None,
-    interval: Interval | None,
+    found: Intervals,
     folder: StudyFolder,
 ) -> RankedTrial:
     """Return the facts of a record with its place.
@@ -75,11 +75,13 @@ def ranked_trial(
         metric: the study's metric.
         direction: which values are better.
         base_value: value of the untuned base, if it was scored.
-        interval: bootstrap interval of the value.
+        found: intervals on eval.select.
         folder: study folder with its adapter.
     """
-    scored = scored_facts(record, metric=metric, direction=direction, base_value=base_value, folder=folder)
-    return RankedTrial(**scored, rank=rank, interval=interval)
+    scored = scored_facts(
+        record, metric=metric, direction=direction, base_value=base_value, found=found, folder=folder
+    )
+    return RankedTrial(**scored, rank=rank)
 
 
 def scored_facts(
@@ -88,26 +90,33 @@ def scored_facts(
     metric: str,
     direction: Direction,
     base_value: float | None,
+    found: Intervals,
     folder: StudyFolder,
 ) -> dict[str, Any]:
-    """Return the fields of `ScoredTrial` of a COMPLETE record, without its interval.
+    """Return the fields of `ScoredTrial` of a COMPLETE record.
 
     Args:
         record: a COMPLETE trial or retraining.
         metric: the study's metric.
         direction: which values are better.
         base_value: value of the untuned base, if it was scored.
+        found: intervals on eval.select.
         folder: study folder with its adapter.
     """
     value = _value(record)
+    intervals, missing = dict(found.of.get(record.key, {})), dict(found.missing.get(record.key, {}))
     removed = record.adapter.removed if record.adapter else None
     kept = record.adapter is not None and removed is None
     return {
         **_facts(record, metric, direction),
         "reason": record.reason if removed is None else f"{record.reason}; adapter deleted: {removed}",
         "value": value,
+        "interval": intervals.get(metric),
         "gain": None if base_value is None else sign(direction) * (value - base_value),
+        "gain_interval": None if base_value is None else found.gains.get(record.key),
         "metrics": record.metrics,
+        "intervals": intervals,
+        "no_interval": {name: why for name, why in missing.items() if name != GAIN or base_value is not None},
         "best_step": record.adapter.step if record.adapter else None,
         "adapter": folder.adapter(record.key).relative_to(folder.path).as_posix() if kept else None,
         "adapter_removed": removed,

@@ -14,6 +14,7 @@ from loratory.reports.comparison_report import (
     UnrankedTrial,
 )
 from loratory.reports.findings import Interval
+from loratory.reports.intervals import Intervals
 from loratory.reports.ranking import scored_facts, sign, unranked_trial, why_unranked
 from loratory.reports.statistics.settings import LEVEL, places, summarise
 from loratory.spaces.metric_names import Direction
@@ -27,6 +28,7 @@ def retrained_settings(
     metric: str,
     direction: Direction,
     base: Scores | None,
+    found: Intervals,
 ) -> Retrained | None:
     """Summarise the trainings on new seeds; None if there are none.
 
@@ -36,18 +38,21 @@ def retrained_settings(
         metric: the study's metric.
         direction: which values are better.
         base: scores of the untuned base, if it was scored.
+        found: intervals on eval.select.
     """
     records = folder.read_retrained()
     if not records:
         return None
     base_value = base.metrics.get(metric) if base else None
     ranked = {trial.number: trial for trial in ranking}
-    found = []
+    trained = []
     for number, group in groupby(records, key=lambda record: parse_retraining_key(record.key)[0]):
-        runs, unscored = _trainings(group, folder, metric=metric, direction=direction, base_value=base_value)
-        found.append(_settings(number, runs, unscored, ranked.get(number)))
-    after = places({s.number: s.mean for s in found if s.mean is not None}, sign=sign(direction))
-    placed = [s.model_copy(update={"rank_after": after.get(s.number)}) for s in found]
+        runs, unscored = _trainings(
+            group, folder, metric=metric, direction=direction, base_value=base_value, found=found
+        )
+        trained.append(_settings(number, runs, unscored, ranked.get(number)))
+    after = places({s.number: s.mean for s in trained if s.mean is not None}, sign=sign(direction))
+    placed = [s.model_copy(update={"rank_after": after.get(s.number)}) for s in trained]
     return Retrained(
         level=LEVEL,
         settings=tuple(sorted(placed, key=lambda s: s.rank_after or len(placed) + 1)),
@@ -62,6 +67,7 @@ def _trainings(
     metric: str,
     direction: Direction,
     base_value: float | None,
+    found: Intervals,
 ) -> tuple[tuple[RetrainedTrial, ...], tuple[UnrankedTrial, ...]]:
     """Return the trainings of the same settings that have a score, then the others."""
     runs, unscored = [], []
@@ -70,7 +76,9 @@ def _trainings(
         if reason is not None:
             unscored.append(unranked_trial(record, reason, metric=metric, direction=direction))
             continue
-        facts = scored_facts(record, metric=metric, direction=direction, base_value=base_value, folder=folder)
+        facts = scored_facts(
+            record, metric=metric, direction=direction, base_value=base_value, found=found, folder=folder
+        )
         runs.append(RetrainedTrial(**facts, index=parse_retraining_key(record.key)[1]))
     return tuple(runs), tuple(unscored)
 

@@ -27,9 +27,9 @@ from loratory.search.adapter_budget import AdapterBudget
 from loratory.search.advice import advice_on_first_trials
 from loratory.search.executors.executor import Executor, Message
 from loratory.search.host_room import HostRoom, Shortage
-from loratory.search.ledger import TrialLedger
 from loratory.search.owners import TrialOwner
 from loratory.search.scoring import ScoringQueue
+from loratory.search.scoring_ledger import ScoringLedger
 from loratory.search.trial_memory import Workforce
 from loratory.search.worker_state import WorkerState
 from loratory.spaces.errors import InputError, LoratoryError
@@ -50,7 +50,7 @@ class Driver:
 
     Args:
         owner: decides about trials.
-        ledger: stores the scorings.
+        ledger: stores the scorings, and has the records of all that may be scored.
         scoring: the scorings outside trials.
         executor: holds the workers.
         room: tells whether disk and main memory have room for one more trial.
@@ -66,7 +66,7 @@ class Driver:
         self,
         owner: TrialOwner,
         *,
-        ledger: TrialLedger,
+        ledger: ScoringLedger,
         scoring: ScoringQueue,
         executor: Executor,
         room: HostRoom,
@@ -121,7 +121,7 @@ class Driver:
             return True
         if self._owner.stop_reason is not None or self._owner.stuck():
             return False
-        return self._scoring.pending(self._owner.records)
+        return self._scoring.pending(self._ledger.records)
 
     def _busy(self) -> bool:
         return any(worker.trials or worker.scoring for worker in self._workers.values())
@@ -188,7 +188,7 @@ class Driver:
 
     def _score(self) -> Score | None:
         """Return a scoring for an idle worker, after the last trial."""
-        return None if self._trials_are_left() else self._scoring.closing(self._owner.records)
+        return None if self._trials_are_left() else self._scoring.closing(self._ledger.records)
 
     def _score_base(self) -> None:
         """Give the untuned base to a worker that is ready, which scores it beside its first trials."""
@@ -237,8 +237,7 @@ class Driver:
                 self._tell(event.notes)
                 self._tell_capacity()
             case Scored():
-                trial = self._scoring.trial_of(event.key)
-                self._ledger.score(event, self._owner.records[trial] if trial else None)
+                self._ledger.score(event, self._scoring.trial_of(event.key))
                 self._scoring.done(event.key)
                 worker.scoring, worker.broken_in_a_row = None, 0
             case Noted():

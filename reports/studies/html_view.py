@@ -16,8 +16,8 @@ from loratory.reports.studies.words import (
     part_note,
     value_heads,
     value_rows,
-    visible,
 )
+from loratory.reports.visible import visible
 
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 _MARGIN = 0.06  # of the plot's width, on either side

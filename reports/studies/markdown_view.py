@@ -11,8 +11,8 @@ from loratory.reports.studies.words import (
     part_note,
     value_heads,
     value_rows,
-    visible,
 )
+from loratory.reports.visible import visible
 
 
 def studies_markdown(report: StudiesReport) -> str:

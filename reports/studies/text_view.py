@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from loratory.reports.studies.studies_report import StudiesReport
-from loratory.reports.studies.words import DIFFERENCE_HEADS, LIMIT, difference_rows, fact_rows, visible
+from loratory.reports.studies.words import DIFFERENCE_HEADS, LIMIT, difference_rows, fact_rows
+from loratory.reports.visible import visible
 
 
 def studies_text(report: StudiesReport) -> str:

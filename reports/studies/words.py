@@ -19,11 +19,6 @@ _LONGEST: Final = 300
 """Characters of a foreign text that views show."""
 
 
-def visible(text: str) -> str:
-    """Return text in which every character but line feeds can be seen; others are written as escapes."""
-    return "".join(c if c == "\n" or c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
 def studies_verdict(report: StudiesReport) -> tuple[str, ...]:
     """Return a sentence per part: which study's adapter is better, or which may be the best."""
     return tuple(_told(report, part) for part in report.parts)

@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
 from loratory.reports.publishing import stage
-from loratory.reports.uncertainty import read_table
+from loratory.reports.score_files import read_table
 
 MakeStudy = Callable[..., StudyFolder]
 

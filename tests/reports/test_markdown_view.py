@@ -3,7 +3,7 @@ from collections.abc import Callable
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
 from loratory.reports.markdown_view import markdown_report
-from loratory.reports.uncertainty import read_table
+from loratory.reports.score_files import read_table
 
 
 def test_says_the_answer_first(study: StudyFolder) -> None:
