@@ -112,8 +112,8 @@ def scores_on_test(model: Contender) -> ScoreTable | None:
     """Return the per-example scores on test of a published model; None if they are another trial's."""
     for record in model.study.read_looks():
         # Version 1 knows the number of the trial alone.
-        known = record.trial is not None or record.number is None
-        if (record.trial if known else trial_key(record.number)) == model.key:
+        of_version_1 = record.trial is None and record.number is not None
+        if model.key == (trial_key(record.number or 0) if of_version_1 else record.trial):
             return read_scoring(model.study, record.key)
     return None
 
