@@ -9,9 +9,9 @@ from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import StudyFolder, confirm_key
 from loratory.reports.comparison_report import Choice
 from loratory.reports.findings import Interval
+from loratory.reports.score_files import read_scoring, read_table
 from loratory.reports.statistics.candidates import candidates
 from loratory.reports.statistics.pooled import confirmed_interval, pool
-from loratory.reports.score_files import read_scoring, read_table
 from loratory.spaces.study import StudySpec
 
 COMPARED = 100

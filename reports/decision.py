@@ -7,8 +7,8 @@ from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import BASE, StudyFolder
 from loratory.reports import formatting
 from loratory.reports.comparison import compare
-from loratory.reports.statistics.paired import Paired, Verdict, paired
 from loratory.reports.score_files import read_table
+from loratory.reports.statistics.paired import Paired, Verdict, paired
 from loratory.spaces.errors import InputError
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.trial import trial_key

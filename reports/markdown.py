@@ -3,19 +3,21 @@
 import re
 from collections.abc import Sequence
 
+from loratory.reports.visible import LONGEST, cut, one_line, visible
+
 # Markdown gives an underscore within a word no meaning, and parameter names have many.
 _SPECIAL = re.compile(r"([\\`*\[\]<>#|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 _FENCE = re.compile(r"`{3,}")
 
 
 def escaped(text: str) -> str:
-    """Return text on one line that is shown unchanged in prose or in a cell of a table."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split())).replace("&", "&amp;")
+    """Return text on one line, cut if it is very long, that prose or a cell of a table shows as it is."""
+    return _SPECIAL.sub(r"\\\1", one_line(text, LONGEST)).replace("&", "&amp;")
 
 
 def code(text: str) -> str:
     """Return text on one line as inline code, which shows it unchanged."""
-    line = " ".join(text.splitlines())
+    line = cut(visible(" ".join(text.splitlines())))
     longest = max((len(found) for found in re.findall("`+", line)), default=0)
     fence, space = "`" * (longest + 1), " " if longest else ""
     return f"{fence}{space}{line}{space}{fence}"
@@ -29,7 +31,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns:
 
 
 def fenced(text: str) -> str:
-    """Return a block of unchanged text between fences longer than any fence in it."""
+    """Return a block of text between fences longer than any fence in it; what cannot be seen is escaped."""
+    text = visible(text)
     longest = max((len(found) for found in _FENCE.findall(text)), default=2)
     fence = "`" * (longest + 1)
     return f"{fence}text\n{text}\n{fence}"

@@ -16,6 +16,7 @@ from loratory.reports.card_usage import DEFAULT_CLASS, Usage
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport, ScoredTrial
 from loratory.reports.hub_ids import check_repo_id, dataset_hub_id, resolve_base_id
+from loratory.reports.score_files import read_table
 from loratory.reports.staging_checks import (
     check_config,
     check_weights,
@@ -23,7 +24,6 @@ from loratory.reports.staging_checks import (
     refuse_paths,
     refuse_secrets,
 )
-from loratory.reports.score_files import read_table
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
