@@ -178,9 +178,7 @@ def _intervals(
     metrics = {record.key: record.metrics for record in every}
     if base is not None:
         metrics[BASE] = base.metrics
-    return intervals(
-        tables, metrics, spec.metric, spec.metric_direction, base=None if base is None else BASE
-    )
+    return intervals(tables, metrics, spec.metric, spec.metric_direction, base=None if base is None else BASE)
 
 
 def _importance(records: Sequence[TrialRecord], spec: StudySpec) -> Importance:

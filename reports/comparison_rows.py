@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from loratory.reports.comparison_report import Choice, ComparisonReport, ScoredTrial, Scores
+from loratory.reports.findings import Interval
 from loratory.reports.formatting import label, score
 from loratory.reports.statistics.cautions import few_groups
 
@@ -16,6 +17,12 @@ class ComparisonRow:
     model: str
     split: str
     metrics: dict[str, float]
+    intervals: dict[str, Interval]
+
+    def ends(self, metric: str) -> str:
+        """Return the interval of a metric for people; empty where it has none."""
+        found = self.intervals.get(metric)
+        return f"{score(found.low)} – {score(found.high)}" if found else ""
 
 
 def metric_names(report: ComparisonReport) -> list[str]:
@@ -43,7 +50,14 @@ def comparison_rows(report: ComparisonReport, published: ScoredTrial | None = No
     for name, trial in named:
         if trial is not None:
             model = f"trial {trial.shown} ({name})"
-            rows.append(ComparisonRow(model=model, split="select", metrics=trial.metrics))
+            rows.append(
+                ComparisonRow(
+                    model=model,
+                    split="select",
+                    metrics=trial.metrics,
+                    intervals=_intervals(trial, report.study.metric),
+                )
+            )
     shown = [s for s in report.confirm if s.number is None or (published and s.trial == published.key)]
     return rows + [_outside(scores) for scores in (*shown, *report.test)]
 
@@ -96,4 +110,12 @@ def tie_note(report: ComparisonReport) -> str | None:
 
 def _outside(scores: Scores) -> ComparisonRow:
     model = "untuned base" if scores.shown is None else f"trial {scores.shown}"
-    return ComparisonRow(model=model, split=scores.split, metrics=scores.metrics)
+    return ComparisonRow(
+        model=model, split=scores.split, metrics=scores.metrics, intervals=scores.intervals
+    )
+
+
+def _intervals(trial: ScoredTrial, metric: str) -> dict[str, Interval]:
+    """Return a trial's intervals, of the study's metric as it was picked by it."""
+    others = {name: interval for name, interval in trial.intervals.items() if name != metric}
+    return {metric: trial.interval, **others} if trial.interval else others

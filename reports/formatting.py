@@ -25,6 +25,11 @@ def signed(value: float | None) -> str:
     return ("+" if value >= 0 else "−") + score(abs(value))
 
 
+def chance(p: float) -> str:
+    """Format a p with two digits; the smallest that 1,000 permutations can show as a bound."""
+    return "< 0.01" if p < 0.01 else f"{p:.2f}"
+
+
 def parameter(value: Any) -> str:
     """Format a sampled value."""
     if isinstance(value, float):

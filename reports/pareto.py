@@ -35,7 +35,7 @@ _COSTS = (
     _Cost(
         "decoding_tokens_per_second",
         "decoding speed",
-        lambda trial: None,
+        lambda _: None,
         "",
         "Not recorded: trials are decoded together, so none has a speed alone.",
     ),

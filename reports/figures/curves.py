@@ -1,43 +1,138 @@
 """Plots of learning curves, on a scale that a few diverged trials do not flatten."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from loratory.objectives.records import TrialState
+from loratory.reports import formatting
+from loratory.reports.comparison_report import ComparisonReport, PlotPoint, TrialCurves
+from loratory.reports.figures.figure import Figure, layout, line
+
+MOST_CURVES = 120
+"""Largest number of trials in a plot of curves."""
+_UNRANKED = 40
+"""Number of them that are kept for trials without a rank, if there are so many."""
+_FENCE = 3.0
+"""Interquartile ranges outside the quartiles from which values are far out (Tukey, 1977)."""
+_WORTH_IT = 1.5
+"""A scale leaves values out only if all of them would take so many times its height."""
+
+
 def dev_figure(report: ComparisonReport) -> Figure | None:
     """Plot the metric on eval.dev by the nominal grid, one line per trial."""
-    layout = _layout(x="evaluation", y=f"{formatting.label(report.study.metric)} on eval.dev")
-    layout["xaxis"] |= {"dtick": max(1, report.study.evaluations // 10)}
-    note = "One line a trial, at equal fractions of its own schedule."
-    return _curve_figure(report, "dev", title="Learning curves", note=note, layout=layout)
+    drawn = layout(x="evaluation", y=f"{formatting.label(report.study.metric)} on eval.dev")
+    drawn["xaxis"] |= {"dtick": max(1, report.study.evaluations // 10)}
+    note = "One line a trial, at equal fractions of its own schedule. No scores per example are kept of eval.dev: "
+    note += "these values have no intervals."
+    return _curve_figure(report, "dev", title="Learning curves", note=note, drawn=drawn)
 
 
 def loss_figure(report: ComparisonReport) -> Figure | None:
     """Plot the training loss by tokens seen, one line per trial."""
-    layout = _layout(x="training tokens seen", y="training loss")
+    drawn = layout(x="training tokens seen", y="training loss")
     note = "Means over runs of equally many optimiser steps."
-    return _curve_figure(report, "loss", title="Training loss", note=note, layout=layout)
+    return _curve_figure(report, "loss", title="Training loss", note=note, drawn=drawn)
 
 
 def _curve_figure(
-    report: ComparisonReport, which: str, *, title: str, note: str, layout: dict[str, Any]
+    report: ComparisonReport, which: str, *, title: str, note: str, drawn: dict[str, Any]
 ) -> Figure | None:
-    shown = _drawn([curves for curves in report.curves if getattr(curves, which)], report)
+    held = [curves for curves in report.curves if getattr(curves, which)]
+    shown = _drawn(held, report)
     if not shown:
         return None
     if len(shown) < len(report.curves):
         note += f" {len(shown)} of {len(report.curves)} trials are drawn."
-    data = [_curve(curves, getattr(curves, which), report) for curves in shown]
-    return Figure(name=which, title=title, note=note, data=data, layout=layout)
+    points = {curves.number: getattr(curves, which) for curves in shown}
+    data = [_curve(curves, points[curves.number], report) for curves in shown]
+    for axis in ("xaxis", "yaxis"):
+        drawn[axis] |= {"fixedrange": False}
+    drawn["dragmode"] = "zoom"
+    whole: dict[str, Any] = {}
+    if scale := robust_scale(list(points.values())):
+        low, high = scale
+        drawn["yaxis"]["range"] = list(scale)
+        outside = [n for n, own in points.items() if any(not low <= point.y <= high for point in own)]
+        marks = _marks(points, scale)
+        data.append(marks)
+        every = [point.y for own in points.values() for point in own]
+        room = 0.05 * (max(every) - min(every))
+        whole = {"yaxis.range": [min(every) - room, max(every) + room]}
+        note += f" {_named(outside)} beyond this scale, marked with triangles."
+    return Figure(name=which, title=title, note=note, data=data, layout=drawn, zooms=True, whole=whole)
+
+
+def robust_scale(curves: Sequence[Sequence[PlotPoint]]) -> tuple[float, float] | None:
+    """Return a range of y that leaves out values that are far out; None where all fit on one scale.
+
+    Quartiles are of all points, each curve with the same weight, so that long curves do not count more.
+
+    Args:
+        curves: points of each curve.
+    """
+    values = np.concatenate([[point.y for point in own] for own in curves])
+    weights = np.concatenate([np.full(len(own), 1 / len(own)) for own in curves])
+    order = np.argsort(values)
+    values, shares = values[order], np.cumsum(weights[order]) / weights.sum()
+    lower, upper = (float(values[min(np.searchsorted(shares, q), len(values) - 1)]) for q in (0.25, 0.75))
+    spread = upper - lower
+    inside = values[(values >= lower - _FENCE * spread) & (values <= upper + _FENCE * spread)]
+    low, high = float(inside.min()), float(inside.max())
+    if not spread or float(values[-1] - values[0]) < _WORTH_IT * (high - low):
+        return None
+    room = 0.05 * (high - low)
+    return low - room, high + room
+
+
+def _marks(points: dict[int, Sequence[PlotPoint]], scale: tuple[float, float]) -> dict[str, Any]:
+    """Return the marks of values beyond the scale, at its edges: the furthest of each run of points."""
+    low, high = scale
+    edge = 0.02 * (high - low)
+    marks: list[tuple[float, float, str, str]] = []
+    for number, own in points.items():
+        sides = [(point.y > high) - (point.y < low) for point in own]
+        for place, side in enumerate(sides):
+            if side and (place == 0 or sides[place - 1] != side):
+                stop = next((i for i in range(place, len(own)) if sides[i] != side), len(own))
+                furthest = max(own[place:stop], key=lambda point: side * point.y)
+                y, symbol = (high - edge, "triangle-up") if side > 0 else (low + edge, "triangle-down")
+                marks.append((furthest.x, y, symbol, f"trial {number}: {furthest.y:.4g}"))
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "beyond the scale",
+        "x": [mark[0] for mark in marks],
+        "y": [mark[1] for mark in marks],
+        "text": [mark[3] for mark in marks],
+        "marker": {"symbol": [mark[2] for mark in marks], "size": 9, "color": "--muted"},
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def _named(numbers: Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return f"Trial {numbers[0]} has values"
+    if len(numbers) > 6:
+        return f"{len(numbers)} trials have values"
+    ordered = sorted(numbers)
+    return f"Trials {', '.join(map(str, ordered[:-1]))} and {ordered[-1]} have values"
 
 
 def _drawn(curves: Sequence[TrialCurves], report: ComparisonReport) -> list[TrialCurves]:
-    """Select the curves to draw; the best trial comes last, so that it is on top."""
+    """Select the curves to draw, also of trials without a rank; the best comes last, so that it is on top."""
     rank = {trial.number: trial.rank for trial in report.ranking}
-    preferred = sorted(curves, key=lambda c: (rank.get(c.number, len(rank) + 1), -c.number))[:MOST_CURVES]
-    return preferred[::-1]
+    ranked = sorted((c for c in curves if c.number in rank), key=lambda c: rank[c.number])
+    others = sorted((c for c in curves if c.number not in rank), key=lambda c: -c.number)
+    kept = others[: max(_UNRANKED, MOST_CURVES - len(ranked))]
+    return [*kept[::-1], *ranked[: MOST_CURVES - len(kept)][::-1]]
 
 
 def _curve(curves: TrialCurves, points: Sequence[PlotPoint], report: ComparisonReport) -> dict[str, Any]:
     best = report.best is not None and curves.number == report.best.number
     complete = curves.state is TrialState.COMPLETE
-    trace = _line(
+    trace = line(
         f"trial {curves.number}",
         [point.x for point in points],
         [point.y for point in points],
@@ -52,5 +147,3 @@ def _curve(curves: TrialCurves, points: Sequence[PlotPoint], report: ComparisonR
         "opacity": 1.0 if best else 0.75 if complete else 0.6,
         "hovertemplate": f"trial {curves.number}{state}: %{{y:.4f}}<extra></extra>",
     }
-
-

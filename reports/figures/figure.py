@@ -13,7 +13,6 @@ from loratory.reports import formatting
 from loratory.reports.comparison_report import ComparisonReport
 from loratory.reports.visible import one_line
 
-
 _LONGEST_LABEL = 60
 """Characters of a name in a plot."""
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from loratory.reports import formatting
 from loratory.reports.comparison_report import ComparisonReport, RankedTrial
-from loratory.reports.figures.figure import Figure, base_line, layout
+from loratory.reports.figures.figure import Figure, base_line, layout, text
 from loratory.reports.findings import Interval
 
 MOST_SCORES = 15
-"""Largest number of trials in the plot of scores; the table of the report has all."""
+"""Largest number of trials in a plot of intervals; the table of the report has all."""
 
 
 def scores_figure(report: ComparisonReport) -> Figure | None:
@@ -29,16 +29,29 @@ def scores_figure(report: ComparisonReport) -> Figure | None:
         "hovertemplate": "%{y}: %{x:.4f}<extra></extra>",
     }
     if any(trial.interval for trial in shown):
-        points["error_x"] = _error_bars(shown)
+        points["error_x"] = _error_bars([trial.value for trial in shown], [t.interval for t in shown])
     drawn = layout(x=formatting.label(report.study.metric), y="")
     drawn["yaxis"] |= {"type": "category", "range": [len(shown) - 0.5, -0.5]}
     drawn["xaxis"]["range"] = _padded(report, shown)
     drawn["height"] = max(260, 110 + 26 * len(shown))
     data = [points, *base_line(report, ys=names, vertical=True)]
-    more = len(report.ranking) - len(shown)
-    note = f"The best {len(shown)} of {len(report.ranking)}. " if more else ""
-    note += f"Bars: {report.uncertainty.level:.0%} bootstrap intervals." if report.uncertainty else ""
-    return Figure(name="scores", title="Scores", note=note, data=data, layout=drawn)
+    return Figure(name="scores", title="Scores", note=_scores_note(report, shown), data=data, layout=drawn)
+
+
+def _scores_note(report: ComparisonReport, shown: Sequence[RankedTrial]) -> str:
+    parts = []
+    if len(shown) < len(report.ranking):
+        parts.append(f"The best {len(shown)} of {len(report.ranking)}.")
+    if report.uncertainty and any(trial.interval for trial in shown):
+        parts.append(f"Bars: {report.uncertainty.level:.0%} intervals.")
+    if picked := next((trial for trial in shown if trial.picked and trial.interval), None):
+        parts.append(f"That of trial {picked.number} allows for its having been picked.")
+    bare = [str(trial.number) for trial in shown if trial.interval is None]
+    if bare and len(bare) < len(shown):
+        parts.append(
+            f"Without a bar: trial{'s' * (len(bare) > 1)} {', '.join(bare)}; why stands below the table."
+        )
+    return " ".join(parts)
 
 
 def set_figure(report: ComparisonReport) -> Figure | None:
@@ -49,37 +62,35 @@ def set_figure(report: ComparisonReport) -> Figure | None:
     shown = found.may_be_best[:MOST_SCORES]
     # `behind` counts from the published trial, the plot to the right for what is better.
     ahead = [-member.behind for member in shown]
-    intervals = [member.behind_interval for member in shown]
-    names = [f"trial {member.shown}" for member in shown]
+    turned = [
+        Interval(low=-i.high, high=-i.low) if (i := member.behind_interval) else None for member in shown
+    ]
     points: dict[str, Any] = {
         "type": "scatter",
         "mode": "markers",
         "x": ahead,
-        "y": names,
+        "y": [f"trial {member.shown}" for member in shown],
         "marker": {
             "color": ["--best" if member.key == found.published else "--complete" for member in shown],
             "size": 10,
         },
-        "error_x": {
-            "type": "data",
-            "symmetric": False,
-            "array": [-i.low - x if i else 0.0 for i, x in zip(intervals, ahead, strict=True)],
-            "arrayminus": [x + i.high if i else 0.0 for i, x in zip(intervals, ahead, strict=True)],
-            "color": "--muted",
-            "thickness": 1.4,
-            "width": 4,
-        },
+        "error_x": _error_bars(ahead, turned),
         "hovertemplate": "%{y}: %{x:+.4f}<extra></extra>",
     }
-    metric = formatting.label(report.study.metric)
-    drawn = layout(x=f"better by, {metric} on select, against trial {found.published_shown}", y="")
+    metric = text(formatting.label(report.study.metric))
+    drawn = layout(x=f"{metric} on select, better than trial {found.published_shown} by", y="")
     drawn["yaxis"] |= {"type": "category", "range": [len(shown) - 0.5, -0.5]}
-    drawn["xaxis"] |= {"zeroline": True, "zerolinecolor": "--muted"}
-    drawn["height"] = 96 + 26 * len(shown)
-    more = len(found.may_be_best) - len(shown)
-    note = f"The first {len(shown)} of {len(found.may_be_best)}. " if more else ""
-    note += f"Bars: 95% intervals of the difference, paired over {found.units} {found.unit}s."
-    return Figure(name="set", title="What may be the best", note=note, data=[points], layout=drawn)
+    drawn["xaxis"] |= {"zeroline": True, "zerolinecolor": "--muted", "nticks": 7}
+    drawn["height"] = 84 + 24 * len(shown)
+    drawn["margin"] |= {"t": 4}
+    note = f"The first {len(shown)} of {len(found.may_be_best)}. " if shown != found.may_be_best else ""
+    note += (
+        f"Bars: 95% intervals of the difference, paired over {found.units} {found.unit}s."
+        if found.units > 1
+        else f"One {found.unit} alone says nothing about chance: no intervals."
+    )
+    title = "Trials that may be best"
+    return Figure(name="set", title=title, note=note, data=[points], layout=drawn)
 
 
 def _padded(report: ComparisonReport, shown: Sequence[RankedTrial]) -> list[float]:
@@ -93,8 +104,8 @@ def _padded(report: ComparisonReport, shown: Sequence[RankedTrial]) -> list[floa
     return [min(held) - room, max(held) + room]
 
 
-def _error_bars(trials: Sequence[RankedTrial]) -> dict[str, Any]:
-    pairs = [(t.value, t.interval) for t in trials]
+def _error_bars(values: Sequence[float], intervals: Sequence[Interval | None]) -> dict[str, Any]:
+    pairs = list(zip(values, intervals, strict=True))
     return {
         "type": "data",
         "symmetric": False,
@@ -104,5 +115,3 @@ def _error_bars(trials: Sequence[RankedTrial]) -> dict[str, Any]:
         "thickness": 1.4,
         "width": 4,
     }
-
-

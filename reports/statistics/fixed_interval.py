@@ -97,7 +97,9 @@ def wilson_interval(
     effective = scored.examples / np.maximum(1.0, inflation)
     middle = (p + z**2 / (2 * effective)) / (1 + z**2 / effective)
     half = z * np.sqrt(p * (1 - p) / effective + (z / (2 * effective)) ** 2) / (1 + z**2 / effective)
-    return Bounds(low=scored.top * (middle - half), high=scored.top * (middle + half))
+    # Rounding may leave the range of a share.
+    low, high = np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
+    return Bounds(low=scored.top * low, high=scored.top * high)
 
 
 def student_interval(
