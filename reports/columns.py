@@ -39,7 +39,7 @@ class View(Enum):
     )
 
 
-def _no_interval(trial: TrialFacts) -> Interval | None:
+def _no_interval(_: TrialFacts) -> Interval | None:
     return None
 
 
@@ -68,7 +68,7 @@ class Column:
     def ends(self, trial: TrialFacts) -> str:
         """Return the interval of a trial's cell for people; empty where it has none."""
         found = self.interval(trial)
-        return _between(found) if found else ""
+        return formatting.between(found) if found else ""
 
 
 def columns(report: ComparisonReport, view: View) -> list[Column]:
@@ -222,14 +222,8 @@ def _gain_high(trial: TrialFacts) -> float | None:
 
 
 def _interval(trial: TrialFacts) -> str:
-    interval = _interval_of(trial)
-    return _between(interval) if interval else "–"
+    return formatting.between(_interval_of(trial))
 
 
 def _gain_interval(trial: TrialFacts) -> str:
-    interval = _gain_interval_of(trial)
-    return _between(interval) if interval else "–"
-
-
-def _between(interval: Interval) -> str:
-    return f"{formatting.score(interval.low)} – {formatting.score(interval.high)}"
+    return formatting.between(_gain_interval_of(trial))

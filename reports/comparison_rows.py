@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from loratory.reports.comparison_report import Choice, ComparisonReport, ScoredTrial, Scores
 from loratory.reports.findings import Interval
-from loratory.reports.formatting import label, score
+from loratory.reports.formatting import between, label, score
 from loratory.reports.statistics.cautions import few_groups
 
 _NAMED_EQUALS = 5
@@ -22,7 +22,7 @@ class ComparisonRow:
     def ends(self, metric: str) -> str:
         """Return the interval of a metric for people; empty where it has none."""
         found = self.intervals.get(metric)
-        return f"{score(found.low)} – {score(found.high)}" if found else ""
+        return between(found) if found else ""
 
 
 def metric_names(report: ComparisonReport) -> list[str]:
@@ -110,9 +110,7 @@ def tie_note(report: ComparisonReport) -> str | None:
 
 def _outside(scores: Scores) -> ComparisonRow:
     model = "untuned base" if scores.shown is None else f"trial {scores.shown}"
-    return ComparisonRow(
-        model=model, split=scores.split, metrics=scores.metrics, intervals=scores.intervals
-    )
+    return ComparisonRow(model=model, split=scores.split, metrics=scores.metrics, intervals=scores.intervals)
 
 
 def _intervals(trial: ScoredTrial, metric: str) -> dict[str, Interval]:

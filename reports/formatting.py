@@ -3,6 +3,7 @@
 from typing import Any
 
 from loratory.objectives.records import TrialState
+from loratory.reports.findings import Interval
 from loratory.spaces.metric_names import METRICS
 
 
@@ -16,6 +17,14 @@ def score(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def between(interval: Interval | None) -> str:
+    """Format both ends of an interval; a dash for None."""
+    if interval is None:
+        return "–"
+    ends = (score(end).replace("-", "−") for end in (interval.low, interval.high))
+    return " – ".join(ends)
 
 
 def signed(value: float | None) -> str:

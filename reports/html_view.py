@@ -19,29 +19,37 @@ from loratory.reports import formatting
 from loratory.reports.columns import METRIC, Column, View, columns
 from loratory.reports.comparison_report import ComparisonReport
 from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, tie_note
-from loratory.reports.figures import (
-    Figure,
-    dev_figure,
-    history_figure,
-    importance_figure,
-    loss_figure,
-    scores_figure,
-    set_figure,
-    slice_figures,
-)
+from loratory.reports.figures.curves import dev_figure, loss_figure
+from loratory.reports.figures.figure import Figure
+from loratory.reports.figures.scores import scores_figure, set_figure
+from loratory.reports.figures.search import history_figure, slice_figures
+from loratory.reports.figures.trade_offs import pareto_figures
+from loratory.reports.interval_words import DEV, interval_notes
 from loratory.reports.retrained_words import HEADS, ONE_RUN, retrained_notes, retrained_rows
+from loratory.reports.statistics.importance import TITLE
+from loratory.reports.trade_off_words import (
+    COST,
+    PLACES,
+    front_rows,
+    metric_sentences,
+    rank_heads,
+    rank_rows,
+)
 from loratory.reports.verdict import further_line
+from loratory.reports.visible import cut, visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_LONGEST = 3000
+"""Characters of a text; samples, which say what is left out of them, are shorter."""
 
 
 def html_report(report: ComparisonReport) -> str:
     """Return the comparison as an HTML page."""
     from plotly.offline import get_plotlyjs
 
-    drawn = [set_figure, scores_figure, history_figure, dev_figure, loss_figure, importance_figure]
+    drawn = [set_figure, scores_figure, history_figure, dev_figure, loss_figure]
     figures = [figure for draw in drawn if (figure := draw(report)) is not None]
-    slices = slice_figures(report)
+    slices, fronts = slice_figures(report), pareto_figures(report)
     scripts = {"plotly_js": get_plotlyjs(), "page_js": _read("report.js")}
     return (
         _environment()
@@ -50,7 +58,8 @@ def html_report(report: ComparisonReport) -> str:
             **_context(report),
             figures={figure.name: figure for figure in figures},
             slices=slices,
-            figures_json=_json([*figures, *slices]),
+            fronts=fronts,
+            figures_json=_json([*figures, *slices, *fronts]),
             # Files of this package and not data: escaping would break them.
             css=Markup(_read("report.css")),
             policy=_policy(list(scripts.values())),
@@ -72,6 +81,15 @@ def _context(report: ComparisonReport) -> dict[str, Any]:
         "ranked_columns": _ranked_columns(report),
         "unranked_columns": columns(report, View.HTML_UNRANKED),
         "base_value": _base_value(report),
+        "interval_notes": interval_notes(report),
+        "dev_note": DEV,
+        "associations_title": TITLE,
+        "metric_sentences": metric_sentences(report),
+        "places_note": PLACES,
+        "rank_heads": rank_heads(report),
+        "rank_rows": rank_rows(report),
+        "cost_note": COST,
+        "front_rows": front_rows(report),
         "one_run": ONE_RUN,
         "retrained_heads": HEADS,
         "retrained_rows": retrained_rows(report.retrained) if report.retrained else [],
@@ -83,8 +101,6 @@ def _context(report: ComparisonReport) -> dict[str, Any]:
 def _ranked_columns(report: ComparisonReport) -> list[Column]:
     """Return the columns of the ranking, without those that this study has no values for."""
     hidden = {f"{METRIC}{report.study.metric}"}  # the column `value` shows it
-    if report.uncertainty is None:
-        hidden.add("interval")
     if _base_value(report) is None:
         hidden.add("gain_over_base")
     return [column for column in columns(report, View.HTML_RANKED) if column.name not in hidden]
@@ -100,14 +116,28 @@ def _environment() -> jinja2.Environment:
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
+        finalize=_shown,
     )
-    names = ("label", "score", "signed", "parameter", "duration", "size", "counts", "state", "never_started")
+    names = ("label", "score", "signed", "parameter", "duration", "size", "counts", "state", "chance")
+    names += ("never_started", "between")
     environment.filters |= {name: getattr(formatting, name) for name in names}
     return environment
 
 
+def _shown(value: Any) -> Any:
+    """Return what the page shows of a value: of foreign text its start, with every character visible."""
+    if type(value) is not str:  # `Markup`, a str too, is of this package
+        return value
+    return (
+        value
+        if value.isascii() and value.isprintable() and len(value) < _LONGEST
+        else visible(cut(value, _LONGEST))
+    )
+
+
 def _json(figures: list[Figure]) -> Markup:
-    content = [{"name": f.name, "data": f.data, "layout": f.layout} for f in figures]
+    names = ("name", "data", "layout", "zooms", "whole")
+    content = [{name: getattr(figure, name) for name in names} for figure in figures]
     return htmlsafe_json_dumps(content, dumps=partial(json.dumps, allow_nan=False))
 
 

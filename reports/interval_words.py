@@ -35,9 +35,7 @@ def _missing(report: ComparisonReport) -> list[str]:
             models.setdefault(why, {})[name] = None
             label = "the gain over the base" if metric == "gain" else formatting.label(metric)
             metrics.setdefault(why, {})[label] = None
-    return [
-        f"No interval of {_listed(metrics[why])} for {_listed(models[why])}: {why}." for why in models
-    ]
+    return [f"No interval of {_listed(metrics[why])} for {_listed(models[why])}: {why}." for why in models]
 
 
 def _named(report: ComparisonReport) -> Iterable[tuple[str, ScoredTrial | Scores]]:

@@ -5,9 +5,25 @@ from collections.abc import Sequence
 from loratory.reports import formatting
 from loratory.reports.columns import Column, View, columns
 from loratory.reports.comparison_report import ComparisonReport, ScoredTrial, TrialFacts
-from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, tie_note
+from loratory.reports.comparison_rows import (
+    ComparisonRow,
+    choice_line,
+    comparison_rows,
+    metric_names,
+    tie_note,
+)
+from loratory.reports.interval_words import DEV, interval_notes
 from loratory.reports.markdown import code, escaped, fenced, table
 from loratory.reports.retrained_words import HEADS, ONE_RUN, retrained_notes, retrained_rows
+from loratory.reports.statistics.importance import TITLE
+from loratory.reports.trade_off_words import (
+    COST,
+    PLACES,
+    front_rows,
+    metric_sentences,
+    rank_heads,
+    rank_rows,
+)
 from loratory.reports.verdict import further_line
 
 
@@ -17,12 +33,14 @@ def markdown_report(report: ComparisonReport) -> str:
     if report.best:
         parts += ["## Base, median and best", comparison_table(report)]
         parts += signature_list(report.signatures)
-        parts += ["## Ranking", ranking_table(report), *_interval_note(report)]
+        parts += ["## Ranking", ranking_table(report), *_bullets(interval_notes(report))]
         parts += _retrained(report)
-        parts += ["## What decided", *_importance(report)]
+        parts += _other_metrics(report)
+        parts += _costs(report)
+        parts += [f"## {TITLE}", *_importance(report)]
     if report.unranked:
         unranked = columns(report, View.MARKDOWN_UNRANKED)
-        parts += ["## Not ranked", _trials(report.unranked, unranked, text_columns=3)]
+        parts += ["## Not ranked", _trials(report.unranked, unranked, text_columns=3), DEV]
     if report.samples:
         parts += ["## Sample answers", *_samples(report)]
     parts += ["## What it took", _totals(report)]
@@ -33,7 +51,7 @@ def comparison_table(report: ComparisonReport, published: ScoredTrial | None = N
     """Return a table of every metric of base, median, best and the published trial."""
     names = metric_names(report)
     rows = [
-        [row.model, row.split, *(formatting.score(row.metrics.get(name)) for name in names)]
+        [row.model, row.split, *(_with_ends(row, name) for name in names)]
         for row in comparison_rows(report, published)
     ]
     return table(["model", "split", *map(formatting.label, names)], rows, text_columns=2)
@@ -65,6 +83,8 @@ def _opening(report: ComparisonReport) -> str:
     if best is None:
         return "\n".join([*lines, "No trial is ranked: none has completed with finite scores."])
     gain = "" if best.gain is None else f", {formatting.signed(best.gain)} against the untuned base"
+    if gain and best.gain_interval:
+        gain += f" ({formatting.between(best.gain_interval)})"
     lines += [
         " ".join([f"**{escaped(report.verdict[0])}**", *map(escaped, report.verdict[1:])]),
         "",
@@ -77,19 +97,35 @@ def _opening(report: ComparisonReport) -> str:
     if (winner := report.winner) is not None and winner.adapter:
         whose = "Its adapter" if winner is best else f"The adapter of trial {winner.shown}"
         lines += ["", f"{whose} is in `{winner.adapter}` of the study folder."]
+        name = report.study.name
+        lines += ["", f"Publish it: {code(f'loratory publish runs/{name} --repo me/{name}')}"]
     if report.findings and report.findings.chance_of_change is not None:
         lines += ["", further_line(report.findings)]
     return "\n".join(lines)
 
 
-def _interval_note(report: ComparisonReport) -> list[str]:
-    how = report.uncertainty
-    if how is None:
+def _with_ends(row: ComparisonRow, metric: str) -> str:
+    value, ends = formatting.score(row.metrics.get(metric)), row.ends(metric)
+    return f"{value} ({ends})" if ends else value
+
+
+def _bullets(sentences: Sequence[str]) -> list[str]:
+    return ["\n".join(f"- {escaped(sentence)}" for sentence in sentences)] if sentences else []
+
+
+def _other_metrics(report: ComparisonReport) -> list[str]:
+    sentences = metric_sentences(report)
+    if not sentences:
         return []
-    return [
-        f"Intervals: {how.level:.0%}, by {how.resamples} bootstrap resamples of {how.units} {how.unit}s, "
-        "each trial taken alone. They do not say which trials are tied."
-    ]
+    rows = rank_rows(report)
+    places = [table(rank_heads(report), rows, text_columns=1), PLACES] if rows else []
+    return ["## Other metrics", escaped(" ".join(sentences)), *places]
+
+
+def _costs(report: ComparisonReport) -> list[str]:
+    rows = front_rows(report)
+    fronts = table(["cost", "Pareto front, the cheapest first", ""], rows, text_columns=3)
+    return ["## Quality and cost", COST, fronts] if rows else []
 
 
 def _retrained(report: ComparisonReport) -> list[str]:
@@ -100,9 +136,15 @@ def _retrained(report: ComparisonReport) -> list[str]:
 
 
 def _importance(report: ComparisonReport) -> list[str]:
-    rows = [[name, f"{share:.0%}"] for name, share in report.importance.shares.items()]
-    note = f"Importance of the parameters: {report.importance.note}"
-    return [*([table(["parameter", "share"], rows, text_columns=1)] if rows else []), note]
+    found = report.importance
+    rows = [[each.parameter, formatting.chance(each.p)] for each in found.shown]
+    lines = [table(["parameter", "p"], rows, text_columns=1)] if rows else []
+    if found.associations and not rows:
+        lines.append("No parameter: chance alone may give what is seen here.")
+    if found.not_shown:
+        named = (f"{each.parameter} (p = {formatting.chance(each.p)})" for each in found.not_shown)
+        lines.append(escaped(f"Not told from chance: {', '.join(named)}."))
+    return [*lines, escaped(f"{found.note} An association is no cause.")]
 
 
 def _samples(report: ComparisonReport) -> list[str]:

@@ -16,6 +16,9 @@ from loratory.reports.comparison_rows import (
     tie_note,
 )
 from loratory.reports.retrained_words import HEADS, retrained_notes, retrained_rows, retrained_title
+from loratory.reports.visible import LONGEST, one_line
+
+_NO_INTERVALS = "Intervals of single values: report.html and trials.csv (80 columns have no room)."
 
 
 def ranking_rows(report: ComparisonReport, *, limit: int | None = None) -> list[dict[str, str]]:
@@ -38,7 +41,7 @@ def ranking_table(report: ComparisonReport, *, limit: int | None = 20) -> Group:
         limit: how many ranked and how many other trials to show; None shows all.
     """
     told = [trial for trial in report.unranked if trial.attempt]
-    reasons = ((trial.number, " ".join(trial.reason.split())) for trial in told[:limit])
+    reasons = ((trial.number, one_line(trial.reason)) for trial in told[:limit])
     notes = [Text(f"  trial {number}: {reason}", style="dim") for number, reason in reasons if reason]
     if left_out := formatting.never_started(report.never_started):
         notes.append(Text(f"  {left_out}", style="dim"))
@@ -47,6 +50,8 @@ def ranking_table(report: ComparisonReport, *, limit: int | None = 20) -> Group:
     if chosen := choice_line(report):
         notes.insert(0, Text(f"  {chosen}"))
     notes[:0] = [Text(f"  {sentence}") for sentence in report.verdict]
+    if report.uncertainty is not None:
+        notes.append(Text(f"  {_NO_INTERVALS}", style="dim"))
     models = _models(report)
     tables = [models] if models.row_count else []
     return Group(_trials(report, limit), *notes, *_retrained(report), *tables)
@@ -66,13 +71,13 @@ def _retrained(report: ComparisonReport) -> list[RenderableType]:
         table.add_row(
             *(Text(row[place].replace(" – ", "–")) for place in shown), style="" if index else "bold green"
         )
-    return [table, *(Text(f"  {note}") for note in retrained_notes(report))]
+    return [table, *(Text(f"  {one_line(note, LONGEST)}") for note in retrained_notes(report))]
 
 
 def _trials(report: ComparisonReport, limit: int | None) -> Table:
     # `Text`, because rich reads brackets in a plain string as markup.
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left", title_style="bold")
-    table.title = Text(f"{report.study.name}: {formatting.counts(report.counts)}")
+    table.title = Text(f"{one_line(report.study.name)}: {formatting.counts(report.counts)}")
     for column in columns(report, View.TERMINAL):
         # Long names break; if that is not enough, categorical values break. Numbers are never cut.
         table.add_column(
@@ -91,7 +96,7 @@ def _trials(report: ComparisonReport, limit: int | None) -> Table:
 
 
 def _broken(name: str) -> Text:
-    return Text(name.replace("_", "_\n").replace(" ", "\n"))
+    return Text(one_line(name).replace("_", "_\n").replace(" ", "\n"))
 
 
 def _models(report: ComparisonReport) -> Table:

@@ -9,7 +9,7 @@ MOST_ROWS = 15
 PLACES = "Places order single values and have no intervals: places next to each other may be chance."
 COST = (
     "On a front no other trial is both better and cheaper, by single values. Whether two of its trials "
-    "differ at all is for `loratory decide` to say."
+    "differ at all is another question: loratory decide answers it."
 )
 
 
@@ -24,10 +24,7 @@ def metric_sentences(report: ComparisonReport) -> list[str]:
     groups: dict[tuple[str, ...], list[MetricRanks]] = {}
     for ranks in (own, *others):
         groups.setdefault(ranks.first, []).append(ranks)
-    told = "; ".join(
-        f"{_listed([formatting.label(r.metric) for r in group])} put{'s' * (len(group) == 1)} {_first(group[0])} first"
-        for group in groups.values()
-    )
+    told = "; ".join(_put_first(group) for group in groups.values())
     outside = [group[0] for group in groups.values() if not group[0].first_may_be_best]
     sentences = [f"Metrics disagree: {told}."]
     if report.findings is None or not report.findings.may_be_best:
@@ -35,7 +32,8 @@ def metric_sentences(report: ComparisonReport) -> list[str]:
     if not outside:
         return [*sentences, f"Each of these may be the best by {label} too."]
     named = _listed([_first(ranks) for ranks in outside])
-    return [*sentences, f"By {label}, {named} cannot be the best."]
+    are = "is" if len(outside) == 1 and len(outside[0].first) == 1 else "are"
+    return [*sentences, f"By {label}, {named} {are} not among those that may be best."]
 
 
 def rank_heads(report: ComparisonReport) -> list[str]:
@@ -50,7 +48,10 @@ def rank_rows(report: ComparisonReport) -> list[list[str]]:
     shown = {trial.key: trial.shown for trial in report.scored}
     keys = list(report.ranks_by_metric[0].ranks)[:MOST_ROWS]
     return [
-        [f"trial {shown.get(key, key)}", *(str(ranks.ranks.get(key, "–")) for ranks in report.ranks_by_metric)]
+        [
+            f"trial {shown.get(key, key)}",
+            *(str(ranks.ranks.get(key, "–")) for ranks in report.ranks_by_metric),
+        ]
         for key in keys
     ]
 
@@ -71,10 +72,17 @@ def cost_text(front: ParetoFront, point: ParetoPoint) -> str:
 
 def _front(front: ParetoFront) -> str:
     told = [
-        f"trial {p.shown} ({cost_text(front, p)}, {formatting.score(p.value)})" for p in front.front[-MOST_ROWS:]
+        f"trial {p.shown} ({cost_text(front, p)}, {formatting.score(p.value)})"
+        for p in front.front[-MOST_ROWS:]
     ]
     cheaper = len(front.front) - len(told)
     return ", ".join([*([f"{cheaper} cheaper ones"] if cheaper else []), *told]) or "–"
+
+
+def _put_first(group: list[MetricRanks]) -> str:
+    """Return which trial the metrics of a group put first."""
+    names = _listed([formatting.label(ranks.metric) for ranks in group])
+    return f"{names} put{'s' * (len(group) == 1)} {_first(group[0])} first"
 
 
 def _first(ranks: MetricRanks) -> str:

@@ -9,13 +9,16 @@ from loratory.objectives.records import TrialState
 from loratory.reports import formatting
 from loratory.reports.comparison_report import ComparisonReport, PlotPoint, TrialCurves
 from loratory.reports.figures.figure import Figure, layout, line
+from loratory.reports.interval_words import DEV
 
 MOST_CURVES = 120
 """Largest number of trials in a plot of curves."""
 _UNRANKED = 40
 """Number of them that are kept for trials without a rank, if there are so many."""
-_FENCE = 3.0
-"""Interquartile ranges outside the quartiles from which values are far out (Tukey, 1977)."""
+_FAR = 5.0
+"""Median absolute deviations from which a curve ends far from the others."""
+_RARE, _FENCE = 0.01, 3.0
+"""Share of points that are rare, and interquartile ranges beyond them from which they are far out."""
 _WORTH_IT = 1.5
 """A scale leaves values out only if all of them would take so many times its height."""
 
@@ -24,8 +27,7 @@ def dev_figure(report: ComparisonReport) -> Figure | None:
     """Plot the metric on eval.dev by the nominal grid, one line per trial."""
     drawn = layout(x="evaluation", y=f"{formatting.label(report.study.metric)} on eval.dev")
     drawn["xaxis"] |= {"dtick": max(1, report.study.evaluations // 10)}
-    note = "One line a trial, at equal fractions of its own schedule. No scores per example are kept of eval.dev: "
-    note += "these values have no intervals."
+    note = f"One line a trial, at equal fractions of its own schedule. {DEV}"
     return _curve_figure(report, "dev", title="Learning curves", note=note, drawn=drawn)
 
 
@@ -65,22 +67,24 @@ def _curve_figure(
 
 
 def robust_scale(curves: Sequence[Sequence[PlotPoint]]) -> tuple[float, float] | None:
-    """Return a range of y that leaves out values that are far out; None where all fit on one scale.
+    """Return a range of y for the curves that end near most others; None where all fit on one scale.
 
-    Quartiles are of all points, each curve with the same weight, so that long curves do not count more.
+    A curve counts if the median of its second half is within five median absolute deviations of the median
+    of all (Hampel, 1974). Of its points, the highest and lowest are left out if they are rare and far out.
 
     Args:
         curves: points of each curve.
     """
-    values = np.concatenate([[point.y for point in own] for own in curves])
-    weights = np.concatenate([np.full(len(own), 1 / len(own)) for own in curves])
-    order = np.argsort(values)
-    values, shares = values[order], np.cumsum(weights[order]) / weights.sum()
-    lower, upper = (float(values[min(np.searchsorted(shares, q), len(values) - 1)]) for q in (0.25, 0.75))
+    values = [np.array([point.y for point in own]) for own in curves]
+    levels = np.array([np.median(own[len(own) // 2 :]) for own in values])
+    distances = np.abs(levels - np.median(levels))
+    near = distances <= _FAR * np.median(distances)
+    every, usual = np.concatenate(values), np.concatenate([v for v, n in zip(values, near, strict=True) if n])
+    lowest, lower, upper, highest = np.quantile(usual, [_RARE, 0.25, 0.75, 1 - _RARE])
     spread = upper - lower
-    inside = values[(values >= lower - _FENCE * spread) & (values <= upper + _FENCE * spread)]
-    low, high = float(inside.min()), float(inside.max())
-    if not spread or float(values[-1] - values[0]) < _WORTH_IT * (high - low):
+    usual = usual[(usual >= lowest - _FENCE * spread) & (usual <= highest + _FENCE * spread)]
+    low, high = float(usual.min()), float(usual.max())
+    if not high > low or float(every.max() - every.min()) < _WORTH_IT * (high - low):
         return None
     room = 0.05 * (high - low)
     return low - room, high + room

@@ -78,14 +78,15 @@ def set_figure(report: ComparisonReport) -> Figure | None:
         "hovertemplate": "%{y}: %{x:+.4f}<extra></extra>",
     }
     metric = text(formatting.label(report.study.metric))
-    drawn = layout(x=f"{metric} on select, better than trial {found.published_shown} by", y="")
+    drawn = layout(x=f"{metric} against trial {found.published_shown}", y="")
     drawn["yaxis"] |= {"type": "category", "range": [len(shown) - 0.5, -0.5]}
     drawn["xaxis"] |= {"zeroline": True, "zerolinecolor": "--muted", "nticks": 7}
     drawn["height"] = 84 + 24 * len(shown)
     drawn["margin"] |= {"t": 4}
     note = f"The first {len(shown)} of {len(found.may_be_best)}. " if shown != found.may_be_best else ""
     note += (
-        f"Bars: 95% intervals of the difference, paired over {found.units} {found.unit}s."
+        "To the right is better. "
+        f"Bars: 95% intervals of the difference on select, paired over {found.units} {found.unit}s."
         if found.units > 1
         else f"One {found.unit} alone says nothing about chance: no intervals."
     )

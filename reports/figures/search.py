@@ -15,7 +15,7 @@ from loratory.reports.figures.ticks import log_ticks
 from loratory.reports.ranking import sign
 
 _EACH_TICK = 10
-"""Span of trial numbers in which each number has a tick."""
+"""Span of whole numbers in which each has a tick."""
 _ROW, _GAP = 0.07, 0.06
 """Heights of a row of the strip and of the gap above it, as shares of the plot."""
 _SYMBOLS = {
@@ -94,6 +94,8 @@ def _slice_figure(report: ComparisonReport, parameter: ParameterFacts) -> Figure
     elif parameter.log:
         values = [x for trial in (*report.ranking, *report.unranked) if (x := place(trial)) and x > 0]
         drawn["xaxis"] |= _log_axis(min(values), max(values)) if values else {}
+    elif parameter.kind == "int" and _span([place(t) for t in trials]) < _EACH_TICK:
+        drawn["xaxis"]["dtick"] = 1
     strip = _strip(report, drawn, place)
     tested = next((a for a in report.importance.associations if a.parameter == name), None)
     note = f"p = {formatting.chance(tested.p)}" if tested else ""
@@ -104,6 +106,11 @@ def _slice_figure(report: ComparisonReport, parameter: ParameterFacts) -> Figure
         data=[data, *strip],
         layout=drawn,
     )
+
+
+def _span(values: Sequence[Any]) -> float:
+    numbers = [value for value in values if value is not None]
+    return max(numbers) - min(numbers) if numbers else 0.0
 
 
 def _log_axis(low: float, high: float) -> dict[str, Any]:

@@ -16,6 +16,7 @@ _UNITS = {
     "decoding_tokens_per_second": (1, "tokens per second"),
 }
 
+
 def pareto_figures(report: ComparisonReport) -> list[Figure]:
     """Plot the metric against each recorded cost, the front as a line."""
     return [_pareto_figure(report, front) for front in report.pareto_fronts if front.front]

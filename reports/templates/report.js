@@ -2,6 +2,7 @@
 (() => {
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const coarse = window.matchMedia("(pointer: coarse)");
 
   // Figures name the page's style variables where a colour belongs.
   const painted = (value, style, key = "") => {
@@ -16,8 +17,35 @@
     const style = getComputedStyle(document.documentElement);
     for (const figure of figures) {
       const [data, layout] = [painted(figure.data, style), painted(figure.layout, style)];
+      // A finger that drags scrolls the page.
+      if (figure.zooms && coarse.matches) layout.dragmode = false;
       Plotly.react(figure.name, data, layout, { displayModeBar: false, responsive: true });
+      for (const button of document.querySelectorAll(`[data-whole="${figure.name}"]`)) {
+        button.setAttribute("aria-pressed", "false");
+      }
     }
+  };
+
+  const scaleOf = (name, whole) => {
+    const figure = figures.find((one) => one.name === name);
+    const ranges = { "xaxis.autorange": true };
+    if (whole) Object.assign(ranges, figure.whole);
+    else if (figure.layout.yaxis.range) ranges["yaxis.range"] = [...figure.layout.yaxis.range];
+    else ranges["yaxis.autorange"] = true;
+    // The marks of what is beyond the scale, the last trace, belong to the narrow scale alone.
+    const marks = Object.keys(figure.whole).length > 0;
+    Plotly.update(name, marks ? { visible: !whole } : {}, ranges, marks ? [figure.data.length - 1] : []);
+  };
+
+  const switchScale = (button) => {
+    const whole = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(whole));
+    scaleOf(button.dataset.whole, whole);
+  };
+
+  const resetZoom = (button) => {
+    const scale = document.querySelector(`[data-whole="${button.dataset.reset}"]`);
+    scaleOf(button.dataset.reset, scale !== null && scale.getAttribute("aria-pressed") === "true");
   };
 
   const compare = (a, b) => {
@@ -44,6 +72,12 @@
   dark.addEventListener("change", draw);
   for (const button of document.querySelectorAll("th button")) {
     button.addEventListener("click", () => sortBy(button));
+  }
+  for (const button of document.querySelectorAll("[data-whole]")) {
+    button.addEventListener("click", () => switchScale(button));
+  }
+  for (const button of document.querySelectorAll("[data-reset]")) {
+    button.addEventListener("click", () => resetZoom(button));
   }
   document.documentElement.dataset.drawn = "yes";
 })();

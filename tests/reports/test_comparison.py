@@ -155,7 +155,7 @@ def test_study_that_has_just_begun_has_an_empty_comparison(make_study: MakeStudy
     report = compare(make_study([], base=False, test=False))
     assert report.best is None
     assert report.median_trial is None
-    assert report.importance.shares == {}
+    assert report.importance.associations == ()
     assert report.totals.elapsed_seconds is None
 
 

@@ -6,16 +6,12 @@ import pytest
 from loratory.objectives.records import TrialState
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
-from loratory.reports.figures import (
-    Figure,
-    dev_figure,
-    history_figure,
-    importance_figure,
-    log_ticks,
-    loss_figure,
-    scores_figure,
-    slice_figures,
-)
+from loratory.reports.figures.curves import dev_figure, loss_figure
+from loratory.reports.figures.figure import Figure
+from loratory.reports.figures.scores import scores_figure, set_figure
+from loratory.reports.figures.search import history_figure, slice_figures
+from loratory.reports.figures.ticks import log_ticks
+from loratory.reports.figures.trade_offs import pareto_figures
 
 
 def without_colours(figure: Figure) -> dict[str, object]:
@@ -31,9 +27,9 @@ def without_colours(figure: Figure) -> dict[str, object]:
 
 def test_plotly_knows_every_property(study: StudyFolder) -> None:
     report = compare(study)
-    drawn = [scores_figure, history_figure, dev_figure, loss_figure, importance_figure]
-    figures = [draw(report) for draw in drawn] + slice_figures(report)
-    assert len(figures) == 9
+    drawn = [set_figure, scores_figure, history_figure, dev_figure, loss_figure]
+    figures = [draw(report) for draw in drawn] + slice_figures(report) + pareto_figures(report)
+    assert len(figures) == 12
     for figure in figures:
         assert figure is not None
         go.Figure(without_colours(figure), skip_invalid=False)
@@ -50,13 +46,20 @@ def test_one_curve_a_trial_with_the_best_on_top(study: StudyFolder) -> None:
     assert colours["trial 0"] == "--complete"
 
 
-def test_history_never_falls_and_leaves_pruned_trials_out(study: StudyFolder) -> None:
+def test_history_never_falls_and_ranks_no_pruned_trial(study: StudyFolder) -> None:
     figure = history_figure(compare(study))
     assert figure is not None
-    best, trials, base = figure.data
+    best, trials, base, *others = figure.data
     assert best["y"] == sorted(best["y"])
     assert trials["x"] == [0, 1, 3, 5, 7, 9, 10]
     assert base["name"] == "untuned base"
+    assert {trace["name"]: trace["x"] for trace in others} == {
+        "pruned": [2, 6],
+        "failed": [4],
+        "infeasible": [8],
+        "unfinished": [11],
+    }
+    assert {(trace["yaxis"], trace["marker"]["color"]) for trace in others} == {("y2", "--dimmed")}
 
 
 def test_history_of_a_minimised_metric_never_rises(make_study: Callable[..., StudyFolder]) -> None:

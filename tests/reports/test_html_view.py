@@ -50,7 +50,7 @@ def test_figures_are_strict_json(study: StudyFolder) -> None:
     page = html_report(compare(study))
     (content,) = re.findall(r'<script type="application/json" id="figures">(.*?)</script>', page, re.DOTALL)
     figures = json.loads(content, parse_constant=lambda name: (_ for _ in ()).throw(ValueError(name)))
-    assert [f["name"] for f in figures][:6] == ["set", "scores", "history", "dev", "loss", "importance"]
+    assert [f["name"] for f in figures][:6] == ["set", "scores", "history", "dev", "loss", "slice-0"]
 
 
 def test_very_long_answers_do_not_swell_the_page(study: StudyFolder) -> None:

@@ -98,9 +98,10 @@ def test_plots_hold_the_data(page: Any) -> None:
     assert count(page, "#loss .scatterlayer .trace path.js-line") == 11
     assert count(page, "#scores .scatterlayer path.point") == 7
     assert count(page, "#scores .errorbar") == 7
-    assert count(page, "#history .scatterlayer path.point") == 7
-    assert count(page, "#importance .barlayer .point path") == 4
-    assert [count(page, f"#slice-{n} path.point") for n in range(4)] == [7, 7, 7, 7]
+    assert count(page, "#set .errorbar") == count(page, "#set path.point") == 2
+    # Seven complete trials, and in the strip below them five that were pruned, failed, never ran or still do.
+    assert count(page, "#history .scatterlayer path.point") == 7 + 5
+    assert [count(page, f"#slice-{n} path.point") for n in range(4)] == [7 + 5] * 4
 
 
 def test_tables_sort_numbers_as_numbers_and_empty_last(page: Any) -> None:

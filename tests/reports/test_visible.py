@@ -27,7 +27,18 @@ def test_what_cannot_be_seen_is_shown_as_an_escape(text: str, seen: str) -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["a\tb\nc", "第一行", "🚀", "👩\u200d💻", "می\u200cخواهم", "क्\u200dष", "עברית", "é", "<b>&amp;</b>", "\\x1b"],
+    [
+        "a\tb\nc",
+        "第一行",
+        "🚀",
+        "👩\u200d💻",
+        "می\u200cخواهم",
+        "क्\u200dष",
+        "עברית",
+        "é",
+        "<b>&amp;</b>",
+        "\\x1b",
+    ],
 )
 def test_what_can_be_seen_stays(text: str) -> None:
     assert visible(text) == text
