@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loratory.objectives.npz import read_arrays
 from loratory.objectives.records import SCHEMA_VERSION
 from loratory.spaces.errors import LoratoryError
 
@@ -59,15 +60,13 @@ class ScoreTable:
         Raises:
             LoratoryError: a newer loratory wrote it.
         """
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            header = json.loads(archive["header"].tobytes())
-            if (version := header.get("schema_version", 1)) > SCHEMA_VERSION:
-                rule = f"schema_version must be at most {SCHEMA_VERSION}, got {version}"
-                raise LoratoryError(f"{place}: {rule}; update loratory")
-            metrics = {n.removeprefix(_METRIC): archive[n] for n in archive.files if n.startswith(_METRIC)}
-            statistics = {
-                n.removeprefix(_STATISTIC): archive[n] for n in archive.files if n.startswith(_STATISTIC)
-            }
+        arrays = read_arrays(data)
+        header = json.loads(arrays["header"].tobytes())
+        if (version := header.get("schema_version", 1)) > SCHEMA_VERSION:
+            rule = f"schema_version must be at most {SCHEMA_VERSION}, got {version}"
+            raise LoratoryError(f"{place}: {rule}; update loratory")
+        metrics = {n.removeprefix(_METRIC): a for n, a in arrays.items() if n.startswith(_METRIC)}
+        statistics = {n.removeprefix(_STATISTIC): a for n, a in arrays.items() if n.startswith(_STATISTIC)}
         return cls(
             example_ids=tuple(header["example_ids"]),
             groups=tuple(header["groups"]),

@@ -37,7 +37,7 @@ from loratory.reports.picked import allow_for_picking
 from loratory.reports.ranking import order, ranked_trial, unranked_trial, why_unranked
 from loratory.reports.retrained import retrained_settings
 from loratory.reports.samples import read_predictions, samples
-from loratory.reports.score_files import read_scoring, read_table
+from loratory.reports.score_files import read_scoring, read_table, read_tables
 from loratory.reports.statistics.importance import parameter_importance
 from loratory.reports.study_findings import Measure, Pair, Search, study_findings
 from loratory.reports.verdict import verdict
@@ -169,7 +169,7 @@ def _unranked(records: Sequence[TrialRecord], metric: str, direction: Direction)
 def _tables(folder: StudyFolder, every: Sequence[TrialRecord]) -> dict[str, ScoreTable]:
     """Read the scores per example of the base, the trials and the trainings anew, by key."""
     paths = {BASE: folder.score(BASE)} | {record.key: folder.trial(record.key) for record in every}
-    return {key: table for key, path in paths.items() if (table := read_table(path)) is not None}
+    return read_tables(paths)
 
 
 def _intervals(
@@ -222,7 +222,7 @@ def _scores(record: ScoreRecord | None, found: Intervals, metric: str) -> Scores
 def _outside(folder: StudyFolder, keys: Sequence[str], spec: StudySpec) -> tuple[Scores, ...]:
     """Return scorings outside any trial, on one split, that have their record."""
     records = {key: record for key in keys if (record := folder.read_score(key)) is not None}
-    tables = {key: table for key in records if (table := read_table(folder.score(key))) is not None}
+    tables = read_tables({key: folder.score(key) for key in records})
     metrics = {key: record.metrics for key, record in records.items()}
     found = intervals(tables, metrics, spec.metric, spec.metric_direction)
     made = (_scores(record, found, spec.metric) for record in records.values())

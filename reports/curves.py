@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from loratory.objectives.records import CurvePoint, TrialRecord
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison_report import PlotPoint, TrialCurves
 from loratory.reports.ranking import is_finite
 
+_POINTS = TypeAdapter(tuple[PlotPoint, ...])
 POINTS = 120
 """Largest number of points of a training-loss curve."""
 
@@ -49,5 +51,10 @@ def thinned(steps: Sequence[CurvePoint], points: int = POINTS) -> tuple[PlotPoin
         return ()
     tokens = np.array([step.tokens_seen for step in finite], dtype=np.float64)
     losses = np.array([step.loss for step in finite], dtype=np.float64)
-    pieces = np.array_split(np.arange(len(finite)), min(points, len(finite)))
-    return tuple(PlotPoint(x=float(tokens[p].mean()), y=float(losses[p].mean())) for p in pieces)
+    blocks = min(points, len(finite))
+    # Blocks as `np.array_split` has them: the first ones have one step more.
+    sizes = np.full(blocks, len(finite) // blocks)
+    sizes[: len(finite) % blocks] += 1
+    starts = np.cumsum(sizes) - sizes
+    x, y = (np.add.reduceat(values, starts) / sizes for values in (tokens, losses))
+    return _POINTS.validate_python([{"x": a, "y": b} for a, b in zip(x.tolist(), y.tolist(), strict=True)])

@@ -24,6 +24,7 @@ from loratory.reports.figures.figure import Figure
 from loratory.reports.figures.scores import scores_figure, set_figure
 from loratory.reports.figures.search import history_figure, slice_figures
 from loratory.reports.figures.trade_offs import pareto_figures
+from loratory.reports.html_rows import html_rows
 from loratory.reports.interval_words import DEV, interval_notes
 from loratory.reports.retrained_words import HEADS, ONE_RUN, retrained_notes, retrained_rows
 from loratory.reports.statistics.importance import TITLE
@@ -78,8 +79,10 @@ def _context(report: ComparisonReport) -> dict[str, Any]:
         "further": further_line(report.findings) if report.findings else "",
         "metric": formatting.label(report.study.metric),
         "metrics": metric_names(report),
-        "ranked_columns": _ranked_columns(report),
-        "unranked_columns": columns(report, View.HTML_UNRANKED),
+        "ranked_columns": (ranked := _ranked_columns(report)),
+        "ranked_rows": html_rows(ranked, report.ranking),
+        "unranked_columns": (unranked := columns(report, View.HTML_UNRANKED)),
+        "unranked_rows": html_rows(unranked, report.unranked),
         "base_value": _base_value(report),
         "interval_notes": interval_notes(report),
         "dev_note": DEV,

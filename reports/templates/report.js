@@ -60,7 +60,12 @@
     const down = header.getAttribute("aria-sort") === "ascending";
     for (const other of header.parentNode.children) other.removeAttribute("aria-sort");
     header.setAttribute("aria-sort", down ? "descending" : "ascending");
-    const key = (row) => row.cells[header.cellIndex].dataset.sort ?? "";
+    // A dash is a cell without a value; the interval below a value does not count.
+    const key = (row) => {
+      const cell = row.cells[header.cellIndex];
+      const text = cell.dataset.sort ?? cell.firstChild?.textContent ?? "";
+      return text === "–" ? "" : text;
+    };
     const rows = [...body.rows].sort((a, b) => {
       if (key(a) === "" || key(b) === "") return compare(key(a), key(b));
       return (down ? -1 : 1) * compare(key(a), key(b));
