@@ -15,8 +15,8 @@ MOST_CURVES = 120
 """Largest number of trials in a plot of curves."""
 _UNRANKED = 40
 """Number of them that are kept for trials without a rank, if there are so many."""
-_FAR = 5.0
-"""Median absolute deviations from which a curve ends far from the others."""
+_FAR, _MOST = 5.0, 2 / 3
+"""Median absolute deviations from which a curve ends far from the others, and share that always counts."""
 _RARE, _FENCE = 0.01, 3.0
 """Share of points that are rare, and interquartile ranges beyond them from which they are far out."""
 _WORTH_IT = 1.5
@@ -69,16 +69,18 @@ def _curve_figure(
 def robust_scale(curves: Sequence[Sequence[PlotPoint]]) -> tuple[float, float] | None:
     """Return a range of y for the curves that end near most others; None where all fit on one scale.
 
-    A curve counts if the median of its second half is within five median absolute deviations of the median
-    of all (Hampel, 1974). Of its points, the highest and lowest are left out if they are rare and far out.
+    A curve counts if the median of its second half is near the median of all: within five median absolute
+    deviations of the closer side, since what diverged lies on one side, or among the nearest two thirds. Of
+    its points, the highest and lowest are left out if they are rare and far out.
 
     Args:
         curves: points of each curve.
     """
     values = [np.array([point.y for point in own]) for own in curves]
     levels = np.array([np.median(own[len(own) // 2 :]) for own in values])
-    distances = np.abs(levels - np.median(levels))
-    near = distances <= _FAR * np.median(distances)
+    distances = levels - np.median(levels)
+    closer = min(np.median(np.abs(distances[side])) for side in (distances <= 0, distances >= 0))
+    near = np.abs(distances) <= max(_FAR * closer, np.quantile(np.abs(distances), _MOST))
     every, usual = np.concatenate(values), np.concatenate([v for v, n in zip(values, near, strict=True) if n])
     lowest, lower, upper, highest = np.quantile(usual, [_RARE, 0.25, 0.75, 1 - _RARE])
     spread = upper - lower

@@ -1,8 +1,13 @@
 """The page in a real browser: `apt-get install chromium chromium-driver` (or the like) lets these run."""
 
+import importlib.util
 import json
+import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,18 +52,41 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def page(browser: Any, pristine_study: StudyFolder, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    from selenium.webdriver.support.ui import WebDriverWait
-
     copy = shutil.copytree(pristine_study.path, tmp_path_factory.mktemp("page") / "docstrings")
-    path = write_report(StudyFolder(copy))
     # The browser's own start page asks for things, too.
     browser.get("about:blank")
     for log in ("browser", "performance"):
         browser.get_log(log)
+    opened(browser, write_report(StudyFolder(copy)))
+    return browser
+
+
+def opened(browser: Any, path: Path) -> Any:
+    """The browser with a page whose plots are drawn."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
     browser.get(path.as_uri())
     ready = "return document.documentElement.dataset.drawn === 'yes'"
     WebDriverWait(browser, 30).until(lambda driver: driver.execute_script(ready))
     return browser
+
+
+@contextmanager
+def seen_as(browser: Any, *, width: int, scheme: str) -> Iterator[None]:
+    """A screen of that width, in the light or the dark scheme."""
+    size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    preferred = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": preferred})
+    try:
+        browser.execute_async_script("setTimeout(arguments[0], 400)")
+        yield
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+SCREENS = pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 
 
 def count(page: Any, selector: str) -> int:
@@ -85,10 +113,11 @@ def test_hostile_texts_run_nothing_and_show_as_they_are(page: Any) -> None:
 def test_policy_stops_a_script_that_got_in(page: Any) -> None:
     page.execute_script(
         "const s = document.createElement('div'); s.innerHTML = '<img src=x onerror=\"window.pwned = 2\">';"
-        "document.body.append(s);"
+        "s.id = 'intruder'; document.body.append(s);"
     )
     page.execute_async_script("setTimeout(arguments[0], 300)")
     assert page.execute_script("return window.pwned") is None
+    page.execute_script("document.getElementById('intruder').remove()")
     page.get_log("browser")
 
 
@@ -141,3 +170,141 @@ def test_phone_width_scrolls_tables_not_the_page(page: Any) -> None:
         assert page.execute_script("return document.documentElement.scrollWidth") <= 390
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def axe() -> str | None:
+    """The script of axe-core: of the file in AXE_CORE, else of the package axe-core-python."""
+    if named := os.environ.get("AXE_CORE"):
+        return Path(named).read_text(encoding="utf-8")
+    found = importlib.util.find_spec("axe_core_python")
+    if found is None or found.origin is None:
+        return None
+    return Path(found.origin).with_name("axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(axe() is None, reason="NO AXE: axe-core-python, or axe.min.js in AXE_CORE")
+@SCREENS
+def test_axe_finds_nothing(page: Any, width: int, scheme: str) -> None:
+    with seen_as(page, width=width, scheme=scheme):
+        page.execute_script(axe())
+        found = page.execute_async_script(
+            "axe.run().then(arguments[0], error => arguments[0]({violations: [String(error)]}))"
+        )
+    told = [(rule["id"], rule["impact"], rule["nodes"][0]["html"]) for rule in found["violations"]]
+    assert told == []
+
+
+# axe leaves a contrast open where elements overlap, as plots and tables that scroll do.
+CONTRAST = """
+const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+const channels = (colour) => {
+  canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+  return [...canvas.getImageData(0, 0, 1, 1).data];
+};
+const luminance = ([r, g, b]) => {
+  const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const [x, y, z] = [r, g, b].map(v => linear(v / 255));
+  return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+};
+const behind = (element) => {
+  for (let e = element; e; e = e.parentElement) {
+    const colour = channels(getComputedStyle(e).backgroundColor);
+    if (colour[3] === 255) return colour;
+  }
+  return [255, 255, 255, 255];
+};
+const seen = new Map();
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const element = walker.currentNode.parentElement;
+  if (!walker.currentNode.textContent.trim() || !element.getClientRects().length) continue;
+  const style = getComputedStyle(element);
+  const colour = element.closest("svg") ? style.fill : style.color;
+  const [a, b] = [luminance(channels(colour)), luminance(behind(element))];
+  const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  const place = `${element.tagName} ${colour}: ${ratio.toFixed(2)}`;
+  if (ratio < 4.5) seen.set(place, element.textContent.slice(0, 40));
+}
+return [...seen];
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_stand_out_from_what_is_behind_them(page: Any, scheme: str) -> None:
+    with seen_as(page, width=1280, scheme=scheme):
+        assert page.execute_script(CONTRAST) == []
+
+
+def test_headings_go_down_one_level_at_a_time(page: Any) -> None:
+    levels = page.execute_script(
+        "return [...document.querySelectorAll('h1, h2, h3, h4, h5')].map(e => Number(e.tagName[1]))"
+    )
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+
+
+def test_everything_has_a_name_and_is_reached_by_keyboard(page: Any) -> None:
+    assert count(page, ".plot") == count(page, ".plot[role=img][aria-label]") > 8
+    assert count(page, "table") == count(page, "table:has(thead th[scope=col])") >= 5
+    assert count(page, "th:empty") == 0
+    unnamed = "return [...document.querySelectorAll('button, a')].filter(e => !e.textContent.trim()).length"
+    assert page.execute_script(unnamed) == 0
+    stuck = """
+      const scrolls = (e) => e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1;
+      const shown = (e) => ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
+      return [...document.querySelectorAll("main *")]
+        .filter(e => shown(e) && scrolls(e) && e.tabIndex < 0).map(e => e.outerHTML.slice(0, 80));
+    """
+    assert page.execute_script(stuck) == []
+
+
+@SCREENS
+def test_tables_and_plots_stay_in_their_boxes(page: Any, width: int, scheme: str) -> None:
+    outside = """
+      const main = document.querySelector("main").getBoundingClientRect();
+      return [...document.querySelectorAll(".card, .scroll, .plot, figure, pre, p, dl, ul")]
+        .map(e => [e, e.getBoundingClientRect()])
+        .filter(([e, box]) => box.width && (box.right > main.right + 1 || box.left < main.left))
+        .map(([e]) => e.outerHTML.slice(0, 80));
+    """
+    with seen_as(page, width=width, scheme=scheme):
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+        assert page.execute_script(outside) == []
+
+
+def test_first_screen_has_verdict_plot_test_and_command(
+    browser: Any, quickstart: StudyFolder, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(quickstart.path, tmp_path / "quickstart")
+    opened(browser, write_report(StudyFolder(copy)))
+    bottom = "return document.querySelector(arguments[0]).getBoundingClientRect().bottom"
+    with seen_as(browser, width=1280, scheme="light"):
+        for part in (".says", "#set", ".next .facts"):
+            assert 0 < browser.execute_script(bottom, part) < 800
+    text = browser.execute_script("return document.querySelector('.answer').innerText")
+    assert "Trials 11, 8, 6 and 9 may be best." in text
+    assert "0.1724 – 0.2876" in text  # trial 11 on test
+    assert "loratory publish runs/quickstart --repo me/quickstart" in text
+
+
+def test_diverged_trials_do_not_flatten_the_losses(
+    browser: Any, quickstart: StudyFolder, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(quickstart.path, tmp_path / "quickstart")
+    opened(browser, write_report(StudyFolder(copy)))
+    top = "return document.getElementById('loss').layout.yaxis.range[1]"
+    marks = "return document.getElementById('loss').data.at(-1).visible !== false"
+    press = "document.querySelector(arguments[0]).click()"
+    narrow = browser.execute_script(top)
+    assert narrow < 7
+    assert browser.execute_script(marks)
+    browser.execute_script(press, '[data-whole="loss"]')
+    assert browser.execute_script(top) > 2 * narrow
+    assert not browser.execute_script(marks)
+    browser.execute_script("Plotly.relayout('loss', {'yaxis.range': [3, 4], 'xaxis.range': [0, 10]})")
+    browser.execute_script(press, '[data-reset="loss"]')
+    assert browser.execute_script(top) > 2 * narrow
+    browser.execute_script(press, '[data-whole="loss"]')
+    assert browser.execute_script(top) == narrow
+    assert browser.execute_script(marks)
+    assert browser.get_log("browser") == []
