@@ -121,8 +121,17 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         finalize=_shown,
     )
-    names = ("label", "score", "signed", "parameter", "duration", "size", "counts", "state", "chance")
-    names += ("never_started", "between")
+    names = [
+        "label",
+        "score",
+        "between",
+        "chance",
+        "parameter",
+        "duration",
+        "size",
+        "counts",
+        "never_started",
+    ]
     environment.filters |= {name: getattr(formatting, name) for name in names}
     return environment
 

@@ -75,10 +75,18 @@ def intervals(
             uncertainty = _described(found)
             if base in found.keys:
                 gains = _gains(found, errors, found.keys.index(base))
-    for key in metrics if base is not None else ():
-        if key != base and key not in gains:
-            missing[key][GAIN] = missing[key].get(metric) or missing.get(base, {}).get(metric) or _NO_SCORES
+    if base is not None:
+        _add_missing_gains(missing, gains, metric, base)
     return Intervals(of=of, gains=gains, missing=missing, uncertainty=uncertainty)
+
+
+def _add_missing_gains(
+    missing: Mapping[str, dict[str, str]], gains: Mapping[str, Interval], metric: str, base: str
+) -> None:
+    """Say of each model but the base why its gain has no interval, where it has none."""
+    for key, reasons in missing.items():
+        if key != base and key not in gains:
+            reasons[GAIN] = reasons.get(metric) or missing.get(base, {}).get(metric) or _NO_SCORES
 
 
 def _described(found: Scored) -> Uncertainty:

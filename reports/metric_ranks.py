@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from loratory.reports.comparison_report import ScoredTrial
-from loratory.reports.ranking import is_finite, sign
+from loratory.reports.ranking import sign
 from loratory.reports.trade_offs import MetricRanks
 from loratory.spaces.metric_names import METRICS, Direction
 
@@ -30,7 +30,7 @@ def metric_ranks(
     found = []
     for name in names:
         better = direction if name == metric else METRICS[name].direction if name in METRICS else None
-        held = [t for t in scored if name in t.metrics and is_finite(t.metrics[name])]
+        held = [trial for trial in scored if name in trial.metrics]
         if better is not None and held:
             found.append(_ranked(held, name, better, keys))
     return tuple(found)

@@ -10,6 +10,7 @@ from loratory.reports import formatting
 from loratory.reports.comparison_report import ComparisonReport, PlotPoint, TrialCurves
 from loratory.reports.figures.figure import Figure, layout, line
 from loratory.reports.interval_words import DEV
+from loratory.reports.ranking import sign
 
 MOST_CURVES = 120
 """Largest number of trials in a plot of curves."""
@@ -28,18 +29,19 @@ def dev_figure(report: ComparisonReport) -> Figure | None:
     drawn = layout(x="evaluation", y=f"{formatting.label(report.study.metric)} on eval.dev")
     drawn["xaxis"] |= {"dtick": max(1, report.study.evaluations // 10)}
     note = f"One line a trial, at equal fractions of its own schedule. {DEV}"
-    return _curve_figure(report, "dev", title="Learning curves", note=note, drawn=drawn)
+    worse = -sign(report.study.direction)
+    return _curve_figure(report, "dev", title="Learning curves", note=note, drawn=drawn, worse=worse)
 
 
 def loss_figure(report: ComparisonReport) -> Figure | None:
     """Plot the training loss by tokens seen, one line per trial."""
     drawn = layout(x="training tokens seen", y="training loss")
     note = "Means over runs of equally many optimiser steps."
-    return _curve_figure(report, "loss", title="Training loss", note=note, drawn=drawn)
+    return _curve_figure(report, "loss", title="Training loss", note=note, drawn=drawn, worse=1.0)
 
 
 def _curve_figure(
-    report: ComparisonReport, which: str, *, title: str, note: str, drawn: dict[str, Any]
+    report: ComparisonReport, which: str, *, title: str, note: str, drawn: dict[str, Any], worse: float
 ) -> Figure | None:
     held = [curves for curves in report.curves if getattr(curves, which)]
     shown = _drawn(held, report)
@@ -53,7 +55,7 @@ def _curve_figure(
         drawn[axis] |= {"fixedrange": False}
     drawn["dragmode"] = "zoom"
     whole: dict[str, Any] = {}
-    if scale := robust_scale(list(points.values())):
+    if scale := robust_scale(list(points.values()), worse=worse):
         low, high = scale
         drawn["yaxis"]["range"] = list(scale)
         outside = [n for n, own in points.items() if any(not low <= point.y <= high for point in own)]
@@ -66,30 +68,31 @@ def _curve_figure(
     return Figure(name=which, title=title, note=note, data=data, layout=drawn, zooms=True, whole=whole)
 
 
-def robust_scale(curves: Sequence[Sequence[PlotPoint]]) -> tuple[float, float] | None:
+def robust_scale(curves: Sequence[Sequence[PlotPoint]], *, worse: float) -> tuple[float, float] | None:
     """Return a range of y for the curves that end near most others; None where all fit on one scale.
 
-    A curve counts if the median of its second half is near the median of all: within five median absolute
-    deviations of the closer side, since what diverged lies on one side, or among the nearest two thirds. Of
-    its points, the highest and lowest are left out if they are rare and far out.
+    A curve is left out if the median of its second half is far on the worse side: by more than five median
+    absolute deviations of the better half of the curves, and than two thirds of all. Of the points of the
+    others, the highest and lowest are left out if they are rare and far out.
 
     Args:
         curves: points of each curve.
+        worse: 1 if larger values are worse, else -1.
     """
-    values = [np.array([point.y for point in own]) for own in curves]
+    # Larger is worse from here on.
+    values = [worse * np.array([point.y for point in own]) for own in curves]
     levels = np.array([np.median(own[len(own) // 2 :]) for own in values])
     distances = levels - np.median(levels)
-    closer = min(np.median(np.abs(distances[side])) for side in (distances <= 0, distances >= 0))
-    near = np.abs(distances) <= max(_FAR * closer, np.quantile(np.abs(distances), _MOST))
+    far = _FAR * np.median(np.abs(distances[distances <= 0]))
+    near = distances <= max(far, np.quantile(np.abs(distances), _MOST))
     every, usual = np.concatenate(values), np.concatenate([v for v, n in zip(values, near, strict=True) if n])
-    lowest, lower, upper, highest = np.quantile(usual, [_RARE, 0.25, 0.75, 1 - _RARE])
-    spread = upper - lower
-    usual = usual[(usual >= lowest - _FENCE * spread) & (usual <= highest + _FENCE * spread)]
-    low, high = float(usual.min()), float(usual.max())
-    if not high > low or float(every.max() - every.min()) < _WORTH_IT * (high - low):
+    lower, upper, rare = np.quantile(usual, [0.25, 0.75, 1 - _RARE])
+    best, worst = every.min(), usual[usual <= rare + _FENCE * (upper - lower)].max()
+    if not worst > best or every.max() - best < _WORTH_IT * (worst - best):
         return None
-    room = 0.05 * (high - low)
-    return low - room, high + room
+    room = 0.05 * (worst - best)
+    low, high = sorted((float(worse * (best - room)), float(worse * (worst + room))))
+    return low, high
 
 
 def _marks(points: dict[int, Sequence[PlotPoint]], scale: tuple[float, float]) -> dict[str, Any]:

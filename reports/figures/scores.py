@@ -9,7 +9,9 @@ from loratory.reports.figures.figure import Figure, base_line, layout, text
 from loratory.reports.findings import Interval
 
 MOST_SCORES = 15
-"""Largest number of trials in a plot of intervals; the table of the report has all."""
+"""Largest number of trials in the plot of scores; the table of the report has all."""
+MOST_MEMBERS = 10
+"""Largest number of trials in the plot of those that may be best, which the first screen has to hold."""
 
 
 def scores_figure(report: ComparisonReport) -> Figure | None:
@@ -59,7 +61,7 @@ def set_figure(report: ComparisonReport) -> Figure | None:
     found = report.findings
     if found is None or len(found.may_be_best) < 2:
         return None
-    shown = found.may_be_best[:MOST_SCORES]
+    shown = found.may_be_best[:MOST_MEMBERS]
     # `behind` counts from the published trial, the plot to the right for what is better.
     ahead = [-member.behind for member in shown]
     turned = [

@@ -6,7 +6,8 @@ import pytest
 from loratory.objectives.records import TrialState
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
-from loratory.reports.figures.curves import dev_figure, loss_figure
+from loratory.reports.comparison_report import PlotPoint
+from loratory.reports.figures.curves import dev_figure, loss_figure, robust_scale
 from loratory.reports.figures.figure import Figure
 from loratory.reports.figures.scores import scores_figure, set_figure
 from loratory.reports.figures.search import history_figure, slice_figures
@@ -115,3 +116,85 @@ def test_names_that_look_like_markup_stay_text(make_study: Callable[..., StudyFo
 )
 def test_log_axis_always_has_ticks(low: float, high: float, ticks: list[float]) -> None:
     assert log_ticks(low, high) == pytest.approx(ticks)
+
+
+def points(*values: float) -> tuple[PlotPoint, ...]:
+    return tuple(PlotPoint(x=float(x), y=y) for x, y in enumerate(values))
+
+
+USUAL = [points(5.0, 4.0, 3.0 + n / 10, 2.5 + n / 10) for n in range(8)]
+
+
+def test_a_scale_leaves_out_what_diverged() -> None:
+    scale = robust_scale([*USUAL, points(5.0, 40.0, 3e4, 1e5), points(5.0, 9.0, 80.0, 90.0)], worse=1)
+    assert scale is not None
+    low, high = scale
+    assert 2.3 < low < 2.5 and 5.0 < high < 5.2
+
+
+def test_a_spike_of_a_good_trial_does_not_flatten_the_others() -> None:
+    spiky = points(*[2.5] * 60, 500.0, *[2.5] * 60)
+    scale = robust_scale([*USUAL, spiky], worse=1)
+    assert scale is not None and scale[1] < 6
+
+
+@pytest.mark.parametrize(
+    "curves",
+    [
+        USUAL,
+        [points(1.0)],
+        [points(2.0, 2.0), points(2.0, 2.0)],
+        [points(0.1), points(0.5), points(0.9)],
+    ],
+    ids=["as usual", "one point", "all alike", "spread"],
+)
+def test_a_scale_shows_all_where_all_fit(curves: list[tuple[PlotPoint, ...]]) -> None:
+    assert robust_scale(curves, worse=1) is None
+
+
+def test_the_best_of_all_stays_on_the_scale() -> None:
+    flat = [points(0.1, 0.1 + n / 100) for n in range(8)]
+    assert robust_scale([*flat, points(0.1, 5.0)], worse=-1) is None
+    assert robust_scale([*flat, points(0.1, -5.0)], worse=-1) is not None
+
+
+def test_what_is_beyond_the_scale_is_marked(quickstart: StudyFolder) -> None:
+    figure = loss_figure(compare(quickstart))
+    assert figure is not None and figure.zooms
+    low, high = figure.layout["yaxis"]["range"]
+    marks = figure.data[-1]
+    assert marks["name"] == "beyond the scale"
+    assert all(low < y < high for y in marks["y"])
+    assert {label.partition(":")[0] for label in marks["text"]} == {
+        "trial 1",
+        "trial 3",
+        "trial 5",
+        "trial 10",
+    }
+    assert "Trials 1, 3, 5 and 10 have values beyond this scale" in figure.note
+    whole = figure.whole["yaxis.range"]
+    every = [y for trace in figure.data[:-1] for y in trace["y"]]
+    assert whole[0] < min(every) and whole[1] > max(every) > high
+
+
+def test_pruned_trials_stay_among_many_curves(study: StudyFolder) -> None:
+    report = compare(study)
+    one = report.curves[0]
+    ranking = tuple(report.ranking[0].model_copy(update={"number": n, "rank": n + 1}) for n in range(300))
+    curves = [one.model_copy(update={"number": n}) for n in range(300)]
+    curves += [one.model_copy(update={"number": n, "state": TrialState.PRUNED}) for n in range(300, 400)]
+    figure = dev_figure(report.model_copy(update={"ranking": ranking, "curves": tuple(curves)}))
+    assert figure is not None
+    assert len(figure.data) == 120
+    assert sum(trace["line"]["color"] == "--dimmed" for trace in figure.data) == 40
+    assert figure.data[-1]["name"] == "trial 0"
+
+
+def test_slices_show_the_trials_without_a_score(study: StudyFolder) -> None:
+    report = compare(study)
+    for figure in slice_figures(report):
+        shown, *dimmed = figure.data
+        assert len(shown["x"]) == 7
+        assert sum(len(trace["x"]) for trace in dimmed) == 5
+        assert {trace["marker"]["color"] for trace in dimmed} == {"--dimmed"}
+        assert figure.note.startswith("p = ")
