@@ -8,6 +8,10 @@ from loratory.reports.columns import Column
 from loratory.reports.comparison_report import TrialFacts
 from loratory.reports.visible import one_line
 
+_LONG = 40
+"""Characters from which a cell that may break takes several lines."""
+_CLASSES = {(True, False): "number", (False, True): "wrap", (True, True): '"number wrap"'}
+
 
 def html_rows(columns: Sequence[Column], trials: Sequence[TrialFacts]) -> Markup:
     """Return a row for each trial, every text escaped; the first row is marked.
@@ -24,7 +28,8 @@ def html_rows(columns: Sequence[Column], trials: Sequence[TrialFacts]) -> Markup
 
 def _cell(column: Column, trial: TrialFacts) -> str:
     value, text, ends = column.value(trial), column.text(trial), column.ends(trial)
-    shape = " class=number" if column.numeric else " class=wrap" if column.wraps else ""
+    folds = column.wraps and (not column.numeric or len(text) > _LONG)
+    shape = f" class={_CLASSES[column.numeric, folds]}" if column.numeric or folds else ""
     # What sorts like its text needs no second copy of it.
     by = "" if value is None or str(value) == text else f' data-sort="{_plain(str(value))}"'
     below = f"<small>{_plain(ends)}</small>" if ends else ""

@@ -17,11 +17,11 @@ def interval_notes(report: ComparisonReport) -> list[str]:
     units = f"{how.units:,} {how.unit}s" if how.units != 1 else f"1 {how.unit}"
     found = [
         f"Intervals: {how.level:.0%}, over {units}, each trial as if it had been named before it was scored "
-        "(docs/statistics.md). They do not say which trials are tied: the set above does."
+        "(docs/statistics.md). They do not say which trials are tied: the set of those that may be best does."
     ]
     if picked := next((trial for trial in report.scored if trial.picked and trial.interval), None):
         optimism = report.findings.optimism if report.findings else None
-        by = f", by which its value is {formatting.score(optimism)} too good on average" if optimism else ""
+        by = f", which is therefore {formatting.score(optimism)} too good on average" if optimism else ""
         found.append(f"Trial {picked.shown} was picked for its value{by}: its intervals allow for that.")
     return [*found, *how.cautions, *_missing(report)]
 

@@ -86,7 +86,7 @@ def test_the_picked_trial_has_the_interval_of_a_picked_one(quickstart: StudyFold
     middle = (picked.gain_interval.low + picked.gain_interval.high) / 2
     assert middle == pytest.approx(picked.gain - report.findings.optimism)
     notes = " ".join(interval_notes(report))
-    assert "Trial 11 was picked for its value, by which its value is 0.0070 too good on average" in notes
+    assert "Trial 11 was picked for its value, which is therefore 0.0070 too good on average" in notes
 
 
 def test_groups_are_the_units_however_few_they_are(quickstart: StudyFolder) -> None:
