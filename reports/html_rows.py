@@ -31,10 +31,6 @@ def _cell(column: Column, trial: TrialFacts) -> str:
     folds = column.wraps and (not column.numeric or len(text) > _LONG)
     shape = f" class={_CLASSES[column.numeric, folds]}" if column.numeric or folds else ""
     # What sorts like its text needs no second copy of it.
-    by = "" if value is None or str(value) == text else f' data-sort="{_plain(str(value))}"'
-    below = f"<small>{_plain(ends)}</small>" if ends else ""
-    return f"<td{shape}{by}>{_plain(text)}{below}</td>"
-
-
-def _plain(text: str) -> str:
-    return str(escape(one_line(text)))
+    by = "" if value is None or str(value) == text else f' data-sort="{escape(one_line(str(value)))}"'
+    below = f"<small>{escape(ends)}</small>" if ends else ""
+    return f"<td{shape}{by}>{escape(text)}{below}</td>"

@@ -25,7 +25,7 @@ from loratory.reports.figures.scores import scores_figure, set_figure
 from loratory.reports.figures.search import history_figure, slice_figures
 from loratory.reports.figures.trade_offs import pareto_figures
 from loratory.reports.html_rows import html_rows
-from loratory.reports.interval_words import DEV, interval_notes
+from loratory.reports.interval_words import DEV, SINGLE_TRAININGS, interval_notes
 from loratory.reports.retrained_words import HEADS, ONE_RUN, retrained_notes, retrained_rows
 from loratory.reports.statistics.importance import TITLE
 from loratory.reports.trade_off_words import (
@@ -96,7 +96,7 @@ def _context(report: ComparisonReport) -> dict[str, Any]:
         "one_run": ONE_RUN,
         "retrained_heads": HEADS,
         "retrained_rows": retrained_rows(report.retrained) if report.retrained else [],
-        "retrained_notes": retrained_notes(report),
+        "retrained_notes": [*retrained_notes(report), SINGLE_TRAININGS],
         "comparison_rows": comparison_rows(report) if report.best else [],
     }
 

@@ -6,7 +6,8 @@ from loratory.reports import formatting
 from loratory.reports.comparison_report import ComparisonReport, ScoredTrial, Scores
 
 _MOST_NAMED = 6
-DEV: str = "Values on eval.dev have no intervals: no scores per example are kept of them."
+SINGLE_TRAININGS = "Values of single trainings have their intervals over examples in report.json."
+DEV = "Values on eval.dev have no intervals: no scores per example are kept of them."
 
 
 def interval_notes(report: ComparisonReport) -> list[str]:

@@ -60,7 +60,7 @@ def intervals(
         key: {} if key in tables else dict.fromkeys(names, _NO_SCORES) for key, names in metrics.items()
     }
     gains: dict[str, Interval] = {}
-    uncertainty = None
+    uncertainty, warnings = None, dict[str, None]()
     for name in dict.fromkeys((metric, *(name for names in metrics.values() for name in names))):
         shown = {key: tables[key] for key, names in metrics.items() if key in tables and name in names}
         # The direction turns the sign of values alone, and intervals are in the metric's own sign.
@@ -71,12 +71,15 @@ def intervals(
             continue
         errors = jackknife(found)
         _add(found, errors, of, missing)
+        warnings |= dict.fromkeys(cautions(found))
         if name == metric:
             uncertainty = _described(found)
             if base in found.keys:
                 gains = _gains(found, errors, found.keys.index(base))
     if base is not None:
         _add_missing_gains(missing, gains, metric, base)
+    if uncertainty is not None:
+        uncertainty = uncertainty.model_copy(update={"cautions": tuple(warnings)})
     return Intervals(of=of, gains=gains, missing=missing, uncertainty=uncertainty)
 
 
@@ -95,7 +98,6 @@ def _described(found: Scored) -> Uncertainty:
         unit=found.unit,
         units=found.units,
         examples=found.examples,
-        cautions=cautions(found),
     )
 
 

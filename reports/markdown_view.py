@@ -12,7 +12,7 @@ from loratory.reports.comparison_rows import (
     metric_names,
     tie_note,
 )
-from loratory.reports.interval_words import DEV, interval_notes
+from loratory.reports.interval_words import DEV, SINGLE_TRAININGS, interval_notes
 from loratory.reports.markdown import code, escaped, fenced, table
 from loratory.reports.retrained_words import HEADS, ONE_RUN, retrained_notes, retrained_rows
 from loratory.reports.statistics.importance import TITLE
@@ -132,7 +132,7 @@ def _retrained(report: ComparisonReport) -> list[str]:
     if report.retrained is None:
         return [f"{ONE_RUN} `loratory confirm` trains the best settings again on new seeds."]
     rows = table(list(HEADS), retrained_rows(report.retrained), text_columns=1)
-    return ["## Retrained settings", *map(escaped, retrained_notes(report)), rows]
+    return ["## Retrained settings", *map(escaped, retrained_notes(report)), SINGLE_TRAININGS, rows]
 
 
 def _importance(report: ComparisonReport) -> list[str]:

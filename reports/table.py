@@ -18,7 +18,7 @@ from loratory.reports.comparison_rows import (
 from loratory.reports.retrained_words import HEADS, retrained_notes, retrained_rows, retrained_title
 from loratory.reports.visible import LONGEST, one_line
 
-_NO_INTERVALS = "Intervals of single values: report.html and trials.csv (80 columns have no room)."
+_NO_INTERVALS = "Single values have their intervals in report.html and trials.csv: 80 columns have no room."
 
 
 def ranking_rows(report: ComparisonReport, *, limit: int | None = None) -> list[dict[str, str]]:
