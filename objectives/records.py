@@ -298,3 +298,8 @@ class ScoreRecord(Frozen):
     """SHA-256, in hex, of scores and predictions, by name; empty in records of version 1."""
     scored_at: str | None = None
     """UTC time at which the scores arrived, ISO 8601; null in records of version 1."""
+
+    @property
+    def shown(self) -> str | None:
+        """Name of the trial for people: its number if it has one, else its key; None for the base."""
+        return self.trial if self.number is None else str(self.number)

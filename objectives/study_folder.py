@@ -31,6 +31,11 @@ def confirm_key(trial: str) -> str:
     return f"confirm/{trial.removeprefix('confirm/')}"
 
 
+def later_look_key(trial: str) -> str:
+    """Return the key of a later winner on test: `test/0014` for key `0014`; the first is `TEST_WINNER`."""
+    return f"test/{trial.removeprefix('confirm/')}"
+
+
 @dataclass(frozen=True)
 class StudyFolder:
     """Paths and files of one study. Only the driver writes; others may read at any time."""
@@ -76,6 +81,11 @@ class StudyFolder:
     def report(self) -> Path:
         """Folder of the comparison report."""
         return self.path / "report"
+
+    @property
+    def verdict(self) -> Path:
+        """What the last run's report says of the published trial, for trackers and programs."""
+        return self.path / "verdict.json"
 
     @property
     def report_html(self) -> Path:
@@ -215,6 +225,12 @@ class StudyFolder:
         """Read the record of a scoring; None if there is none."""
         path = self.score(key) / RECORD
         return record_from_bytes(ScoreRecord, path.read_bytes(), str(path)) if path.is_file() else None
+
+    def read_looks(self) -> list[ScoreRecord]:
+        """Read the scorings of winners on test, in the order in which they were made."""
+        keys = {f"test/{path.parent.name}" for path in self.path.glob(f"test/*/{RECORD}")} - {TEST_BASE}
+        records = [record for key in keys if (record := self.read_score(key)) is not None]
+        return sorted(records, key=lambda r: (r.key != TEST_WINNER, r.scored_at or "", r.key))
 
     def append_curve(self, key: str, points: Iterable[CurvePoint]) -> None:
         """Append optimiser steps to a trial's curve."""

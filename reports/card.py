@@ -12,6 +12,7 @@ from loratory.objectives.qlora.base.formats import format_of
 from loratory.objectives.qlora.base.formats.base_format import FormatWords
 from loratory.reports import formatting
 from loratory.reports.card_usage import Usage, usage_section
+from loratory.reports.card_verdict import headline, looks_at_test, verdict_section
 from loratory.reports.comparison_report import ComparisonReport, RankedTrial, ScoredTrial
 from loratory.reports.markdown import escaped, table
 from loratory.reports.markdown_view import comparison_table, ranking_table, signature_list
@@ -72,6 +73,8 @@ def model_card(report: ComparisonReport, trial: ScoredTrial, facts: CardFacts) -
         comparison_table(report, trial),
         _method(report, trial),
         *signature_list(facts.signatures),
+        "## How sure",
+        verdict_section(report, trial),
         "## All ranked trials",
         ranking_table(report, limit=MOST_TRIALS),
         f"{formatting.counts(report.counts).capitalize()}. Published: trial {trial.shown}.",
@@ -128,13 +131,10 @@ def _results(report: ComparisonReport, trial: ScoredTrial, facts: CardFacts) -> 
 
 
 def _opening(report: ComparisonReport, trial: ScoredTrial, facts: CardFacts) -> str:
-    metric = formatting.label(report.study.metric)
-    gain = "" if trial.gain is None else f", {formatting.signed(trial.gain)} against the untuned base"
     return (
         f"A LoRA adapter for [{facts.base_id}](https://huggingface.co/{facts.base_id}), trained with "
         f"{_words(facts).method}: "
-        f"{_place(report, trial)}. "
-        f"{metric} on held-out examples: **{formatting.score(trial.value)}**{gain}."
+        f"{_place(report, trial)}. {headline(report, trial)}"
     )
 
 
@@ -164,12 +164,18 @@ def _method(report: ComparisonReport, trial: ScoredTrial) -> str:
             "trials were scored on it at the end, and the mean over `select` and `confirm` chose among them."
         )
     if _won_test(report, trial):
-        text += " `test` is scored once, for the winner and the base."
+        text += f" {looks_at_test(report)}"
     how = report.uncertainty
     if how is None:
         return text
     units = f"{how.units} {how.unit}s"
     return f"{text} Intervals are {how.level:.0%} intervals over {units}, each trial alone."
+
+
+def _by_how_much(report: ComparisonReport, *, first: bool) -> str:
+    """Return the optimism of the best score on select."""
+    optimism = report.findings.optimism if report.findings and first else None
+    return "" if not optimism else f" (by some {formatting.score(optimism)})"
 
 
 def _won_test(report: ComparisonReport, trial: ScoredTrial) -> bool:
@@ -204,11 +210,13 @@ def _limits(report: ComparisonReport, trial: ScoredTrial) -> str:
     lines = ["- Scores compare answers with references word by word; they do not measure truth or safety."]
     first = isinstance(trial, RankedTrial) and trial.rank == 1
     if first or trial is report.winner:
-        fair = "; that on `test` is not" if _won_test(report, trial) else ""
+        looks = len(report.findings.test_looks) if report.findings else 0
+        again = ", but for the earlier look at it" if looks > 1 else ""
+        fair = f"; that on `test` is not{again}" if _won_test(report, trial) else ""
         place = "the first" if first else "among the first"
         lines.append(
             f"- It is {place} of {len(report.scored)} compared on the same examples, so its score on "
-            f"`select` is a little flattering{fair}."
+            f"`select` is a little flattering{_by_how_much(report, first=first)}{fair}."
         )
     lines.append(
         "- It inherits the base's limits, and its licence may bind the adapter: read the base's card."

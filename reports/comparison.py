@@ -10,7 +10,6 @@ from loratory.objectives.study_folder import (
     BASE,
     CONFIRM_BASE,
     TEST_BASE,
-    TEST_WINNER,
     StudyFolder,
     confirm_key,
 )
@@ -29,7 +28,6 @@ from loratory.reports.comparison_report import (
     UnrankedTrial,
 )
 from loratory.reports.curves import trial_curves
-from loratory.reports.findings import Findings
 from loratory.reports.intervals import Intervals, intervals
 from loratory.reports.metric_ranks import metric_ranks
 from loratory.reports.pareto import pareto_fronts
@@ -37,9 +35,9 @@ from loratory.reports.picked import allow_for_picking
 from loratory.reports.ranking import order, ranked_trial, unranked_trial, why_unranked
 from loratory.reports.retrained import retrained_settings
 from loratory.reports.samples import read_predictions, samples
-from loratory.reports.score_files import read_scoring, read_table, read_tables
+from loratory.reports.score_files import read_tables
 from loratory.reports.statistics.importance import parameter_importance
-from loratory.reports.study_findings import Measure, Pair, Search, study_findings
+from loratory.reports.study_verdict import findings_of, tables_of
 from loratory.reports.verdict import verdict
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.study import StudySpec
@@ -61,7 +59,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
     records = folder.read_records()
     ordered = order(records, direction)
     every = order([*records, *folder.read_retrained()], direction)
-    tables = _tables(folder, every)
+    tables = tables_of(folder, every)
     scored_base = folder.read_score(BASE)
     found = _intervals(tables, every, scored_base, spec)
     base = _scores(scored_base, found, metric)
@@ -71,9 +69,10 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         folder, ranking, metric=metric, direction=direction, base=base, found=found
     )
     scored = _best_first((*ranking, *(retrained.runs if retrained else ())), every)
-    findings = _findings(folder, scored, tables, spec, choice=choice, tried=len(records))
+    findings = findings_of(folder, scored, tables, spec, choice=choice, tried=len(records))
     ranking, retrained = allow_for_picking(ranking, retrained, findings, metric)
     members = [member.key for member in findings.may_be_best] if findings else []
+    looks = (record.key for record in folder.read_looks())
     return ComparisonReport(
         study=_facts(manifest, direction),
         counts={state: sum(record.state is state for record in records) for state in TrialState},
@@ -83,7 +82,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         # Of two trials in the middle the worse one, to never flatter.
         median=ranking[len(ranking) // 2].number if ranking else None,
         base=base,
-        test=_outside(folder, (TEST_BASE, TEST_WINNER), spec),
+        test=_outside(folder, (TEST_BASE, *looks), spec),
         choice=choice,
         confirm=_confirm(folder, choice, spec),
         findings=findings,
@@ -166,12 +165,6 @@ def _unranked(records: Sequence[TrialRecord], metric: str, direction: Direction)
     )
 
 
-def _tables(folder: StudyFolder, every: Sequence[TrialRecord]) -> dict[str, ScoreTable]:
-    """Read the scores per example of the base, the trials and the trainings anew, by key."""
-    paths = {BASE: folder.score(BASE)} | {record.key: folder.trial(record.key) for record in every}
-    return read_tables(paths)
-
-
 def _intervals(
     tables: dict[str, ScoreTable], every: Sequence[TrialRecord], base: ScoreRecord | None, spec: StudySpec
 ) -> Intervals:
@@ -240,45 +233,6 @@ def _best_first(trials: tuple[ScoredTrial, ...], every: Sequence[TrialRecord]) -
     """Order trials of the search and trainings anew as their records are."""
     places = {record.key: place for place, record in enumerate(every)}
     return tuple(sorted(trials, key=lambda trial: places[trial.key]))
-
-
-def _findings(
-    folder: StudyFolder,
-    ranking: tuple[ScoredTrial, ...],
-    tables: dict[str, ScoreTable],
-    spec: StudySpec,
-    *,
-    choice: Choice | None,
-    tried: int,
-) -> Findings | None:
-    if choice is None:
-        return None
-    sides = {
-        "select": (tables.get(choice.key), tables.get(BASE)),
-        "confirm": tuple(read_scoring(folder, key) for key in (confirm_key(choice.key), CONFIRM_BASE)),
-        "test": (_test_of(folder, choice), read_scoring(folder, TEST_BASE)),
-    }
-    return study_findings(
-        ranking,
-        tables,
-        Measure(spec.metric, spec.metric_direction, spec.seed),
-        published=choice.key,
-        against_base={
-            split: Pair(winner, base)
-            for split, (winner, base) in sides.items()
-            if winner is not None and base is not None
-        },
-        search=Search(spec.sampler.name, tried),
-    )
-
-
-def _test_of(folder: StudyFolder, choice: Choice) -> ScoreTable | None:
-    """Return the published adapter's scores on test; None where another adapter's were taken."""
-    record = folder.read_score(TEST_WINNER)
-    own = record is not None and (
-        record.trial == choice.key or (record.trial is None and record.number == choice.number)
-    )
-    return read_table(folder.score(TEST_WINNER)) if own else None
 
 
 def _samples(

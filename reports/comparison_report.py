@@ -344,7 +344,7 @@ class ComparisonReport(Frozen):
     base: Scores | None = None
     """The untuned base on eval.select."""
     test: tuple[Scores, ...] = ()
-    """The final scores on the test split: the base (no number), the winner."""
+    """The scores on the test split: the base (no number), then each winner in the order of the scorings."""
     choice: Choice | None = None
     """The trial whose adapter is published; null if no trial is ranked."""
     confirm: tuple[Scores, ...] = ()

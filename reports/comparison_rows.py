@@ -1,9 +1,10 @@
 """The gain of tuning in a few rows (base, median, best, test), and trials equal to the best."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loratory.reports.comparison_report import Choice, ComparisonReport, ScoredTrial, Scores
-from loratory.reports.findings import Interval
+from loratory.reports.findings import Findings, Interval
 from loratory.reports.formatting import between, label, score
 from loratory.reports.statistics.cautions import few_groups
 
@@ -64,25 +65,51 @@ def comparison_rows(report: ComparisonReport, published: ScoredTrial | None = No
 
 def choice_line(report: ComparisonReport) -> str | None:
     """Return a sentence on which adapter is published and why; None if no trial is ranked."""
-    choice = report.choice
-    if choice is None:
+    if report.choice is None:
         return None
     names = {trial.key: trial.shown for trial in report.scored}
+    return choice_words(report.choice, names=names, metric=report.study.metric)
+
+
+def picked_line(choice: Choice | None, found: Findings | None) -> str | None:
+    """Return a sentence with the interval of what eval.select alone picked, or why there is none.
+
+    None if no trial is ranked, where eval.confirm chose (`choice_line` has that interval), and where the
+    verdict says that nothing tells how sure the score is.
+    """
+    if choice is None or choice.candidates or found is None or found.units < 2:
+        return None
+    if found.interval is None:
+        return "Its scores are all alike and give no interval."
+    ends = f"[{score(found.interval.low)}, {score(found.interval.high)}]"
+    rough = "; few groups: rough" if few_groups(found.unit, found.units) else ""
+    return f"Its score less what being picked adds: {ends} (95%, {found.units:,} {found.unit}s{rough})."
+
+
+def choice_words(choice: Choice, *, names: Mapping[str, str], metric: str) -> str:
+    """Return a sentence on which adapter is published and why.
+
+    Args:
+        choice: the choice.
+        names: names of trials for people, by key.
+        metric: the study's metric.
+    """
     name = names.get(choice.key, choice.key)
     if not choice.candidates:
         return f"Published is trial {name}, the best on eval.select: {choice.why}."
     shown = [names.get(key, key) for key in choice.candidates]
     among = f"trials {', '.join(shown[:-1])} and {shown[-1]}" if shown[1:] else f"trial {shown[0]} alone"
-    value = f"{label(report.study.metric)} {score(choice.pooled[choice.key])} on {choice.examples:,} examples"
+    were = "were" if shown[1:] else "was"
+    value = f"{label(metric)} {score(choice.pooled[choice.key])} on {choice.examples:,} examples"
     return (
-        f"Published is trial {name}: of {among}, which may be the best and were scored on "
+        f"Published is trial {name}: of {among}, which may be the best and {were} scored on "
         f"eval.confirm too, {choice.why} ({value}).{_expected(choice)}"
     )
 
 
 def _expected(choice: Choice) -> str:
     if choice.expected is None or choice.interval is None:
-        return ""
+        return " It has no interval: eval.confirm is too small or too uniform for one."
     ends = f"[{score(choice.interval.low)}, {score(choice.interval.high)}]"
     rough = "; few groups: rough" if few_groups(choice.unit, choice.units or 0) else ""
     return (

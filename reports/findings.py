@@ -88,10 +88,14 @@ class Findings(Frozen):
     """Number of units."""
     examples: int = 0
     """Number of examples."""
+    cautions: tuple[str, ...] = ()
+    """Sentences on what makes intervals less reliable than their level says, or impossible."""
     left_out: dict[str, str] = {}
     """Trials whose scores could not be compared, with the reason."""
     gains: tuple[Gain, ...] = ()
     """Gains over the base, by split."""
+    test_looks: tuple[str, ...] = ()
+    """Names of the trials that were scored on test, in that order; each after the first is a further look."""
     further_trials: int = 0
     """Size of a further batch of trials."""
     chance_of_change: float | None = None

@@ -10,6 +10,7 @@ from loratory.reports.comparison_rows import (
     choice_line,
     comparison_rows,
     metric_names,
+    picked_line,
     tie_note,
 )
 from loratory.reports.interval_words import DEV, SINGLE_TRAININGS, interval_notes
@@ -92,6 +93,7 @@ def _opening(report: ComparisonReport) -> str:
         "",
         *([tie, ""] if (tie := tie_note(report)) else []),
         *([line, ""] if (line := choice_line(report)) else []),
+        *([line, ""] if (line := picked_line(report.choice, report.findings)) else []),
     ]
     lines += [f"- {escaped(name)}: {escaped(formatting.parameter(v))}" for name, v in best.params.items()]
     if (winner := report.winner) is not None and winner.adapter:

@@ -8,6 +8,7 @@ from loratory.reports.comparison_report import ScoredTrial
 from loratory.reports.findings import CheapestWithin, Findings, Gain, Interval, Member
 from loratory.reports.statistics import cheapest
 from loratory.reports.statistics.best_set import BestSet, may_be_best
+from loratory.reports.statistics.cautions import cautions
 from loratory.reports.statistics.deviations import Deviations
 from loratory.reports.statistics.fixed_interval import paired_gain
 from loratory.reports.statistics.further_search import chance_of_change
@@ -67,6 +68,7 @@ def study_findings(
     published: str,
     against_base: Mapping[str, Pair],
     search: Search,
+    looks: Sequence[str] = (),
 ) -> Findings | None:
     """Compute the findings of a study.
 
@@ -77,6 +79,7 @@ def study_findings(
         published: key of the trial that is published.
         against_base: scores beside the base's, by split.
         search: how far the search is.
+        looks: names of the trials that were scored on test, in that order.
 
     Returns:
         None if no trial is ranked.
@@ -91,6 +94,7 @@ def study_findings(
         ranked=len(ranking),
         value=winner.value,
         gains=tuple(_gains(against_base, measure)),
+        test_looks=tuple(looks),
         further_trials=FURTHER_TRIALS,
         chance_of_change=chance_of_change(tried=search.tried, further=FURTHER_TRIALS, sampler=search.sampler),
     )
@@ -125,6 +129,7 @@ def _compared(
         "unit": found.unit,
         "units": found.units,
         "examples": found.examples,
+        "cautions": cautions(found),
     }
 
 

@@ -13,6 +13,7 @@ from loratory.reports.comparison_rows import (
     choice_line,
     comparison_rows,
     metric_names,
+    picked_line,
     tie_note,
 )
 from loratory.reports.retrained_words import HEADS, retrained_notes, retrained_rows, retrained_title
@@ -47,6 +48,8 @@ def ranking_table(report: ComparisonReport, *, limit: int | None = 20) -> Group:
         notes.append(Text(f"  {left_out}", style="dim"))
     if tie := tie_note(report):
         notes.insert(0, Text(f"  {tie}"))
+    if picked := picked_line(report.choice, report.findings):
+        notes.insert(0, Text(f"  {picked}"))
     if chosen := choice_line(report):
         notes.insert(0, Text(f"  {chosen}"))
     notes[:0] = [Text(f"  {sentence}") for sentence in report.verdict]

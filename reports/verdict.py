@@ -27,7 +27,20 @@ def verdict(found: Findings | None) -> tuple[str, ...]:
         sentences.append(_what_it_costs(found))
     if gain := _final(found.gains):
         sentences.append(_gain(gain))
+    sentences += [line for line in (looks_line(found), *found.cautions, _left_out(found)) if line]
     return tuple(sentences)
+
+
+def looks_line(found: Findings) -> str:
+    """Return how often test was looked at; empty if it was for the published trial alone, or never."""
+    looks, name = found.test_looks, found.published_shown
+    if not looks or looks == (name,):
+        return ""
+    missing = "" if name in looks else f", not yet for trial {name}"
+    if len(looks) == 1:
+        return f"Test was looked at for trial {looks[0]}{missing}."
+    times = "twice" if len(looks) == 2 else f"{len(looks)} times"
+    return f"Test was looked at {times}: first for trial {looks[0]}{missing}."
 
 
 def further_line(found: Findings) -> str:
@@ -42,6 +55,15 @@ def further_line(found: Findings) -> str:
         f"{line} {found.examples:,} examples show who is best where the others are {now} behind, four times "
         f"as many where they are {then} behind."
     )
+
+
+def _left_out(found: Findings) -> str:
+    """Return which trials are in no comparison, and why the first of them is not."""
+    if not found.left_out or found.unit is None:
+        return ""
+    (first, reason), *others = found.left_out.items()
+    more = f" and {len(others)} other{'s' * (len(others) > 1)}" if others else ""
+    return f"Not compared with the others: {first}{more} ({reason})."
 
 
 def _who(found: Findings) -> str:

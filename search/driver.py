@@ -27,9 +27,9 @@ from loratory.search.adapter_budget import AdapterBudget
 from loratory.search.advice import advice_on_first_trials
 from loratory.search.executors.executor import Executor, Message
 from loratory.search.host_room import HostRoom, Shortage
-from loratory.search.ledger import TrialLedger
 from loratory.search.owners import TrialOwner
 from loratory.search.scoring import ScoringQueue
+from loratory.search.scoring_ledger import ScoringLedger
 from loratory.search.trial_memory import Workforce
 from loratory.search.worker_state import WorkerState
 from loratory.spaces.errors import InputError, LoratoryError
@@ -50,7 +50,7 @@ class Driver:
 
     Args:
         owner: decides about trials.
-        ledger: stores the scorings.
+        ledger: stores the scorings, and has the records of all that may be scored.
         scoring: the scorings outside trials.
         executor: holds the workers.
         room: tells whether disk and main memory have room for one more trial.
@@ -66,7 +66,7 @@ class Driver:
         self,
         owner: TrialOwner,
         *,
-        ledger: TrialLedger,
+        ledger: ScoringLedger,
         scoring: ScoringQueue,
         executor: Executor,
         room: HostRoom,
@@ -121,7 +121,7 @@ class Driver:
             return True
         if self._owner.stop_reason is not None or self._owner.stuck():
             return False
-        return self._scoring.pending(self._owner.records)
+        return self._scoring.pending(self._ledger.records)
 
     def _busy(self) -> bool:
         return any(worker.trials or worker.scoring for worker in self._workers.values())
@@ -189,7 +189,7 @@ class Driver:
         """Return a scoring for an idle worker: the base before any trial, confirm and test after the last."""
         score = self._scoring.opening()
         if score is None and not self._trials_are_left():
-            score = self._scoring.closing(self._owner.records)
+            score = self._scoring.closing(self._ledger.records)
         return score
 
     def _trials_are_left(self) -> bool:
@@ -227,8 +227,7 @@ class Driver:
                 self._tell(event.notes)
                 self._tell_capacity()
             case Scored():
-                trial = self._scoring.trial_of(event.key)
-                self._ledger.score(event, self._owner.records[trial] if trial else None)
+                self._ledger.score(event, self._scoring.trial_of(event.key))
                 self._scoring.done(event.key)
                 worker.scoring, worker.broken_in_a_row = None, 0
             case Noted():

@@ -12,6 +12,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -59,7 +60,32 @@ def open_rows(folder: StudyFolder, manifest: Manifest) -> optuna.Study:
                 "another's; restore that, or move the folder away and begin anew"
             )
         raise InputError(f"name: storage already has another study named {study.name}; choose another name")
+    _name_objective(rows, study.metric)
     return rows
+
+
+def _name_objective(rows: optuna.Study, metric: str) -> None:
+    """Let dashboards call the objective what it is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        if rows.metric_names != [metric]:
+            rows.set_metric_names([metric])
+
+
+def find_rows(folder: StudyFolder, manifest: Manifest) -> optuna.Study | None:
+    """Return the study's rows where its storage is there and has them; nothing is created.
+
+    Raises:
+        SQLAlchemyError: the storage cannot be reached.
+    """
+    study = manifest.spec
+    if study.storage is None and not folder.database.is_file():
+        return None
+    try:
+        rows = optuna.load_study(study_name=study.name, storage=study.storage or _sqlite_url(folder))
+    except KeyError:
+        return None
+    return rows if rows.user_attrs.get(_UUID) == manifest.uuid else None
 
 
 def _unreadable(folder: StudyFolder, study: StudySpec, error: Exception) -> str:

@@ -35,6 +35,7 @@ def plan_lines(plan: StudyPlan) -> Iterator[str]:
     else:
         yield from _wrapped(_arrangement(plan.worker))
         yield from _wrapped(_durations(plan, plan.worker))
+    yield from _wrapped(_afterwards(plan))
     yield from _wrapped(_infeasible(plan))
     yield from _wrapped(_disk(plan))
     yield from _wrapped(_difference(plan))
@@ -48,6 +49,7 @@ def summary_lines(plan: StudyPlan) -> Iterator[str]:
         return
     yield f"plan: {_arrangement(plan.worker)}"
     yield f"plan: {_durations(plan, plan.worker)}; {_disk(plan)}"
+    yield f"plan: {_afterwards(plan)}"
     if plan.space.infeasible_share:
         yield f"plan: {_infeasible(plan)}"
     yield f"plan: {_difference(plan)}"
@@ -89,6 +91,7 @@ def _base(plan: StudyPlan) -> str:
 def _data(plan: StudyPlan) -> str:
     data = plan.data
     counts = f"{data.train:,} to train on, {data.dev} dev, {data.select:,} select"
+    counts += f", {data.confirm:,} confirm" * bool(data.confirm) + f", {data.test:,} test" * bool(data.test)
     if data.known:
         lengths = f"{data.mean_tokens:.0f} tokens on average, at most {data.longest_tokens:,}"
         return f"data: {counts}, {lengths} ({data.source})"
@@ -156,6 +159,29 @@ def _durations(plan: StudyPlan, worker: PlannedWorker) -> str:
         f"{hours:.1f} GPU hours in all if none is pruned, {duration_text(durations.seconds(plan.gpus))} on "
         f"{plan.gpus} GPU{'s' * (plan.gpus > 1)}"
     )
+
+
+def _afterwards(plan: StudyPlan) -> str:
+    """Return what durations and disk count besides the trials."""
+    after, data = plan.afterwards, plan.data
+    scored = [f"the base on {data.select:,} select examples"]
+    if after.confirmed:
+        best = f"the best {after.confirmed} trials" if after.confirmed > 1 else "the best trial"
+        scored.append(f"{best} and the base on {data.confirm:,} confirm examples")
+    if data.test:
+        scored.append(f"winner and base on {data.test:,} test examples")
+    durations = plan.worker.durations if plan.worker is not None else None
+    took = f" ({duration_text(durations.closing_seconds)} of a GPU)" if durations else ""
+    text = f"besides the trials, in durations and disk: scoring {', '.join(scored)}{took}"
+    if not after.retrainings:
+        return text
+    settings, seeds = _plural(after.settings, "setting"), _plural(after.seeds, "new seed")
+    took = f" ({duration_text(durations.retraining_seconds)} of a GPU)" if durations else ""
+    return f"{text}; retraining {settings} on {seeds}{took}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count > 1)}"
 
 
 def _common(plan: StudyPlan) -> Iterator[str]:

@@ -32,7 +32,7 @@ class RunPlan:
             self._thread.start()
 
     def seconds(self) -> float | None:
-        """Return the predicted seconds of the study; None if they are not known yet, or cannot be."""
+        """Return the predicted seconds of the search; None if they are not known yet, or cannot be."""
         return self._seconds
 
     def close(self) -> None:
@@ -62,6 +62,6 @@ class RunPlan:
         workers = self._study.resources.workers or torch.cuda.device_count()
         plan = plan_of_data(self._study, self._prepared.payload.data, gpu=gpu, gpus=workers)
         if plan.worker is not None and plan.worker.durations is not None:
-            self._seconds = plan.worker.durations.seconds(workers)
+            self._seconds = plan.worker.durations.search_seconds(workers)
         for line in summary_lines(plan):
             self._tell(line)

@@ -14,6 +14,7 @@ from loratory.objectives.study_folder import (
     TEST_WINNER,
     StudyFolder,
     confirm_key,
+    later_look_key,
 )
 from loratory.reports.choice import choose, confirmed, select_tables
 from loratory.reports.ranking import order
@@ -24,7 +25,11 @@ Records = Mapping[str, TrialRecord]
 
 
 class ScoringQueue:
-    """Queue of scorings; each is made once per study, and never again once it has a record."""
+    """Queue of scorings; each is made once per study, and never again once it has a record.
+
+    Where more trials or trainings on new seeds change the winner after test was scored, the new one is scored
+    there too: a further look at test, which reports count.
+    """
 
     def __init__(self, folder: StudyFolder, prepared: Prepared) -> None:
         self._folder, self._prepared, self._manifest = folder, prepared, folder.read_manifest()
@@ -34,6 +39,7 @@ class ScoringQueue:
         self._finished: frozenset[str] = frozenset()
         self._candidates: tuple[str, ...] = ()
         self._winner: str | None = None
+        self._looked_at: set[str | None] = set()
 
     @property
     def before_trials(self) -> bool:
@@ -81,8 +87,18 @@ class ScoringQueue:
         yield from left
         if self._prepared.has_test and not self._is_done(TEST_BASE):
             yield TEST_BASE, Split.TEST, None
-        if self._prepared.has_test and not left and not self._is_done(TEST_WINNER):
-            yield TEST_WINNER, Split.TEST, self._chosen(records)
+        if self._prepared.has_test and not left:
+            winner = self._chosen(records)
+            if (key := self._look(winner)) is not None:
+                yield key, Split.TEST, winner
+
+    def _look(self, winner: str) -> str | None:
+        """Return the key of the winner's scoring on test; None where it has been scored."""
+        if not self._is_done(TEST_WINNER):
+            return TEST_WINNER
+        if winner not in self._looked_at:
+            self._looked_at = {record.trial for record in self._folder.read_looks()}
+        return None if winner in self._looked_at else later_look_key(winner)
 
     def _look_at(self, records: Records) -> None:
         """Find the candidates again where trials have finished since."""

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import optuna
+from optuna.exceptions import OptunaError
 from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
 
 from loratory.objectives.manifest import Manifest
 from loratory.objectives.objective import Prepared, objective_kind
@@ -14,17 +17,20 @@ from loratory.objectives.records import Provenance, TrialRecord
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport
+from loratory.reports.study_verdict import verdict_of
 from loratory.reports.trackers.tracker import Tracker, open_trackers
+from loratory.reports.verdict_file import published_in, write_verdict
 from loratory.reports.writing import write_report
 from loratory.search.adapter_budget import AdapterBudget
 from loratory.search.clock import StudyClock
+from loratory.search.dashboard_note import keep_note
 from loratory.search.display import FinishedLines, PlainLines, live_view
 from loratory.search.driver import Driver
 from loratory.search.executors.executor import Executor
 from loratory.search.host_room import HostRoom
 from loratory.search.ledger import TrialLedger
 from loratory.search.manifest import git_state
-from loratory.search.optuna_rows import open_rows
+from loratory.search.optuna_rows import find_rows, open_rows
 from loratory.search.owner import StudyOwner
 from loratory.search.owners import SearchThenRetraining, TrialOwner
 from loratory.search.progress import StudyProgress
@@ -33,9 +39,11 @@ from loratory.search.retraining import RetrainingOwner
 from loratory.search.run_plan import RunPlan
 from loratory.search.samplers import trial_limit
 from loratory.search.scoring import ScoringQueue
+from loratory.search.scoring_ledger import ScoringLedger
 from loratory.search.terminal import say
 from loratory.search.trial_memory import TrialMemory
 from loratory.spaces.confirmation import ConfirmationSpec
+from loratory.spaces.errors import InputError
 
 _FLUSH_SECONDS = 60.0
 
@@ -100,8 +108,11 @@ class StudySession:
         )
         ledger = partial(TrialLedger, folder, study_uuid=manifest.uuid, provenance=provenance)
         self._ledger, self._retrained = ledger(), ledger(records=folder.read_retrained())
+        self._scorings = ScoringLedger(self._ledger, self._retrained)
         self._memory = self._trial_memory()
         self._notes: Sequence[str] = ()
+        self._rows: optuna.Study | None = None
+        self._comparison: ComparisonReport | None = None
         self._retraining = self._retraining_owner(work.confirmation) if work.confirmation else None
         self._owner = self._trial_owner()
 
@@ -122,7 +133,7 @@ class StudySession:
             if not self._retraining.left(new=False):
                 self._say(self._retraining.nothing_left)
             return self._retraining
-        rows = open_rows(self._folder, self._manifest)
+        self._rows = rows = open_rows(self._folder, self._manifest)
         search = StudyOwner(self._study, rows=rows, ledger=self._ledger, memory=self._memory)
         resumed = reconcile(search, rows)
         if resumed.finished or resumed.unfinished:
@@ -138,7 +149,7 @@ class StudySession:
             with self._watching() as displays:
                 driver = Driver(
                     self._owner,
-                    ledger=self._ledger,
+                    ledger=self._scorings,
                     scoring=ScoringQueue(self._folder, self._prepared),
                     executor=executor,
                     room=HostRoom(self._folder, least_bytes=lambda: self._memory.smallest_bytes),
@@ -152,6 +163,8 @@ class StudySession:
                 done = driver.run()
             if not done and interrupted():
                 self._say("stopping; every trial can go on later (Ctrl-C again ends at once)")
+            executor.close()  # the report needs no workers
+            self._conclude(tracker)
             return done
         finally:
             self._plan.close()
@@ -165,20 +178,49 @@ class StudySession:
                     clock.save()
 
     def result(self, *, done: bool) -> StudyResult:
-        """Write the report and return the outcome."""
-        comparison = compare(self._folder) if self._owner.records else None
+        """Write the report and the study's note, and return the outcome."""
+        comparison = self._write_report()
         winner = comparison.winner if comparison else None
-        best = self._owner.records[winner.key] if winner else None
+        best = self._scorings.records[winner.key] if winner else None
         return StudyResult(
             folder=self._folder,
             best=best,
             metrics=best.metrics if best else {},
             adapter=self._folder.adapter(best.key) if best and best.adapter else None,
             comparison=comparison,
-            report=write_report(self._folder, comparison) if comparison else None,
+            report=self._folder.report_html if comparison else None,
             interrupted=not done,
-            notes=tuple(self._notes),
+            notes=(*self._notes, *(self._write_note(comparison) if comparison else ())),
         )
+
+    def _write_report(self) -> ComparisonReport | None:
+        """Write the report, once per run, and return it; None where there is nothing to compare."""
+        if self._comparison is None and self._owner.records:
+            self._comparison = compare(self._folder)
+            write_report(self._folder, self._comparison)
+            write_verdict(self._folder, verdict_of(self._comparison))
+        return self._comparison
+
+    def _conclude(self, tracker: Tracker) -> None:
+        """Write the report, and have the runs written again that it says something else of now."""
+        before = published_in(self._folder)
+        comparison = self._write_report()
+        after = comparison.choice.key if comparison and comparison.choice else None
+        for key in dict.fromkeys((before, after)):
+            if key is not None and key in self._scorings.records:
+                tracker.finished(self._scorings.records[key])
+
+    def _write_note(self, comparison: ComparisonReport) -> list[str]:
+        """Write the verdict into the storage as the study's note; return a line where that fails."""
+        try:
+            rows = self._rows or find_rows(self._folder, self._manifest)
+            if rows is not None:
+                keep_note(rows, verdict_of(comparison))
+        except (SQLAlchemyError, OptunaError, InputError, ImportError, RuntimeError) as error:
+            # RuntimeError: tables of another version of Optuna.
+            cause = f"{type(error).__name__}: {error}".splitlines()[0]
+            return [f"note: the verdict is not in the storage's note of the study ({cause})"]
+        return []
 
     def _trial_memory(self) -> TrialMemory:
         predict = objective_kind(self._study.objective).trial_bytes

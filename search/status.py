@@ -10,13 +10,18 @@ from rich.text import Text
 
 from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.study_folder import StudyFolder
+from loratory.reports.comparison_report import Choice
+from loratory.reports.findings import Findings
 from loratory.reports.formatting import never_started
 from loratory.reports.ranking import order
+from loratory.reports.study_verdict import study_verdict
+from loratory.reports.verdict_file import StudyVerdict
 from loratory.search.best_settings import retrainings_left
 from loratory.search.clock import read_active_seconds
 from loratory.search.lock import is_running
 from loratory.search.progress import clock, short
 from loratory.search.samplers import trial_limit
+from loratory.spaces.errors import LoratoryError
 from loratory.spaces.frozen import Frozen
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import parse_retraining_key
@@ -87,6 +92,23 @@ class StudyStatus(Frozen):
     """Unfinished trials: running, or waiting to be resumed."""
     retrained: RetrainedStatus | None = None
     """Counts of the trainings on new seeds; null if there are none."""
+    verdict: tuple[str, ...] = ()
+    """What the scores say so far, in sentences."""
+    published: str = ""
+    """Which adapter is published, why, and the interval of its score."""
+    further: str = ""
+    """How likely further trials change the published file, and what more examples would tell."""
+    provisional: bool = False
+    """True if trials are unfinished, so that the verdict may change."""
+    choice: Choice | None = None
+    """The trial whose adapter is published, as in report.json; null if no trial is ranked."""
+    findings: Findings | None = None
+    """The numbers of the verdict, as in report.json; null if no trial is ranked."""
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All that the scores say, in words."""
+        return StudyVerdict(**{name: getattr(self, name) for name in StudyVerdict.model_fields}).lines
 
 
 def study_status(folder: StudyFolder) -> StudyStatus:
@@ -115,6 +137,21 @@ def study_status(folder: StudyFolder) -> StudyStatus:
         trials=[_trial(folder, study, record) for record in records if not record.state.finished],
         retrained=_retrained(folder, study, records),
     )
+
+
+def status_with_verdict(folder: StudyFolder) -> StudyStatus:
+    """Read the status of a study, and compute its verdict from the scores so far.
+
+    Raises:
+        InputError: there is no study in the folder.
+        LoratoryError: a record is damaged. Damaged scores cost the verdict alone, which says so.
+    """
+    status = study_status(folder)
+    try:
+        found = study_verdict(folder)
+    except LoratoryError as error:
+        found = StudyVerdict(verdict=(f"There is no verdict: {error}",))
+    return status.model_copy(update=dict(found))
 
 
 def _retrained(
@@ -177,6 +214,9 @@ def render_status(status: StudyStatus) -> RenderableType:
         settings, seeds = _plural(again.settings, "setting"), _plural(again.seeds, "new seed")
         done = f": {again.done} of {again.total}" * (again.done < again.total)
         head.append(f"\nretrained {settings} on {seeds}{done} ({counts})")
+    if status.states:  # of a study without trials there is nothing to say
+        for sentence in status.sentences:
+            head.append(f"\n{sentence}")
     trials = [*status.trials, *(again.trials if again else ())]
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_header=bool(trials))
     for heading in ("trial", "failed or lost", "evaluation", f"{status.metric} on dev", "parameters"):

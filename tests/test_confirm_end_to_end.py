@@ -7,10 +7,18 @@ from pathlib import Path
 import pytest
 
 from loratory.objectives.scores import ScoreTable
-from loratory.objectives.study_folder import CONFIRM_BASE, TEST_BASE, TEST_WINNER, StudyFolder, confirm_key
+from loratory.objectives.study_folder import (
+    CONFIRM_BASE,
+    TEST_BASE,
+    TEST_WINNER,
+    StudyFolder,
+    confirm_key,
+    later_look_key,
+)
 from loratory.objectives.versions import seal
 from loratory.reports.comparison import compare
-from loratory.search import StudyResult, run_study
+from loratory.reports.publishing import stage
+from loratory.search import StudyResult, confirm_study, run_study
 from loratory.search.executors.local import LocalExecutor
 from loratory.spaces import StudySpec
 
@@ -112,6 +120,43 @@ def test_what_a_kill_between_the_scorings_left_undone_is_done_and_nothing_else(r
     assert again.best is not None and result.best is not None and again.best.key == result.best.key
     for key in lost:
         assert _table(folder.score(key)).aggregate == _table(result.folder.score(key)).aggregate
+
+
+def test_a_winner_that_changed_after_test_was_scored_is_scored_there_too_and_marked(result, tmp_path) -> None:
+    folder = StudyFolder(shutil.copytree(result.folder.path, tmp_path / "confirmed"))
+    assert result.best is not None and result.comparison is not None
+    assert "Test was looked at" not in " ".join(result.comparison.verdict)
+    first = next(record for record in folder.read_records() if record.key != result.best.key)
+    scored = folder.read_score(TEST_WINNER)
+    assert scored is not None
+    folder.write_score(scored.model_copy(update={"trial": first.key, "number": first.number}))
+    again = run_study(folder.read_manifest().spec, runs=tmp_path, local=True)
+    assert [look.trial for look in folder.read_looks()] == [first.key, result.best.key]
+    later = folder.score(later_look_key(result.best.key))
+    assert _table(later).aggregate == _table(folder.score(TEST_WINNER)).aggregate, "the same adapter"
+    mark = f"Test was looked at twice: first for trial {first.number}."
+    assert again.comparison is not None and mark in again.comparison.verdict
+    assert mark in folder.report_markdown.read_text() and mark in folder.report_html.read_text()
+    card = stage(folder, trial=None, repo_id="me/again", base_id="me/base").path / "README.md"
+    assert mark in card.read_text() and "scored once" not in card.read_text()
+
+
+def test_trainings_anew_are_scored_on_confirm_and_keep_it_as_trials_do(result, tmp_path) -> None:
+    folder = StudyFolder(shutil.copytree(result.folder.path, tmp_path / "confirmed"))
+    again = confirm_study(folder, top=1, seeds=3, local=True)
+    assert again.comparison is not None and again.comparison.choice is not None and again.best is not None
+    anew = [key for key in again.comparison.choice.candidates if key.startswith("confirm/")]
+    assert anew, "one of them is among the best five"
+    for key in anew:
+        record = folder.read_score(confirm_key(key))
+        assert record is not None and folder.read_record(key).confirm_metrics == record.metrics
+    assert folder.read_looks()[-1].trial == again.best.key
+    # `run` searches on, and knows the trainings anew that `confirm` made.
+    later = run_study(
+        folder.read_manifest().spec.model_copy(update={"confirmation": None}), runs=tmp_path, local=True
+    )
+    assert later.comparison is not None and later.comparison.choice == again.comparison.choice
+    assert later.best is not None and later.best.key == again.best.key
 
 
 def test_a_study_that_began_before_there_was_confirm_goes_on_without_it(tmp_path: Path) -> None:

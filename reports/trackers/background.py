@@ -7,6 +7,7 @@ from typing import Protocol
 from loratory.objectives.events import TrialEvent
 from loratory.objectives.records import TrialRecord
 from loratory.objectives.study_folder import StudyFolder
+from loratory.reports.trackers.conclusion import read_conclusion
 from loratory.reports.trackers.marker import read_marker
 from loratory.reports.trackers.pending import News, PendingTrials
 
@@ -115,7 +116,8 @@ class BackgroundTracker:
         for record in (*self._folder.read_records(), *self._folder.read_retrained()):
             if record.state.finished and not record.never_started:
                 marker = read_marker(self._folder.marker(record.key, self._sink.marker))
-                if marker is None or not marker.covers(record):
+                said = read_conclusion(self._folder, record.key).digest
+                if marker is None or not marker.covers(record, said):
                     self._pending.add(record.key, final=True)
 
     def _write(self, news: News) -> None:

@@ -40,10 +40,13 @@ class Marker(Frozen):
     """The trial's attempt at the time of writing."""
     sent: tuple[Position, ...] = (Position(),)
     """The latest positions of a run that grows while its trial trains."""
+    conclusion: str = ""
+    """Hash of what the run says of the study's verdict; empty where it says nothing."""
 
-    def covers(self, record: TrialRecord) -> bool:
-        """Return whether a finished trial is written completely, as its record has it now."""
-        return self.complete and (self.state, self.attempt) == (record.state, record.attempt)
+    def covers(self, record: TrialRecord, conclusion: str = "") -> bool:
+        """Return whether a finished trial is written completely, as its record and the verdict are now."""
+        written = (self.state, self.attempt, self.conclusion)
+        return self.complete and written == (record.state, record.attempt, conclusion)
 
 
 def read_marker(path: Path) -> Marker | None:

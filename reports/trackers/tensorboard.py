@@ -8,6 +8,7 @@ from typing import Any
 
 from loratory.objectives.records import CurvePoint, Measurement, TrialRecord
 from loratory.objectives.study_folder import StudyFolder
+from loratory.reports.trackers.conclusion import read_conclusion
 from loratory.reports.trackers.marker import Marker, read_marker, write_marker
 from loratory.reports.trackers.trial_files import CurveReader, merge
 from loratory.spaces.study import StudySpec
@@ -44,8 +45,8 @@ class TensorBoardSink:
         """Write a finished trial, unless it is written already."""
         record = self._folder.read_record(key)
         path = self._folder.marker(key, self.marker)
-        written = read_marker(path)
-        if written is not None and written.covers(record):
+        written, conclusion = read_marker(path), read_conclusion(self._folder, key)
+        if written is not None and written.covers(record, conclusion.digest):
             return
         if key in self._live:
             self._live.pop(key).events.close()
@@ -53,7 +54,7 @@ class TensorBoardSink:
         shutil.rmtree(partial, ignore_errors=True)
         events = EventFile(partial)
         events.add_items(merge(self._folder.read_curve(key), record.measurements))
-        events.add_result(record, self._study)
+        events.add_result(record, self._study, verdict=conclusion.text)
         events.close()
         self._put(partial, self._folder.events(key))
         write_marker(
@@ -65,6 +66,7 @@ class TensorBoardSink:
                 complete=True,
                 state=record.state,
                 attempt=record.attempt,
+                conclusion=conclusion.digest,
             ),
         )
 
@@ -106,8 +108,8 @@ class EventFile:
                 self._add_scalars("dev", item.metrics, item.step)
         self._writer.flush()
 
-    def add_result(self, record: TrialRecord, study: StudySpec) -> None:
-        """Add hyperparameters, metrics on eval.select, state and reason."""
+    def add_result(self, record: TrialRecord, study: StudySpec, *, verdict: str = "") -> None:
+        """Add hyperparameters, metrics on eval.select, state and reason; the verdict where there is one."""
         from tensorboardX.summary import hparams, text
 
         step = record.measurements[-1].step if record.measurements else 0
@@ -118,6 +120,8 @@ class EventFile:
             self._add(summary, 0)
         self._add_scalars("select", record.metrics, step)
         self._add(text("state", f"{record.state.value}: {record.reason}"), step)
+        if verdict:
+            self._add(text("verdict", verdict), step)
 
     def close(self) -> None:
         """Flush and close the file."""

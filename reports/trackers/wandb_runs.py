@@ -10,6 +10,7 @@ from typing import Any
 from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.samples import read_predictions
+from loratory.reports.trackers.conclusion import NO_LONGER_PUBLISHED, Conclusion, read_conclusion
 from loratory.reports.trackers.marker import Marker, Position, read_marker, write_marker
 from loratory.reports.trackers.trial_files import CurveReader, merge
 from loratory.reports.trackers.wandb_content import (
@@ -67,10 +68,10 @@ class StudyRuns:
         """Return the path of a trial's marker."""
         return self.folder.marker(key, MARKER)
 
-    def is_complete(self, record: TrialRecord) -> bool:
-        """Return whether a finished trial's run is written completely."""
+    def is_complete(self, record: TrialRecord, conclusion: Conclusion) -> bool:
+        """Return whether a finished trial's run is written completely, with what it says of the verdict."""
         marker = read_marker(self.marker_path(record.key))
-        return marker is not None and marker.covers(record)
+        return marker is not None and marker.covers(record, conclusion.digest)
 
     def begin(self, record: TrialRecord, *, online: bool) -> Any:
         """Begin the `wandb.Run` of a trial, or continue online the one that an earlier process began.
@@ -109,24 +110,37 @@ class StudyRuns:
             run.define_metric(names, step_metric=axis)
         return run
 
-    def end(self, run: Any, record: TrialRecord) -> Path:
-        """Add final metrics, state and predictions, finish the run, and return its folder."""
+    def end(self, run: Any, record: TrialRecord, conclusion: Conclusion, *, with_table: bool = True) -> Path:
+        """Add final metrics, state and predictions, finish the run, and return its folder.
+
+        Args:
+            run: the `wandb.Run`.
+            record: the trial's record.
+            conclusion: what it says of the study's verdict.
+            with_table: whether to add the predictions; False where the run has them.
+        """
         import wandb
 
-        run.summary.update(final_summary(record))
+        run.summary.update(final_summary(record) | conclusion.entries)
         run.tags = (*self.study.tracking.wandb.tags, record.state.value)
         rows = table_rows(
             list(read_predictions(self.folder.trial(record.key)).values()),
             self.study.tracking.wandb.prediction_rows,
         )
-        if rows:
+        if rows and with_table:
             run.log({TABLE: wandb.Table(columns=list(TABLE_COLUMNS), data=rows)})
         path = Path(run.dir).parent
         run.finish(exit_code=1 if record.state is TrialState.FAIL else 0)
         return path
 
     def mark_complete(
-        self, record: TrialRecord, path: Path, *, mode: str, sent: Sequence[Position] = (Position(),)
+        self,
+        record: TrialRecord,
+        path: Path,
+        *,
+        mode: str,
+        conclusion: Conclusion,
+        sent: Sequence[Position] = (Position(),),
     ) -> None:
         """Write the marker of a complete run.
 
@@ -134,6 +148,7 @@ class StudyRuns:
             record: the trial's record.
             path: the run's folder.
             mode: online or offline.
+            conclusion: what it says of the study's verdict.
             sent: the latest positions of its history.
         """
         marker = Marker(
@@ -144,6 +159,7 @@ class StudyRuns:
             state=record.state,
             attempt=record.attempt,
             sent=tuple(sent),
+            conclusion=conclusion.digest,
         )
         write_marker(self.marker_path(record.key), marker)
 
@@ -171,17 +187,17 @@ class OfflineRuns:
 
     def complete(self, key: str) -> None:
         """Write a finished trial, unless it is written already."""
-        record = self._runs.folder.read_record(key)
-        if self._runs.is_complete(record):
+        record, conclusion = self._runs.folder.read_record(key), read_conclusion(self._runs.folder, key)
+        if self._runs.is_complete(record, conclusion):
             return
         self._runs.remove_folders(key)
         run = self._runs.begin(record, online=False)
         for item in merge(self._runs.folder.read_curve(key), record.measurements):
             run.log(history_row(item))
-        path = self._runs.end(run, record)
+        path = self._runs.end(run, record, conclusion)
         kept = self._runs.folder.wandb / path.name
         path.rename(kept)
-        self._runs.mark_complete(record, kept, mode=self.mode)
+        self._runs.mark_complete(record, kept, mode=self.mode, conclusion=conclusion)
 
     def close(self) -> None:
         """Do nothing: no run is open."""
@@ -205,21 +221,30 @@ class OnlineRuns:
 
     def complete(self, key: str) -> None:
         """Send the rest of a finished trial and finish its run."""
-        record = self._runs.folder.read_record(key)
-        if self._runs.is_complete(record):
+        record, conclusion = self._runs.folder.read_record(key), read_conclusion(self._runs.folder, key)
+        if self._runs.is_complete(record, conclusion):
             return
+        again = self._is_written(record)
         live = self._open(record)
         live.send(record)
-        path = self._runs.end(live.run, record)
+        if again and not conclusion.entries:
+            # It was published, and another trial is now; a summary only changes or grows.
+            live.run.summary.update(NO_LONGER_PUBLISHED)
+        path = self._runs.end(live.run, record, conclusion, with_table=not again)
         del self._live[key]
         _check_uploaded(path)
-        self._runs.mark_complete(record, path, mode=self.mode, sent=live.sent)
+        self._runs.mark_complete(record, path, mode=self.mode, conclusion=conclusion, sent=live.sent)
 
     def close(self) -> None:
         """Finish the runs of unfinished trials as preempted: the study's next run continues them."""
         for live in self._live.values():
             live.run.mark_preempting()
             live.run.finish(exit_code=1)
+
+    def _is_written(self, record: TrialRecord) -> bool:
+        """Return whether the server has the whole run, whatever it says of the verdict."""
+        marker = read_marker(self._runs.marker_path(record.key))
+        return marker is not None and marker.mode == self.mode and marker.covers(record, marker.conclusion)
 
     def _open(self, record: TrialRecord) -> "_LiveRun":
         if record.key not in self._live:

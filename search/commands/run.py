@@ -99,21 +99,8 @@ def _print_outcome(console: "Console", result: "StudyResult") -> None:
         console.print(f"stopped; go on with: {again}", highlight=False, soft_wrap=True)
     elif result.comparison is not None:
         console.print(ranking_table(result.comparison))
-        _print_stale_test(console, result)
     for name, path in (("report", result.report), ("best adapter", result.adapter)):
         if path is not None:
             console.print(f"{name}: {path}", highlight=False, markup=False, soft_wrap=True)
     for note in result.notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
-
-
-def _print_stale_test(console: "Console", result: "StudyResult") -> None:
-    """Say so where the test score is that of an earlier winner."""
-    from loratory.objectives.study_folder import TEST_WINNER
-
-    scored = result.folder.read_score(TEST_WINNER)
-    if scored is not None and result.best is not None and scored.number != result.best.number:
-        console.print(
-            f"note: the test split was scored for trial {scored.number}, then the best; that is done once",
-            highlight=False,
-        )

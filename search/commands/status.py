@@ -6,13 +6,17 @@ from loratory.search.commands.options import AsJson, FolderArgument
 
 
 def status(folder: FolderArgument, as_json: AsJson = False) -> None:
-    """Tell how far a study is, while it runs or after."""
+    """Tell how far a study is, while it runs or after.
+
+    Also what its scores say so far: which trials may be best, how sure that is, and whether more trials or
+    more examples would help.
+    """
     from rich.console import Console
 
     from loratory.objectives.study_folder import StudyFolder
-    from loratory.search.status import render_status, study_status
+    from loratory.search.status import render_status, status_with_verdict
 
-    found = study_status(StudyFolder(folder))
+    found = status_with_verdict(StudyFolder(folder))
     if as_json:
         typer.echo(found.model_dump_json(indent=1))
     else:

@@ -93,3 +93,29 @@ def test_cost_of_a_metric_at_zero_has_no_share():
 def test_tied_files():
     tied = found(member("11"), member("8"), shortfall=0.0)
     assert verdict(tied)[1] == "None of them is better than 11."
+
+
+@pytest.mark.parametrize(
+    ("looks", "line"),
+    [
+        ((), None),
+        (("11",), None),
+        (("8",), "Test was looked at for trial 8, not yet for trial 11."),
+        (("8", "11"), "Test was looked at twice: first for trial 8."),
+        (("11", "8"), "Test was looked at twice: first for trial 11."),
+        (("8", "6"), "Test was looked at twice: first for trial 8, not yet for trial 11."),
+        (("8", "6", "confirm/0011-1", "11"), "Test was looked at 4 times: first for trial 8."),
+    ],
+)
+def test_looks_at_test(looks, line):
+    assert verdict(found(member("11"), test_looks=looks))[1:] == ((line,) if line else ())
+
+
+def test_what_intervals_cannot_do_and_what_is_left_out_is_said():
+    rough = found(member("11"), cautions=("Few groups (4): intervals are rough.",), left_out={"0003": "why"})
+    assert verdict(rough)[1:] == (
+        "Few groups (4): intervals are rough.",
+        "Not compared with the others: 0003 (why).",
+    )
+    many = found(member("11"), left_out={"0003": "no scores", "0004": "other examples", "0005": "x"})
+    assert verdict(many)[1] == "Not compared with the others: 0003 and 2 others (no scores)."

@@ -40,6 +40,7 @@ from loratory.search.ledger import TrialLedger
 from loratory.search.owners import SearchThenRetraining
 from loratory.search.retraining import RetrainingOwner
 from loratory.search.scoring import ScoringQueue
+from loratory.search.scoring_ledger import ScoringLedger
 from loratory.spaces import InputError, LoratoryError
 from loratory.spaces.confirmation import ConfirmationSpec
 
@@ -130,14 +131,15 @@ def drive(open_study):
     ):
         opened = open_study(study)
         prepared = Prepared(has_base=has_base, has_test=has_test)
-        owner = opened.owner
+        owner, ledgers = opened.owner, [opened.ledger]
         if confirmation is not None:
             ledger = TrialLedger(opened.folder, study_uuid="u", provenance=Provenance(seed=0), records=())
+            ledgers.append(ledger)
             again = RetrainingOwner(study, confirmation, search=opened.ledger.records, ledger=ledger)
             owner = SearchThenRetraining(opened.owner, again)
         driver = Driver(
             owner,
-            ledger=opened.ledger,
+            ledger=ScoringLedger(*ledgers),
             scoring=ScoringQueue(opened.folder, prepared),
             executor=executor,
             room=HostRoom(opened.folder, **free),

@@ -64,10 +64,9 @@ def records(folder) -> dict[str, TrialRecord]:
 def record(folder: StudyFolder, queue: ScoringQueue, score: Score, mean: float = 0.4) -> None:
     """What the driver does when a scoring is done."""
     write_atomically(folder.score(score.key) / SCORES, table(mean, score.split, len(score.key)).to_bytes())
-    provenance = Provenance(seed=0)
-    folder.write_score(
-        ScoreRecord(study="u", key=score.key, split=score.split, metrics={}, provenance=provenance)
-    )
+    trial = queue.trial_of(score.key)
+    fields = {"study": "u", "key": score.key, "split": score.split, "trial": trial, "metrics": {}}
+    folder.write_score(ScoreRecord(**fields, provenance=Provenance(seed=0)))
     queue.done(score.key)
 
 
@@ -142,13 +141,46 @@ def test_a_scoring_whose_worker_is_lost_is_handed_out_again(folder, records):
     assert len(first) == 7
 
 
-def test_of_more_trials_later_only_the_new_candidates_are_scored_and_test_stays(folder, records):
+def test_of_more_trials_later_only_the_new_candidates_are_scored_and_a_new_winner_on_test(folder, records):
     queue = ScoringQueue(folder, WHOLE)
     list(all_keys(folder, queue, records))
     records["0006"] = trial(folder, 6, 0.51)
-    assert list(all_keys(folder, ScoringQueue(folder, WHOLE), records)) == ["confirm/0006"]
+    means = {"confirm/0006": 0.2, "confirm/0007": 0.8}
+    assert list(all_keys(folder, ScoringQueue(folder, WHOLE), records, means)) == ["confirm/0006"]
     records["0007"] = trial(folder, 7, 0.52)
-    assert list(all_keys(folder, queue, records)) == ["confirm/0007"]
+    assert list(all_keys(folder, queue, records, means)) == ["confirm/0007", "test/0007"]
+    assert [look.trial for look in folder.read_looks()] == ["0000", "0007"]
+    assert list(all_keys(folder, ScoringQueue(folder, WHOLE), records, means)) == []
+
+
+def test_a_winner_that_was_scored_on_test_before_is_not_scored_again(folder, records):
+    first, second = ({"0000": records["0000"], name: records[name]} for name in ("0001", "0002"))
+    list(all_keys(folder, ScoringQueue(folder, WHOLE), first, {"confirm/0000": 0.9}))
+    assert list(all_keys(folder, ScoringQueue(folder, WHOLE), second, {"confirm/0002": 0.95})) == [
+        "confirm/0002",
+        "test/0002",
+    ]
+    assert list(all_keys(folder, ScoringQueue(folder, WHOLE), first)) == []
+
+
+def test_a_lost_second_look_is_handed_out_again(folder, records):
+    queue = ScoringQueue(folder, replace(WHOLE, has_confirm=False))
+    list(all_keys(folder, queue, records))
+    records["0006"] = trial(folder, 6, 0.6)
+    (look,) = handed_out(queue, records)
+    assert (look.key, queue.trial_of(look.key)) == ("test/0006", "0006") and queue.pending(records)
+    queue.give_back(look.key)
+    assert handed_out(queue, records) == [look]
+
+
+def test_a_training_anew_that_wins_later_is_a_second_look(folder, records):
+    queue = ScoringQueue(folder, replace(WHOLE, has_confirm=False))
+    list(all_keys(folder, queue, records))
+    again = trial(folder, 0, 0.7).model_copy(update={"key": "confirm/0000-1", "number": None})
+    for name in (ADAPTER_WEIGHTS, ADAPTER_CONFIG):
+        write_atomically(folder.adapter(again.key) / name, b"again")
+    assert list(all_keys(folder, queue, {**records, again.key: again})) == ["test/0000-1"]
+    assert [look.shown for look in folder.read_looks()] == ["0000", "confirm/0000-1"]
 
 
 @pytest.mark.parametrize("has_test", [True, False])

@@ -37,6 +37,8 @@ def disk_bytes(
     largest_numbers: int,
     select_examples: int,
     max_new_tokens: int,
+    retrainings: int = 0,
+    scored_examples: int = 0,
 ) -> DiskBytes:
     """Return the bytes of a study.
 
@@ -47,11 +49,14 @@ def disk_bytes(
         largest_numbers: numbers of the largest adapter.
         select_examples: examples whose answers are kept, per trial.
         max_new_tokens: longest answer, in tokens; 0 where nothing is decoded.
+        retrainings: trainings on new seeds, which leave what trials leave.
+        scored_examples: examples of all scorings outside trials.
     """
     # An answer and its reference, each of half the longest answer on average.
     kept = _BYTES_PER_PREDICTION + max_new_tokens * _BYTES_PER_TOKEN
+    trained, at_once = trials + retrainings, min(running, max(trials, retrainings))
     return DiskBytes(
-        adapters=round(trials * mean_numbers * _MASTER_BYTES),
-        checkpoints=min(running, trials) * largest_numbers * _MASTER_BYTES * (1 + _MOMENTS + _BEST),
-        predictions=trials * (select_examples * kept + _BYTES_PER_CURVE),
+        adapters=round(trained * mean_numbers * _MASTER_BYTES),
+        checkpoints=at_once * largest_numbers * _MASTER_BYTES * (1 + _MOMENTS + _BEST),
+        predictions=trained * (select_examples * kept + _BYTES_PER_CURVE) + scored_examples * kept,
     )

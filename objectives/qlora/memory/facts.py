@@ -197,13 +197,13 @@ def workload_without_data(
     dtype: torch.dtype,
     max_length: int,
     train_examples: int,
-    eval_examples: int,
+    dev_examples: int,
+    select_examples: int,
 ) -> Workload:
     """Return the workload of a study of which only the numbers of examples are known.
 
     Every sequence counts as `max_length` tokens, and every prompt as those beside the longest answer.
     """
-    dev = min(study.evaluation.dev_examples or eval_examples, eval_examples)
     return _workload(
         study,
         stack,
@@ -212,9 +212,9 @@ def workload_without_data(
         mean_tokens=max_length,
         longest_tokens=max_length,
         longest_prompt=max(1, max_length - study.evaluation.max_new_tokens),
-        prompts=max(1, eval_examples - dev),
-        dev=dev,
-        select=max(0, eval_examples - dev),
+        prompts=max(1, dev_examples, select_examples),
+        dev=dev_examples,
+        select=select_examples,
     )
 
 

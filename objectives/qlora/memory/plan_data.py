@@ -38,12 +38,14 @@ class _Known:
         scale: examples of train per example of `data.train`, and of eval likewise.
         source: phrase for the terminal.
         sampled: whether they are a sample.
+        test_examples: number of rows of test, where a sample has fewer.
     """
 
     data: PreparedData
     scale: tuple[float, float]
     source: str
     sampled: bool = False
+    test_examples: int = 0
 
 
 def known_workload(
@@ -93,10 +95,11 @@ def _with_data(
 ) -> tuple[Workload, PlannedData]:
     data, (train_scale, eval_scale) = known.data, known.scale
     train, dev, select = len(data.train) * train_scale, len(data.dev), len(data.select) * eval_scale
+    confirm, test = len(data.confirm), known.test_examples or len(data.test)
     if known.sampled:  # a sample is divided otherwise than all of eval
         examples = (len(data.dev) + len(data.select)) * eval_scale
         dev = min(study.evaluation.dev_examples or dev_examples(round(examples)), round(examples))
-        select = _select(study, round(examples) - dev)
+        select, confirm = _select_and_confirm(study, round(examples) - dev)
     counted = workload(study, data, stack, dtype=dtype)
     counted = Workload(
         **vars(counted)
@@ -114,6 +117,8 @@ def _with_data(
         select=round(select),
         mean_tokens=counted.mean_tokens,
         longest_tokens=counted.longest_tokens,
+        confirm=confirm,
+        test=test,
     )
     return counted, planned
 
@@ -126,9 +131,16 @@ def _without_data(
     train = given or _ASSUMED_EXAMPLES
     examples = round((study.data.eval_fraction or eval_fraction(train)) * train)
     dev = study.evaluation.dev_examples or dev_examples(examples)
-    select = study.evaluation.select_examples or max(dev, _select(study, examples - dev))
+    rest, confirm = _select_and_confirm(study, examples - dev)
+    select = study.evaluation.select_examples or max(dev, rest)
     counted = workload_without_data(
-        study, stack, dtype=dtype, max_length=longest, train_examples=train, eval_examples=dev + select
+        study,
+        stack,
+        dtype=dtype,
+        max_length=longest,
+        train_examples=train,
+        dev_examples=dev,
+        select_examples=select,
     )
     planned = PlannedData(
         source=reason,
@@ -138,14 +150,16 @@ def _without_data(
         select=select,
         mean_tokens=longest,
         longest_tokens=longest,
+        confirm=confirm,
+        test=select if study.data.test else 0,
     )
     return counted, planned
 
 
-def _select(study: StudySpec, rest: int) -> int:
-    """Return the size of select by the number of examples that dev leaves of eval."""
+def _select_and_confirm(study: StudySpec, rest: int) -> tuple[int, int]:
+    """Return the sizes of select and confirm by the number of examples that dev leaves of eval."""
     evaluation = study.evaluation
-    return select_and_confirm(rest, select=evaluation.select_examples, confirm=evaluation.confirm_examples)[0]
+    return select_and_confirm(rest, select=evaluation.select_examples, confirm=evaluation.confirm_examples)
 
 
 def _decoded(study: StudySpec, dev: int, select: int) -> int:
@@ -204,7 +218,8 @@ def _sampled(study: StudySpec, reference: BaseReference, max_positions: int | No
     rows, read = counts[Part.TRAIN]
     source = f"{rows:,} rows of train" + (f", lengths by {read} of them" if read < rows else "")
     scale = _scale(study, prepared.data, counts)
-    return _Known(data=prepared.data, scale=scale, source=source, sampled=True)
+    test = counts.get(Part.TEST, (0, 0))[0]
+    return _Known(data=prepared.data, scale=scale, source=source, sampled=True, test_examples=test)
 
 
 def _scale(

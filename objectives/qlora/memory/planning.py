@@ -16,6 +16,7 @@ from loratory.objectives.qlora.base.checks.configuration import refuse_by_config
 from loratory.objectives.qlora.base.layers import find_text_part, linear_layers
 from loratory.objectives.qlora.base.skeleton import build_skeleton
 from loratory.objectives.qlora.memory.admission import asked_of, remedies, usable_bytes
+from loratory.objectives.qlora.memory.afterwards import PlannedAfterwards, afterwards
 from loratory.objectives.qlora.memory.bases import FoundConfiguration, find_configuration
 from loratory.objectives.qlora.memory.choose import Asked, TooSmall, choose, smallest
 from loratory.objectives.qlora.memory.devices import Gpu, gpu_named, gpu_of_device, gpu_of_memory
@@ -68,6 +69,12 @@ class _Study:
     sample: SpaceSample
     data: PlannedData
     known: dict[int, MemoryTerms] = field(default_factory=dict)
+
+    @property
+    def afterwards(self) -> PlannedAfterwards:
+        """The work besides the trials."""
+        data = self.data
+        return afterwards(self.spec, select=data.select, confirm=data.confirm, test=data.test)
 
     def of_rank(self, rank: int) -> Workload:
         """Return the workload of a worker whose stacks have that rank."""
@@ -137,6 +144,7 @@ def _plan(study: StudySpec, named: Gpu | None, *, gpus: int, known: Callable[...
         space=_space(given, worker.usable_bytes if worker else None),
         worker=worker,
         common=common,
+        afterwards=given.afterwards,
         disk=_disk(given, worker, gpus),
         smallest_difference=smallest_difference(given.data.select, study.trials),
         notes=tuple(_notes(given, named)),
@@ -256,7 +264,14 @@ def _worker(given: _Study, gpu: Gpu) -> PlannedWorker:
     if isinstance(chosen, TooSmall):
         return PlannedWorker(gpu=gpu, usable_bytes=budget, size=None, terms=chosen.terms, durations=None)
     scored = given.spec.evaluation.evaluations * given.data.dev + given.data.select
-    durations = study_durations(given.facts, workload, chosen, gpu, scored_examples=scored)
+    durations = study_durations(
+        given.facts,
+        workload,
+        chosen,
+        gpu,
+        scored_examples=scored,
+        after=given.afterwards,
+    )
     return PlannedWorker(
         gpu=gpu,
         usable_bytes=budget,
@@ -297,6 +312,8 @@ def _disk(given: _Study, worker: PlannedWorker | None, gpus: int) -> DiskBytes:
         largest_numbers=given.sample.largest_numbers,
         select_examples=given.data.select,
         max_new_tokens=given.spec.evaluation.max_new_tokens if given.spec.metrics else 0,
+        retrainings=given.afterwards.retrainings,
+        scored_examples=given.afterwards.scored_examples,
     )
     limit = given.spec.resources.disk_gib
     if limit is None:

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from loratory.objectives.qlora.memory.afterwards import PlannedAfterwards
 from loratory.objectives.qlora.memory.devices import Gpu
 from loratory.objectives.qlora.memory.disk import DiskBytes
 from loratory.objectives.qlora.memory.durations import StudyDurations
@@ -41,6 +42,8 @@ class PlannedData:
         train: training examples.
         dev: eval examples of each evaluation.
         select: eval examples that rank trials.
+        confirm: eval examples that choose among the best at the end; 0 without such a part.
+        test: test examples; 0 without a test split. Where it is not read, as many as select.
         mean_tokens: mean length of training examples.
         longest_tokens: length of the longest.
     """
@@ -52,6 +55,8 @@ class PlannedData:
     select: int
     mean_tokens: float
     longest_tokens: int
+    confirm: int = 0
+    test: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +125,7 @@ class StudyPlan:
         space: memory over the search space.
         worker: on the GPU that is asked for or here; None without one.
         common: on GPUs of common sizes, where no GPU is named.
+        afterwards: work besides the trials.
         disk: bytes of the study folder; with the running trials of `gpus` workers.
         smallest_difference: between two scores that the eval split can tell apart, as a share of the score.
         notes: lines on what the plan cannot know.
@@ -133,6 +139,7 @@ class StudyPlan:
     space: PlannedSpace
     worker: PlannedWorker | None
     common: tuple[PlannedWorker, ...]
+    afterwards: PlannedAfterwards
     disk: DiskBytes
     smallest_difference: float
     notes: tuple[str, ...] = ()
@@ -158,6 +165,8 @@ def _durations(durations: StudyDurations | None, gpus: int) -> dict[str, float] 
         "seconds_per_trial": durations.seconds_per_trial,
         "training_seconds": durations.training_seconds,
         "scoring_seconds": durations.scoring_seconds,
+        "retraining_seconds": durations.retraining_seconds,
+        "closing_seconds": durations.closing_seconds,
         "seconds": durations.seconds(gpus),
         "gpu_hours": durations.gpu_seconds(gpus) / 3600,
     }

@@ -354,10 +354,11 @@ class WandbServer:
             "logLineCount": 0,
             "historyTail": json.dumps([json.dumps(row) for row in rows[-1:]]),
             "eventsTail": "[]",
-            "summaryMetrics": json.dumps(self.summaries.get(run_id, {})),
+            # A machine that dies before it sent rows has not sent their summary either.
+            "summaryMetrics": json.dumps(self.summaries.get(run_id, {}) | {"_step": len(rows) - 1}),
             "config": self.runs[run_id].get("config", "{}"),
             "tags": [],
-            "wandbConfig": "{}",
+            "wandbConfig": json.dumps({"t": 1}),  # without it wandb takes the run for a new one
         }
 
 

@@ -115,6 +115,26 @@ def test_a_run_prints_a_summary(tmp_path: Path) -> None:
     assert any("measured on this kind" in line for line in [" ".join(plan_lines(plan))])
 
 
+def test_it_counts_and_says_what_follows_the_search() -> None:
+    file, again = (
+        str(EXAMPLES / "labels.yaml"),
+        ["--set", "confirmation.top=2", "--set", "confirmation.seeds=4"],
+    )
+    plain = json.loads(run(file, "--gpu", "H100", "--json"))
+    found = json.loads(run(file, *again, "--gpu", "H100", "--json"))
+    text = " ".join(run(file, *again, "--gpu", "H100").split())
+    select, confirm = found["data"]["select"], found["data"]["confirm"]
+    assert f"scoring the base on {select:,} select examples" in text
+    assert (f"the best 5 trials and the base on {confirm:,} confirm examples" in text) == bool(confirm)
+    assert "retraining 2 settings on 4 new seeds (" in text and "of a GPU)" in text
+    assert "retraining" not in run(file, "--gpu", "H100")
+    before, after = plain["worker"]["durations"], found["worker"]["durations"]
+    assert after["retraining_seconds"] == pytest.approx(8 * before["seconds_per_trial"])
+    assert after["seconds"] - before["seconds"] == pytest.approx(after["retraining_seconds"])
+    assert found["disk"]["adapters"] > plain["disk"]["adapters"]
+    assert plain["afterwards"]["scored"][0] == plain["data"]["select"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(4, "4 s"), (99, "99 s"), (150, "2 min"), (5400, "90 min"), (7200, "2 h")]
 )

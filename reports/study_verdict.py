@@ -1,0 +1,127 @@
+"""The verdict of a study, computed from its folder without the rest of a report."""
+
+from collections.abc import Mapping, Sequence
+
+from loratory.objectives.records import TrialRecord
+from loratory.objectives.scores import ScoreTable
+from loratory.objectives.study_folder import BASE, CONFIRM_BASE, TEST_BASE, StudyFolder, confirm_key
+from loratory.reports.choice import choose
+from loratory.reports.comparison_report import Choice, ComparisonReport, ScoredTrial
+from loratory.reports.comparison_rows import choice_words, picked_line
+from loratory.reports.findings import Findings
+from loratory.reports.ranking import order, scored_facts
+from loratory.reports.score_files import read_scoring, read_tables
+from loratory.reports.study_findings import Measure, Pair, Search, study_findings
+from loratory.reports.verdict import further_line, verdict
+from loratory.reports.verdict_file import StudyVerdict
+from loratory.spaces.study import StudySpec
+
+
+def study_verdict(folder: StudyFolder) -> StudyVerdict:
+    """Return the verdict of a study, finished or still running.
+
+    Args:
+        folder: the study folder; it is only read.
+
+    Raises:
+        InputError: there is no study in the folder.
+        LoratoryError: a record or scores are damaged, or newer than this loratory.
+    """
+    manifest = folder.read_manifest()
+    spec, direction = manifest.spec, manifest.spec.metric_direction
+    trials = folder.read_records()
+    ordered = order([*trials, *folder.read_retrained()], direction)
+    tables = tables_of(folder, ordered)
+    facts = [
+        scored_facts(record, metric=spec.metric, direction=direction, base_value=None, folder=folder)
+        for record in ordered
+    ]
+    choice = choose(folder, ordered, manifest=manifest, tables=tables)
+    ranking = [ScoredTrial(**fields) for fields in facts]
+    found = findings_of(folder, ranking, tables, spec, choice=choice, tried=len(trials))
+    words = in_words(choice, found, names={trial.key: trial.shown for trial in ranking}, metric=spec.metric)
+    return words.model_copy(update={"provisional": any(not trial.state.finished for trial in trials)})
+
+
+def verdict_of(report: ComparisonReport) -> StudyVerdict:
+    """Return the verdict in a report."""
+    names = {trial.key: trial.shown for trial in report.scored}
+    words = in_words(report.choice, report.findings, names=names, metric=report.study.metric)
+    return words.model_copy(update={"provisional": report.provisional})
+
+
+def in_words(
+    choice: Choice | None, found: Findings | None, *, names: Mapping[str, str], metric: str
+) -> StudyVerdict:
+    """Return a choice and findings with the sentences made of them.
+
+    Args:
+        choice: which trial is published.
+        found: the findings.
+        names: names of trials for people, by key.
+        metric: the study's metric.
+    """
+    if choice is None or found is None:
+        return StudyVerdict(verdict=verdict(None))
+    chosen = choice_words(choice, names=names, metric=metric)
+    return StudyVerdict(
+        findings=found,
+        choice=choice,
+        verdict=verdict(found),
+        published=" ".join(line for line in (chosen, picked_line(choice, found)) if line),
+        further=further_line(found),
+    )
+
+
+def tables_of(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> dict[str, ScoreTable]:
+    """Read per-example scores on select of the base, the trials and the trainings anew, by key.
+
+    Args:
+        folder: the study folder.
+        ordered: the ranked trials and trainings anew, best first.
+    """
+    paths = {BASE: folder.score(BASE)} | {record.key: folder.trial(record.key) for record in ordered}
+    return read_tables(paths)
+
+
+def findings_of(
+    folder: StudyFolder,
+    ranking: Sequence[ScoredTrial],
+    tables: Mapping[str, ScoreTable],
+    spec: StudySpec,
+    *,
+    choice: Choice | None,
+    tried: int,
+) -> Findings | None:
+    """Return the findings of a study; None if no trial is ranked.
+
+    Args:
+        folder: the study folder.
+        ranking: ranked trials and trainings anew, best first.
+        tables: their scores on select by key, and those of the base.
+        spec: the study.
+        choice: which of them is published.
+        tried: number of trials of the search.
+    """
+    if choice is None:
+        return None
+    looks = folder.read_looks()
+    look = next((record.key for record in looks if record.trial == choice.key), None)
+    sides = {
+        "select": (tables.get(choice.key), tables.get(BASE)),
+        "confirm": tuple(read_scoring(folder, key) for key in (confirm_key(choice.key), CONFIRM_BASE)),
+        "test": (read_scoring(folder, look) if look else None, read_scoring(folder, TEST_BASE)),
+    }
+    return study_findings(
+        ranking,
+        tables,
+        Measure(spec.metric, spec.metric_direction, spec.seed),
+        published=choice.key,
+        against_base={
+            split: Pair(winner, base)
+            for split, (winner, base) in sides.items()
+            if winner is not None and base is not None
+        },
+        search=Search(spec.sampler.name, tried),
+        looks=[name for record in looks if (name := record.shown) is not None],
+    )
