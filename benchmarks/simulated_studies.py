@@ -3,6 +3,7 @@
     python benchmarks/simulated_studies.py --results studies.jsonl                  # 500 of each kind
     python benchmarks/simulated_studies.py --results studies.jsonl --seconds 600    # goes on where it ended
     python benchmarks/simulated_studies.py --results studies.jsonl --cells bleu --studies 100
+    python benchmarks/simulated_studies.py --results studies.jsonl --cells seeds searches --studies 200
     python benchmarks/simulated_studies.py --table studies.jsonl                    # as Markdown
 
 One core (OMP_NUM_THREADS=1). All kinds get their first batches before any gets its second, so a table can be
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from packing_cells.results import append_line, read_lines
 from statistics_cells.batches import BATCH, run_batch
-from statistics_cells.cells import CELLS, CONFIRM_CELLS, Cell
+from statistics_cells.cells import CELLS, CONFIRM_CELLS, REPLAY_CELLS, SEARCH_CELLS, Cell, SearchCell
 from statistics_cells.table import as_markdown
 
 
@@ -33,7 +34,7 @@ def main() -> int:
     return 0
 
 
-def _run(path: Path, cells: list[Cell], studies: int, seconds: float) -> None:
+def _run(path: Path, cells: list[Cell | SearchCell], studies: int, seconds: float) -> None:
     """Run the batches that the file lacks, while time lasts."""
     end = time.monotonic() + seconds
     done = {(line["cell"], line["first"]) for line in read_lines(path)} if path.exists() else set()
@@ -50,8 +51,8 @@ def _run(path: Path, cells: list[Cell], studies: int, seconds: float) -> None:
             print(f"{cell.name}: studies {first} to {first + BATCH - 1}, {took:.1f} s", file=sys.stderr)
 
 
-def _named(words: list[str]) -> list[Cell]:
-    cells = (*CELLS, *CONFIRM_CELLS)
+def _named(words: list[str]) -> list[Cell | SearchCell]:
+    cells = (*CELLS, *CONFIRM_CELLS, *REPLAY_CELLS, *SEARCH_CELLS)
     found = [cell for cell in cells if not words or any(word in cell.name for word in words)]
     if not found:
         names = "; ".join(cell.name for cell in cells)

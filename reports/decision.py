@@ -1,54 +1,68 @@
 """`loratory decide`: is one adapter better than another?"""
 
+import math
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from loratory.objectives.records import TrialState
-from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import BASE, StudyFolder
-from loratory.reports import formatting
-from loratory.reports.comparison import compare
-from loratory.reports.score_files import read_table
-from loratory.reports.statistics.paired import Paired, Verdict, paired
+from loratory.reports.adapter_search import find_adapter
+from loratory.reports.common_scores import common_scores
+from loratory.reports.contenders import Contender, base_of, find_record, published_of, trial_of
+from loratory.reports.statistics.paired import Paired, paired
+from loratory.reports.statistics.settings import USUAL_SEED_DEVIATION, seeds_needed, summarise
 from loratory.spaces.errors import InputError
 from loratory.spaces.metric_names import Direction
-from loratory.spaces.trial import trial_key
 
 
-class Contender(NamedTuple):
-    """A model with scores on eval.select.
+class Seeds(NamedTuple):
+    """Seeds that would tell a difference of the same size between the settings of two adapters.
 
     Attributes:
-        name: as messages call it.
-        table: its per-example scores.
+        needed: seeds of each.
+        deviation: standard deviation over seeds, in units of the metric.
+        measured: True if it was measured on retrained settings of both, False if it is the usual one.
     """
 
-    name: str
-    table: ScoreTable
+    needed: int
+    deviation: float
+    measured: bool
 
 
 class Decision(NamedTuple):
-    """Two models compared on eval.select.
+    """Two models compared on the same examples.
 
     Attributes:
         metric: the metric.
+        split: `select`, or `select and confirm` where both were scored there.
+        why_select: why confirm has no part in it; may be empty.
         first: the first model.
         second: the second.
         comparison: the comparison.
-        picked: name of the one that the search picked on these examples, if it is one of them.
+        seeds: what would tell their settings apart; None for the base, for the same settings, and for equal
+            values.
     """
 
     metric: str
+    split: str
+    why_select: str
     first: Contender
     second: Contender
     comparison: Paired
-    picked: str | None
+    seeds: Seeds | None
+
+    @property
+    def picked(self) -> tuple[str, ...]:
+        """Names of those that were picked on these examples, which flatters them."""
+        return tuple(each.name for each in (self.first, self.second) if each.picked)
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison for programs."""
         found = self.comparison
         return {
             "metric": self.metric,
-            "split": "select",
+            "split": self.split,
+            "why_select_alone": self.why_select or None,
             "first": self.first.name,
             "second": self.second.name,
             "verdict": found.verdict.value,
@@ -59,61 +73,27 @@ class Decision(NamedTuple):
             "units": found.units,
             "examples": found.examples,
             "examples_needed": found.needed,
-            "picked_on_these_examples": self.picked,
+            "seeds_needed": self.seeds.needed if self.seeds else None,
+            "seed_deviation": self.seeds.deviation if self.seeds else None,
+            "seed_deviation_measured": self.seeds.measured if self.seeds else None,
+            "picked_on_these_examples": " and ".join(self.picked) or None,
         }
-
-    def lines(self) -> list[str]:
-        """Return the comparison in sentences."""
-        found, first, second = self.comparison, self.first.name, self.second.name
-        one, other = map(formatting.score, found.values)
-        low, high = formatting.signed(found.low), formatting.signed(found.high)
-        units = f"{found.examples:,} examples"
-        if found.unit == "group":
-            units += f" in {found.units} groups"
-        lines = [
-            f"{_HEADS[found.verdict].format(first=first, second=second)}: "
-            f"{formatting.label(self.metric)} {one} against {other} on select",
-            f"gain {formatting.signed(found.gain)} [{low}, {high}], 95%, paired over {units}",
-        ]
-        return [*lines, *self._what_would_tell(), *self._limits()]
-
-    def _what_would_tell(self) -> list[str]:
-        if self.comparison.verdict is not Verdict.CANNOT_TELL:
-            return []
-        if self.comparison.needed is None:
-            return ["their values are equal: no number of examples is known to tell them apart"]
-        return [f"some {self.comparison.needed:,} examples would tell a difference of this size"]
-
-    def _limits(self) -> list[str]:
-        lines = ["few groups: the interval is rough"] if self.comparison.rough else []
-        if self.picked:
-            lines.append(f"{self.picked} was picked on these examples, which flatters it: see the report")
-        return [*lines, "one training run each: this compares adapters, not their settings"]
-
-
-_HEADS = {
-    Verdict.BETTER: "{first} is better than {second}",
-    Verdict.WORSE: "{first} is worse than {second}",
-    Verdict.CANNOT_TELL: "cannot tell {first} from {second}",
-}
 
 
 def decide(folder: StudyFolder, first: str, second: str) -> Decision:
-    """Compare two models of a study.
+    """Compare two models of a study, or of another study that scored the same examples.
 
     Args:
-        folder: the study folder.
-        first: number or key of a trial, or `base`.
+        folder: the study folder; its metric is compared.
+        first: number or key of a trial, `base`, or the folder of an adapter that a study has scored.
         second: likewise.
 
     Raises:
-        InputError: no such model, or one without scores.
+        InputError: no such model, one without scores, or scores of other examples.
     """
     spec = folder.read_manifest().spec
-    one, other = _contender(folder, first), _contender(folder, second)
-    published = _published(folder)
-    picked = next((c.name for c in (one, other) if c.name == published), None)
-    return _compared(one, other, spec.metric, spec.metric_direction, picked=picked)
+    models = _contender(folder, first), _contender(folder, second)
+    return _compared(*models, spec.metric, spec.metric_direction)
 
 
 def decide_studies(first: StudyFolder, second: StudyFolder) -> Decision:
@@ -128,64 +108,56 @@ def decide_studies(first: StudyFolder, second: StudyFolder) -> Decision:
             f"two studies are compared by the same metric; {first.path} has {specs[0].metric}, "
             f"{second.path} {specs[1].metric}"
         )
-    contenders = []
-    for folder in (first, second):
-        if (published := _published(folder)) is None:
-            raise InputError(f"{folder.path}: no trial has finished, so there is nothing to compare")
-        found = _contender(folder, published.removeprefix("trial "))
-        contenders.append(Contender(f"{found.name} of {folder.path}", found.table))
-    one, other = contenders
-    return _compared(one, other, specs[0].metric, specs[0].metric_direction, picked=None)
+    models = published_of(first), published_of(second)
+    return _compared(*models, specs[0].metric, specs[0].metric_direction)
 
 
-def _compared(
-    one: Contender, other: Contender, metric: str, direction: Direction, *, picked: str | None
-) -> Decision:
-    tables = (one.table, other.table)
-    if tables[0].example_ids != tables[1].example_ids:
-        shared = len(set(tables[0].example_ids) & set(tables[1].example_ids))
-        raise InputError(
-            f"{one.name} and {other.name} must be scored on the same examples; {shared:,} of "
-            f"{len(tables[0].example_ids):,} and {len(tables[1].example_ids):,} are shared"
-        )
-    signatures = [table.signatures.get(metric, "") for table in tables]
-    if signatures[0] != signatures[1]:
-        raise InputError(
-            f"{one.name} and {other.name} must be scored alike; {metric} was computed as {signatures[0]!r} "
-            f"and as {signatures[1]!r}"
-        )
-    return Decision(metric, one, other, paired(*tables, metric, direction), picked)
+def _compared(one: Contender, other: Contender, metric: str, direction: Direction) -> Decision:
+    common = common_scores((one, other), metric)
+    first, second = common.tables
+    found = paired(first, second, metric, direction)
+    return Decision(
+        metric=metric,
+        split=common.split,
+        why_select=common.why_select,
+        first=one,
+        second=other,
+        comparison=found,
+        seeds=_seeds(one, other, found),
+    )
+
+
+def _seeds(one: Contender, other: Contender, found: Paired) -> Seeds | None:
+    """Return the seeds that would tell the gain apart, were it one of settings."""
+    same = one.study.path.resolve() == other.study.path.resolve() and one.settings == other.settings
+    if None in (one.settings, other.settings) or same:
+        return None
+    usual = USUAL_SEED_DEVIATION * max(map(abs, found.values))
+    summaries = [summarise(values) for each in (one, other) if (values := each.retrained_values())]
+    measured = [summary.sd for summary in summaries if summary.sd is not None]
+    both = len(measured) == 2
+    deviation = math.hypot(*measured) / math.sqrt(2) if both else usual
+    needed = seeds_needed(found.gain, deviation)
+    return None if needed is None else Seeds(needed, deviation, both)
 
 
 def _contender(folder: StudyFolder, name: str) -> Contender:
-    """Return a model of a study by the name that a user gave.
+    """Return a model by the name that a user gave.
 
     Raises:
         InputError: there is none, or it has no scores.
     """
     if name == BASE:
-        table, shown = read_table(folder.score(BASE)), "the base"
-        if table is None:
-            raise InputError(f"{folder.path}: the untuned base has no scores on select yet")
-        return Contender(shown, table)
-    key = trial_key(int(name)) if name.isdecimal() else name
-    records = {r.key: r for r in (*folder.read_records(), *folder.read_retrained())}
-    record = records.get(key)
-    if record is None:
-        finished = [r.shown for r in records.values() if r.state is TrialState.COMPLETE]
-        raise InputError(
-            f"{folder.path}: must name a finished trial or `base`, got {name!r}; finished: "
-            f"{', '.join(finished) or 'none'}"
-        )
-    table = read_table(folder.trial(key))
-    if record.state is not TrialState.COMPLETE or table is None:
-        raise InputError(
-            f"{folder.path}: trial {record.shown} has no scores on select ({record.state.value.lower()})"
-        )
-    return Contender(f"trial {record.shown}", table)
-
-
-def _published(folder: StudyFolder) -> str | None:
-    """Return the name of the trial whose adapter the study publishes; None if none is ranked."""
-    winner = compare(folder).winner
-    return f"trial {winner.shown}" if winner else None
+        return base_of(folder)
+    if (record := find_record(folder, name)) is not None:
+        return trial_of(folder, record)
+    # A name that walks out of the study (`..`) is no key, and a folder only if it is there.
+    if Path(name).is_dir():
+        study, record = find_adapter(Path(name), folder)
+        return trial_of(study, record, named=study.path.resolve() != folder.path.resolve())
+    records = (*folder.read_records(), *folder.read_retrained())
+    finished = [each.shown for each in records if each.state is TrialState.COMPLETE]
+    raise InputError(
+        f"{folder.path}: must name a finished trial or `base`, got {name!r}; finished: "
+        f"{', '.join(finished) or 'none'}; or the folder of an adapter"
+    )

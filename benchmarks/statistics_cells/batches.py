@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from statistics_cells.cells import Cell
+from statistics_cells.cells import Cell, SearchCell
 from statistics_cells.confirmed import confirmed_figures
 from statistics_cells.figures import figures
+from statistics_cells.further_search import search_figures
 from statistics_cells.generator import draw_study
+from statistics_cells.replays import replayed_figures
 
 BATCH = 25
 """Studies per line of results."""
@@ -32,7 +34,7 @@ class Summary:
     errors: Mapping[str, float]
 
 
-def run_batch(cell: Cell, first: int, count: int = BATCH) -> dict[str, Any]:
+def run_batch(cell: Cell | SearchCell, first: int, count: int = BATCH) -> dict[str, Any]:
     """Draw and judge studies; each depends on its cell and number alone.
 
     Args:
@@ -54,7 +56,7 @@ def run_batch(cell: Cell, first: int, count: int = BATCH) -> dict[str, Any]:
     }
 
 
-def summarize(lines: Iterable[Mapping[str, Any]], cell: Cell) -> Summary | None:
+def summarize(lines: Iterable[Mapping[str, Any]], cell: Cell | SearchCell) -> Summary | None:
     """Return the means of a cell over lines of results; None if there are none."""
     mine = list({line["first"]: line for line in lines if line["cell"] == cell.name}.values())
     studies = sum(line["studies"] for line in mine)
@@ -68,6 +70,10 @@ def summarize(lines: Iterable[Mapping[str, Any]], cell: Cell) -> Summary | None:
     return Summary(studies=studies, means=means, errors=errors)
 
 
-def _row(cell: Cell, number: int) -> dict[str, float]:
+def _row(cell: Cell | SearchCell, number: int) -> dict[str, float]:
+    if isinstance(cell, SearchCell):
+        return search_figures(cell, number)
     rng = np.random.default_rng([zlib.crc32(cell.name.encode()), number])
+    if cell.seeds:
+        return replayed_figures(cell, rng)
     return confirmed_figures(cell, rng) if cell.confirm else figures(draw_study(cell, rng), rng)

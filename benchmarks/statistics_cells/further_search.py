@@ -5,30 +5,24 @@ anew for each study, with four trials in flight, a median pruner, and noise of s
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
 
+from loratory.reports.statistics.candidates import MOST
 from loratory.reports.statistics.further_search import chance_of_change
 from loratory.spaces.samplers import SamplerName
+from statistics_cells.cells import SearchCell
 
 TRIALS, EVALUATIONS, IN_FLIGHT = 96, 4, 4
 TRIED, FURTHER = (8, 12, 16, 24, 32, 48), (4, 8, 16, 32)
+_UNSEEN = 10_000  # no search is one of those to which the rate of the prediction was fitted
+BINS, COUNTED = 5, ("predicted", "by select", "by confirm", "count")
 SEED_NOISE, DEV_NOISE = 0.02, 0.048
 SELECT_NOISE = {500: 0.018, 150: 0.032}
 """Standard deviation of a score by the number of select examples; the best settings score about 1."""
-
-
-class Bin(NamedTuple):
-    """Studies whose predicted chance is alike: mean prediction, observed share, their number."""
-
-    predicted: float
-    observed: float
-    count: int
 
 
 @dataclass(frozen=True)
@@ -86,10 +80,26 @@ class Run:
         return 0.25 + (self.quality - 0.25) * reached + draw.normal(0, DEV_NOISE)
 
 
-def search(seed: int, sampler: SamplerName, noise: float, trials: int = TRIALS) -> list[float]:
-    """Run a search; return the values in the order of their ends, -inf for those that were stopped."""
-    draw, values, running = np.random.default_rng(seed), [], []  # type: ignore[var-annotated]
+def search(
+    seed: int, sampler: SamplerName, noise: float, trials: int = TRIALS
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Run a search.
+
+    Args:
+        seed: seed of surface, search and noise.
+        sampler: how points are chosen.
+        noise: standard deviation of a score on select, and on confirm.
+        trials: number of trials.
+
+    Returns:
+        The scores on select and on confirm in the order of the trials' ends, -inf for those that were
+        stopped.
+    """
+    draw = np.random.default_rng(seed)
     surface, study = Surface.drawn(draw), _study(seed, sampler)
+    running: list[Run] = []
+    qualities: list[float] = []
+    values: list[float] = []
     begun = 0
     while begun < trials or running:
         while begun < trials and len(running) < IN_FLIGHT:
@@ -105,27 +115,46 @@ def search(seed: int, sampler: SamplerName, noise: float, trials: int = TRIALS) 
             study.tell(run.row, state=optuna.trial.TrialState.PRUNED)
         else:
             continue
+        qualities.append(run.quality)
         running.remove(run)
-    return values
+    fresh = np.array(qualities) + draw.normal(0, noise, trials)
+    return np.array(values), np.where(np.isfinite(values), fresh, -math.inf)
 
 
-def bins(searches: Sequence[Sequence[float]], sampler: SamplerName) -> list[Bin]:
-    """Return five bins of predicted chances with the observed shares, the lowest first."""
-    pairs: NDArray[Any] = np.array(
-        [
-            (chance_of_change(tried=tried, further=more, sampler=sampler), _changes(values, tried, more))
-            for values in searches
-            for tried in TRIED
-            for more in FURTHER
-            if tried + more <= len(values)
-        ]
-    )
-    place = np.minimum((pairs[:, 0] * 5).astype(int), 4)
-    return [
-        Bin(*pairs[place == index].mean(axis=0).tolist(), int((place == index).sum()))
-        for index in range(5)
-        if (place == index).any()
-    ]
+def search_figures(cell: SearchCell, number: int) -> dict[str, float]:
+    """Run a search, and tell how often further trials change the published file, beside the prediction.
+
+    Looks at the search after `TRIED` trials and `FURTHER` more. Predictions are sorted into five bins of
+    equal width.
+
+    Args:
+        cell: kind of search.
+        number: number of the search.
+
+    Returns:
+        For each bin that has any: the sum of predictions (`predicted 0`), of changes of the best on select
+        (`by select 0`) and of the best of five by select and confirm together (`by confirm 0`), and their
+        number (`count 0`).
+    """
+    sampler, noise = SamplerName(cell.sampler), SELECT_NOISE[cell.examples]
+    values, fresh = search(_UNSEEN + number, sampler, noise)
+    found = {f"{name} {place}": 0.0 for name in COUNTED for place in range(BINS)}
+    for tried, more in ((tried, more) for tried in TRIED for more in FURTHER if tried + more <= len(values)):
+        chance = chance_of_change(tried=tried, further=more, sampler=sampler)
+        place = min(BINS - 1, int(chance * BINS))
+        ends = (tried, tried + more)
+        by_select = [int(np.argmax(values[:end])) for end in ends]
+        by_both = [_published(values[:end], fresh[:end]) for end in ends]
+        counts = (chance, by_select[0] != by_select[1], by_both[0] != by_both[1], 1)
+        for name, count in zip(COUNTED, counts, strict=True):
+            found[f"{name} {place}"] += float(count)
+    return found
+
+
+def _published(values: NDArray[np.float64], fresh: NDArray[np.float64]) -> int:
+    """Return the trial with the best mean of both scores among the five best by the first."""
+    five = np.argsort(-values, kind="stable")[:MOST]
+    return int(five[(values[five] + fresh[five]).argmax()])
 
 
 def _study(seed: int, sampler: SamplerName) -> optuna.Study:
@@ -148,7 +177,3 @@ def _begin(study: optuna.Study, surface: Surface, draw: np.random.Generator) -> 
     if away + draw.normal(0, 0.08) > surface.edge:  # diverges
         quality = draw.uniform(0, 0.15)
     return Run(row, quality, speed=min(6.0, max(0.7, 2.2 + 1.8 * away + 0.6 * math.log(epochs))))
-
-
-def _changes(values: Sequence[float], tried: int, more: int) -> bool:
-    return max(values[tried : tried + more]) > max(values[:tried])

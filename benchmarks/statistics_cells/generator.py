@@ -34,10 +34,13 @@ class Truth:
     Attributes:
         cell: kind of study.
         skills: latent quality of each trial, float64 [N].
+        settings: number of each trial's settings, int [N]; None: no two trials have the same. Half of what is
+            a trial's own in an example's scores belongs to its settings.
     """
 
     cell: Cell
     skills: NDArray[np.float64]
+    settings: NDArray[np.intp] | None = None
 
     @classmethod
     def draw(cls, cell: Cell, rng: np.random.Generator) -> "Truth":
@@ -53,7 +56,7 @@ class Truth:
         """Score all trials on so many new examples."""
         groups = _groups(self.cell, examples, rng)
         difficulty = _variation(self.cell, groups, 1, rng)
-        own = _variation(self.cell, groups, len(self.skills), rng)
+        own = self._own(groups, rng)
         latent = self.skills + np.sqrt(_SHARED) * difficulty + np.sqrt(1 - _SHARED) * own
         columns = score_kinds.columns(self.cell, latent, rng)
         metric = _METRIC_NAMES[self.cell.metric]
@@ -67,6 +70,15 @@ class Truth:
             sign=1.0,
             top=1.0 if self.cell.metric == "accuracy" else None,
         )
+
+    def _own(self, groups: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.float64]:
+        """Return standard normal numbers, [n, N]: what is not common to all trials."""
+        own = _variation(self.cell, groups, len(self.skills), rng)
+        if self.settings is None:
+            return own
+        shared = _variation(self.cell, groups, int(self.settings.max()) + 1, rng)[:, self.settings]
+        mixed: NDArray[np.float64] = np.sqrt(0.5) * (shared + own)
+        return mixed
 
 
 def draw_study(cell: Cell, rng: np.random.Generator) -> Study:

@@ -5,7 +5,8 @@ from typing import Any
 
 from statistics_cells.bars import Outcome, measured, outcomes
 from statistics_cells.batches import Summary, summarize
-from statistics_cells.cells import CELLS, CONFIRM_CELLS, Cell
+from statistics_cells.cells import CELLS, CONFIRM_CELLS, REPLAY_CELLS, SEARCH_CELLS, Cell
+from statistics_cells.further_search import BINS, COUNTED
 
 _COLUMNS = {
     "fixed": "fixed trial",
@@ -24,6 +25,22 @@ _CONFIRM_COLUMNS = {
     "confirmed": "interval",
     "confirmed, alone": "interval, choice by confirm alone",
 }
+_SEARCH_HEADS = (
+    *("searches", "number", "predicted", "looks"),
+    *("mean prediction", "changed, by select", "changed, by select and confirm"),
+)
+_REPLAY_COLUMNS = {
+    "by select": "best on select",
+    "by seeds": "confirmed settings' best seed",
+    "by larger select": "best on both parts, all scored there",
+    "by confirm": "by select and confirm",
+    "by confirm, retrained too": "the same, retrained too",
+    "truly best": "truly best",
+    "optimism by select": "optimism, select",
+    "optimism by seeds": "optimism, seeds",
+    "optimism by larger select": "optimism, both parts",
+    "optimism by confirm": "optimism, select and confirm",
+}
 
 
 def as_markdown(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -33,16 +50,38 @@ def as_markdown(lines: Sequence[Mapping[str, Any]]) -> str:
     optimism below 0.
     """
     text, judged = [], []
-    for cells, columns in ((CELLS, _COLUMNS), (CONFIRM_CELLS, _CONFIRM_COLUMNS)):
+    tables = ((CELLS, _COLUMNS), (CONFIRM_CELLS, _CONFIRM_COLUMNS), (REPLAY_CELLS, _REPLAY_COLUMNS))
+    for cells, columns in tables:
         found = {cell: summary for cell in cells if (summary := summarize(lines, cell)) is not None}
         judged += [outcome for cell, summary in found.items() for outcome in outcomes(cell, summary)]
         head = ["studies of", "number", *columns.values()]
         rows = [_row(cell, summary, columns) for cell, summary in found.items()]
-        table = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
-        text += [*table, ""] if rows else []
+        text += _table(head, rows)
+    text += _searches(lines)
     missed = [outcome for outcome in judged if not outcome.met]
     met = f"{len(judged) - len(missed)} of {len(judged)} bars are met."
     return "\n".join([*text, met, *map(_explained, missed)])
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table and an empty one; nothing without rows."""
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    return [*lines, ""] if rows else []
+
+
+def _searches(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the table of predicted chances of a changed file beside the observed shares, a row per bin."""
+    rows = []
+    for cell in SEARCH_CELLS:
+        if (summary := summarize(lines, cell)) is None:
+            continue
+        for place in range(BINS):
+            sums = [summary.means[f"{name} {place}"] * summary.studies for name in COUNTED]
+            shares = [f"{each / sums[-1]:.2f}" for each in sums[:-1]] if sums[-1] else []
+            if shares:
+                bounds = f"{place / BINS:.1f} to {(place + 1) / BINS:.1f}"
+                rows.append([cell.name, str(summary.studies), bounds, f"{sums[-1]:.0f}", *shares])
+    return _table(_SEARCH_HEADS, rows)
 
 
 def _row(cell: Cell, summary: Summary, columns: Mapping[str, str]) -> list[str]:

@@ -47,8 +47,10 @@ def pool(
     Returns:
         None if no trial has usable scores on both; trials without are left out.
     """
-    joined = {key: table for key in second if (table := _joined(first[key], second[key], metric))}
-    found, _ = scored(joined, metric, direction)
+    parts = {key: table for key in second if (table := joined(first[key], second[key], metric))}
+    # Units of the first part may be groups and those of the second examples: every example is one here.
+    apart = {key: replace(table, groups=table.example_ids) for key, table in parts.items()}
+    found, _ = scored(apart, metric, direction)
     if found is None:
         return None
     table = second[found.keys[0]]
@@ -76,18 +78,26 @@ def confirmed_interval(pooled: Pooled, *, seed: int) -> PickedInterval | None:
     return picked_interval(second, jackknife(second), flattery, picked=picked)
 
 
-def _joined(first: ScoreTable, second: ScoreTable, metric: str) -> ScoreTable | None:
-    """Return the scores of a trial on both parts, every example a unit; None if a part has none."""
+def joined(first: ScoreTable, second: ScoreTable, metric: str) -> ScoreTable | None:
+    """Join one model's scores on two parts without common examples.
+
+    Args:
+        first: per-example scores on the first part; its signatures are kept.
+        second: those on the second part.
+        metric: name of a metric, the only one of the result.
+
+    Returns:
+        The scores on both, with the groups of both; None if a part has no scores of the metric.
+    """
     early, late = columns_of(first, metric), columns_of(second, metric)
     if early is None or late is None or early.shape[1] != late.shape[1]:
         return None
-    joined = np.concatenate((early, late))
-    ids = (*first.example_ids, *second.example_ids)
+    columns = np.concatenate((early, late))
     return ScoreTable(
-        example_ids=ids,
-        groups=ids,
+        example_ids=(*first.example_ids, *second.example_ids),
+        groups=(*first.groups, *second.groups),
         metrics={},
-        statistics={metric: joined},
+        statistics={metric: columns},
         signatures=first.signatures,
-        aggregate={metric: float(aggregate_of(metric)(joined.sum(axis=0)))},
+        aggregate={metric: float(aggregate_of(metric)(columns.sum(axis=0)))},
     )

@@ -10,10 +10,12 @@ from loratory.search.commands.options import AsJson, FolderArgument
 CANNOT_TELL, WORSE = 3, 4
 """Exit statuses; 0 stands for better, 1 and 2 are those of every command."""
 
+First = Annotated[str, typer.Argument(help="A trial by number or key, `base`, an adapter, or another study.")]
+
 
 def decide(
     folder: FolderArgument,
-    first: Annotated[str, typer.Argument(help="A trial by number or key, `base`, or another study folder.")],
+    first: First,
     second: Annotated[str | None, typer.Argument(help="What it is compared with.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -25,19 +27,20 @@ def decide(
 
     from loratory.objectives.study_folder import StudyFolder
     from loratory.reports import decision
+    from loratory.reports.decision_words import decision_lines
     from loratory.reports.statistics.paired import Verdict
     from loratory.spaces.errors import InputError
 
     study = StudyFolder(folder)
     if second is not None:
         found = decision.decide(study, first, second)
-    elif Path(first).is_dir():
+    elif StudyFolder(Path(first)).manifest.is_file():
         found = decision.decide_studies(study, StudyFolder(Path(first)))
     else:
         raise InputError(
-            f"decide takes two trials of a study, such as `decide {folder} {first} base`, or two study "
-            f"folders, got {first!r} alone"
+            f"decide takes two trials of a study, such as `decide {folder} {first} base`, an adapter and a "
+            f"trial, or two study folders, got {first!r} alone"
         )
-    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(found.lines()))
+    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(decision_lines(found)))
     status = {Verdict.BETTER: 0, Verdict.CANNOT_TELL: CANNOT_TELL, Verdict.WORSE: WORSE}
     raise typer.Exit(status[found.comparison.verdict])

@@ -5,8 +5,10 @@ import pytest
 from statistics_cells import figures as judged
 from statistics_cells.bars import BARS, outcomes
 from statistics_cells.batches import run_batch, summarize
-from statistics_cells.cells import CELLS, Cell
+from statistics_cells.cells import CELLS, REPLAY_CELLS, SEARCH_CELLS, Cell
+from statistics_cells.further_search import BINS, FURTHER, TRIED
 from statistics_cells.generator import Truth
+from statistics_cells.replays import SEEDS, drawn_settings
 from statistics_cells.table import as_markdown
 
 from loratory.reports.statistics.fixed_interval import Bounds, fixed_intervals, student_quantile
@@ -87,3 +89,38 @@ def test_the_table_has_every_figure_and_names_what_is_missed() -> None:
     assert f"- {cell.name}: picked must be at least 0.92, is 0.400 +- 0.069" in text
     judged_bars = sum(bar.applies(cell) for bar in BARS)
     assert f"1 of {judged_bars} bars are met." in text
+
+
+def test_seeds_move_the_files_of_the_same_settings() -> None:
+    cell = Cell(metric="rouge", trials=12, examples=0, confirm=60, seeds=0.05)
+    truth, best = drawn_settings(cell, np.random.default_rng(0))
+    assert len(truth.skills) == 12 * (1 + SEEDS)
+    shares = truth.values / best
+    spread = [shares[truth.settings == number].std(ddof=1) for number in range(12)]
+    assert np.mean(spread) == pytest.approx(0.05, rel=0.25)
+    assert 0.95 < shares[12:].reshape(12, SEEDS).mean(axis=1).max() < 1.06
+
+
+def test_confirm_publishes_better_files_and_flatters_less() -> None:
+    cell = next(cell for cell in REPLAY_CELLS if cell.trials == 12 and cell.confirm == 350)
+    summary = summarize([run_batch(cell, 0, 40)], cell)
+    means = summary.means
+    assert means["by select"] + 0.003 < means["by confirm"] < means["by confirm, retrained too"]
+    assert means["by confirm"] < means["truly best"]
+    assert means["optimism by confirm"] < 0.7 * means["optimism by select"]
+
+
+def test_no_bar_asks_a_replay_for_what_it_does_not_measure() -> None:
+    for cell in REPLAY_CELLS:
+        assert not any(bar.applies(cell) for bar in BARS)
+
+
+def test_searches_are_looked_at_in_bins_and_tabulated() -> None:
+    cell = next(cell for cell in SEARCH_CELLS if cell.sampler == "random")
+    line = run_batch(cell, 0, 4)
+    sums = line["sums"]
+    looks = sum(sums[f"count {place}"] for place in range(BINS))
+    assert looks == 4 * sum(tried + more <= 96 for tried in TRIED for more in FURTHER)
+    for name in ("by select", "by confirm"):
+        assert 0 < sum(sums[f"{name} {place}"] for place in range(BINS)) < looks
+    assert f"| {cell.name} | 4 | 0.0 to 0.2 | {sums['count 0']:.0f} |" in as_markdown([line])

@@ -6,6 +6,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,11 @@ from loratory.objectives.study_folder import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     BASE,
+    CONFIRM_BASE,
     TEST_BASE,
     TEST_WINNER,
     StudyFolder,
+    confirm_key,
 )
 from loratory.spaces import StudySpec
 from loratory.spaces.trial import retraining_key, trial_key
@@ -355,6 +358,117 @@ def pristine_study(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
 def retrain() -> Callable[..., TrialRecord]:
     """`write_retrained`."""
     return write_retrained
+
+
+def _plain_table(mean: float, split: str, seed: int) -> ScoreTable:
+    """Scores of 60 examples in 30 groups: a mean, how hard each example is, and noise of the model's own."""
+    ids = tuple(f"{split}-{index:02d}" for index in range(EXAMPLES))
+    hard = np.random.default_rng(sum(map(ord, split))).normal(0, 0.1, EXAMPLES)
+    own = np.random.default_rng([2, seed]).normal(0, 0.05, EXAMPLES)
+    values = mean + (hard - hard.mean()) + (own - own.mean())
+    return ScoreTable(
+        example_ids=ids,
+        groups=tuple(f"{split}-group-{index // 2}" for index in range(EXAMPLES)),
+        metrics={"rougeL": values},
+        statistics={},
+        signatures={"rougeL": "own"},
+        aggregate={"rougeL": float(values.mean())},
+    )
+
+
+def write_plain_study(
+    folder: StudyFolder,
+    select: dict[int, float],
+    *,
+    confirm: dict[int | None, float] | None = None,
+    test: dict[int | None, float] | None = None,
+    seed: int = 0,
+    examples_of: str = "",
+    **changes: Any,
+) -> StudyFolder:
+    """A study whose scores are mean and noise, with adapters that differ from each other.
+
+    Args:
+        folder: where it is written; its name is the study's.
+        select: mean on select of each trial, by number.
+        confirm: mean on confirm by number; None is the base.
+        test: mean on test by number; None is the base.
+        seed: of the models' noise, the weights and the identity.
+        examples_of: a word in the ids of the examples: studies with other words have other examples.
+        changes: keys of the study file.
+    """
+    name = folder.path.name
+    write_manifest(folder, name=name, **changes)
+    splits = {"train": 9, "dev": 9, "select": EXAMPLES} | ({"confirm": EXAMPLES} if confirm else {})
+    manifest = replace(folder.read_manifest(), uuid=f"uuid of {name} {seed}", splits=splits)
+    _write(folder.path, {"study.json": manifest.to_json().encode()})
+    for number, mean in select.items():
+        write_plain_trial(folder, trial_key(number), mean, number=number, seed=seed, examples_of=examples_of)
+    for split, means in {"select": {None: 0.1}, "confirm": confirm or {}, "test": test or {}}.items():
+        for number, mean in means.items():
+            table = _plain_table(
+                mean, f"{examples_of}{split}", 1000 * seed + (99 if number is None else number)
+            )
+            _write_score(folder, split, number, table)
+    return folder
+
+
+def write_plain_trial(
+    folder: StudyFolder, key: str, mean: float, *, number: int | None, seed: int = 0, examples_of: str = ""
+) -> None:
+    """A complete trial, or a retraining, of `write_plain_study`."""
+    place = int(key.replace("confirm/", "").replace("-", ""))
+    table = _plain_table(mean, f"{examples_of}select", 1000 * seed + place)
+    files = adapter_files()
+    files[ADAPTER_WEIGHTS] = save({"base_model.layers.0.lora_A.weight": np.array([place, seed], np.float32)})
+    _write(folder.adapter(key), files)
+    digest = hashlib.sha256(files[ADAPTER_WEIGHTS]).hexdigest()
+    record = TrialRecord(
+        study=folder.read_manifest().uuid,
+        key=key,
+        number=number,
+        state=TrialState.COMPLETE,
+        params={"learning_rate": 1e-3, "rank": 8},
+        values=[table.aggregate["rougeL"]],
+        metrics=table.aggregate,
+        resources=Resources(device="NVIDIA H200", gpu_seconds_attributed=20.0, peak_memory_bytes_pack=2**30),
+        provenance=Provenance(seed=place),
+        adapter=AdapterRecord(sha256=digest, size_bytes=2**20, step=3),
+        started_at=_minute(place % 100),
+        finished_at=_minute(place % 100 + 1),
+    )
+    _write(
+        folder.trial(key), {"record.json": record.model_dump_json().encode(), "scores.npz": table.to_bytes()}
+    )
+
+
+def _write_score(folder: StudyFolder, split: str, number: int | None, table: ScoreTable) -> None:
+    of_base = {"select": BASE, "confirm": CONFIRM_BASE, "test": TEST_BASE}
+    trial = None if number is None else trial_key(number)
+    key = of_base[split] if trial is None else TEST_WINNER if split == "test" else confirm_key(trial)
+    record = ScoreRecord(
+        study=folder.read_manifest().uuid,
+        key=key,
+        split=split,
+        trial=trial,
+        number=number,
+        metrics=table.aggregate,
+        provenance=Provenance(seed=0),
+    )
+    files = {"record.json": record.model_dump_json().encode(), "scores.npz": table.to_bytes()}
+    _write(folder.score(key), files)
+
+
+@pytest.fixture
+def plain_study(tmp_path: Path) -> Callable[..., StudyFolder]:
+    """Writes a study by its name: `plain_study("a", {0: 0.5}, confirm={0: 0.5}, test={0: 0.5}, seed=1)`."""
+    return lambda name, *means, **rest: write_plain_study(StudyFolder(tmp_path / name), *means, **rest)
+
+
+@pytest.fixture
+def plain_trial() -> Callable[..., None]:
+    """`write_plain_trial`."""
+    return write_plain_trial
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from loratory.objectives.metrics import score_texts
 from loratory.objectives.scores import ScoreTable
 from loratory.reports.statistics.picked_interval import PickedInterval
-from loratory.reports.statistics.pooled import confirmed_interval, pool
+from loratory.reports.statistics.pooled import confirmed_interval, joined, pool
 from loratory.spaces.metric_names import Direction
 
 MAXIMIZE, MINIMIZE = Direction.MAXIMIZE, Direction.MINIMIZE
@@ -113,3 +113,13 @@ def test_groups_are_the_units_and_one_has_no_interval(table) -> None:
     )
     assert pooled is not None and (pooled.second.unit, pooled.second.units) == ("group", 2)
     assert _interval(table, values[:1], values[1:], groups=["g"] * 12) is None
+
+
+def test_joined_scores_keep_the_groups_of_both_parts(table) -> None:
+    values = np.random.default_rng(0).random((2, 4))
+    first = _renamed(table(values[0]))
+    both = joined(first, table(values[1], groups=["g", "h", "g", "h"]), "rougeL")
+    assert both is not None
+    assert both.groups == (*first.groups, "g", "h", "g", "h")
+    assert both.aggregate["rougeL"] == pytest.approx(values.mean())
+    assert joined(first, table(values[1], metric="bleu"), "rougeL") is None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from loratory.reports.statistics.settings import places, summarise
+from loratory.reports.statistics.settings import places, seeds_needed, summarise
 
 
 def test_the_summary_of_five_scores_is_the_textbooks():
@@ -53,3 +53,14 @@ def test_places_follow_the_direction_and_equal_means_keep_their_order():
     assert places(means, sign=1.0) == {8: 1, 11: 2, 6: 3}
     assert places(means, sign=-1.0) == {11: 1, 6: 2, 8: 3}
     assert places({}, sign=1.0) == {}
+
+
+def test_seeds_needed_tell_a_difference_four_times_in_five() -> None:
+    needed = seeds_needed(0.02, 0.03)
+    assert needed == 36  # some 35, as the normal approximation has it
+    draw = np.random.default_rng(0)
+    samples = draw.normal([[[0.02]], [[0.0]]], 0.03, (2, 4_000, needed))
+    told = stats.ttest_ind(*samples, axis=1).pvalue < 0.05
+    assert told.mean() == pytest.approx(0.8, abs=0.03)
+    assert seeds_needed(-0.5, 0.03) == 2
+    assert seeds_needed(0.0, 0.03) is None

@@ -1,0 +1,133 @@
+"""Compare the adapters that several studies publish, from their folders alone."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from loratory.objectives.scores import ScoreTable
+from loratory.objectives.study_folder import StudyFolder
+from loratory.reports.common_scores import check_alike, common_scores, lacking
+from loratory.reports.comparison import compare
+from loratory.reports.comparison_report import ComparisonReport, Scores
+from loratory.reports.contenders import Contender, published_of, scores_on_test
+from loratory.reports.studies.admission import check_comparable, differing_settings
+from loratory.reports.studies.parts import compared_part
+from loratory.reports.studies.studies_report import ComparedPart, ComparedStudy, StudiesReport
+from loratory.reports.studies.words import studies_verdict
+from loratory.spaces.study import StudySpec
+
+
+class _Entry(NamedTuple):
+    """What is read of a study: its comparison, its published adapter with scores on select and on test."""
+
+    label: str
+    spec: StudySpec
+    report: ComparisonReport
+    published: Contender
+    test: ScoreTable | None
+
+
+def compare_studies(folders: Sequence[StudyFolder]) -> StudiesReport:
+    """Compare the adapters that studies publish.
+
+    Args:
+        folders: two study folders or more; they are only read.
+
+    Raises:
+        InputError: a study is there twice or has no finished trial, or the studies have different metrics,
+            splits or signatures.
+        LoratoryError: a record is damaged, or newer than this loratory.
+    """
+    manifests = [folder.read_manifest() for folder in folders]
+    check_comparable(folders, manifests)
+    specs = [manifest.spec for manifest in manifests]
+    names = Counter(spec.name for spec in specs)
+    entries = [
+        _entry(folder, spec, spec.name if names[spec.name] == 1 else f"{spec.name} ({folder.path})")
+        for folder, spec in zip(folders, specs, strict=True)
+    ]
+    metric = specs[0].metric
+    parts, notes = _parts(entries)
+    found = StudiesReport(
+        metric=metric,
+        direction=specs[0].metric_direction,
+        signature=entries[0].published.select.signatures.get(metric, ""),
+        studies=tuple(map(_study, entries)),
+        parts=parts,
+        notes=(*notes, *differing_settings([entry.label for entry in entries], specs)),
+    )
+    return found.model_copy(update={"verdict": studies_verdict(found)})
+
+
+def _entry(folder: StudyFolder, spec: StudySpec, label: str) -> _Entry:
+    # The adapter that the study publishes is looked for first: it may have none, and a comparison takes long.
+    published = published_of(folder)
+    return _Entry(label, spec, compare(folder), published, scores_on_test(published))
+
+
+def _parts(entries: Sequence[_Entry]) -> tuple[tuple[ComparedPart, ...], list[str]]:
+    """Return the comparisons on test, where all have it, and on select; notes say what is missing."""
+    spec = entries[0].spec
+    names = [entry.published.name for entry in entries]
+    _check_confirm(entries)
+    common = common_scores([entry.published for entry in entries], spec.metric)
+    tables = {common.split: common.tables}
+    notes = [f"Compared on {common.why_select}."] if common.why_select else []
+    with_test = [entry.test for entry in entries if entry.test is not None]
+    if with_test:
+        tested = [entry.published.name for entry in entries if entry.test is not None]
+        check_alike(tested, with_test, spec.metric, split="test")
+    if len(with_test) == len(entries):
+        tables = {"test": tuple(with_test)} | tables
+    else:
+        missing = [name for name, entry in zip(names, entries, strict=True) if entry.test is None]
+        notes.append(f"Not compared on test: {lacking(missing)} no scores there.")
+    labels = [entry.label for entry in entries]
+    parts = tuple(
+        compared_part(
+            dict(zip(labels, of_split, strict=True)),
+            spec.metric,
+            spec.metric_direction,
+            split=split,
+            picked=split != "test",
+            seed=spec.seed,
+        )
+        for split, of_split in tables.items()
+    )
+    return parts, notes
+
+
+def _check_confirm(entries: Sequence[_Entry]) -> None:
+    """Refuse studies with parts to confirm that differ: their splits are not the same."""
+    scored = [(e.published.name, e.published.confirm) for e in entries if e.published.confirm is not None]
+    if len(scored) > 1:
+        names, tables = zip(*scored, strict=True)
+        check_alike(names, tables, entries[0].spec.metric, split="confirm")
+
+
+def _study(entry: _Entry) -> ComparedStudy:
+    report, published = entry.report, entry.published
+    winner = next(trial for trial in report.scored if trial.key == published.key)
+    base = [report.base, *(scores for scores in (*report.confirm, *report.test) if scores.shown is None)]
+    return ComparedStudy(
+        label=entry.label,
+        folder=str(published.study.path),
+        uuid=report.study.uuid,
+        base_model=report.study.base_model,
+        counts=report.counts,
+        provisional=report.provisional,
+        published=winner.key,
+        published_shown=winner.shown,
+        why=report.choice.why if report.choice else "",
+        params=winner.params,
+        adapter_bytes=winner.adapter_bytes,
+        published_device_seconds=winner.device_seconds,
+        base_values=_values(base, entry.spec.metric),
+        gains=report.findings.gains if report.findings else (),
+        totals=report.totals,
+    )
+
+
+def _values(scores: Sequence[Scores | None], metric: str) -> dict[str, float]:
+    found = {each.split: each.metrics.get(metric) for each in scores if each is not None}
+    return {split: value for split, value in found.items() if value is not None}
