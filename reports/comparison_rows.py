@@ -59,7 +59,7 @@ def comparison_rows(report: ComparisonReport, published: ScoredTrial | None = No
                     intervals=_intervals(trial, report.study.metric),
                 )
             )
-    shown = [s for s in report.confirm if s.number is None or (published and s.trial == published.key)]
+    shown = [s for s in report.confirm if s.shown is None or (published and s.trial == published.key)]
     return rows + [_outside(scores) for scores in (*shown, *report.test)]
 
 

@@ -103,8 +103,8 @@ def _broken(name: str) -> Text:
 
 
 def _models(report: ComparisonReport) -> Table:
-    # Metrics are rows: there are at most five models, and a terminal has 80 columns.
-    rows: list[ComparisonRow] = comparison_rows(report)
+    # Metrics are rows: a terminal has 80 columns.
+    rows: list[ComparisonRow] = [row for row in comparison_rows(report) if not _is_other_look(report, row)]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column(Text("metric"), no_wrap=True)
     for row in rows:
@@ -113,3 +113,13 @@ def _models(report: ComparisonReport) -> Table:
         cells = (formatting.score(row.metrics.get(name)) for row in rows)
         table.add_row(Text(formatting.label(name)), *map(Text, cells))
     return table
+
+
+def _is_other_look(report: ComparisonReport, row: ComparisonRow) -> bool:
+    """Return whether a row is another trial's on test, where the published one has its own."""
+    looks = [scores.shown for scores in report.test if scores.shown is not None]
+    if report.winner is None or report.winner.shown not in looks:
+        return False
+    return row.split == "test" and row.model in {f"trial {name}" for name in looks} - {
+        f"trial {report.winner.shown}"
+    }

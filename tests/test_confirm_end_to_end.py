@@ -17,6 +17,7 @@ from loratory.objectives.study_folder import (
 )
 from loratory.objectives.versions import seal
 from loratory.reports.comparison import compare
+from loratory.reports.comparison_rows import comparison_rows
 from loratory.reports.publishing import stage
 from loratory.search import StudyResult, confirm_study, run_study
 from loratory.search.executors.local import LocalExecutor
@@ -151,6 +152,8 @@ def test_trainings_anew_are_scored_on_confirm_and_keep_it_as_trials_do(result, t
         record = folder.read_score(confirm_key(key))
         assert record is not None and folder.read_record(key).confirm_metrics == record.metrics
     assert folder.read_looks()[-1].trial == again.best.key
+    named = [row.model for row in comparison_rows(again.comparison) if row.split == "confirm"]
+    assert named == ["untuned base", f"trial {again.best.shown}"], "of the candidates the published one alone"
     # `run` searches on, and knows the trainings anew that `confirm` made.
     later = run_study(
         folder.read_manifest().spec.model_copy(update={"confirmation": None}), runs=tmp_path, local=True

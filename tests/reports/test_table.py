@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from loratory.objectives.records import TrialState
-from loratory.objectives.study_folder import StudyFolder
+from loratory.objectives.study_folder import TEST_WINNER, StudyFolder, later_look_key
 from loratory.reports.comparison import compare
 from loratory.reports.html_view import html_report
 from loratory.reports.markdown_view import markdown_report
@@ -77,6 +77,23 @@ def test_cuts_no_number_at_eighty_columns(study: StudyFolder) -> None:
     assert "…" not in text
     for part in ("+0.4964", "0.0015", "infeasible", "all-linear"):
         assert part in text
+
+
+def heads(text: str) -> str:
+    """The first line of the headings of the table of models."""
+    return next(line for line in text.splitlines() if "untuned base" in line)
+
+
+def test_earlier_looks_at_test_are_a_line_and_no_column(study: StudyFolder) -> None:
+    first = study.read_score(TEST_WINNER)
+    assert first is not None and first.trial == "0007"
+    study.write_score(first.model_copy(update={"trial": "0010", "number": 10}))
+    assert "trial 10" in heads(printed(study, width=200)), "the published one has no score on test yet"
+    later = later_look_key("0007")
+    study.write_score(first.model_copy(update={"key": later, "scored_at": "2026-01-02T03:04:05+00:00"}))
+    text = printed(study, width=200)
+    assert "Test was looked at twice: first for trial 10." in text
+    assert "trial 10" not in heads(text) and heads(text).count("trial 7") == 2
 
 
 def test_limit_says_how_many_are_hidden(study: StudyFolder) -> None:
