@@ -72,7 +72,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
     findings = findings_of(folder, scored, tables, spec, choice=choice, tried=len(records))
     ranking, retrained = allow_for_picking(ranking, retrained, findings, metric)
     members = [member.key for member in findings.may_be_best] if findings else []
-    looks = [record.key for record in folder.read_looks()]
+    looks = (record.key for record in folder.read_looks())
     return ComparisonReport(
         study=_facts(manifest, direction),
         counts={state: sum(record.state is state for record in records) for state in TrialState},

@@ -11,6 +11,8 @@ from loratory.reports.intervals import GAIN, Intervals
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.trial import parse_retraining_key
 
+_NO_INTERVALS = Intervals()
+
 
 def is_finite(value: Any) -> bool:
     """Return whether a value, a list or a mapping holds no NaN and no infinity."""
@@ -90,8 +92,8 @@ def scored_facts(
     metric: str,
     direction: Direction,
     base_value: float | None,
-    found: Intervals,
     folder: StudyFolder,
+    found: Intervals = _NO_INTERVALS,
 ) -> dict[str, Any]:
     """Return the fields of `ScoredTrial` of a COMPLETE record.
 
@@ -100,8 +102,8 @@ def scored_facts(
         metric: the study's metric.
         direction: which values are better.
         base_value: value of the untuned base, if it was scored.
-        found: intervals on eval.select.
         folder: study folder with its adapter.
+        found: intervals on eval.select.
     """
     value = _value(record)
     intervals, missing = dict(found.of.get(record.key, {})), dict(found.missing.get(record.key, {}))
