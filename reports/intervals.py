@@ -14,7 +14,7 @@ from loratory.reports.statistics.deviations import Deviations
 from loratory.reports.statistics.fixed_interval import LEVEL, fixed_intervals, student_quantile
 from loratory.reports.statistics.jackknife import jackknife
 from loratory.reports.statistics.scored import Scored, scored
-from loratory.spaces.metric_names import Direction
+from loratory.spaces.metric_names import METRICS, Direction
 
 GAIN = "gain"
 """Name of the gain among the reasons why there is no interval."""
@@ -108,7 +108,8 @@ def _add(
     missing: Mapping[str, dict[str, str]],
 ) -> None:
     bounds = fixed_intervals(found, errors)
-    for key, low, high in zip(found.keys, bounds.low.tolist(), bounds.high.tolist(), strict=True):
+    lows = np.maximum(bounds.low, 0.0) if found.metric in METRICS else bounds.low  # no metric is negative
+    for key, low, high in zip(found.keys, lows.tolist(), bounds.high.tolist(), strict=True):
         if np.isfinite(low) and np.isfinite(high):
             of[key][found.metric] = Interval(low=low, high=high)
         else:

@@ -50,6 +50,13 @@ def test_a_gain_is_positive_where_a_minimised_metric_is_lower() -> None:
     assert found.of["0000"]["loss"].high < found.of[BASE]["loss"].low
 
 
+def test_no_interval_of_a_metric_goes_below_zero() -> None:
+    tables = {BASE: table([0.0] * 20 + [0.9]), "0000": table([0.0] * 19 + [0.3, 0.9])}
+    found = intervals(tables, {k: ["rougeL"] for k in tables}, "rougeL", Direction.MAXIMIZE, base=BASE)
+    assert found.of[BASE]["rougeL"].low == 0.0 < found.of[BASE]["rougeL"].high
+    assert found.gains["0000"].low < 0  # a difference may
+
+
 def test_what_has_no_interval_says_why() -> None:
     alike = np.full(100, 0.25)
     tables = {BASE: table(normal(0)), "0000": table(alike), "0001": table(normal(1, 50))}
