@@ -8,6 +8,7 @@ from loratory.reports.findings import CheapestWithin, Findings, Gain
 
 _MOST_NAMED = 6
 """Of a larger set of trials that may be best only the number and the first are told."""
+_NEARLY_HALF = 1.75
 _MOST_EXAMPLES = 10
 """Times the examples there are that a user may be told to get."""
 
@@ -99,7 +100,7 @@ def _cheapest(found: Findings, within: CheapestWithin) -> str:
     if within.key == found.published:
         return f"trial {within.shown} is within {margin} of the best, and the smallest that is shown to be"
     size = _size_beside(within.adapter_bytes, found.published_bytes, found.published_shown)
-    return f"trial {within.shown}{size} is within {margin} of the best"
+    return f"trial {within.shown}{size}{',' * bool(size)} is within {margin} of the best"
 
 
 def _what_would_show(found: Findings, within: CheapestWithin) -> str:
@@ -122,8 +123,10 @@ def _size_beside(own: int | None, other: int | None, name: str) -> str:
         return ""
     if own > other:
         return f", which is {own / other:.2g} times the size of {name}"
+    if other / own < _NEARLY_HALF:
+        return f", which is {1 - own / other:.0%} smaller than {name}"
     ratio = round(other / own)
-    return f", which is {'half' if ratio == 2 else f'1/{ratio} of'} the size of {name}"
+    return f", which is {'half' if ratio == 2 else f'1/{ratio}'} the size of {name}"
 
 
 def _final(gains: Sequence[Gain]) -> Gain | None:

@@ -62,7 +62,9 @@ def test_examples_that_would_show_it(needed, told):
 
 def test_one_within_the_margin():
     smaller = found(member("11"), member("8"), cheapest_within=(within("8", size=250),))
-    assert verdict(smaller)[1].startswith("Trial 8, which is 1/4 of the size of 11 is within 5% of the best;")
+    assert verdict(smaller)[1].startswith("Trial 8, which is 1/4 the size of 11, is within 5% of the best;")
+    little = found(member("11"), member("8"), cheapest_within=(within("8", size=700),))
+    assert verdict(little)[1].startswith("Trial 8, which is 30% smaller than 11, is within 5% of the best;")
     same = found(member("11"), member("8"), cheapest_within=(within("11", size=1000),))
     assert verdict(same)[1].startswith("Trial 11 is within 5% of the best, and the smallest that is shown")
 
