@@ -28,7 +28,7 @@ from loratory.objectives.qlora.memory.pace import study_seconds
 from loratory.spaces.packing import trials_taken
 from loratory.spaces.study import StudySpec
 
-_ROWS, _EVAL_ROWS, _ALL_SLOTS = 1000, 200, (1, 2, 4, 8, 16)
+_ROWS, _DEV_ROWS, _SELECT_ROWS, _ALL_SLOTS = 1000, 50, 150, (1, 2, 4, 8, 16)
 
 
 class Chooser:
@@ -71,7 +71,8 @@ class Chooser:
             dtype=torch.bfloat16,
             max_length=self._length,
             train_examples=_ROWS,
-            eval_examples=_EVAL_ROWS,
+            dev_examples=_DEV_ROWS,
+            select_examples=_SELECT_ROWS,
         )
         size = choose(
             self._facts,

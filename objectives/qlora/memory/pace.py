@@ -27,6 +27,7 @@ _SECONDS_PER_KERNEL = 3e-6  # on the device
 # By Python, without a graph: 7B in 8 GiB on an H100 took 0.1 s per step and 0.6 s per recomputing pass.
 _SECONDS_PER_LAUNCH = 120e-6
 _FORWARD = 1 / 3  # share of a pass's kernels and activations
+_SECONDS_BETWEEN_TRIALS = 1.0  # texts are scored, a trial is drawn, its adapter is made: not measured
 _HOST_BYTES_PER_SECOND = 12e9  # between main memory and the device
 _MEAN_SHARE_OF_ANSWER = 0.5  # of the longest answer
 _USUAL_LENGTH, _PREFILLED = 512, 4096  # tokens of a sequence, and of a pass over prompts
@@ -88,8 +89,10 @@ def seconds_per_step(
 def study_seconds(
     facts: ModelFacts, workload: Workload, size: EngineSize, rates: DeviceRates = H100
 ) -> float:
-    """Return the time that one worker would take for all trials, training and decoding."""
-    return training_seconds(facts, workload, size, rates) + decoding_seconds(facts, workload, size, rates)
+    """Return the time that one worker would take for all trials: training, decoding, and between trials."""
+    working = training_seconds(facts, workload, size, rates) + decoding_seconds(facts, workload, size, rates)
+    # While one slot waits for its next trial, the others go on.
+    return working + workload.trials * _SECONDS_BETWEEN_TRIALS / size.slots
 
 
 def training_seconds(
