@@ -111,9 +111,7 @@ def published_of(study: StudyFolder) -> Contender:
 def scores_on_test(model: Contender) -> ScoreTable | None:
     """Return the per-example scores on test of a published model; None if they are another trial's."""
     for record in model.study.read_looks():
-        # Version 1 knows the number of the trial alone.
-        of_version_1 = record.trial is None and record.number is not None
-        if model.key == (trial_key(record.number or 0) if of_version_1 else record.trial):
+        if record.trial == model.key:
             return read_scoring(model.study, record.key)
     return None
 

@@ -35,8 +35,10 @@ def signed(value: float | None) -> str:
 
 
 def chance(p: float) -> str:
-    """Format a p with two digits; the smallest that 1,000 permutations can show as a bound."""
-    return "< 0.01" if p < 0.01 else f"{p:.2f}"
+    """Format a p: below 0.1 with three digits, so that one beside 0.05 is told from it."""
+    if p < 0.01:
+        return "< 0.01"
+    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def parameter(value: Any) -> str:

@@ -158,7 +158,7 @@ def _members(
 def _cheapest(
     found: Scored, errors: Deviations, trials: Mapping[str, ScoredTrial], margin: float
 ) -> CheapestWithin:
-    cost = {key: (trials[key].adapter_bytes or 0, trials[key].device_seconds) for key in found.keys}
+    cost = {key: (_bytes_or_infinite(trials[key]), trials[key].device_seconds) for key in found.keys}
     within = cheapest.cheapest_within(found, errors, cost, margin=margin)
     named = trials[within.key] if within.key else None
     return CheapestWithin(
@@ -170,8 +170,17 @@ def _cheapest(
     )
 
 
-def _detectable(found: Scored, errors: Deviations) -> float:
-    deviation = paired_deviation(found, errors) or USUAL_DEVIATION
+def _bytes_or_infinite(trial: ScoredTrial) -> float:
+    """Return the size of an adapter; infinite where it is not known: such a one is never the cheapest."""
+    return float("inf") if trial.adapter_bytes is None else trial.adapter_bytes
+
+
+def _detectable(found: Scored, errors: Deviations) -> float | None:
+    """Return the smallest difference that shows; None where one unit says nothing about chance."""
+    if found.units < 2:
+        return None
+    measured = paired_deviation(found, errors)
+    deviation = USUAL_DEVIATION if measured is None else measured
     share = detectable_difference(examples=found.examples, trials=len(found.keys), deviation=deviation)
     return share * abs(float(found.values[found.picked]))
 

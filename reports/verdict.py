@@ -53,8 +53,8 @@ def further_line(found: Findings) -> str:
         return line
     now, then = (_share_or_amount(found.detectable_difference / root, found.value) for root in (1, 2))
     return (
-        f"{line} {found.examples:,} examples show who is best where the others are {now} behind, four times "
-        f"as many where they are {then} behind."
+        f"{line} {found.examples:,} examples show four times in five that a trial is worse if it is {now} "
+        f"behind the best, four times as many if it is {then} behind."
     )
 
 
@@ -62,9 +62,10 @@ def _left_out(found: Findings) -> str:
     """Return which trials are in no comparison, and why the first of them is not."""
     if not found.left_out or found.unit is None:
         return ""
-    (first, reason), *others = found.left_out.items()
+    (key, reason), *others = found.left_out.items()
+    first = int(key) if key.isdecimal() else key
     more = f" and {len(others)} other{'s' * (len(others) > 1)}" if others else ""
-    return f"Not compared with the others: {first}{more} ({reason})."
+    return f"Not compared with the others: trial {first}{more} ({reason})."
 
 
 def _who(found: Findings) -> str:
@@ -74,7 +75,10 @@ def _who(found: Findings) -> str:
     if not members:
         return f"Trial {name} has the best value of {found.ranked}."
     if len(members) == 1:
-        return f"Trial {members[0].shown} is best of {found.ranked}: no other may be."
+        compared = found.ranked - len(found.left_out)
+        if compared == 1:
+            return f"Trial {members[0].shown} is the only one that can be compared."
+        return f"Trial {members[0].shown} is best of {compared}: no other may be, with 95% confidence."
     if len(members) <= _MOST_NAMED:
         return f"Trials {_listed([member.shown for member in members])} may be best."
     return f"{len(members)} of {found.ranked} trials may be best, trial {members[0].shown} first."

@@ -16,6 +16,7 @@ from loratory.spaces.search_space import SearchSpace
 TITLE = "Associated with good trials"
 FEWEST_TRIALS = 6
 """With fewer trials nothing is computed."""
+_FEWEST_BEST = 2
 FEW_TRIALS = 20
 """With fewer trials hardly anything can be shown."""
 TOP_TRIALS = 5
@@ -81,9 +82,13 @@ def parameter_importance(
     if count < FEWEST_TRIALS:
         return Importance(trials=count, note=f"too few trials: {count}, and {FEWEST_TRIALS} are needed.")
     values = np.array([value for value, _ in trials])
-    top = math.ceil(max(count / 10, min(count / 2, TOP_TRIALS)))
-    # Equal values are all in, or none of them.
-    best = values >= np.sort(values)[-top]
+    finite = int(np.isfinite(values).sum())
+    top = min(math.ceil(max(count / 10, min(count / 2, TOP_TRIALS))), finite)
+    if top < _FEWEST_BEST:
+        return Importance(
+            trials=count, note=f"too few complete trials: {finite}, and {_FEWEST_BEST} are needed."
+        )
+    best = values >= np.sort(values)[-top]  # equal values are all in
     divergences = _divergences([params for _, params in trials], space, _shuffled(best, seed))
     return Importance(trials=count, associations=_tested(divergences), note=_note(count, int(best.sum())))
 

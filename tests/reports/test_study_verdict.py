@@ -132,7 +132,7 @@ def test_scores_that_are_no_numbers(scored, name):
     write_atomically(folder.trial("0001") / "scores.npz", broken.to_bytes())
     found = in_every_view(folder)
     assert set(found.findings.left_out) == {"0001"}
-    assert any(line.startswith("Not compared with the others: 0001 (") for line in found.verdict)
+    assert any(line.startswith("Not compared with the others: trial 1 (") for line in found.verdict)
 
 
 def test_damaged_scores_cost_status_the_verdict_alone(scored):
@@ -171,7 +171,7 @@ def test_one_group_two_groups_and_few(scored):
 def test_one_example(scored):
     found = in_every_view(scored(table([0.4]), table([0.6])))
     assert "One example alone says nothing about chance: no intervals." in found.verdict
-    assert found.findings.detectable_difference is not None and found.findings.shortfall is None
+    assert found.findings.detectable_difference is None and found.findings.shortfall is None
 
 
 def test_missing_scores_of_one_and_of_all(scored):
@@ -180,7 +180,7 @@ def test_missing_scores_of_one_and_of_all(scored):
     other = next(key for key in ("0000", "0001", "0002") if key != winner)
     (folder.trial(other) / "scores.npz").unlink()
     assert (
-        f"Not compared with the others: {other} (it has no scores per example)."
+        f"Not compared with the others: trial {int(other)} (it has no scores per example)."
         in in_every_view(folder).verdict
     )
     for number in range(3):
@@ -193,7 +193,7 @@ def test_missing_scores_of_one_and_of_all(scored):
 def test_other_examples_are_not_compared(scored):
     folder = scored(*(table(0.5 + 0.01 * n + NOISE[n]) for n in range(3)))
     complete(folder, 0, table(0.3 + NOISE[4], split="other-"))
-    assert "Not compared with the others: 0000" in " ".join(in_every_view(folder).verdict)
+    assert "Not compared with the others: trial 0" in " ".join(in_every_view(folder).verdict)
 
 
 def test_a_study_still_running(make_study):
@@ -201,7 +201,7 @@ def test_a_study_still_running(make_study):
     complete(folder, 0, table(0.4 + NOISE[0]))
     complete(folder, 1, table(0.6 + NOISE[1]))
     found = in_every_view(folder)
-    assert found.verdict[0] == "Trial 1 is best of 2: no other may be."
+    assert found.verdict[0] == "Trial 1 is best of 2: no other may be, with 95% confidence."
     assert found.lines[-1] == "Not all trials are finished: all of this is provisional."
     assert status_with_verdict(folder).trials[0].number == 2
 
@@ -211,7 +211,7 @@ def test_records_of_version_1(quickstart, tmp_path):
     assert found.verdict[0] == "Trials 11, 8, 6 and 9 may be best."
     assert found.verdict[2] == "On test: +0.1665 [0.1296, 0.2034] over the base."
     assert (found.findings.test_looks, len(found.verdict)) == (("11",), 3)
-    assert "150 examples show who is best where the others are 14% behind" in found.further
+    assert "150 examples show four times in five that a trial is worse if it is 14% behind" in found.further
 
 
 def look(folder: StudyFolder, key: str, number: int | None, values: Sequence[float], at: str) -> None:

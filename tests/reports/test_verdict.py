@@ -70,7 +70,7 @@ def test_one_within_the_margin():
 
 
 def test_sets_of_one_and_of_many():
-    assert verdict(found(member("11"))) == ("Trial 11 is best of 12: no other may be.",)
+    assert verdict(found(member("11"))) == ("Trial 11 is best of 12: no other may be, with 95% confidence.",)
     many = found(*(member(str(number)) for number in range(11, 18)))
     assert verdict(many)[0] == "7 of 12 trials may be best, trial 11 first."
 
@@ -117,7 +117,7 @@ def test_what_intervals_cannot_do_and_what_is_left_out_is_said():
     rough = found(member("11"), cautions=("Few groups (4): intervals are rough.",), left_out={"0003": "why"})
     assert verdict(rough)[1:] == (
         "Few groups (4): intervals are rough.",
-        "Not compared with the others: 0003 (why).",
+        "Not compared with the others: trial 3 (why).",
     )
     many = found(member("11"), left_out={"0003": "no scores", "0004": "other examples", "0005": "x"})
-    assert verdict(many)[1] == "Not compared with the others: 0003 and 2 others (no scores)."
+    assert verdict(many)[1] == "Not compared with the others: trial 3 and 2 others (no scores)."

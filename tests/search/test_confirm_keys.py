@@ -23,7 +23,11 @@ def test_ranking_status_and_reconciliation_do_not_see_a_trial_of_another_key(toy
     opened.folder.write_record(best.model_copy(update={"key": "confirm/0001-3", "state": TrialState.RUNNING}))
     after = study_status(opened.folder), compare(opened.folder)
     assert all(view.retrained for view in after), "it stands apart"
-    of_all = dict.fromkeys(("choice", "findings", "verdict", "samples"))
+    of_all = dict.fromkeys(
+        ("choice", "findings", "verdict", "samples", "ranking", "ranks_by_metric", "pareto_fronts")
+    )
+    ranked = [[(trial.key, trial.value) for trial in view.ranking] for view in (before[1], after[1])]
+    assert ranked[0] == ranked[1]
     assert after[0].model_copy(update={"retrained": None}) == before[0]
     assert after[1].model_copy(update={"retrained": None, **of_all}) == before[1].model_copy(update=of_all)
     again = open_study(study)

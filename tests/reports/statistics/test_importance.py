@@ -161,3 +161,9 @@ def test_logs_nothing(caplog) -> None:
     with caplog.at_level(logging.INFO):
         parameter_importance(decided(12), SPACE, MAXIMIZE, seed=0)
     assert not caplog.records
+
+
+def test_too_few_complete_trials_are_told() -> None:
+    pruned = [record(number, None, seed=0, state=TrialState.PRUNED) for number in range(8)]
+    found = parameter_importance([record(9, 0.5, seed=0), *pruned], SPACE, MAXIMIZE, seed=0)
+    assert found.associations == () and found.note == "too few complete trials: 1, and 2 are needed."
