@@ -208,13 +208,13 @@ class StudyFolder:
 
     def read_records(self) -> list[TrialRecord]:
         """Read the records of the search's trials, by number, without those of `confirm/...`."""
-        paths = self.path.glob(f"trials/*/{RECORD}")
-        return sorted((self.read_record(path.parent.name) for path in paths), key=listing_order)
+        names = _with_record(self.path / "trials")
+        return sorted(map(self.read_record, names), key=listing_order)
 
     def read_retrained(self) -> list[TrialRecord]:
         """Read the records of trainings on new seeds (`confirm/...`), by trial and index."""
-        paths = self.path.glob(f"trials/confirm/*/{RECORD}")
-        records = (self.read_record(f"confirm/{path.parent.name}") for path in paths)
+        names = _with_record(self.path / "trials" / "confirm")
+        records = (self.read_record(f"confirm/{name}") for name in names)
         return sorted(records, key=lambda record: parse_retraining_key(record.key))
 
     def write_score(self, record: ScoreRecord) -> None:
@@ -228,7 +228,7 @@ class StudyFolder:
 
     def read_looks(self) -> list[ScoreRecord]:
         """Read the scorings of winners on test, in the order in which they were made."""
-        keys = {f"test/{path.parent.name}" for path in self.path.glob(f"test/*/{RECORD}")} - {TEST_BASE}
+        keys = {f"test/{name}" for name in _with_record(self.path / "test")} - {TEST_BASE}
         records = [record for key in keys if (record := self.read_score(key)) is not None]
         return sorted(records, key=lambda r: (r.key != TEST_WINNER, r.scored_at or "", r.key))
 
@@ -243,3 +243,24 @@ class StudyFolder:
     def cut_curve(self, key: str, *, after_optimizer_step: int) -> None:
         """Remove the steps after a checkpoint, which the trial repeats."""
         curve_file.cut(self.curve(key), after_optimizer_step=after_optimizer_step)
+
+
+def _with_record(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder that hold a record; none where there is no folder.
+
+    Raises:
+        PermissionError: a folder may not be read, which `glob` would take for an empty one.
+    """
+    try:
+        return [path.name for path in folder.iterdir() if _is_there(path / RECORD)]
+    except FileNotFoundError:
+        return []
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether a file is there; unlike `is_file` of some versions of Python, raise what hides it."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -42,6 +43,23 @@ def test_a_damaged_record_is_named(folder):
     path.write_text(path.read_text()[:40])
     with pytest.raises(LoratoryError, match=r"trials/0000/record\.json: must be a record"):
         folder.read_records()
+
+
+def test_a_folder_that_may_not_be_read_is_no_folder_without_records(folder):
+    folder.write_record(record_of(0))
+    hidden = (folder.trial("0000"), folder.path / "trials")
+    for one in hidden:
+        one.chmod(0)
+        try:
+            if os.access(one, os.R_OK):
+                pytest.skip("root may read everywhere: NOT tested; run it as another user")
+            with pytest.raises(PermissionError):
+                folder.read_records()
+        finally:
+            one.chmod(0o755)
+    assert [record.number for record in folder.read_records()] == [0]
+    (folder.path / "trials" / "notes.txt").write_text("a file beside the trials")
+    assert len(folder.read_records()) == 1 and folder.read_retrained() == folder.read_looks() == []
 
 
 def test_a_record_of_a_newer_version_is_refused(folder):
