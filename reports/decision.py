@@ -76,7 +76,7 @@ class Decision(NamedTuple):
             "seeds_needed": self.seeds.needed if self.seeds else None,
             "seed_deviation": self.seeds.deviation if self.seeds else None,
             "seed_deviation_measured": self.seeds.measured if self.seeds else None,
-            "picked_on_these_examples": " and ".join(self.picked) or None,
+            "picked_on_these_examples": list(self.picked),
         }
 
 
@@ -89,7 +89,7 @@ def decide(folder: StudyFolder, first: str, second: str) -> Decision:
         second: likewise.
 
     Raises:
-        InputError: no such model, one without scores, or scores of other examples.
+        InputError: no such model, one without scores, scores of other examples, or the same model twice.
     """
     spec = folder.read_manifest().spec
     models = _contender(folder, first), _contender(folder, second)
@@ -113,6 +113,8 @@ def decide_studies(first: StudyFolder, second: StudyFolder) -> Decision:
 
 
 def _compared(one: Contender, other: Contender, metric: str, direction: Direction) -> Decision:
+    if (one.key, one.study.path.resolve()) == (other.key, other.study.path.resolve()):
+        raise InputError(f"decide compares two adapters, got {one.name} twice")
     common = common_scores((one, other), metric)
     first, second = common.tables
     found = paired(first, second, metric, direction)

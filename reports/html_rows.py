@@ -13,15 +13,17 @@ _LONG = 40
 _CLASSES = {(True, False): "number", (False, True): "wrap", (True, True): '"number wrap"'}
 
 
-def html_rows(columns: Sequence[Column], trials: Sequence[TrialFacts]) -> Markup:
-    """Return a row for each trial, every text escaped; the first row is marked.
+def html_rows(columns: Sequence[Column], trials: Sequence[TrialFacts], *, best_first: bool = True) -> Markup:
+    """Return a row for each trial, every text escaped.
 
     Args:
         columns: the columns.
         trials: the trials, in order.
+        best_first: whether the first trial is the best, which is marked.
     """
     rows = ("".join(_cell(column, trial) for column in columns) for trial in trials)
-    marked = (f"<tr{' class=first' * (place == 0)}>{row}</tr>" for place, row in enumerate(rows))
+    first = " class=first" * best_first
+    marked = (f"<tr{first * (place == 0)}>{row}</tr>" for place, row in enumerate(rows))
     # Every text in it was escaped by `_cell`.
     return Markup("\n".join(marked))
 

@@ -82,7 +82,7 @@ def _context(report: ComparisonReport) -> dict[str, Any]:
         "ranked_columns": (ranked := _ranked_columns(report)),
         "ranked_rows": html_rows(ranked, report.ranking),
         "unranked_columns": (unranked := columns(report, View.HTML_UNRANKED)),
-        "unranked_rows": html_rows(unranked, report.unranked),
+        "unranked_rows": html_rows(unranked, report.unranked, best_first=False),
         "base_value": _base_value(report),
         "interval_notes": interval_notes(report),
         "dev_note": DEV,

@@ -16,7 +16,7 @@ def metric_ranks(
     may_be_best: Sequence[str],
     published: str | None,
 ) -> tuple[MetricRanks, ...]:
-    """Rank trials by every metric whose direction is known, the study's first.
+    """Rank trials by every metric whose direction is known, the study's first; not by one equal for all.
 
     Args:
         scored: trials and trainings anew.
@@ -31,7 +31,8 @@ def metric_ranks(
     for name in names:
         better = direction if name == metric else METRICS[name].direction if name in METRICS else None
         held = [trial for trial in scored if name in trial.metrics]
-        if better is not None and held:
+        told_apart = name == metric or len({trial.metrics[name] for trial in held}) > 1
+        if better is not None and held and told_apart:
             found.append(_ranked(held, name, better, keys))
     return tuple(found)
 
@@ -49,6 +50,6 @@ def _ranked(held: Sequence[ScoredTrial], name: str, direction: Direction, keys: 
         trials=len(held),
         first=tuple(trial.key for trial in first),
         first_shown=tuple(trial.shown for trial in first),
-        first_may_be_best=any(trial.key in keys for trial in first),
+        first_may_be_best=all(trial.key in keys for trial in first),
         ranks={key: places[values[key]] for key in keys if key in values},
     )

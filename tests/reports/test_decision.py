@@ -148,9 +148,15 @@ def test_seeds_are_told_of_two_settings_only(study, plain_trial):
 
 
 def test_what_was_picked_on_these_examples_is_named(study, plain_study):
-    assert decide(study, "0", "1").to_json()["picked_on_these_examples"] == "trial 1"
-    assert decide(study, "0", "2").to_json()["picked_on_these_examples"] is None
+    assert decide(study, "0", "1").to_json()["picked_on_these_examples"] == ["trial 1"]
+    assert decide(study, "0", "2").to_json()["picked_on_these_examples"] == []
     other = plain_study("two", {4: 0.4}, seed=1)
     found = decide_studies(study, other)
     assert len(found.picked) == 2
     assert any(line.startswith("each was picked on these examples") for line in decision_lines(found))
+
+
+def test_a_model_is_not_compared_with_itself(study):
+    for name in ("1", "base"):
+        with pytest.raises(InputError, match=r"decide compares two adapters, got .* twice"):
+            decide(study, name, name)

@@ -35,12 +35,19 @@ def test_places_by_each_metric_in_its_own_direction() -> None:
         trial(0, 0.5, metrics={"rougeL": 0.5, "loss": 3.0, "bleu": 7.0}),
         trial(1, 0.4, metrics={"rougeL": 0.4, "loss": 1.0, "bleu": 7.0}),
         trial(2, 0.3, metrics={"rougeL": 0.3, "loss": 2.0}),
+        trial(3, 0.2, metrics={"rougeL": 0.2, "bleu": 6.0}),
     ]
     own, loss, bleu = ranks(trials, ("0000", "0001"))
     assert own.ranks == {"0000": 1, "0001": 2}
     assert (loss.ranks, loss.first, loss.first_may_be_best) == ({"0000": 3, "0001": 1}, ("0001",), True)
     # Equal values share a place.
-    assert (bleu.ranks, bleu.first, bleu.trials) == ({"0000": 1, "0001": 1}, ("0000", "0001"), 2)
+    assert (bleu.ranks, bleu.first, bleu.trials) == ({"0000": 1, "0001": 1}, ("0000", "0001"), 3)
+    assert bleu.first_may_be_best and not ranks(trials, ("0000",))[2].first_may_be_best
+
+
+def test_a_metric_that_is_equal_for_all_trials_puts_none_first() -> None:
+    trials = [trial(n, 0.5 - n, metrics={"rougeL": 0.5 - n, "exact_match": 0.0}) for n in range(3)]
+    assert [each.metric for each in ranks(trials, ("0000",))] == ["rougeL"]
 
 
 def test_a_metric_without_a_direction_is_left_out() -> None:

@@ -62,7 +62,7 @@ def test_json(study, capsys):
         150,
     )
     assert found["interval"][0] < found["gain"] < found["interval"][1]
-    assert found["picked_on_these_examples"] == "trial 11"
+    assert found["picked_on_these_examples"] == ["trial 11"]
 
 
 @pytest.mark.parametrize(
