@@ -29,8 +29,14 @@ def write_studies_report(report: StudiesReport, into: Path) -> Path:
         Path of studies.html.
 
     Raises:
-        InputError: the folder is a study's.
+        InputError: the folder is a study's, or cannot be made.
     """
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"--output: must be a folder that can be made, got {into}: {error.strerror}"
+        ) from error
     if StudyFolder(into).manifest.exists():
         raise InputError(f"{into}: must not be a study folder, which holds its own study alone; set --output")
     texts = {

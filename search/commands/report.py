@@ -9,8 +9,9 @@ from loratory.search.commands.options import AsJson
 
 Folders = Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="A study folder, or several.")]
 Output = Annotated[
-    Path | None, typer.Option(help="Folder for the report of several studies; comparison/ beside the first.")
+    Path | None, typer.Option(help="Folder for the report of several studies; comparison-A-B beside A.")
 ]
+_LONGEST_NAME = 100
 
 
 def report(folders: Folders, as_json: AsJson = False, output: Output = None) -> None:
@@ -45,5 +46,6 @@ def _compare(folders: list[Path], *, as_json: bool, output: Path | None) -> None
     from loratory.reports.studies.writing import studies_json, write_studies_report
 
     found = compare_studies([StudyFolder(folder) for folder in folders])
-    html = write_studies_report(found, output or folders[0].resolve().parent / "comparison")
+    named = "-".join(("comparison", *(folder.resolve().name for folder in folders)))[:_LONGEST_NAME]
+    html = write_studies_report(found, output or folders[0].resolve().parent / named)
     typer.echo(studies_json(found) if as_json else f"{studies_text(found)}\n\nreport: {html}")

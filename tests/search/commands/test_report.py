@@ -30,7 +30,7 @@ def test_several_studies_are_compared_beside_the_first(studies, capsys):
     report(studies)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("On test: cannot tell quickstart (")
-    page = studies[0].parent / "comparison" / "studies.html"
+    page = studies[0].parent / f"comparison-{studies[0].name}-{studies[1].name}" / "studies.html"
     assert lines[-1] == f"report: {page}"
     assert page.is_file()
     assert not StudyFolder(studies[0]).report.exists()
@@ -41,6 +41,12 @@ def test_json_and_output(studies, capsys, tmp_path):
     printed = capsys.readouterr().out
     assert json.loads(printed)["parts"][0]["split"] == "test"
     assert (tmp_path / "out" / "studies.json").read_text("utf-8").strip() == printed.strip()
+
+
+def test_an_output_that_is_no_folder_is_refused(studies, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"--output: must be a folder that can be made, got .*file"):
+        report(studies, output=tmp_path / "file")
 
 
 def test_output_is_for_several_studies(studies, tmp_path):
