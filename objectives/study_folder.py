@@ -84,7 +84,7 @@ class StudyFolder:
 
     @property
     def verdict(self) -> Path:
-        """What the last run's report says of the published trial, for trackers and programs."""
+        """The verdict of the last run, as JSON for trackers and programs."""
         return self.path / "verdict.json"
 
     @property

@@ -24,7 +24,7 @@ class Importance(Frozen):
     trials: int = 0
     """Number of trials that were compared."""
     note: str
-    """What they rest on, or why there are none."""
+    """Method and number of trials; with too few trials why there is no association."""
 
     @property
     def shown(self) -> tuple[Association, ...]:

@@ -13,7 +13,6 @@ from loratory.objectives.study_folder import (
     StudyFolder,
     confirm_key,
 )
-from loratory.reports.associations import Association, Importance
 from loratory.reports.choice import choose
 from loratory.reports.comparison_report import (
     Choice,
@@ -96,7 +95,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         ),
         pareto_fronts=pareto_fronts(scored, direction, may_be_best=members),
         retrained=retrained,
-        importance=_importance(records, spec),
+        importance=parameter_importance(records, spec.space, spec.metric_direction, seed=spec.seed),
         curves=trial_curves(folder, records, metric),
         samples=_samples(folder, choice, tables, metric),
         totals=_totals(records),
@@ -172,24 +171,6 @@ def _intervals(
     if base is not None:
         metrics[BASE] = base.metrics
     return intervals(tables, metrics, spec.metric, spec.metric_direction, base=None if base is None else BASE)
-
-
-def _importance(records: Sequence[TrialRecord], spec: StudySpec) -> Importance:
-    found = parameter_importance(records, spec.space, spec.metric_direction, seed=spec.seed)
-    shown = {association.parameter for association in found.shown}
-    return Importance(
-        associations=tuple(
-            Association(
-                parameter=each.parameter,
-                divergence=each.divergence,
-                p=each.p,
-                shown=each.parameter in shown,
-            )
-            for each in sorted(found.associations, key=lambda association: association.p)
-        ),
-        trials=found.trials,
-        note=found.note,
-    )
 
 
 def _signatures(tables: dict[str, ScoreTable], ordered: Sequence[TrialRecord]) -> dict[str, str]:

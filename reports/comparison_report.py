@@ -317,7 +317,7 @@ class Uncertainty(Frozen):
     level: float
     """Confidence level."""
     unit: str
-    """What is left out and drawn together: `group` if the data names groups, else `example`."""
+    """Unit of resampling: `group` if the data names groups, else `example`."""
     units: int
     """Number of units in eval.select."""
     examples: int

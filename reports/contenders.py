@@ -69,13 +69,16 @@ def base_of(study: StudyFolder) -> Contender:
     return Contender("the base", study, BASE, table, read_scoring(study, CONFIRM_BASE), picked=False)
 
 
-def trial_of(study: StudyFolder, record: TrialRecord, *, named: bool = False) -> Contender:
+def trial_of(
+    study: StudyFolder, record: TrialRecord, *, named: bool = False, choice: Choice | None = None
+) -> Contender:
     """Return the model of a trial.
 
     Args:
         study: its study.
         record: its record.
         named: whether its name says of which study it is.
+        choice: which trial the study publishes, if it is known; None finds it.
 
     Raises:
         InputError: it has no scores.
@@ -85,7 +88,7 @@ def trial_of(study: StudyFolder, record: TrialRecord, *, named: bool = False) ->
         raise InputError(
             f"{study.path}: trial {record.shown} has no scores on select ({record.state.value.lower()})"
         )
-    choice = _choice(study)
+    choice = choice or _choice(study)
     return Contender(
         name=f"trial {record.shown}{f' of {study.path}' if named else ''}",
         study=study,
@@ -105,7 +108,7 @@ def published_of(study: StudyFolder) -> Contender:
     choice = _choice(study)
     if choice is None:
         raise InputError(f"{study.path}: no trial has finished, so there is nothing to compare")
-    return trial_of(study, study.read_record(choice.key), named=True)
+    return trial_of(study, study.read_record(choice.key), named=True, choice=choice)
 
 
 def scores_on_test(model: Contender) -> ScoreTable | None:

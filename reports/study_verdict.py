@@ -1,4 +1,4 @@
-"""The verdict of a study, computed from its folder without the rest of a report."""
+"""Findings and verdict of a study from its folder: the report takes them from here, and so do views without one."""
 
 from collections.abc import Mapping, Sequence
 

@@ -144,7 +144,7 @@ class Driver:
         starts: dict[int, list[Start]] = {}
         # A trial that must run alone keeps the other slots of its worker empty.
         free = {n: w for n, w in self._workers.items() if not any(map(self._owner.runs_alone, w.trials))}
-        while not self._scoring.before_trials and (
+        while not self._scoring.base_comes_first and (
             free := {n: w for n, w in free.items() if w.free_capacity}
         ):
             number, worker = min(free.items(), key=lambda item: len(item[1].trials))
@@ -192,7 +192,7 @@ class Driver:
 
     def _score_base(self) -> None:
         """Give the untuned base to a worker that is ready, which scores it beside its first trials."""
-        alone = self._scoring.before_trials
+        alone = self._scoring.base_comes_first
         free = [
             number
             for number, worker in self._workers.items()

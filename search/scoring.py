@@ -40,7 +40,7 @@ class ScoringQueue:
         self._candidates: tuple[str, ...] = ()
         self._winner: str | None = None
         self._base_broke = False
-        self._looked_at: set[str | None] = set()
+        self._tested: set[str | None] = set()
 
     def opening(self) -> Score | None:
         """Return the scoring of the base beside the first trials, unless it is done or a worker has it."""
@@ -59,7 +59,7 @@ class ScoringQueue:
         return self._opens or next(self._closing(records), None) is not None
 
     @property
-    def before_trials(self) -> bool:
+    def base_comes_first(self) -> bool:
         """True while the base must be scored with no trial beside it, since a worker has broken over both."""
         return self._base_broke and self._opens
 
@@ -83,7 +83,7 @@ class ScoringQueue:
 
     def _closing(self, records: Records) -> Iterator[_Scoring]:
         """Yield the closing scorings without a record; the winner's comes when confirm is scored."""
-        self._look_at(records)
+        self._find_candidates(records)
         best = self._ordered(records)[:1]
         if not best or best[0].adapter is None:
             return
@@ -95,18 +95,18 @@ class ScoringQueue:
             yield TEST_BASE, Split.TEST, None
         if self._prepared.has_test and not left:
             winner = self._chosen(records)
-            if (key := self._look(winner)) is not None:
+            if (key := self._test_key(winner)) is not None:
                 yield key, Split.TEST, winner
 
-    def _look(self, winner: str) -> str | None:
+    def _test_key(self, winner: str) -> str | None:
         """Return the key of the winner's scoring on test; None where it has been scored."""
         if not self._is_done(TEST_WINNER):
             return TEST_WINNER
-        if winner not in self._looked_at:
-            self._looked_at = {record.trial for record in self._folder.read_looks()}
-        return None if winner in self._looked_at else later_look_key(winner)
+        if winner not in self._tested:
+            self._tested = {record.trial for record in self._folder.read_looks()}
+        return None if winner in self._tested else later_look_key(winner)
 
-    def _look_at(self, records: Records) -> None:
+    def _find_candidates(self, records: Records) -> None:
         """Find the candidates again where trials have finished since."""
         finished = frozenset(key for key, record in records.items() if record.state.finished)
         if finished == self._finished:

@@ -1,4 +1,4 @@
-"""What is published by one rule or another, where a training's seed moves its score."""
+"""Replays of studies: true quality of the published file by each rule, where seeds move scores."""
 
 from dataclasses import replace
 

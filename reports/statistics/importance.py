@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from loratory.objectives.records import TrialRecord, TrialState
+from loratory.reports.associations import Association, Importance
 from loratory.reports.statistics.parameter_grid import cells, densities
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.search_space import SearchSpace
@@ -24,41 +24,6 @@ TOP_TRIALS = 5
 PERMUTATIONS = 1000
 ERROR = 0.05
 _TINY = 1e-12
-
-
-@dataclass(frozen=True, kw_only=True)
-class Association:
-    """One parameter's association with good trials.
-
-    Attributes:
-        parameter: its name.
-        divergence: how much its values among the best trials differ from those of all trials.
-        p: chance of such a divergence in any parameter if no parameter mattered.
-    """
-
-    parameter: str
-    divergence: float
-    p: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Importance:
-    """All parameters' associations with good trials.
-
-    Attributes:
-        trials: number of trials that were compared.
-        associations: largest divergence first; empty with too few trials.
-        note: what they rest on, or why there are none.
-    """
-
-    trials: int
-    associations: tuple[Association, ...] = ()
-    note: str
-
-    @property
-    def shown(self) -> tuple[Association, ...]:
-        """Associations that chance alone would hardly give: p <= 0.05."""
-        return tuple(found for found in self.associations if found.p <= ERROR)
 
 
 def parameter_importance(
@@ -152,13 +117,9 @@ def _divergence(
 
 def _tested(divergences: Mapping[str, NDArray[np.float64]]) -> tuple[Association, ...]:
     largest = np.max(list(divergences.values()), axis=0)[1:]
-    found = [
+    found = []
+    for name, each in divergences.items():
         # A permutation that gives the same set may differ in the last digit.
-        Association(
-            parameter=name,
-            divergence=float(each[0]),
-            p=float(1 + (largest >= each[0] * (1 - 1e-9)).sum()) / (1 + PERMUTATIONS),
-        )
-        for name, each in divergences.items()
-    ]
+        p = float(1 + (largest >= each[0] * (1 - 1e-9)).sum()) / (1 + PERMUTATIONS)
+        found.append(Association(parameter=name, divergence=float(each[0]), p=p, shown=p <= ERROR))
     return tuple(sorted(found, key=lambda association: -association.divergence))

@@ -18,7 +18,7 @@ from loratory.spaces.study import StudySpec
 
 
 class _Entry(NamedTuple):
-    """What is read of a study: its comparison, its published adapter with scores on select and on test."""
+    """A study with its report, its published adapter, and the adapter's scores on test."""
 
     label: str
     spec: StudySpec

@@ -59,7 +59,7 @@ class Difference(Frozen):
     interval: Interval
     """95% interval of the gain, paired over the units."""
     verdict: Verdict
-    """Whether the first is better."""
+    """`better`, `worse` or `cannot tell`, of the first against the second."""
     examples_needed: int | None
     """Examples that would tell a gain of this size; null where it is told, or zero."""
 
@@ -106,4 +106,4 @@ class StudiesReport(Frozen):
     verdict: tuple[str, ...] = ()
     """The comparison in sentences."""
     notes: tuple[str, ...] = ()
-    """What a reader must know: parts that are not compared, and settings of the evaluation that differ."""
+    """Sentences on parts that are not compared, and on settings of the evaluation that differ."""

@@ -12,7 +12,7 @@ LIMIT: Final = (
     "One training run each: this compares the published adapters, not settings, bases or searches. Another "
     "run of the same study would publish another adapter."
 )
-"""What the comparison does not say."""
+"""Limit of every comparison of studies, in a sentence for all views."""
 
 
 _LONGEST: Final = 300

@@ -102,13 +102,13 @@ def choose(
             best[size.slots] = seconds, largest
     if best:
         seconds_by_slots = {slots: seconds for slots, (seconds, _) in best.items()}
-        return best[fewest_slots(seconds_by_slots, seen=workload.seen_slots)][1]
+        return best[fewest_slots(seconds_by_slots, sampler_slots=workload.sampler_slots)][1]
     size = smallest(facts, workload, asked)
     terms = predict(facts, workload, size, context_bytes=context_bytes)
     return TooSmall(size=size, terms=terms, budget_bytes=budget_bytes)
 
 
-def fewest_slots(seconds: Mapping[int, float], *, seen: int | None) -> int:
+def fewest_slots(seconds: Mapping[int, float], *, sampler_slots: int | None) -> int:
     """Return the number of slots: few, since a sampler learns from trials that have ended.
 
     The fewest with nearly full speed; or, where those are too many for the sampler, as many as suit it if
@@ -116,7 +116,7 @@ def fewest_slots(seconds: Mapping[int, float], *, seen: int | None) -> int:
 
     Args:
         seconds: predicted time of the study by number of slots.
-        seen: most slots per worker that suit the sampler; None: any number does.
+        sampler_slots: most slots per worker that suit the sampler; None: any number does.
     """
     fastest = min(seconds.values())
 
@@ -124,10 +124,10 @@ def fewest_slots(seconds: Mapping[int, float], *, seen: int | None) -> int:
         return sorted(slots for slots, taken in seconds.items() if share * taken <= fastest)
 
     fewest = keeping(_NEARLY_FULL_SPEED)[0]
-    if seen is None or fewest <= seen:
+    if sampler_slots is None or fewest <= sampler_slots:
         return fewest
     most = keeping(_MOST_OF_THE_SPEED)
-    return max((slots for slots in most if slots <= seen), default=most[0])
+    return max((slots for slots in most if slots <= sampler_slots), default=most[0])
 
 
 def smallest(facts: ModelFacts, workload: Workload, asked: Asked) -> EngineSize:

@@ -72,7 +72,7 @@ class Workload:
         prompts: most prompts that one copy of an adapter brings.
         trained_tokens: tokens that an average trial trains on.
         decoded_prompts: prompts that a whole trial decodes; 0 where nothing is decoded.
-        seen_slots: most slots per worker with which the sampler sees enough scores; None: any number.
+        sampler_slots: most slots per worker with which the sampler sees enough scores; None: any number.
     """
 
     trials: int
@@ -87,7 +87,7 @@ class Workload:
     prompts: int
     trained_tokens: float
     decoded_prompts: int
-    seen_slots: int | None = None
+    sampler_slots: int | None = None
 
 
 def model_facts(
@@ -251,11 +251,11 @@ def _workload(
         prompts=prompts,
         trained_tokens=train_examples * mean_tokens * (min(epochs) + max(epochs)) / 2,
         decoded_prompts=decoded,
-        seen_slots=seen_slots(study),
+        sampler_slots=slots_for_sampler(study),
     )
 
 
-def seen_slots(study: StudySpec) -> int | None:
+def slots_for_sampler(study: StudySpec) -> int | None:
     """Return how many slots a worker may have so that a sampler learns: a sixth of the trials in all of them.
 
     None where a sampler draws at random anyway, to the end or for as many trials as there are.

@@ -129,15 +129,15 @@ def test_slots_are_as_many_as_keep_a_gpu_busy():
     ],
 )
 def test_slots_are_the_fewest_that_keep_the_speed(seconds, seen, expected):
-    assert fewest_slots(seconds, seen=seen) == expected
+    assert fewest_slots(seconds, sampler_slots=seen) == expected
 
 
 def test_a_sampler_that_learns_gets_fewer_slots():
     small = replace(LOAD, trials=32, mean_tokens=128, trained_tokens=65_536)
-    free, seen = chosen(80, load=small), chosen(80, load=replace(small, seen_slots=3))
+    free, seen = chosen(80, load=small), chosen(80, load=replace(small, sampler_slots=3))
     assert seen.slots <= 3 < free.slots
     assert study_seconds(LLAMA_7B, small, free) >= 0.8 * study_seconds(LLAMA_7B, small, seen)
-    assert chosen(80, load=replace(small, seen_slots=3), slots=16).slots == 16
+    assert chosen(80, load=replace(small, sampler_slots=3), slots=16).slots == 16
 
 
 def test_terms_follow_the_arrangement():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loratory.objectives.qlora.memory.facts import seen_slots
+from loratory.objectives.qlora.memory.facts import slots_for_sampler
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ from loratory.objectives.qlora.memory.facts import seen_slots
     ],
 )
 def test_slots_that_let_a_sampler_see(make_study, changes, expected):
-    assert seen_slots(make_study(**changes)) == expected
+    assert slots_for_sampler(make_study(**changes)) == expected
