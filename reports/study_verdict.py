@@ -1,4 +1,4 @@
-"""Findings and verdict of a study from its folder: the report takes them from here, and so do views without one."""
+"""Findings and verdict of a study from its folder, for the report and for views without one."""
 
 from collections.abc import Mapping, Sequence
 
