@@ -100,7 +100,8 @@ def test_a_base_that_is_neither_folder_nor_id(base: str, tmp_path: Path) -> None
     ("written", "message"),
     [
         ("{}", "must have a readable config.json"),
-        ("not json", "must have a readable config.json"),
+        ("not json", "must have a readable config.json: .*; take the file that the base was published with"),
+        ("null", "must have a readable config.json: it must be a JSON object, is NoneType"),
         ('{"model_type": "llama"}', "must give hidden_size and num_hidden_layers"),
         ('{"model_type": "llama", "hidden_size": 64}', "must give num_hidden_layers, from which"),
         ('{"model_type": "llama", "hidden_size": "64"}', "must have a readable config.json: .*hidden_size"),
