@@ -103,7 +103,13 @@ class Engine:
     @property
     def sizes(self) -> str:
         """The sizes in force, in words."""
-        return sizes_text(self._study, self._model, self._engine_size)
+        return sizes_text(
+            self._engine_size,
+            dtype=str(self._model.compute_dtype).removeprefix("torch."),
+            held_bytes=self._model.held_bytes,
+            decodes=bool(self._study.metrics),
+            captures=self._model.fused_attention,
+        )
 
     @property
     def copy_limit_bytes(self) -> int:
