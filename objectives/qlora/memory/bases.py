@@ -151,7 +151,8 @@ def _check_sizes(base: str, configuration: Any, written: Any) -> None:
 def _unknown(base: str) -> str:
     if base.startswith(("/", ".", "~")):
         return (
-            f"model.base: must be a folder with a config.json or a Hub id, got {base!r}, which is not there"
+            "model.base: must be a folder with a config.json or a Hub id, got "
+            f"{base!r}, which is {'a file' if Path(base).expanduser().is_file() else 'not there'}"
         )
     names = [f"{known.owner}/{name}" for known in KNOWN_BASES for name in known.names]
     return (
