@@ -4,6 +4,7 @@
     python benchmarks/capped.py --results capped.jsonl 7b-24 7b-12             # some
     python benchmarks/capped.py --results timed.jsonl --engine --budget-seconds 560
     python benchmarks/capped.py --results grabs.jsonl --grab                   # six studies of 1B
+    python benchmarks/capped.py --results grabs.jsonl --grab --moments load capture   # two of the moments
     python benchmarks/capped.py --results infeasible.jsonl --infeasible        # 24 trials of 1B in 4 GiB
     python benchmarks/capped.py --table capped.jsonl timed.jsonl grabs.jsonl   # anywhere
     python benchmarks/capped.py --device cpu tiny-1 --results tiny.jsonl       # tries the path alone
@@ -11,7 +12,8 @@
 A second process holds all but so many GiB of the device. Each cap runs once through `loratory run`: four
 trials at length 1,024 (512 in 8 GiB), and nothing said of memory. `--engine` times training in one process
 under four of the caps, with the default and with five settings made by hand. `--grab` lets another process
-take nearly all free memory at five moments of a study, and compares its trials with an undisturbed run's.
+take nearly all free memory at five moments of a study, and compares its trials with an undisturbed run's,
+which is made first, and again where its folder is gone; `--moments` names some of the five.
 `--infeasible` searches three ranks of which the largest fits no worker. The same command goes on where it
 ended. Bases are random and written to --folder, one shape at a time: 13B takes 26 GB of disk.
 """
@@ -19,7 +21,7 @@ ended. Bases are random and written to --folder, one shape at a time: 13B takes 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from memory_cells.capped_study import CappedStudies, hogged
 from memory_cells.capped_table import as_markdown, grab_line, infeasible_line, study_line, timing_line
 from memory_cells.caps import CAPS, DEFAULT, INFEASIBLE, TIMED, TRIALS, Cap
 from memory_cells.children import Child
+from memory_cells.grab_worker import MOMENTS
 from memory_cells.grabs import GRAB_CAP, run_grabs
 from packing_cells.results import append_line, read_lines
 
@@ -49,8 +52,7 @@ def main() -> int:
     elif arguments.infeasible:
         bench.run_all([INFEASIBLE], "infeasible", bench.infeasible)
     elif arguments.grab:
-        caps = bench.caps if arguments.caps else [GRAB_CAP]
-        bench.run_all(caps, "grab", bench.grab)
+        bench.grab_all(bench.caps if arguments.caps else [GRAB_CAP], arguments.moments)
     else:
         bench.run_all(bench.caps, "study", bench.study)
     return 0
@@ -89,8 +91,7 @@ class Bench:
         self, caps: Iterable[Cap], kind: str, work: Callable[[Cap], Iterable[dict[str, Any]]]
     ) -> None:
         """Run the caps that have no line of this kind yet, while the budget lasts."""
-        lines = list(read_lines(self._path)) if self._path.exists() else []
-        done = {line["cap"] for line in lines if line["kind"] == kind}
+        done = {line["cap"] for line in self._lines(kind)}
         for cap in caps:
             if cap.name in done:
                 continue
@@ -114,11 +115,37 @@ class Bench:
         say("\n".join([*line["output"], study_line(line), infeasible_line(line)]))
         return [line]
 
-    def grab(self, cap: Cap) -> Iterable[dict[str, Any]]:
-        """Run a study undisturbed, and with a neighbour that takes memory at each moment."""
-        for line in run_grabs(self._studies, cap, self._device):
-            say("\n".join([*line["output"], study_line(line), grab_line(line)]))
+    def grab_all(self, caps: Iterable[Cap], moments: Sequence[str]) -> None:
+        """Run the moments that have no line yet, and the undisturbed study that they are compared with.
+
+        Args:
+            caps: those that are wanted.
+            moments: those of `MOMENTS` that are wanted.
+        """
+        for cap in caps:
+            before = [line for line in self._lines("grab") if line["cap"] == cap.name]
+            if set(moments) <= {line["moment"] for line in before}:
+                continue
+            grabs = run_grabs(self._studies, cap, self._device, moments=moments, before=before)
+            for line in self._within_budget(grabs):
+                say("\n".join([*line["output"], study_line(line), grab_line(line)]))
+                append_line(self._path, {"kind": "grab", "device": device_name(self._device), **line})
+
+    def _within_budget(self, lines: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield lines, each of which a study makes, while the next one would end within the budget."""
+        while time.monotonic() + self._longest <= self._end:
+            began = time.monotonic()
+            line = next(lines, None)
+            if line is None:
+                return
+            self._longest = max(self._longest, time.monotonic() - began)
             yield line
+        say("the budget is used up; the same command goes on")
+
+    def _lines(self, kind: str) -> list[dict[str, Any]]:
+        """Return what was measured before, of a kind."""
+        lines = list(read_lines(self._path)) if self._path.exists() else []
+        return [line for line in lines if line["kind"] == kind]
 
     def engine(self, cap: Cap) -> list[dict[str, Any]]:
         """Time training under a cap with the default, and with what was made by hand."""
@@ -150,6 +177,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU where there is one")
     parser.add_argument("--engine", action="store_true", help="time training in one process instead")
     parser.add_argument("--grab", action="store_true", help="let a neighbour take memory instead")
+    parser.add_argument(
+        "--moments",
+        nargs="+",
+        choices=tuple(MOMENTS),
+        default=tuple(MOMENTS),
+        help="with --grab; default: all",
+    )
     parser.add_argument("--infeasible", action="store_true", help="search ranks that do not fit instead")
     parser.add_argument("--results", type=Path, default=Path("capped.jsonl"), help="JSONL that is added to")
     parser.add_argument("--budget-seconds", type=float, default=1e9, help="begin no cap that may end later")

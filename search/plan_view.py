@@ -2,10 +2,14 @@
 
 import textwrap
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
+from loratory.objectives.qlora.engine_words import sizes_text
 from loratory.objectives.qlora.memory.engine_size import EngineSize
 from loratory.objectives.qlora.memory.study_plan import PlannedWorker, StudyPlan
 from loratory.objectives.qlora.memory.terms import MemoryTerms
+from loratory.search.host_room import disk_free
 
 _COLUMNS = 80
 _WORDS = {
@@ -33,7 +37,7 @@ def plan_lines(plan: StudyPlan) -> Iterator[str]:
     if plan.worker is None:
         yield from _common(plan)
     else:
-        yield from _wrapped(_arrangement(plan.worker))
+        yield from _wrapped(_arrangement(plan, plan.worker))
         yield from _wrapped(_durations(plan, plan.worker))
     yield from _wrapped(_afterwards(plan))
     yield from _wrapped(_infeasible(plan))
@@ -47,17 +51,38 @@ def summary_lines(plan: StudyPlan) -> Iterator[str]:
     """Yield the few lines that stand before a run on a GPU."""
     if plan.worker is None:
         return
-    yield f"plan: {_arrangement(plan.worker)}"
+    yield f"plan: {_arrangement(plan, plan.worker)}"
     yield f"plan: {_durations(plan, plan.worker)}; {_disk(plan)}"
     yield f"plan: {_afterwards(plan)}"
     if plan.space.infeasible_share:
         yield f"plan: {_infeasible(plan)}"
     yield f"plan: {_difference(plan)}"
+    yield from (f"plan: note: {note}" for note in plan.notes)
+
+
+def with_disk_note(plan: StudyPlan, runs: Path) -> StudyPlan:
+    """Return a plan with a note if the disk of the study folder has less free than the study may need.
+
+    Args:
+        plan: the plan.
+        runs: folder of study folders; it may not be there yet.
+    """
+    here = next(folder for folder in (runs.absolute(), *runs.absolute().parents) if folder.exists())
+    free = disk_free(here)
+    if free is None or free >= plan.disk.total:
+        return plan
+    note = (
+        f"{here} has {size_text(free)} of disk free, the study may need {size_text(plan.disk.total)}; free "
+        "some, give another folder (--runs), or limit adapters by resources.disk_gib"
+    )
+    return replace(plan, notes=(*plan.notes, note))
 
 
 def size_text(number: float) -> str:
     """Return a number of bytes in a readable unit: `812 MiB`, `5.3 GiB`."""
     mebibytes = number / 2**20
+    if 0 < mebibytes < 1:
+        return "under 1 MiB"
     return f"{mebibytes:.0f} MiB" if mebibytes < 1000 else f"{mebibytes / 1024:.1f} GiB"
 
 
@@ -97,7 +122,8 @@ def _data(plan: StudyPlan) -> str:
         return f"data: {counts}, {lengths} ({data.source})"
     return (
         f"data: not read ({data.source}): every sequence counts as max_length, {data.longest_tokens:,} "
-        f"tokens, and the examples as {counts}"
+        f"tokens (real ones are shorter and take less), and the examples as {counts}; for another number "
+        "add --set data.train_examples=N"
     )
 
 
@@ -109,7 +135,7 @@ def _memory(plan: StudyPlan) -> Iterator[str]:
     ]
     if plan.worker is not None:
         columns.append(("worker", plan.worker.terms))
-    yield f"{'memory, GiB':<24}" + "".join(f"{name:>16}" for name, _ in columns)
+    yield f"{'memory, GiB, predicted':<24}" + "".join(f"{name:>16}" for name, _ in columns)
     for name, words in _WORDS.items():
         sizes = [getattr(terms, name) for _, terms in columns]
         if any(sizes):
@@ -124,26 +150,18 @@ def _memory(plan: StudyPlan) -> Iterator[str]:
     )
 
 
-def arrangement_text(size: EngineSize) -> str:
-    """Return an arrangement in words."""
-    parts = [
-        f"{size.slots} trial{'s' * (size.slots > 1)} at once",
-        f"{size.tokens_per_pass:,} tokens per pass",
-        *([f"{size.decoding_rows} prompts decoded at once"] if size.decoding_rows else []),
-        "base held" if size.hold_base else "base read in each pass",
-        *(["gradient checkpointing"] if size.checkpointing else []),
-        *([f"optimiser in {size.optimizer_bits} bits"] if size.optimizer_bits != 32 else []),
-        *(["optimiser in main memory"] if size.offload else []),
-        *([] if size.graphs else ["no CUDA graphs"]),
-    ]
-    return ", ".join(parts)
+def _sizes(plan: StudyPlan, size: EngineSize) -> str:
+    """Return an arrangement in the words of a worker."""
+    base = plan.base
+    decodes = size.decoding_rows > 0
+    return sizes_text(size, dtype=base.compute_dtype, held_bytes=base.held_bytes, decodes=decodes)
 
 
-def _arrangement(worker: PlannedWorker) -> str:
+def _arrangement(plan: StudyPlan, worker: PlannedWorker) -> str:
     assert worker.size is not None
     return (
-        f"arrangement: {arrangement_text(worker.size)}; {size_text(worker.terms.total)} of "
-        f"{size_text(worker.usable_bytes)}"
+        f"arrangement: {_sizes(plan, worker.size)}; takes {size_text(worker.terms.total)} of the "
+        f"{size_text(worker.usable_bytes)} that may be used"
     )
 
 
@@ -152,11 +170,12 @@ def _durations(plan: StudyPlan, worker: PlannedWorker) -> str:
     if durations is None:
         return "durations: unknown for a GPU that loratory's table lacks; name one with --gpu"
     hours = durations.gpu_seconds(plan.gpus) / 3600
+    shown = f"{hours:.1f}" if hours >= 0.1 else f"{hours:.2f}"
     source = "measured on this kind" if worker.gpu.measured else "from data sheets"
     examples = "" if plan.data.known else f", for {plan.data.train:,} examples"
     return (
         f"durations ({source}{examples}): {duration_text(durations.seconds_per_trial)} of the GPU per trial, "
-        f"{hours:.1f} GPU hours in all if none is pruned, {duration_text(durations.seconds(plan.gpus))} on "
+        f"{shown} GPU hours in all if none is pruned, {duration_text(durations.seconds(plan.gpus))} on "
         f"{plan.gpus} GPU{'s' * (plan.gpus > 1)}"
     )
 
@@ -191,7 +210,7 @@ def _common(plan: StudyPlan) -> Iterator[str]:
         if worker.size is None:
             text = f"nothing: the smallest trial takes {size_text(worker.terms.total)}"
         else:
-            text = arrangement_text(worker.size)
+            text = _sizes(plan, worker.size)
         head = f"{worker.gpu.name:>7}  "
         yield from textwrap.wrap(text, _COLUMNS, initial_indent=head, subsequent_indent=" " * 9)
 
@@ -202,7 +221,10 @@ def _infeasible(plan: StudyPlan) -> str:
         return ""
     if not share:
         return "space: every trial fits"
-    return f"space: {share:.0%} of it cannot fit, {'; '.join(plan.space.infeasible)}"
+    return (
+        f"space: {share:.0%} of it cannot fit, {'; '.join(plan.space.infeasible)}: such trials are never "
+        "started, other points are drawn"
+    )
 
 
 def _disk(plan: StudyPlan) -> str:
@@ -216,7 +238,8 @@ def _disk(plan: StudyPlan) -> str:
 def _difference(plan: StudyPlan) -> str:
     return (
         f"eval: {plan.data.select:,} select examples tell scores apart that differ by about "
-        f"{plan.smallest_difference:.0%} of the score, in {plan.trials} trial{'s' * (plan.trials > 1)}"
+        f"{plan.smallest_difference:.0%} of the score, 4 times in 5, in {_plural(plan.trials, 'trial')} "
+        "whose scores spread as in the quickstart"
     )
 
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from loratory.objectives.objective import Prepared
 from loratory.spaces.study import ObjectiveName, StudySpec
@@ -17,7 +18,13 @@ class RunPlan:
     """
 
     def __init__(
-        self, study: StudySpec, prepared: Prepared, say: Callable[[str], None], *, wanted: bool = True
+        self,
+        study: StudySpec,
+        prepared: Prepared,
+        say: Callable[[str], None],
+        *,
+        runs: Path = Path("runs"),
+        wanted: bool = True,
     ) -> None:
         """Start to plan.
 
@@ -25,9 +32,10 @@ class RunPlan:
             study: the study.
             prepared: its prepared data.
             say: prints a line; is called from another thread.
+            runs: where study folders lie.
             wanted: False makes no plan: the run does something else than the search.
         """
-        self._study, self._prepared, self._say = study, prepared, say
+        self._study, self._prepared, self._say, self._runs = study, prepared, say, runs
         self._seconds: float | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._plan, name="plan", daemon=True)
@@ -59,7 +67,8 @@ class RunPlan:
             return
         from loratory.objectives.qlora.memory.devices import free_bytes, gpu_of_device
         from loratory.objectives.qlora.memory.planning import plan_of_data, share_of
-        from loratory.search.plan_view import summary_lines
+        from loratory.search.plan_view import summary_lines, with_disk_note
+        from loratory.search.samplers import trial_limit
 
         device = torch.device("cuda", 0)
         whole = gpu_of_device(device)
@@ -71,8 +80,9 @@ class RunPlan:
             )
         gpu = share_of(replace(whole, memory_bytes=min(free, whole.memory_bytes)), self._study)
         workers = self._study.resources.workers or torch.cuda.device_count()
-        plan = plan_of_data(self._study, self._prepared.payload.data, gpu=gpu, gpus=workers)
+        study = self._study.model_copy(update={"trials": trial_limit(self._study)})
+        plan = plan_of_data(study, self._prepared.payload.data, gpu=gpu, gpus=workers)
         if plan.worker is not None and plan.worker.durations is not None:
             self._seconds = plan.worker.durations.search_seconds(workers)
-        for line in summary_lines(plan):
+        for line in summary_lines(with_disk_note(plan, self._runs)):
             self._tell(line)

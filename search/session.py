@@ -143,7 +143,13 @@ class StudySession:
     def drive(self, executor: Executor, interrupted: Callable[[], bool]) -> bool:
         """Run the event loop and return whether the study is done."""
         clock = StudyClock(self._folder.clock)
-        self._plan = RunPlan(self._study, self._prepared, self._say, wanted=self._work.search)
+        self._plan = RunPlan(
+            self._study,
+            self._prepared,
+            self._say,
+            runs=self._folder.path,
+            wanted=self._work.search,
+        )
         tracker = open_trackers(self._study, self._folder, self._manifest.uuid)
         try:
             with self._watching() as displays:

@@ -3,7 +3,7 @@
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from loratory.objectives.study_folder import StudyFolder
 from memory_cells.capped_study import CappedStudies
 from memory_cells.caps import Cap
 from memory_cells.children import Child
-from memory_cells.grab_worker import GRABBED, MOMENTS, REACHED
+from memory_cells.grab_worker import GRABBED, REACHED
 
 GRAB_CAP = Cap(shape="1b", free_gib=12)
 UNDISTURBED = "undisturbed"
@@ -25,22 +25,39 @@ _LEFT_GIB = 0.1
 _RELATIVE = 0.01
 
 
-def run_grabs(studies: CappedStudies, cap: Cap, device: torch.device) -> Iterator[dict[str, Any]]:
+def run_grabs(
+    studies: CappedStudies,
+    cap: Cap,
+    device: torch.device,
+    *,
+    moments: Iterable[str],
+    before: Sequence[dict[str, Any]] = (),
+) -> Iterator[dict[str, Any]]:
     """Run a study undisturbed, and then once for each moment; yield what became of each.
 
     Args:
         studies: runs the studies.
         cap: base, length and free memory at the start.
         device: the device.
+        moments: those to run; of `MOMENTS`.
+        before: what earlier calls yielded for this cap: moments that are there are not run again, nor is the
+            undisturbed study while its folder is there.
     """
-    undisturbed = {**studies.run(cap, local=True), "moment": UNDISTURBED}
-    yield undisturbed
-    for moment in MOMENTS:
+    missing = [moment for moment in moments if moment not in {line["moment"] for line in before}]
+    undisturbed = next((line for line in before if _can_be_compared(line)), None)
+    if undisturbed is None:
+        undisturbed = {**studies.run(cap, local=True), "moment": UNDISTURBED}
+        yield undisturbed
+    for moment in missing:
         left = _LEFT_SHARE.get(moment, 0.0) * cap.free_gib or _LEFT_GIB
         with tempfile.TemporaryDirectory() as folder, _neighbour(Path(folder), device, left) as found:
             module = ("memory_cells.grab_worker", moment, folder)
             line = studies.run(cap, module=module, local=True)
         yield {**line, **found, "moment": moment, **_compared(line, undisturbed)}
+
+
+def _can_be_compared(line: dict[str, Any]) -> bool:
+    return line["moment"] == UNDISTURBED and Path(line["folder"]).is_dir()
 
 
 @contextmanager

@@ -103,7 +103,13 @@ class Engine:
     @property
     def sizes(self) -> str:
         """The sizes in force, in words."""
-        return sizes_text(self._study, self._model, self._engine_size)
+        return sizes_text(
+            self._engine_size,
+            dtype=str(self._model.compute_dtype).removeprefix("torch."),
+            held_bytes=self._model.held_bytes,
+            decodes=bool(self._study.metrics),
+            captures=self._model.fused_attention,
+        )
 
     @property
     def copy_limit_bytes(self) -> int:
@@ -175,13 +181,20 @@ class Engine:
         elif self._may_offload:
             self._engine_size = replace(self._engine_size, offload=True)
             self.slots.replace_pack(self._pack_that_fits)
-        elif self._decoder is not None and self._decoder.reduce_cache():
-            self._engine_size = replace(self._engine_size, decoding_rows=self._decoder.limit)
+        elif self._reduce_cache():
+            return True
         elif self._engine_size.slots > 1:
             self._engine_size = replace(self._engine_size, slots=self._engine_size.slots // 2)
             self.slots.replace_pack(self._pack_that_fits)
         else:
             return False
+        return True
+
+    def _reduce_cache(self) -> bool:
+        """Give the cache of decoding fewer rows; return whether there is one with several."""
+        if self._decoder is None or not self._decoder.reduce_cache():
+            return False
+        self._engine_size = replace(self._engine_size, decoding_rows=self._decoder.limit)
         return True
 
     def begin_again(self) -> None:
@@ -300,8 +313,10 @@ class Engine:
     def _pack_that_fits(self) -> Pack:
         """Return a pack with the slots of the engine, or with half of them as often as memory ends.
 
+        One slot gets the memory of the cache's rows too, since the pack before it is gone.
+
         Raises:
-            NothingLeftError: one slot does not fit.
+            NothingLeftError: one slot does not fit beside a cache of one row.
         """
         while True:
             release_memory(self._base.device)
@@ -310,9 +325,10 @@ class Engine:
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-            if self._engine_size.slots == 1:
+            if self._engine_size.slots > 1:
+                self._engine_size = replace(self._engine_size, slots=self._engine_size.slots // 2)
+            elif not self._reduce_cache():
                 raise NothingLeftError("no memory for a pack of one slot")
-            self._engine_size = replace(self._engine_size, slots=self._engine_size.slots // 2)
 
     def _new_stack(self, *, trains: bool) -> AdapterStack:
         return AdapterStack(

@@ -1,6 +1,5 @@
 """The sizes of an engine in words, for the terminal."""
 
-from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.qlora.memory.engine_size import EngineSize
 from loratory.spaces.study import StudySpec
 
@@ -27,28 +26,35 @@ def chosen_lines(sizes: str, *, failed: int, highest_rank: int | None, study: St
     return tuple(lines)
 
 
-def sizes_text(study: StudySpec, model: PackedModel, size: EngineSize) -> str:
-    """Return the sizes of an engine in words."""
-    dtype = str(model.compute_dtype).removeprefix("torch.")
+def sizes_text(size: EngineSize, *, dtype: str, held_bytes: int, decodes: bool, captures: bool = True) -> str:
+    """Return the sizes of an engine in words.
+
+    Args:
+        size: the sizes.
+        dtype: compute dtype, without the name of its library.
+        held_bytes: memory of the dequantised base; 0 where there is nothing to dequantise.
+        decodes: whether answers are decoded.
+        captures: whether passes of the base can be captured as CUDA graphs.
+    """
     parts = [
         f"{size.slots} trial{'s' * (size.slots > 1)} on one base",
         f"up to {size.tokens_per_pass:,} tokens per pass",
-        _base_in(dtype, model, held=size.hold_base),
+        _base_in(dtype, held_bytes, held=size.hold_base),
         *(["activations recomputed"] if size.checkpointing else []),
         *([f"moments in {size.optimizer_bits} bits"] if size.optimizer_bits != 32 else []),
         *(["moments in main memory"] if size.offload else []),
-        *(["no CUDA graphs"] if not size.graphs and model.fused_attention else []),
-        *([f"{prompts_text(size.decoding_rows)} decoded at once"] if study.metrics else []),
+        *(["no CUDA graphs"] if captures and not size.graphs else []),
+        *([f"{prompts_text(size.decoding_rows)} decoded at once"] if decodes else []),
     ]
     return ", ".join(parts)
 
 
-def _base_in(dtype: str, model: PackedModel, *, held: bool) -> str:
+def _base_in(dtype: str, held_bytes: int, *, held: bool) -> str:
     """Return a phrase that says how passes read the base."""
-    if not model.held_bytes:
+    if not held_bytes:
         return f"base not quantised, in {dtype}"
     if held:
-        return f"base held dequantised in {dtype} ({_size(model.held_bytes)})"
+        return f"base held dequantised in {dtype} ({_size(held_bytes)})"
     return "base dequantised in each pass"
 
 

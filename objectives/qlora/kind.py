@@ -122,6 +122,7 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
     from loratory.objectives.qlora.memory.admission import Admission
     from loratory.objectives.qlora.memory.engine_size import stack_size
     from loratory.objectives.qlora.objective import QloraObjective
+    from loratory.objectives.qlora.relief import Need, naming
 
     given: QloraInput = prepared.payload
     check_metrics(study)
@@ -140,10 +141,14 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
         same = hashing.submit(check_same_base, prepared)
         # The driver of a Hub id had no weights.
         checks = () if given.reference.has_weights else (check_weights(given.reference),)
-        base = load_base(model_spec(study), given.reference)
+        with naming(Need.BASE):
+            base = load_base(model_spec(study), given.reference)
         same.result()
     check_tied_weights(base.model, given.reference.location)
-    engine = build_engine(study, base=base, architecture=architecture, data=given.data, admission=admission)
+    with naming(Need.ENGINE):
+        engine = build_engine(
+            study, base=base, architecture=architecture, data=given.data, admission=admission
+        )
     hashes = {"base": prepared.hashes["base"]}
     return QloraObjective(study, base=base, engine=engine, data=given.data, hashes=hashes, checks=checks)
 

@@ -1,7 +1,8 @@
 """Recovery from a full device: free memory, then try again."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 import torch
@@ -16,6 +17,8 @@ _log = logging.getLogger(__name__)
 class Need(StrEnum):
     """Work that asks for memory, as messages name it."""
 
+    BASE = "the base, while it was loaded"
+    ENGINE = "the checks of the base and the smallest pack"
     PASS = "the activations of a training pass"
     SCORING = "the cache and the passes of scoring"
     ADAPTER = "an adapter with the moments of its optimiser"
@@ -30,6 +33,24 @@ def lacks_memory(need: Need, message: str) -> torch.OutOfMemoryError:
         message: of the error that PyTorch raised.
     """
     return torch.OutOfMemoryError(f"no memory for {need}: {message}")
+
+
+@contextmanager
+def naming(need: Need) -> Iterator[None]:
+    """Have errors of a full device say what asked for the memory, where nothing can be made smaller.
+
+    Args:
+        need: the work in the `with` block.
+
+    Raises:
+        torch.OutOfMemoryError: memory ended in the block.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise lacks_memory(need, str(error)) from error
 
 
 class MemoryRelief:

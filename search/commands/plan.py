@@ -14,7 +14,9 @@ def plan(
     study_file: Annotated[Path, typer.Argument(help="Study file, .yaml or .py.")],
     gpu: Annotated[str | None, typer.Option(help="A GPU by name, such as 'RTX 4090'.")] = None,
     memory: Annotated[str | None, typer.Option(help="Its memory, such as 24GiB.")] = None,
-    gpus: Annotated[int, typer.Option(min=1, help="Number of GPUs.")] = 1,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, help="Number of GPUs; default: resources.workers, else 1.")
+    ] = None,
     as_json: AsJson = False,
     overrides: Overrides = [],  # noqa: B006 (typer copies it)
     runs: Runs = Path("runs"),
@@ -33,9 +35,11 @@ def plan(
         return
     with quick_imports():  # a plan itself makes little garbage
         from loratory.objectives.qlora.memory.planning import plan_study
-        from loratory.search.plan_view import plan_lines
+        from loratory.search.plan_view import plan_lines, with_disk_note
+        from loratory.search.samplers import trial_limit
 
-        found = plan_study(study, gpu=gpu, memory=memory, gpus=gpus, runs=runs)
+        study = study.model_copy(update={"trials": trial_limit(study)})  # a grid may have fewer points
+        found = with_disk_note(plan_study(study, gpu=gpu, memory=memory, gpus=gpus, runs=runs), runs)
     if as_json:
         typer.echo(json.dumps(found.to_json(), indent=1))
         return

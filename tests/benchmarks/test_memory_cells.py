@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from memory_cells import grab_worker
+from memory_cells import grab_worker, grabs
 from memory_cells.capped_table import as_markdown, grab_line, study_line
 from memory_cells.caps import CAPS, TIMED
 from memory_cells.cells import CELLS, MemoryCell, held_out
@@ -133,6 +133,32 @@ def test_every_moment_is_a_function_of_the_worker(moment):
     module_name, class_name, name, _ = grab_worker.MOMENTS[moment]
     module = importlib.import_module(f"loratory.objectives.{module_name}")
     assert callable(getattr(getattr(module, class_name) if class_name else module, name))
+
+
+@pytest.fixture
+def studies(tmp_path):
+    """Return studies that only count how often each moment ran."""
+
+    class Studies:
+        def __init__(self):
+            self.ran = []
+
+        def run(self, cap, *, module=("", "undisturbed"), local):
+            self.ran.append(module[1])
+            return {"cap": cap.name, "folder": str(tmp_path), "trials": [], "output": []}
+
+    return Studies()
+
+
+def test_moments_can_run_alone_after_the_undisturbed_study(studies, tmp_path):
+    cap = next(cap for cap in CAPS if cap.name == "tiny-1")
+    first = list(grabs.run_grabs(studies, cap, CPU, moments=["load"]))
+    assert studies.ran == [line["moment"] for line in first] == ["undisturbed", "load"]
+    list(grabs.run_grabs(studies, cap, CPU, moments=["load", "saving"], before=first))
+    assert studies.ran == ["undisturbed", "load", "saving"]
+    gone = [line | {"folder": str(tmp_path / "gone")} for line in first]
+    list(grabs.run_grabs(studies, cap, CPU, moments=["training"], before=gone))
+    assert studies.ran[3:] == ["undisturbed", "training"]
 
 
 def test_tables_show_what_was_measured():

@@ -240,12 +240,21 @@ def _refusal(found: TooSmall, model: ModelSpec | None, asked: Asked) -> str:
     parts = ", ".join(f"{name.replace('_', ' ')} {_gib(size)}" for name, size in _largest_terms(found))
     return (
         f"memory: the smallest arrangement must fit into {_gib(found.budget_bytes)}, which may be used on "
-        f"this GPU, takes {_gib(found.terms.total)} ({parts}); take {remedies(model, asked)}"
+        f"this GPU, takes {_gib(found.terms.total)} ({parts}); "
+        f"take {remedies(model, asked, most_slots=found.most_slots)}"
     )
 
 
-def remedies(model: ModelSpec, asked: Asked) -> str:
-    """Return what may help where the smallest arrangement does not fit, settings of the file first."""
+def remedies(model: ModelSpec, asked: Asked, *, most_slots: int) -> str:
+    """Return what may help where the smallest arrangement does not fit, settings of the file first.
+
+    Args:
+        model: the study's base.
+        asked: what the file fixes.
+        most_slots: the most slots that would fit; 0 if none.
+    """
+    if most_slots:
+        return f"packing.slots: {most_slots} or fewer, a smaller base or a larger GPU"
     found = ["a smaller base", "a lower data.max_length, rank or evaluation.max_new_tokens"]
     fixed = {"slots": asked.slots, "tokens_per_pass": asked.tokens_per_pass}
     if named := [f"packing.{name}" for name, value in fixed.items() if value is not None]:

@@ -16,6 +16,8 @@ from loratory.spaces.rules import did_you_mean
 _NEEDED = ("hidden_size", "num_hidden_layers")
 """Sizes that transformers would replace by those of some other base where a config.json lacks them."""
 
+_REMEDY = "take the file that the base was published with"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoundConfiguration:
@@ -98,6 +100,8 @@ def _read(model: ModelSpec, source: str, *, revision: str | None) -> Any | None:
 
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(written, dict):
+            raise ValueError(f"it must be a JSON object, is {type(written).__name__}")
         configuration = AutoConfig.from_pretrained(
             source,
             revision=revision,
@@ -106,7 +110,7 @@ def _read(model: ModelSpec, source: str, *, revision: str | None) -> Any | None:
         )
     except Exception as error:  # transformers checks sizes with errors of its own, and bases bring code
         raise InputError(
-            f"model.base: {model.base} must have a readable config.json: {in_one_line(error)}"
+            f"model.base: {model.base} must have a readable config.json: {in_one_line(error)}; {_REMEDY}"
         ) from error
     _check_sizes(model.base, configuration, written)
     return configuration
@@ -140,14 +144,15 @@ def _check_sizes(base: str, configuration: Any, written: Any) -> None:
     if missing:
         raise InputError(
             f"model.base: the config.json of {base} must give {' and '.join(missing)}, from which memory "
-            "follows; take the file that the base was published with"
+            f"follows; {_REMEDY}"
         )
 
 
 def _unknown(base: str) -> str:
     if base.startswith(("/", ".", "~")):
         return (
-            f"model.base: must be a folder with a config.json or a Hub id, got {base!r}, which is not there"
+            "model.base: must be a folder with a config.json or a Hub id, got "
+            f"{base!r}, which is {'a file' if Path(base).expanduser().is_file() else 'not there'}"
         )
     names = [f"{known.owner}/{name}" for known in KNOWN_BASES for name in known.names]
     return (

@@ -61,11 +61,13 @@ class TooSmall:
         size: the smallest arrangement that is allowed.
         terms: its memory.
         budget_bytes: the memory that there is.
+        most_slots: the most slots that would fit; 0 if none.
     """
 
     size: EngineSize
     terms: MemoryTerms
     budget_bytes: int
+    most_slots: int
 
 
 def choose(
@@ -105,7 +107,8 @@ def choose(
         return best[fewest_slots(seconds_by_slots, sampler_slots=workload.sampler_slots)][1]
     size = smallest(facts, workload, asked)
     terms = predict(facts, workload, size, context_bytes=context_bytes)
-    return TooSmall(size=size, terms=terms, budget_bytes=budget_bytes)
+    slots = most_slots(facts, workload, asked, budget_bytes=budget_bytes, context_bytes=context_bytes)
+    return TooSmall(size=size, terms=terms, budget_bytes=budget_bytes, most_slots=slots)
 
 
 def fewest_slots(seconds: Mapping[int, float], *, sampler_slots: int | None) -> int:
@@ -142,6 +145,23 @@ def smallest(facts: ModelFacts, workload: Workload, asked: Asked) -> EngineSize:
         offload=True if asked.offload is None else asked.offload,
         graphs=False,
     )
+
+
+def most_slots(
+    facts: ModelFacts,
+    workload: Workload,
+    asked: Asked,
+    *,
+    budget_bytes: int,
+    context_bytes: int = CONTEXT_BYTES,
+) -> int:
+    """Return the most slots, of those that are asked for, that fit in the smallest arrangement; 0 if none."""
+
+    def fits(slots: int) -> bool:
+        size = replace(smallest(facts, workload, asked), slots=slots)
+        return predict(facts, workload, size, context_bytes=context_bytes).total <= budget_bytes
+
+    return next((slots for slots in range(max(_slots(workload, asked)), 0, -1) if fits(slots)), 0)
 
 
 def wanted_slots(workload: Workload) -> int:

@@ -68,6 +68,11 @@ def gpu_named(text: str) -> Gpu:
     )
 
 
+def others_named(text: str) -> tuple[str, ...]:
+    """Return the names of further GPUs with a name, beside the one that `gpu_named` takes."""
+    return tuple(gpu.name for gpu in _by_key().get(_key(text), [])[1:])
+
+
 def gpu_of_memory(text: str) -> Gpu:
     """Return a GPU of unknown speed with that much memory: 24GiB, 24GB (10^9 bytes), 24576MiB; 24 is GiB.
 

@@ -1,12 +1,13 @@
 """Bytes that a study's trials leave on the disk."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _MASTER_BYTES = 4  # adapters are written in fp32, and so are moments
 _MOMENTS, _BEST = 2, 1
 _BYTES_PER_TOKEN = 4  # of text, in UTF-8: three to five in English
 _BYTES_PER_PREDICTION = 250  # keys, id and scores
 _BYTES_PER_CURVE = 40_000  # record and curve of a trial
+_NEVER_DELETED = 5  # adapters of the best, as search/adapter_budget.py has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,3 +61,22 @@ def disk_bytes(
         checkpoints=at_once * largest_numbers * _MASTER_BYTES * (1 + _MOMENTS + _BEST),
         predictions=trained * (select_examples * kept + _BYTES_PER_CURVE) + scored_examples * kept,
     )
+
+
+def within_limit(
+    needed: DiskBytes, limit_bytes: int, *, largest_numbers: int, trials: int, retrainings: int
+) -> DiskBytes:
+    """Return the bytes of a study whose worst adapters are deleted above a limit.
+
+    The adapters of the best stay whatever they take: of the search, and of what is trained again.
+
+    Args:
+        needed: bytes without a limit.
+        limit_bytes: of adapters and checkpoints together.
+        largest_numbers: numbers of the largest adapter.
+        trials: number of trials.
+        retrainings: trainings on new seeds.
+    """
+    best = min(_NEVER_DELETED, trials) + min(_NEVER_DELETED, retrainings)
+    kept = max(best * largest_numbers * _MASTER_BYTES, limit_bytes - needed.checkpoints)
+    return replace(needed, adapters=min(needed.adapters, kept))

@@ -18,14 +18,15 @@ from loratory.objectives.qlora.base.skeleton import build_skeleton
 from loratory.objectives.qlora.memory.admission import asked_of, remedies, usable_bytes
 from loratory.objectives.qlora.memory.afterwards import PlannedAfterwards, afterwards
 from loratory.objectives.qlora.memory.bases import FoundConfiguration, find_configuration
-from loratory.objectives.qlora.memory.choose import Asked, TooSmall, choose, smallest
+from loratory.objectives.qlora.memory.choose import Asked, TooSmall, choose, most_slots, smallest
 from loratory.objectives.qlora.memory.devices import Gpu, gpu_named, gpu_of_device, gpu_of_memory
-from loratory.objectives.qlora.memory.disk import DiskBytes, disk_bytes
+from loratory.objectives.qlora.memory.disk import DiskBytes, disk_bytes, within_limit
 from loratory.objectives.qlora.memory.durations import rates_of, study_durations
 from loratory.objectives.qlora.memory.engine_size import stack_size
 from loratory.objectives.qlora.memory.facts import ModelFacts, Workload, model_facts
 from loratory.objectives.qlora.memory.pace import study_seconds
 from loratory.objectives.qlora.memory.plan_data import known_workload, workload_of
+from loratory.objectives.qlora.memory.plan_notes import disk_note, gpu_notes, grid_note, study_notes
 from loratory.objectives.qlora.memory.predict import predict
 from loratory.objectives.qlora.memory.ranks import largest_rank_that_fits
 from loratory.objectives.qlora.memory.space_sample import SAMPLED, SpaceSample, ranks_too_large, sample_space
@@ -44,6 +45,7 @@ from loratory.spaces.packing import trials_taken
 from loratory.spaces.study import StudySpec
 
 _COMMON_SIZES = (8, 12, 16, 24, 40, 48, 80)  # GiB
+_GUESSED = "activations are a guess: the model's code cannot run without a device"
 _SCORE_SPREAD = 0.56
 """Standard deviation of paired differences between trials, as a share of the score: the quickstart's."""
 
@@ -93,7 +95,12 @@ class _Study:
 
 
 def plan_study(
-    study: StudySpec, *, gpu: str | None = None, memory: str | None = None, gpus: int = 1, runs: Path
+    study: StudySpec,
+    *,
+    gpu: str | None = None,
+    memory: str | None = None,
+    gpus: int | None = None,
+    runs: Path,
 ) -> StudyPlan:
     """Plan a study of objective qlora. No weights are read, nothing is fetched, no GPU is used.
 
@@ -101,7 +108,7 @@ def plan_study(
         study: the study.
         gpu: name of a GPU; None takes the one that is here.
         memory: its memory, in place of a name or beside one.
-        gpus: number of such GPUs, with a worker on each.
+        gpus: number of such GPUs, with a worker on each; None: as the study file says, else one.
         runs: where study folders lie.
 
     Raises:
@@ -111,8 +118,9 @@ def plan_study(
     return _plan(
         study,
         None if named is None else share_of(named, study),
-        gpus=gpus,
+        gpus=gpus or _gpus_of(study),
         known=partial(known_workload, runs=runs),
+        notes=tuple(gpu_notes(gpu, named)),
     )
 
 
@@ -131,8 +139,15 @@ def plan_of_data(study: StudySpec, data: PreparedData, *, gpu: Gpu, gpus: int) -
     return _plan(study, gpu, gpus=gpus, known=partial(workload_of, data=data))
 
 
-def _plan(study: StudySpec, named: Gpu | None, *, gpus: int, known: Callable[..., Any]) -> StudyPlan:
-    study = study.with_workers(gpus)
+def _plan(
+    written: StudySpec,
+    named: Gpu | None,
+    *,
+    gpus: int,
+    known: Callable[..., Any],
+    notes: tuple[str, ...] = (),
+) -> StudyPlan:
+    study = written.with_workers(gpus)
     found = find_configuration(_model(study))
     dtype = _dtype(_model(study), named)
     given = _given(study, found, dtype=dtype, known=known)
@@ -140,19 +155,27 @@ def _plan(study: StudySpec, named: Gpu | None, *, gpus: int, known: Callable[...
     if worker is not None and worker.size is None:
         raise InputError(_too_small(given, worker))
     common = () if named is not None else tuple(_worker(given, one) for one in _common_gpus())
+    space = _space(given, worker.usable_bytes if worker else None)
+    unlimited, disk = _disk(given, worker, gpus)
     return StudyPlan(
         study=study.name,
         trials=study.trials,
         gpus=gpus,
         base=_base(study, found, given.facts, dtype),
         data=given.data,
-        space=_space(given, worker.usable_bytes if worker else None),
+        space=space,
         worker=worker,
         common=common,
         afterwards=given.afterwards,
-        disk=_disk(given, worker, gpus),
+        disk=disk,
         smallest_difference=smallest_difference(given.data.select, study.trials),
-        notes=tuple(_notes(given, named)),
+        notes=(
+            *notes,
+            *([] if given.facts.counted else [_GUESSED]),
+            *study_notes(written, named, gpus=gpus),
+            *grid_note(study, space.infeasible_share),
+            *disk_note(study, unlimited, disk),
+        ),
     )
 
 
@@ -188,6 +211,12 @@ def _gpu(name: str | None, memory: str | None) -> Gpu | None:
     if memory is not None:
         return gpu_of_memory(memory)
     return gpu_of_device(torch.device("cuda", 0)) if torch.cuda.is_available() else None
+
+
+def _gpus_of(study: StudySpec) -> int:
+    """Return the number of GPUs that the workers of a study file use together."""
+    resources = study.resources
+    return max(1, math.ceil((resources.workers or 1) * (resources.gpus_per_worker or 1.0)))
 
 
 def share_of(gpu: Gpu, study: StudySpec) -> Gpu:
@@ -308,25 +337,28 @@ def _space(given: _Study, budget: int | None) -> PlannedSpace:
     )
 
 
-def _disk(given: _Study, worker: PlannedWorker | None, gpus: int) -> DiskBytes:
+def _disk(given: _Study, worker: PlannedWorker | None, gpus: int) -> tuple[DiskBytes, DiskBytes]:
+    """Return the bytes of the study folder without and with the limit of the study file."""
     slots = worker.size.slots if worker is not None and worker.size is not None else 1
     limit = None if worker is None else given.largest_rank(worker.usable_bytes)
     mean, most = given.sample.numbers_up_to(limit)
+    trials, retrainings = given.spec.trials, given.afterwards.retrainings
     needed = disk_bytes(
-        trials=given.spec.trials,
+        trials=trials,
         running=gpus * trials_taken(slots),
         mean_numbers=mean,
         largest_numbers=most,
         select_examples=given.data.select,
         max_new_tokens=given.spec.evaluation.max_new_tokens if given.spec.metrics else 0,
-        retrainings=given.afterwards.retrainings,
+        retrainings=retrainings,
         scored_examples=given.afterwards.scored_examples,
     )
     allowed = given.spec.resources.disk_gib
     if allowed is None:
-        return needed
-    left = max(0, int(allowed * 2**30) - needed.checkpoints)
-    return replace(needed, adapters=min(needed.adapters, left))
+        return needed, needed
+    return needed, within_limit(
+        needed, int(allowed * 2**30), largest_numbers=most, trials=trials, retrainings=retrainings
+    )
 
 
 def _base(study: StudySpec, found: FoundConfiguration, facts: ModelFacts, dtype: torch.dtype) -> PlannedBase:
@@ -337,22 +369,9 @@ def _base(study: StudySpec, found: FoundConfiguration, facts: ModelFacts, dtype:
         quantization=model.quantization.value,
         compute_dtype=str(dtype).removeprefix("torch."),
         stored_bytes=facts.base_bytes,
+        held_bytes=facts.held_bytes,
         counted=facts.counted,
     )
-
-
-def _notes(given: _Study, gpu: Gpu | None) -> Iterator[str]:
-    model = _model(given.spec)
-    if not given.facts.counted:
-        yield "activations are a guess: the model's code cannot run without a device"
-    share = given.spec.resources.gpus_per_worker or 1.0
-    if gpu is not None and share < 1:
-        yield (
-            f"resources.gpus_per_worker is {share:g}: the memory is that share of a GPU, and durations are "
-            "those of a worker that has the GPU for itself"
-        )
-    if gpu is not None and not gpu.has_bf16 and model.compute_dtype is ComputeDtype.BF16:
-        yield f"{gpu.name} has no bf16: set model.compute_dtype to auto, which takes fp16 there"
 
 
 def _too_small(given: _Study, worker: PlannedWorker) -> str:
@@ -365,7 +384,11 @@ def _too_small(given: _Study, worker: PlannedWorker) -> str:
             f"model.base: must fit into {have}, {model.base} in {model.quantization} takes "
             f"{given.facts.base_bytes / 2**30:.1f} GiB alone; take {smaller}a smaller base or a larger GPU"
         )
+    workload = given.of_rank(given.sample.smallest)
+    most = most_slots(given.facts, workload, given.asked, budget_bytes=worker.usable_bytes)
+    what = f"{given.asked.slots} of the smallest trials at once" if most else "the smallest trial"
     return (
-        f"packing: the smallest trial must fit into {have}, takes {worker.terms.total / 2**30:.1f} GiB; "
-        f"take {remedies(_model(given.spec), given.asked)}"
+        f"packing: {what} must fit into {have}, {'take' if most else 'takes'} "
+        f"{worker.terms.total / 2**30:.1f} GiB; "
+        f"take {remedies(_model(given.spec), given.asked, most_slots=most)}"
     )

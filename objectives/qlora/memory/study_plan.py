@@ -21,6 +21,7 @@ class PlannedBase:
         quantization: number format of the linear layers.
         compute_dtype: number format of activations.
         stored_bytes: the base in memory.
+        held_bytes: its linear layers dequantised; 0 where there is nothing to dequantise.
         counted: whether activations were counted on its layers; False: they are a guess.
     """
 
@@ -29,6 +30,7 @@ class PlannedBase:
     quantization: str
     compute_dtype: str
     stored_bytes: int
+    held_bytes: int
     counted: bool
 
 
@@ -128,7 +130,7 @@ class StudyPlan:
         afterwards: work besides the trials.
         disk: bytes of the study folder; with the running trials of `gpus` workers.
         smallest_difference: between two scores that the eval split can tell apart, as a share of the score.
-        notes: lines on what the plan cannot know.
+        notes: lines on what the plan guesses, changes or cannot know.
     """
 
     study: str

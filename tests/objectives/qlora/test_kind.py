@@ -1,8 +1,10 @@
+import importlib
 import json
 import pickle
 import shutil
 
 import pytest
+import torch
 
 from loratory.objectives.events import Finished, Ready, Score, Scored, Split
 from loratory.objectives.objective import Beginning, objective_kind
@@ -135,3 +137,21 @@ def test_a_worker_checks_the_weights_that_it_downloads(real_study, monkeypatch, 
     study = real_study(model={"base": str(folder)})
     with pytest.raises(InputError, match=r"9 are missing \(model\.layers\.2\."):
         build(study, prepare(study))
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "words"),
+    [
+        ("base.loading", "load_base", "the base, while it"),
+        ("engine", "build_engine", "the checks of the base"),
+    ],
+)
+def test_memory_that_ends_while_a_worker_is_made_is_named(real_study, monkeypatch, module, name, words):
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
+
+    study = real_study()
+    prepared = prepare(study)
+    monkeypatch.setattr(importlib.import_module(f"loratory.objectives.qlora.{module}"), name, full)
+    with pytest.raises(torch.OutOfMemoryError, match=f"no memory for {words}.*: CUDA out of memory"):
+        build(study, prepared)

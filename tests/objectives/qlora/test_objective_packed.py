@@ -580,6 +580,23 @@ def test_a_pack_that_cannot_be_made_anew_ends_the_worker_and_no_trial(
     assert not of(Failed, driver.events(0))
 
 
+def test_a_pack_of_one_slot_takes_the_memory_of_the_cache_before_the_worker_ends(
+    make_packed_objective, monkeypatch
+):
+    decoded = {"metric": "exact_match", "evaluation": {"metrics": ["exact_match"]}}
+    objective = make_packed_objective(slots=1, **decoded)
+    reduced, real = objective._engine, engine.AdapterStack
+
+    def stack(*given, **named):
+        return out_of_memory() if reduced._decoder.cached_rows > 4 else real(*given, **named)
+
+    monkeypatch.setattr(engine, "AdapterStack", stack)
+    assert reduced._decoder.cached_rows > 4
+    reduced.slots.replace_pack(reduced._pack_that_fits)
+    assert reduced.slots.pack.stack.slots == 1
+    assert 1 <= reduced._decoder.cached_rows == reduced.arrangement.decoding_rows <= 4
+
+
 def out_of_memory():
     raise torch.OutOfMemoryError("too much")
 

@@ -10,10 +10,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from loratory.objectives.qlora.engine_words import sizes_text
 from loratory.objectives.qlora.memory import planning
 from loratory.objectives.qlora.memory.devices import gpu_named
+from loratory.objectives.qlora.memory.engine_size import EngineSize
 from loratory.objectives.qlora.memory.facts import ModelFacts, model_facts
 from loratory.objectives.qlora.memory.planning import plan_study
+from loratory.search import plan_view
 from loratory.search.main import app
 from loratory.search.plan_view import duration_text, plan_lines, size_text, summary_lines
 from loratory.spaces.errors import InputError
@@ -113,6 +116,36 @@ def test_a_run_prints_a_summary(tmp_path: Path) -> None:
     assert not list(summary_lines(plan_study(study, runs=tmp_path)))
     assert gpu_named("H100").measured
     assert any("measured on this kind" in line for line in [" ".join(plan_lines(plan))])
+
+
+def test_a_disk_without_room_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = (str(EXAMPLES / "labels.yaml"), "--gpu", "H100", "--runs", str(tmp_path / "not" / "there"))
+    assert "of disk free" not in run(*asked)
+    monkeypatch.setattr(plan_view, "disk_free", lambda folder: 2**20 if folder == tmp_path else None)
+    text = " ".join(run(*asked).split())
+    assert f"note: {tmp_path} has 1 MiB of disk free, the study may need " in text
+    assert json.loads(run(*asked, "--json"))["notes"][0].startswith(f"{tmp_path} has 1 MiB")
+    study = load_study(EXAMPLES / "labels.yaml", [])
+    planned = plan_view.with_disk_note(plan_study(study, gpu="H100", runs=tmp_path), tmp_path)
+    assert list(summary_lines(planned))[-1].startswith(f"plan: note: {tmp_path} has 1 MiB")
+
+
+def test_a_grid_is_planned_with_the_points_that_it_has() -> None:
+    grid = ["--set", "sampler=grid", "--set", "space.learning_rate=[1e-4]", "--set", "space.epochs=[1]"]
+    text = run(str(EXAMPLES / "labels.yaml"), *grid, "--gpu", "H100")
+    assert text.startswith("labels: 6 trials of ")
+
+
+def test_plan_and_worker_describe_an_arrangement_alike() -> None:
+    text = " ".join(run(str(EXAMPLES / "labels.yaml"), "--gpu", "H100").split())
+    size = json.loads(run(str(EXAMPLES / "labels.yaml"), "--gpu", "H100", "--json"))
+    words = sizes_text(
+        EngineSize(**size["worker"]["size"]),
+        dtype=size["base"]["compute_dtype"],
+        held_bytes=size["base"]["held_bytes"],
+        decodes=True,
+    )
+    assert f"arrangement: {words}; takes " in text
 
 
 def test_it_counts_and_says_what_follows_the_search() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 from loratory.spaces.errors import InputError
 
 _OTHER_HEAD = re.compile(r"(Classification|QuestionAnswering|MultipleChoice|RewardModel)$")
+_SIZES = ("num_hidden_layers", "hidden_size", "vocab_size")
+_MOST_LAYERS = 1000  # of a base that is no mistake: Llama 3.1 405B, deep among those published, has 126
 # Their configurations have `is_decoder` from BERT's, but no code reads it: they are always causal.
 _CAUSAL_ANYWAY = {"gpt_neox", "gpt_neox_japanese"}
 
@@ -105,10 +107,28 @@ def refuse_by_configuration(configuration: Any, location: str) -> None:
         location: the base, for the message.
 
     Raises:
-        InputError: a reason applies.
+        InputError: a reason applies, or a size is that of no model.
     """
+    _refuse_sizes(configuration.get_text_config(), location)
     for reason in REASONS:
         for part in (configuration, configuration.get_text_config()):
             if reason.applies(part):
                 finding = reason.finding.format(kind=part.model_type)
                 raise InputError(f"model.base: {location} must be {reason.rule}, {finding}; {reason.remedy}")
+
+
+def _refuse_sizes(text: Any, location: str) -> None:
+    """Refuse sizes of a damaged configuration, from which some models are built nevertheless, or for ever.
+
+    Raises:
+        InputError: a size is below one, or there are more layers than in any base.
+    """
+    for name in _SIZES:
+        size, most = getattr(text, name, None), _MOST_LAYERS if name == "num_hidden_layers" else None
+        if not isinstance(size, int) or 1 <= size <= (most or size):
+            continue
+        rule = f"from 1 to {most:,}" if most else "at least 1"
+        raise InputError(
+            f"model.base: {name} in the config.json of {location} must be {rule}, is {size}; take the file "
+            "that the base was published with"
+        )

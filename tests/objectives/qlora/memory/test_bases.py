@@ -90,6 +90,13 @@ def test_a_path_that_is_not_there_is_no_hub_id(tmp_path: Path) -> None:
         find_configuration(ModelSpec(base=str(tmp_path / "nowhere")))
 
 
+def test_a_file_is_no_base(tmp_path: Path) -> None:
+    file = tmp_path / "base.safetensors"
+    file.touch()
+    with pytest.raises(InputError, match="which is a file"):
+        find_configuration(ModelSpec(base=str(file)))
+
+
 @pytest.mark.parametrize("base", ["no/such/folder", "..", "a b"])
 def test_a_base_that_is_neither_folder_nor_id(base: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"model\.base: "):
@@ -100,7 +107,8 @@ def test_a_base_that_is_neither_folder_nor_id(base: str, tmp_path: Path) -> None
     ("written", "message"),
     [
         ("{}", "must have a readable config.json"),
-        ("not json", "must have a readable config.json"),
+        ("not json", "must have a readable config.json: .*; take the file that the base was published with"),
+        ("null", "must have a readable config.json: it must be a JSON object, is NoneType"),
         ('{"model_type": "llama"}', "must give hidden_size and num_hidden_layers"),
         ('{"model_type": "llama", "hidden_size": 64}', "must give num_hidden_layers, from which"),
         ('{"model_type": "llama", "hidden_size": "64"}', "must have a readable config.json: .*hidden_size"),

@@ -1,6 +1,7 @@
 """The plan of a study, without a GPU, weights or network."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from loratory.objectives.qlora.memory.planning import plan_of_data, plan_study, 
 from loratory.objectives.study_folder import StudyFolder
 from loratory.search.manifest import beginning_of, open_manifest
 from loratory.spaces.errors import InputError
+from loratory.spaces.packing import trials_taken
 from loratory.spaces.study import StudySpec
 
 GIB = 2**30
@@ -183,6 +185,64 @@ def test_a_worker_with_a_share_of_a_gpu_has_that_share_of_its_memory(tmp_path: P
     shared = plan_study(study(resources={"gpus_per_worker": 0.25}), memory="8GiB", runs=tmp_path)
     assert shared.worker is not None and shared.worker.gpu.memory_bytes == 2 * GIB
     assert any("gpus_per_worker is 0.25" in note for note in shared.notes)
+
+
+def notes_of(tmp_path: Path, *, changes: dict[str, object] | None = None, **asked: Any) -> str:
+    """Return the notes of a plan, one per line."""
+    return "\n".join(plan_study(study(**changes or {}), runs=tmp_path, **asked).notes)
+
+
+def test_what_a_plan_guesses_or_changes_is_a_note(tmp_path: Path) -> None:
+    assert not notes_of(tmp_path, gpu="RTX 4090")
+    assert "A100 is taken as A100 40 GB; A100 80 GB would" in notes_of(tmp_path, gpu="A100")
+    assert "A100 80 GB would" not in notes_of(tmp_path, gpu="A100-40G")
+    larger = notes_of(tmp_path, gpu="L4", memory="30GiB")
+    assert "L4 has 21.9 GiB, the plan is for 30.0 as --memory says" in larger
+    assert not notes_of(tmp_path, gpu="L4", memory="20GiB")
+    assert "of 9 GPUs 3 have nothing to train: there are 6 trials" in notes_of(tmp_path, gpu="L4", gpus=9)
+    none = notes_of(tmp_path, gpu="L4", changes={"resources": {"gpus_per_worker": 0}})
+    assert "workers of this file use no GPU" in none
+
+
+def test_the_number_of_gpus_is_that_of_the_file_unless_it_is_given(tmp_path: Path) -> None:
+    two = study(resources={"workers": 2})
+    as_written = plan_study(two, gpu="L4", runs=tmp_path)
+    assert as_written.gpus == 2 and not as_written.notes
+    given = plan_study(two, gpu="L4", gpus=3, runs=tmp_path)
+    assert given.gpus == 3
+    assert given.notes == ("resources.workers is 2, the plan is for 3 as --gpus says",)
+    halves = study(resources={"workers": 4, "gpus_per_worker": 0.5})
+    assert plan_study(halves, gpu="L4", runs=tmp_path).gpus == 2
+
+
+def test_the_best_adapters_stay_whatever_the_budget_of_the_disk(tmp_path: Path) -> None:
+    given = study(trials=50, resources={"disk_gib": 0.001})
+    plan, free = (plan_study(one, memory="8GiB", runs=tmp_path) for one in (given, study(trials=50)))
+    largest = free.disk.checkpoints / (trials_taken(free.worker.size.slots) * 4)  # type: ignore[union-attr]
+    assert plan.disk.adapters == 5 * largest
+    assert "adapters of the worst trials are deleted" in plan.notes[0]
+    assert f"never deleted: {(plan.disk.adapters + plan.disk.checkpoints) / GIB:.1f} GiB" in plan.notes[1]
+
+
+def test_more_slots_than_fit_are_refused_with_how_many_do(tmp_path: Path) -> None:
+    many = {"trials": 300, "packing": {"slots": 256}, "space": {"rank": [1024]}}
+    with pytest.raises(InputError, match=r"256 of the smallest trials at once must fit") as refused:
+        plan_study(study(**many), memory="6GiB", runs=tmp_path)
+    found = re.search(r"take packing\.slots: (\d+) or fewer", str(refused.value))
+    assert found is not None
+    most = int(found[1])
+    assert plan_study(study(**many | {"packing": {"slots": most}}), memory="6GiB", runs=tmp_path).worker
+    with pytest.raises(InputError, match=rf"packing\.slots: {most} or fewer"):
+        plan_study(study(**many | {"packing": {"slots": most + 1}}), memory="6GiB", runs=tmp_path)
+
+
+def test_a_grid_has_no_other_points(tmp_path: Path) -> None:
+    cap = plan_study(study(), memory="8GiB", runs=tmp_path).space
+    between = (cap.smallest.terms.total + cap.largest.terms.total) // 2
+    memory = f"{(between + 2**28) / 0.98 / 2**20:.0f}MiB"
+    assert "a grid has no other points" in notes_of(tmp_path, memory=memory, changes={"sampler": "grid"})
+    assert "grid" not in notes_of(tmp_path, memory=memory)
+    assert "grid" not in notes_of(tmp_path, memory="8GiB", changes={"sampler": "grid"})
 
 
 def test_the_smallest_difference_is_that_of_the_simulations() -> None:

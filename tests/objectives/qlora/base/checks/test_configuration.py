@@ -53,3 +53,21 @@ def test_other_models_are_refused_in_a_sentence_with_a_remedy(kind, changes, fin
 )
 def test_decoders_are_not_refused(kind, changes):
     refuse_by_configuration(AutoConfig.for_model(kind, **changes), "/x/base")
+
+
+@pytest.mark.parametrize(
+    ("changes", "finding"),
+    [
+        ({"num_hidden_layers": 0}, "num_hidden_layers in .* must be from 1 to 1,000, is 0"),
+        ({"num_hidden_layers": -2}, "must be from 1 to 1,000, is -2"),
+        ({"num_hidden_layers": 10**6}, "must be from 1 to 1,000, is 1000000"),
+        ({"hidden_size": 0}, "hidden_size in .* must be at least 1, is 0"),
+        (
+            {"vocab_size": 0, "bos_token_id": None, "eos_token_id": None},
+            "vocab_size in .* must be at least 1",
+        ),
+    ],
+)
+def test_sizes_of_no_model_are_refused(changes, finding):
+    with pytest.raises(InputError, match=finding):
+        refuse_by_configuration(AutoConfig.for_model("llama", **changes), "/x/base")
