@@ -31,6 +31,7 @@ from loratory.reports.intervals import Intervals, intervals
 from loratory.reports.metric_ranks import metric_ranks
 from loratory.reports.pareto import pareto_fronts
 from loratory.reports.picked import allow_for_picking
+from loratory.reports.publish_advice import publish_advice
 from loratory.reports.ranking import order, ranked_trial, unranked_trial, why_unranked
 from loratory.reports.retrained import retrained_settings
 from loratory.reports.samples import read_predictions, samples
@@ -72,6 +73,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
     ranking, retrained = allow_for_picking(ranking, retrained, findings, metric)
     members = [member.key for member in findings.may_be_best] if findings else []
     looks = (record.key for record in folder.read_looks())
+    winner = next((trial for trial in scored if choice is not None and trial.key == choice.key), None)
     return ComparisonReport(
         study=_facts(manifest, direction),
         counts={state: sum(record.state is state for record in records) for state in TrialState},
@@ -83,6 +85,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         base=base,
         test=_outside(folder, (TEST_BASE, *looks), spec),
         choice=choice,
+        publish=publish_advice(folder, spec, winner),
         confirm=_confirm(folder, choice, spec),
         findings=findings,
         verdict=verdict(findings),

@@ -1,11 +1,13 @@
 """The result of a study as pure data; every view (HTML, Markdown, JSON, CSV, terminal) is made from it."""
 
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from loratory.objectives.records import FailureKind, TrialState
 from loratory.reports.associations import Importance
 from loratory.reports.findings import Findings, Interval
 from loratory.reports.trade_offs import MetricRanks, ParetoFront
+from loratory.spaces.command_line import command
 from loratory.spaces.frozen import Frozen
 from loratory.spaces.metric_names import Direction
 
@@ -120,7 +122,7 @@ class ScoredTrial(TrialFacts):
     adapter: str | None = None
     """Folder of the adapter, relative to the study folder; null if it has none, or none any more."""
     adapter_removed: str | None = None
-    """Why the adapter was deleted after the trial; null if it was not."""
+    """Why the adapter that it kept is not in the study folder any more; null if it is there."""
     adapter_sha256: str | None = None
     """Hash of its weights."""
     adapter_bytes: int | None = None
@@ -272,6 +274,23 @@ class Choice(Frozen):
     """Reason for the choice, or why eval.confirm had no part in it."""
 
 
+class PublishAdvice(Frozen):
+    """How the adapter that the study chose is published."""
+
+    options: tuple[str, ...] = ()
+    """What follows `loratory publish FOLDER`; empty if there is no adapter to publish."""
+    note: str = ""
+    """A sentence on what to replace in the options, or on why there are none."""
+
+    def command(self, folder: str | Path) -> str | None:
+        """Return the command; None if there is no adapter to publish.
+
+        Args:
+            folder: the study folder as it was given. Files that are shared do not hold it.
+        """
+        return command("publish", folder, *self.options) if self.options else None
+
+
 class SampleAnswer(Frozen):
     """Answer of one model to one example."""
 
@@ -347,6 +366,8 @@ class ComparisonReport(Frozen):
     """The scores on the test split: the base (no number), then each winner in the order of the scorings."""
     choice: Choice | None = None
     """The trial whose adapter is published; null if no trial is ranked."""
+    publish: PublishAdvice | None = None
+    """How its adapter is published; null if no trial is ranked."""
     confirm: tuple[Scores, ...] = ()
     """The scores on eval.confirm: the base (no number), then the candidates."""
     findings: Findings | None = None

@@ -26,6 +26,11 @@ class ComparisonRow:
         return between(found) if found else ""
 
 
+def usual_folder(report: ComparisonReport) -> str:
+    """Return where `loratory run` makes the study folder."""
+    return f"runs/{report.study.name}"
+
+
 def metric_names(report: ComparisonReport) -> list[str]:
     """Return all metrics that any model has, the study's metric first."""
     held = [trial.metrics for trial in report.ranking]

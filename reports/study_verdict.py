@@ -10,6 +10,7 @@ from loratory.reports.comparison_report import Choice, ComparisonReport, ScoredT
 from loratory.reports.comparison_rows import choice_words, picked_line
 from loratory.reports.findings import Findings
 from loratory.reports.intervals import Intervals
+from loratory.reports.publish_advice import publish_advice
 from loratory.reports.ranking import order, scored_facts
 from loratory.reports.score_files import read_scoring, read_tables
 from loratory.reports.study_findings import Measure, Pair, Search, study_findings
@@ -48,14 +49,20 @@ def study_verdict(folder: StudyFolder) -> StudyVerdict:
     ranking = [ScoredTrial(**fields) for fields in facts]
     found = findings_of(folder, ranking, tables, spec, choice=choice, tried=len(trials))
     words = in_words(choice, found, names={trial.key: trial.shown for trial in ranking}, metric=spec.metric)
-    return words.model_copy(update={"provisional": any(not trial.state.finished for trial in trials)})
+    winner = next((trial for trial in ranking if choice is not None and trial.key == choice.key), None)
+    return words.model_copy(
+        update={
+            "publish": publish_advice(folder, spec, winner),
+            "provisional": any(not trial.state.finished for trial in trials),
+        }
+    )
 
 
 def verdict_of(report: ComparisonReport) -> StudyVerdict:
     """Return the verdict in a report."""
     names = {trial.key: trial.shown for trial in report.scored}
     words = in_words(report.choice, report.findings, names=names, metric=report.study.metric)
-    return words.model_copy(update={"provisional": report.provisional})
+    return words.model_copy(update={"publish": report.publish, "provisional": report.provisional})
 
 
 def in_words(

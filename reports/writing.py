@@ -29,9 +29,9 @@ def write_report(folder: StudyFolder, report: ComparisonReport | None = None) ->
     report = report or compare(folder)
     texts = {
         folder.report_json: json_report(report),
-        folder.report_markdown: markdown_report(report),
+        folder.report_markdown: markdown_report(report, folder.path),
         folder.trials_csv: csv_report(report),
-        folder.report_html: html_report(report),
+        folder.report_html: html_report(report, folder.path),
     }
     for path, text in texts.items():
         write_atomically(path, text.encode("utf-8"))

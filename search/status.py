@@ -10,7 +10,7 @@ from rich.text import Text
 
 from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.study_folder import StudyFolder
-from loratory.reports.comparison_report import Choice
+from loratory.reports.comparison_report import Choice, PublishAdvice
 from loratory.reports.findings import Findings
 from loratory.reports.formatting import never_started
 from loratory.reports.ranking import order
@@ -102,6 +102,8 @@ class StudyStatus(Frozen):
     """True if trials are unfinished, so that the verdict may change."""
     choice: Choice | None = None
     """The trial whose adapter is published, as in report.json; null if no trial is ranked."""
+    publish: PublishAdvice | None = None
+    """How its adapter is published; null if no trial is ranked."""
     findings: Findings | None = None
     """The numbers of the verdict, as in report.json; null if no trial is ranked."""
 

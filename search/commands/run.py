@@ -93,6 +93,7 @@ def _why_none(result: "StudyResult") -> str:
 
 def _print_outcome(console: "Console", result: "StudyResult") -> None:
     from loratory.reports.table import ranking_table
+    from loratory.search.terminal import say_how_to_publish
 
     if result.interrupted:
         again = shlex.join(["loratory", *sys.argv[1:]])
@@ -102,5 +103,7 @@ def _print_outcome(console: "Console", result: "StudyResult") -> None:
     for name, path in (("report", result.report), ("best adapter", result.adapter)):
         if path is not None:
             console.print(f"{name}: {path}", highlight=False, markup=False, soft_wrap=True)
+    if result.comparison is not None and not result.interrupted:
+        say_how_to_publish(console, result.folder.path, result.comparison.publish)
     for note in result.notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)

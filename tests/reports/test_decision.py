@@ -88,7 +88,7 @@ def test_an_adapter_that_no_study_has_scored_says_what_to_do(study, plain_study,
     )
     with pytest.raises(InputError, match=wanted) as told:
         decide(study, str(copy), "0")
-    assert f"name its study (`decide {study.path} STUDY`), or train its values" in str(told.value)
+    assert f"name its study (`loratory decide {study.path} STUDY`), or train its values" in str(told.value)
     with pytest.raises(InputError, match="must be the folder of an adapter, has no adapter_model"):
         decide(study, str(tmp_path), "0")
 

@@ -276,6 +276,10 @@ def test_first_screen_has_verdict_plot_test_and_command(
     browser: Any, quickstart: StudyFolder, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(quickstart.path, tmp_path / "quickstart")
+    adapter = StudyFolder(copy).adapter("0011")
+    adapter.mkdir()
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        (adapter / name).touch()
     opened(browser, write_report(StudyFolder(copy)))
     bottom = "return document.querySelector(arguments[0]).getBoundingClientRect().bottom"
     with seen_as(browser, width=1280, scheme="light"):
@@ -284,7 +288,7 @@ def test_first_screen_has_verdict_plot_test_and_command(
     text = browser.execute_script("return document.querySelector('.answer').innerText")
     assert "Trials 11, 8, 6 and 9 may be best." in text
     assert "0.1724 – 0.2876" in text  # trial 11 on test
-    assert "loratory publish runs/quickstart --repo me/quickstart" in text
+    assert f"loratory publish {copy} --repo me/quickstart --base-id me/BASE" in text
 
 
 def test_diverged_trials_do_not_flatten_the_losses(
