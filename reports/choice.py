@@ -9,7 +9,7 @@ from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import StudyFolder, confirm_key
 from loratory.reports.comparison_report import Choice
 from loratory.reports.findings import Interval
-from loratory.reports.score_files import read_scoring, read_table
+from loratory.reports.score_files import DamagedScoresError, ScoreFiles, read_scoring, read_table
 from loratory.reports.statistics.candidates import candidates
 from loratory.reports.statistics.pooled import confirmed_interval, pool
 from loratory.spaces.study import StudySpec
@@ -19,7 +19,10 @@ COMPARED = 100
 
 _NO_CONFIRM = "this study has no eval.confirm"
 _NO_SCORES = "trials have no scores per example, by which some could be compared on eval.confirm"
-_NOT_YET = "the best trials are scored on eval.confirm after the last trial"
+_NOT_YET = (
+    "not all trials that may be best have scores on eval.confirm; the command that began the study scores "
+    "them after the last trial"
+)
 
 
 def select_tables(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> dict[str, ScoreTable]:
@@ -28,9 +31,38 @@ def select_tables(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> dict[s
     Args:
         folder: the study folder.
         ordered: the ranked trials, best first.
+
+    Raises:
+        DamagedScoresError: a file is damaged, so that no choice can be made that holds.
     """
     tables = {record.key: read_table(folder.trial(record.key)) for record in ordered[:COMPARED]}
     return {key: table for key, table in tables.items() if table is not None}
+
+
+def choose_for_views(
+    folder: StudyFolder,
+    ordered: Sequence[TrialRecord],
+    *,
+    manifest: Manifest,
+    read: ScoreFiles,
+) -> Choice | None:
+    """Choose as `choose` does; where damaged scores leave it no choice, select alone chooses, and says so.
+
+    Args:
+        folder: the study folder.
+        ordered: the ranked trials, best first.
+        manifest: its study.json.
+        read: scores on select by key.
+    """
+    try:
+        found = choose(folder, ordered, manifest=manifest, tables=read.tables)
+    except DamagedScoresError as error:
+        place = error.path.relative_to(folder.path).as_posix()
+        return _by_select(ordered, f"{place}, by which eval.confirm would choose, is damaged")
+    unread = [record.shown for record in ordered if record.key in read.damaged]
+    if found is None or found.why != _NOT_YET or not unread:
+        return found
+    return _by_select(ordered, f"scores of trial {unread[0]} are damaged, so eval.confirm cannot choose")
 
 
 def confirmed(
@@ -65,6 +97,9 @@ def choose(
         ordered: the ranked trials, best first.
         manifest: its study.json.
         tables: scores on select by key, as `select_tables` reads them.
+
+    Raises:
+        DamagedScoresError: a file of scores on confirm is damaged.
     """
     if not ordered:
         return None

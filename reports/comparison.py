@@ -13,7 +13,7 @@ from loratory.objectives.study_folder import (
     StudyFolder,
     confirm_key,
 )
-from loratory.reports.choice import choose
+from loratory.reports.choice import choose_for_views
 from loratory.reports.comparison_report import (
     Choice,
     ComparisonReport,
@@ -27,6 +27,7 @@ from loratory.reports.comparison_report import (
     UnrankedTrial,
 )
 from loratory.reports.curves import trial_curves
+from loratory.reports.damage import damaged_files
 from loratory.reports.intervals import Intervals, intervals
 from loratory.reports.metric_ranks import metric_ranks
 from loratory.reports.pareto import pareto_fronts
@@ -35,10 +36,9 @@ from loratory.reports.publish_advice import publish_advice
 from loratory.reports.ranking import order, ranked_trial, unranked_trial, why_unranked
 from loratory.reports.retrained import retrained_settings
 from loratory.reports.samples import read_predictions, samples
-from loratory.reports.score_files import read_tables
+from loratory.reports.score_files import ScoreFiles, read_tables
 from loratory.reports.statistics.importance import parameter_importance
-from loratory.reports.study_verdict import findings_of, tables_of
-from loratory.reports.verdict import verdict
+from loratory.reports.study_verdict import findings_of, tables_of, verdict_of_scores
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.study import StudySpec
 
@@ -59,17 +59,18 @@ def compare(folder: StudyFolder) -> ComparisonReport:
     records = folder.read_records()
     ordered = order(records, direction)
     every = order([*records, *folder.read_retrained()], direction)
-    tables = tables_of(folder, every)
+    read = tables_of(folder, every)
+    tables, damaged = read.tables, damaged_files(folder, read.damaged)
     scored_base = folder.read_score(BASE)
-    found = _intervals(tables, every, scored_base, spec)
+    found = _intervals(read, every, scored_base, spec)
     base = _scores(scored_base, found, metric)
-    choice = choose(folder, every, manifest=manifest, tables=tables)
+    choice = choose_for_views(folder, every, manifest=manifest, read=read)
     ranking = _ranking(ordered, metric=metric, direction=direction, base=base, found=found, folder=folder)
     retrained = retrained_settings(
         folder, ranking, metric=metric, direction=direction, base=base, found=found
     )
     scored = _best_first((*ranking, *(retrained.runs if retrained else ())), every)
-    findings = findings_of(folder, scored, tables, spec, choice=choice, tried=len(records))
+    findings = findings_of(folder, scored, read, spec, choice=choice, tried=len(records))
     ranking, retrained = allow_for_picking(ranking, retrained, findings, metric)
     members = [member.key for member in findings.may_be_best] if findings else []
     looks = (record.key for record in folder.read_looks())
@@ -88,7 +89,8 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         publish=publish_advice(folder, spec, winner),
         confirm=_confirm(folder, choice, spec),
         findings=findings,
-        verdict=verdict(findings),
+        verdict=verdict_of_scores(findings, damaged),
+        damaged=damaged,
         ranks_by_metric=metric_ranks(
             scored,
             metric=metric,
@@ -168,12 +170,19 @@ def _unranked(records: Sequence[TrialRecord], metric: str, direction: Direction)
 
 
 def _intervals(
-    tables: dict[str, ScoreTable], every: Sequence[TrialRecord], base: ScoreRecord | None, spec: StudySpec
+    read: ScoreFiles, every: Sequence[TrialRecord], base: ScoreRecord | None, spec: StudySpec
 ) -> Intervals:
     metrics = {record.key: record.metrics for record in every}
     if base is not None:
         metrics[BASE] = base.metrics
-    return intervals(tables, metrics, spec.metric, spec.metric_direction, base=None if base is None else BASE)
+    return intervals(
+        read.tables,
+        metrics,
+        spec.metric,
+        spec.metric_direction,
+        base=None if base is None else BASE,
+        damaged=read.damaged,
+    )
 
 
 def _signatures(tables: dict[str, ScoreTable], ordered: Sequence[TrialRecord]) -> dict[str, str]:
@@ -199,9 +208,9 @@ def _scores(record: ScoreRecord | None, found: Intervals, metric: str) -> Scores
 def _outside(folder: StudyFolder, keys: Sequence[str], spec: StudySpec) -> tuple[Scores, ...]:
     """Return scorings outside any trial, on one split, that have their record."""
     records = {key: record for key in keys if (record := folder.read_score(key)) is not None}
-    tables = read_tables({key: folder.score(key) for key in records})
+    read = read_tables({key: folder.score(key) for key in records})
     metrics = {key: record.metrics for key, record in records.items()}
-    found = intervals(tables, metrics, spec.metric, spec.metric_direction)
+    found = intervals(read.tables, metrics, spec.metric, spec.metric_direction, damaged=read.damaged)
     made = (_scores(record, found, spec.metric) for record in records.values())
     return tuple(scores for scores in made if scores is not None)
 

@@ -374,6 +374,8 @@ class ComparisonReport(Frozen):
     """Statements on the published adapter, with their uncertainty; null if no trial is ranked."""
     verdict: tuple[str, ...] = ()
     """The findings in sentences."""
+    damaged: dict[str, str] = {}
+    """Damaged files of scores, which are left out, by place in the study folder, with what is wrong."""
     ranks_by_metric: tuple[MetricRanks, ...] = ()
     """Places of the trials that may be the best by every metric, the study's first."""
     pareto_fronts: tuple[ParetoFront, ...] = ()

@@ -55,6 +55,8 @@ def _limits(decision: Decision) -> list[str]:
     lines = ["few groups: the interval is rough"] if decision.comparison.rough else []
     if len(decision.picked) == 1:
         lines.append(f"{decision.picked[0]} was picked on these examples, which flatters it: see the report")
+    elif decision.picked and decision.first.study.path == decision.second.study.path:
+        lines.append("both were picked on these examples, which flatters them: see the report")
     elif decision.picked:
         both = command("report", *dict.fromkeys(str(each.study.path) for each in _sides(decision)))
         lines.append(

@@ -21,6 +21,11 @@ GAIN = "gain"
 _NO_SCORES = "no scores per example are kept"
 
 
+def damaged_scores(why: str) -> str:
+    """Return the reason why damaged scores have no interval and are in no comparison."""
+    return f"its scores per example are damaged: {why}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Intervals:
     """Intervals of models by key, and why there are none.
@@ -45,6 +50,7 @@ def intervals(
     direction: Direction,
     *,
     base: str | None = None,
+    damaged: Mapping[str, str] | None = None,
 ) -> Intervals:
     """Compute the interval of each metric of each model, as of one that was chosen before it was scored.
 
@@ -54,10 +60,13 @@ def intervals(
         metric: the study's metric, of which gains are computed.
         direction: which of its values are better.
         base: key of the model that gains are over; None: no gains.
+        damaged: what is wrong with damaged scores, by key.
     """
+    unread = {key: damaged_scores(why) for key, why in (damaged or {}).items()}
     of: dict[str, dict[str, Interval]] = {key: {} for key in metrics}
     missing: dict[str, dict[str, str]] = {
-        key: {} if key in tables else dict.fromkeys(names, _NO_SCORES) for key, names in metrics.items()
+        key: {} if key in tables else dict.fromkeys(names, unread.get(key, _NO_SCORES))
+        for key, names in metrics.items()
     }
     gains: dict[str, Interval] = {}
     uncertainty, warnings = None, dict[str, None]()

@@ -96,6 +96,11 @@ def stage(
     check_repo_id(repo_id)
     spec = folder.read_manifest().spec
     report = compare(folder)
+    if trial is None and report.damaged:
+        raise InputError(
+            f"{folder.path}: which adapter the study chooses is not known while scores are damaged: "
+            f"{', '.join(report.damaged)}; restore them, or name a trial with --trial"
+        )
     chosen = _chosen(report, trial)
     config = _config(folder, chosen, given=base_id, spec=spec)
     facts = _facts(folder, chosen, repo_id=repo_id, config=config)

@@ -131,8 +131,10 @@ def scored_facts(
 
 def why_removed(folder: StudyFolder, record: TrialRecord) -> str | None:
     """Return why the adapter that a trial kept is not in the study folder any more; None if it is there."""
-    if record.adapter is None or record.adapter.removed is not None:
-        return record.adapter and record.adapter.removed
+    if record.adapter is None:
+        return None
+    if record.adapter.removed is not None:
+        return record.adapter.removed
     files = (folder.adapter(record.key) / name for name in (ADAPTER_WEIGHTS, ADAPTER_CONFIG))
     return None if all(file.is_file() for file in files) else NOT_THERE
 

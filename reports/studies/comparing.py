@@ -6,14 +6,16 @@ from typing import NamedTuple
 
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import StudyFolder
-from loratory.reports.common_scores import check_alike, common_scores, lacking
+from loratory.reports.common_scores import check_alike, check_confirm, common_scores, lacking
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport, Scores
 from loratory.reports.contenders import Contender, published_of, scores_on_test
+from loratory.reports.statistics.units import units_of
 from loratory.reports.studies.admission import check_comparable, differing_settings
 from loratory.reports.studies.parts import compared_part
 from loratory.reports.studies.studies_report import ComparedPart, ComparedStudy, StudiesReport
 from loratory.reports.studies.words import studies_verdict
+from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
 
@@ -60,16 +62,16 @@ def compare_studies(folders: Sequence[StudyFolder]) -> StudiesReport:
 
 
 def _entry(folder: StudyFolder, spec: StudySpec, label: str) -> _Entry:
-    # The adapter that the study publishes is looked for first: it may have none, and a comparison takes long.
-    published = published_of(folder)
-    return _Entry(label, spec, compare(folder), published, scores_on_test(published))
+    report = compare(folder)
+    published = published_of(folder, report.choice)
+    return _Entry(label, spec, report, published, scores_on_test(published))
 
 
 def _parts(entries: Sequence[_Entry]) -> tuple[tuple[ComparedPart, ...], list[str]]:
     """Return the comparisons on test, where all have it, and on select; notes say what is missing."""
     spec = entries[0].spec
     names = [entry.published.name for entry in entries]
-    _check_confirm(entries)
+    check_confirm([entry.published for entry in entries], spec.metric)
     common = common_scores([entry.published for entry in entries], spec.metric)
     tables = {common.split: common.tables}
     notes = [f"Compared on {common.why_select}."] if common.why_select else []
@@ -83,6 +85,10 @@ def _parts(entries: Sequence[_Entry]) -> tuple[tuple[ComparedPart, ...], list[st
         missing = [name for name, entry in zip(names, entries, strict=True) if entry.test is None]
         notes.append(f"Not compared on test: {lacking(missing)} no scores there.")
     labels = [entry.label for entry in entries]
+    alone = [split for split, of_split in tables.items() if _units(of_split[0]) < 2]
+    notes += [f"Not compared on {split}: one unit alone says nothing about chance." for split in alone]
+    if len(alone) == len(tables):
+        raise InputError(f"studies are compared on 2 units or more, there is 1 on {' and '.join(alone)}")
     parts = tuple(
         compared_part(
             dict(zip(labels, of_split, strict=True)),
@@ -93,16 +99,13 @@ def _parts(entries: Sequence[_Entry]) -> tuple[tuple[ComparedPart, ...], list[st
             seed=spec.seed,
         )
         for split, of_split in tables.items()
+        if split not in alone
     )
     return parts, notes
 
 
-def _check_confirm(entries: Sequence[_Entry]) -> None:
-    """Refuse studies with parts to confirm that differ: their splits are not the same."""
-    scored = [(e.published.name, e.published.confirm) for e in entries if e.published.confirm is not None]
-    if len(scored) > 1:
-        names, tables = zip(*scored, strict=True)
-        check_alike(names, tables, entries[0].spec.metric, split="confirm")
+def _units(table: ScoreTable) -> int:
+    return int(units_of(table.groups)[1].max()) + 1
 
 
 def _study(entry: _Entry) -> ComparedStudy:

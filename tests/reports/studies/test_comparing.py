@@ -12,6 +12,8 @@ from loratory.objectives.atomic_files import write_atomically
 from loratory.objectives.records import TrialState
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import TEST_WINNER, StudyFolder, confirm_key
+from loratory.reports import choice
+from loratory.reports.choice import choose
 from loratory.reports.decision import decide_studies
 from loratory.reports.statistics.paired import Verdict
 from loratory.reports.studies.comparing import compare_studies
@@ -209,3 +211,31 @@ def test_studies_of_version_1(tmp_path):
     assert (part.split, part.examples, part.unit, part.units) == ("select", 150, "group", 30)
     assert part.differences[0].examples_needed == 10_605
     assert any(note.startswith("Not compared on test") for note in found.notes)
+
+
+def test_one_unit_on_test_leaves_the_other_parts(pair):
+    for study in pair:
+        _changed(study.score(TEST_WINNER) / "scores.npz", groups=("one",) * 60)
+    found = compare_studies(pair)
+    assert [part.split for part in found.parts] == ["select"]
+    assert "Not compared on test: one unit alone says nothing about chance." in found.notes
+
+
+def test_one_unit_everywhere_is_refused(pair):
+    for study, trial in zip(pair, ("0000", "0005"), strict=True):
+        for path in (study.trial(trial), study.score(TEST_WINNER)):
+            _changed(path / "scores.npz", groups=("one",) * 60)
+    with pytest.raises(InputError, match="compared on 2 units or more, there is 1 on test and select"):
+        compare_studies(pair)
+
+
+def test_each_choice_is_made_once(pair, monkeypatch):
+    made = []
+
+    def counted(*arguments, **options):
+        made.append(arguments)
+        return choose(*arguments, **options)
+
+    monkeypatch.setattr(choice, "choose", counted)
+    compare_studies(pair)
+    assert len(made) == len(pair)
