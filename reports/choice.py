@@ -54,15 +54,23 @@ def choose_for_views(
         manifest: its study.json.
         read: scores on select by key.
     """
+    # A trial with scores on confirm was a candidate.
+    unread = [r.shown for r in ordered if r.key in read.damaged and _is_on_confirm(folder, r)]
+    if unread:
+        return _uncertain(ordered, f"scores of trial {unread[0]} are damaged, so eval.confirm cannot choose")
     try:
-        found = choose(folder, ordered, manifest=manifest, tables=read.tables)
+        return choose(folder, ordered, manifest=manifest, tables=read.tables)
     except DamagedScoresError as error:
         place = error.path.relative_to(folder.path).as_posix()
-        return _by_select(ordered, f"{place}, by which eval.confirm would choose, is damaged")
-    unread = [record.shown for record in ordered if record.key in read.damaged]
-    if found is None or found.why != _NOT_YET or not unread:
-        return found
-    return _by_select(ordered, f"scores of trial {unread[0]} are damaged, so eval.confirm cannot choose")
+        return _uncertain(ordered, f"{place}, by which eval.confirm would choose, is damaged")
+
+
+def _is_on_confirm(folder: StudyFolder, record: TrialRecord) -> bool:
+    return folder.read_score(confirm_key(record.key)) is not None
+
+
+def _uncertain(ordered: Sequence[TrialRecord], why: str) -> Choice:
+    return _by_select(ordered, why).model_copy(update={"uncertain": True})
 
 
 def confirmed(

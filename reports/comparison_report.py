@@ -272,6 +272,8 @@ class Choice(Frozen):
     """Number of units in eval.confirm."""
     why: str
     """Reason for the choice, or why eval.confirm had no part in it."""
+    uncertain: bool = False
+    """True if damaged scores leave open which trial the study chooses."""
 
 
 class PublishAdvice(Frozen):

@@ -96,7 +96,7 @@ def stage(
     check_repo_id(repo_id)
     spec = folder.read_manifest().spec
     report = compare(folder)
-    if trial is None and report.damaged:
+    if trial is None and report.choice is not None and report.choice.uncertain:
         raise InputError(
             f"{folder.path}: which adapter the study chooses is not known while scores are damaged: "
             f"{', '.join(report.damaged)}; restore them, or name a trial with --trial"

@@ -150,6 +150,14 @@ def test_damaged_scores_of_a_candidate_leave_the_choice_to_select_and_views_say_
         stage(folder, trial=None, repo_id="me/adapter")
 
 
+def test_damaged_scores_of_others_leave_the_choice_as_it_is(folder: StudyFolder) -> None:
+    _score_on_confirm(folder, {None: 0.1, 0: 0.4, 1: 0.42, 2: 0.5, 3: 0.41, 4: 0.43})
+    before = compare(folder).choice
+    (folder.trial("0005") / "scores.npz").write_bytes(b"torn")
+    after = compare(folder)
+    assert after.choice == before and after.damaged.keys() == {"trials/0005/scores.npz"}
+
+
 def test_until_all_candidates_are_scored_the_best_on_select_stands(folder: StudyFolder) -> None:
     _score_on_confirm(folder, {0: 0.1, 1: 0.9, 2: 0.1, 3: 0.1})
     choice = _chosen(folder)
