@@ -10,7 +10,7 @@ from loratory.reports.comparison_report import Choice
 from loratory.reports.ranking import order, why_unranked
 from loratory.reports.score_files import read_scoring, read_table, read_tables
 from loratory.spaces.errors import InputError
-from loratory.spaces.trial import parse_retraining_key, trial_key
+from loratory.spaces.trial import key_of_name, parse_retraining_key
 
 
 class Contender(NamedTuple):
@@ -52,7 +52,7 @@ class Contender(NamedTuple):
 
 def find_record(study: StudyFolder, name: str) -> TrialRecord | None:
     """Return the record of a trial by its number (`11`) or key (`0011`, `confirm/0011-2`); None: no such."""
-    key = trial_key(int(name)) if name.isdecimal() else name
+    key = key_of_name(name)
     records = (*study.read_records(), *study.read_retrained())
     return next((record for record in records if record.key == key), None)
 

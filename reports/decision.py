@@ -22,6 +22,9 @@ from loratory.reports.statistics.settings import USUAL_SEED_DEVIATION, seeds_nee
 from loratory.spaces.errors import InputError
 from loratory.spaces.metric_names import Direction
 
+PUBLISHED = "published"
+"""Name by which a user may ask for the adapter that a study publishes."""
+
 
 class Seeds(NamedTuple):
     """Seeds that would tell a difference of the same size between the settings of two adapters.
@@ -93,7 +96,8 @@ def decide(folder: StudyFolder, first: str, second: str) -> Decision:
 
     Args:
         folder: the study folder; its metric is compared.
-        first: number or key of a trial, `base`, or the folder of an adapter that a study has scored.
+        first: number or key of a trial, `base`, `published`, or the folder of an adapter that a study has
+            scored.
         second: likewise.
 
     Raises:
@@ -173,8 +177,10 @@ def _find(folder: StudyFolder, name: str) -> tuple[StudyFolder, TrialRecord | No
     Raises:
         InputError: there is none.
     """
-    if name == BASE:
+    if name.lower() == BASE:
         return folder, None
+    if name.lower() == PUBLISHED and (choice := choice_of(folder)) is not None:
+        return folder, folder.read_record(choice.key)
     if (record := find_record(folder, name)) is not None:
         return folder, record
     # A name that walks out of the study (`..`) is no key, and a folder only if it is there.
@@ -184,5 +190,6 @@ def _find(folder: StudyFolder, name: str) -> tuple[StudyFolder, TrialRecord | No
     finished = [each.shown for each in records if each.state is TrialState.COMPLETE]
     raise InputError(
         f"{folder.path}: must name a finished trial or `base`, got {name!r}; finished: "
-        f"{', '.join(finished) or 'none'}; or the folder of an adapter"
+        f"{', '.join(finished) or 'none'}; `{PUBLISHED}` is what the study publishes; or the folder of an "
+        "adapter"
     )

@@ -3,7 +3,6 @@
 from typing import Final
 
 from loratory.reports import formatting
-from loratory.reports.contenders import Contender
 from loratory.reports.decision import Decision, Seeds
 from loratory.reports.statistics.paired import Paired, Verdict
 from loratory.spaces.command_line import command
@@ -58,23 +57,20 @@ def _limits(decision: Decision) -> list[str]:
     elif decision.picked and decision.first.study.path == decision.second.study.path:
         lines.append("both were picked on these examples, which flatters them: see the report")
     elif decision.picked:
-        both = command("report", *dict.fromkeys(str(each.study.path) for each in _sides(decision)))
-        lines.append(
-            "each was picked on these examples, which flatters it, and more so among more trials; test too: "
-            f"{both}"
-        )
+        lines += [
+            "each was picked on these examples, which flatters it, and more so among more trials",
+            f"for test too: {command('report', decision.first.study.path, decision.second.study.path)}",
+        ]
     lines.append("one training run each: this compares adapters, not their settings")
-    return [*lines, *([_seeds(decision, decision.seeds)] if decision.seeds else [])]
+    return [*lines, *(_seeds(decision, decision.seeds) if decision.seeds else [])]
 
 
-def _sides(decision: Decision) -> tuple[Contender, Contender]:
-    return decision.first, decision.second
-
-
-def _seeds(decision: Decision, seeds: Seeds) -> str:
+def _seeds(decision: Decision, seeds: Seeds) -> list[str]:
     told = f"{seeds.needed:,} seeds of each would tell a difference of this size between settings"
     deviation = formatting.score(seeds.deviation)
     if seeds.measured:
-        return f"{told}: their scores vary by {deviation} over new seeds"
-    measure = command("confirm", decision.first.study.path)
-    return f"{told}, if scores vary by {deviation} over seeds as is usual; to measure that: {measure}"
+        return [f"{told}: their scores vary by {deviation} over new seeds"]
+    return [
+        f"{told}, if scores vary by {deviation} over seeds as is usual",
+        f"to measure that: {command('confirm', decision.first.study.path)}",
+    ]

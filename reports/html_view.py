@@ -106,6 +106,7 @@ def _context(report: ComparisonReport, folder: str | Path) -> dict[str, Any]:
         "cost_note": cost_note(report, folder),
         "front_rows": front_rows(report),
         "one_run": ONE_RUN,
+        "times_note": formatting.TIMES,
         "confirm_command": command("confirm", folder),
         "publish_command": report.publish.command(folder) if report.publish else None,
         "retrained_heads": HEADS,

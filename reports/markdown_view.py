@@ -94,7 +94,7 @@ def _opening(report: ComparisonReport, folder: str | Path) -> str:
         return "\n".join([*lines, "No trial is ranked: none has completed with finite scores."])
     gain = "" if best.gain is None else f", {formatting.signed(best.gain)} against the untuned base"
     if gain and best.gain_interval:
-        gain += f" ({formatting.between(best.gain_interval)})"
+        gain += f" {formatting.between(best.gain_interval)}"
     lines += [
         " ".join([f"**{escaped(report.verdict[0])}**", *map(escaped, report.verdict[1:])]),
         "",
@@ -119,7 +119,7 @@ def _opening(report: ComparisonReport, folder: str | Path) -> str:
 
 def _with_ends(row: ComparisonRow, metric: str) -> str:
     value, ends = formatting.score(row.metrics.get(metric)), row.ends(metric)
-    return f"{value} ({ends})" if ends else value
+    return f"{value} {ends}" if ends else value
 
 
 def _bullets(sentences: Sequence[str]) -> list[str]:
@@ -182,5 +182,7 @@ def _totals(report: ComparisonReport) -> str:
             f"- Most memory of a pack: {formatting.size(totals.peak_memory_bytes)}",
             f"- Devices: {escaped(', '.join(totals.devices)) or '–'}",
             f"- Study {report.study.uuid}, seed {report.study.seed}",
+            "",
+            formatting.TIMES,
         ]
     )

@@ -28,6 +28,7 @@ from loratory.reports.staging_checks import (
 )
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
+from loratory.spaces.trial import key_of_name
 
 CARD = "README.md"
 PUBLISHED = (ADAPTER_WEIGHTS, ADAPTER_CONFIG, CARD)
@@ -73,7 +74,7 @@ class Staged:
         head = f"{self.repo_id}: adapter of trial {self.shown} on {self.base_id}, staged in {self.path}"
         width = max(len(file.name) for file in self.files)
         return [head] + [
-            f"  {file.name:<{width}}  {formatting.size(file.size_bytes):>10}  sha256 {file.sha256}"
+            f"  {file.name:<{width}}  {formatting.size(file.size_bytes):>10}\n    sha256 {file.sha256}"
             for file in self.files
         ]
 
@@ -165,8 +166,8 @@ def _chosen(report: ComparisonReport, name: int | str | None) -> ScoredTrial:
     """Return the trial of a number (`11`) or a key (`0011`, `confirm/0011-2`); of None the study's choice."""
     retrained = report.retrained.runs if report.retrained else ()
     every: tuple[ScoredTrial, ...] = (*report.ranking, *retrained)
-    wanted = report.winner.key if report.winner and name is None else str(name)
-    trial = next((t for t in every if wanted in (t.key, t.shown)), None)
+    wanted = report.winner.key if report.winner and name is None else key_of_name(str(name))
+    trial = next((t for t in every if t.key == wanted), None)
     if trial is None:
         needed = "a complete trial" if name is None else f"trial {name} to be complete"
         known = ", ".join(str(t.number) for t in report.ranking[:10]) or "none"

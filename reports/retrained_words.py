@@ -92,4 +92,4 @@ def _between(low: float | None, high: float | None) -> str:
 
 
 def _interval(found: Interval | None) -> str:
-    return _between(found.low, found.high) if found else "–"
+    return formatting.between(found)

@@ -12,14 +12,14 @@ from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison_report import Choice, PublishAdvice
 from loratory.reports.findings import Findings
-from loratory.reports.formatting import never_started
+from loratory.reports.formatting import duration, never_started
 from loratory.reports.ranking import order
 from loratory.reports.study_verdict import study_verdict
 from loratory.reports.verdict_file import StudyVerdict
 from loratory.search.best_settings import retrainings_left
 from loratory.search.clock import read_active_seconds
 from loratory.search.lock import is_running
-from loratory.search.progress import clock, short
+from loratory.search.progress import short
 from loratory.search.samplers import trial_limit
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.frozen import Frozen
@@ -206,7 +206,7 @@ def render_status(status: StudyStatus) -> RenderableType:
     )
     counts = _in_words(status.states, running=status.running) or "none yet"
     head = Text(f"{status.name}: {state}\n{status.done}/{status.limit} trials ({counts})")
-    head.append(f", {clock(status.active_seconds)} of work")
+    head.append(f", worked on for {duration(status.active_seconds)}")
     if status.never_started:
         head.append(f"\n{never_started(status.never_started)}")
     if status.best_value is not None:

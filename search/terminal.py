@@ -34,14 +34,15 @@ def say(console: "Console", *lines: "str | Text") -> None:
     """Print lines: on a terminal broken between words, elsewhere each as it is.
 
     Commands and paths that a user copies are printed with `soft_wrap`: a break would stand in the copy. So
-    lines with a word that is wider than the terminal are not broken either.
+    lines that end in a command, or have a word that is wider than the terminal, are not broken either.
 
     Args:
         console: where the lines go.
         lines: texts without markup.
     """
     for line in lines:
-        whole = not console.is_terminal or any(len(word) > console.width for word in str(line).split())
+        long_word = any(len(word) > console.width for word in str(line).split())
+        whole = not console.is_terminal or long_word or ": loratory " in str(line)
         console.print(line, highlight=False, markup=False, soft_wrap=whole)
 
 

@@ -11,6 +11,7 @@ from loratory.reports.studies.studies_report import ComparedPart, StudiesReport
 from loratory.reports.studies.words import (
     DIFFERENCE_HEADS,
     LIMIT,
+    TIMES,
     difference_rows,
     fact_rows,
     part_note,
@@ -58,6 +59,7 @@ def studies_html(report: StudiesReport) -> str:
         metric=formatting.label(report.metric),
         labels=[study.label for study in report.studies],
         limit=LIMIT,
+        times=TIMES,
         difference_heads=DIFFERENCE_HEADS,
         facts=fact_rows(report),
         parts=[

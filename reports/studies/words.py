@@ -8,6 +8,8 @@ from loratory.reports.decision_words import HEADS
 from loratory.reports.statistics.paired import Verdict
 from loratory.reports.studies.studies_report import ComparedPart, ComparedStudy, Difference, StudiesReport
 
+TIMES: Final = formatting.TIMES
+"""What the times in the facts are."""
 LIMIT: Final = (
     "One training run each: this compares the published adapters, not settings, bases or searches. Another "
     "run of the same study would publish another adapter."

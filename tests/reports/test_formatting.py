@@ -2,6 +2,8 @@ import pytest
 
 from loratory.objectives.records import TrialState
 from loratory.reports import formatting
+from loratory.reports.findings import Interval
+from loratory.reports.formatting import between
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,8 @@ def test_counts_leave_out_none() -> None:
 )
 def test_trials_that_never_started(count: int, words: str) -> None:
     assert formatting.never_started(count) == words
+
+
+def test_intervals_have_one_notation() -> None:
+    assert between(Interval(low=-0.1, high=0.25)) == "[−0.1000, 0.2500]"
+    assert between(None) == "–"

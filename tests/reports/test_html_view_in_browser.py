@@ -287,7 +287,7 @@ def test_first_screen_has_verdict_plot_test_and_command(
             assert 0 < browser.execute_script(bottom, part) < 800
     text = browser.execute_script("return document.querySelector('.answer').innerText")
     assert "Trials 11, 8, 6 and 9 may be best." in text
-    assert "0.1724 – 0.2876" in text  # trial 11 on test
+    assert "[0.1724, 0.2876]" in text  # trial 11 on test
     assert f"loratory publish {copy} --repo me/quickstart --base-id me/BASE" in text
 
 
@@ -312,3 +312,22 @@ def test_diverged_trials_do_not_flatten_the_losses(
     assert browser.execute_script(top) == narrow
     assert browser.execute_script(marks)
     assert browser.get_log("browser") == []
+
+
+def test_a_table_that_is_cut_says_so_until_its_end_is_seen(page: Any) -> None:
+    state = (
+        "const region = document.querySelector('#ranking').closest('.scroll');"
+        "return [region.classList.contains('more'), region.previousElementSibling.hidden]"
+    )
+    to_the_end = "document.querySelector('#ranking').closest('.scroll').scrollLeft = 1e5"
+    with seen_as(page, width=390, scheme="light"):
+        assert page.execute_script(state) == [True, False]
+        page.execute_script(to_the_end)
+        page.execute_async_script("setTimeout(arguments[0], 100)")
+        assert page.execute_script(state) == [False, False]
+
+
+def test_a_command_is_not_broken_at_its_hyphens(page: Any) -> None:
+    heights = "return [...document.querySelectorAll('.command span')].map(e => e.getClientRects().length)"
+    with seen_as(page, width=390, scheme="light"):
+        assert set(page.execute_script(heights)) == {1}
