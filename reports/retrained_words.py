@@ -92,4 +92,5 @@ def _between(low: float | None, high: float | None) -> str:
 
 
 def _interval(found: Interval | None) -> str:
-    return formatting.between(found)
+    # As the range beside it: a terminal of 80 columns has no room for brackets.
+    return _between(found.low, found.high) if found else "–"
