@@ -314,7 +314,8 @@ def test_diverged_trials_do_not_flatten_the_losses(
     assert browser.get_log("browser") == []
 
 
-def test_a_table_that_is_cut_says_so_until_its_end_is_seen(page: Any) -> None:
+def test_a_table_that_is_cut_says_so_until_its_end_is_seen(browser: Any, study: StudyFolder) -> None:
+    page = opened(browser, write_report(study))
     state = (
         "const region = document.querySelector('#ranking').closest('.scroll');"
         "return [region.classList.contains('more'), region.previousElementSibling.hidden]"
@@ -327,7 +328,8 @@ def test_a_table_that_is_cut_says_so_until_its_end_is_seen(page: Any) -> None:
         assert page.execute_script(state) == [False, False]
 
 
-def test_a_command_is_not_broken_at_its_hyphens(page: Any) -> None:
+def test_a_command_is_not_broken_at_its_hyphens(browser: Any, study: StudyFolder) -> None:
+    page = opened(browser, write_report(study))
     heights = "return [...document.querySelectorAll('.command span')].map(e => e.getClientRects().length)"
     with seen_as(page, width=390, scheme="light"):
         assert set(page.execute_script(heights)) == {1}
