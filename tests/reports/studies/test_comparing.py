@@ -16,6 +16,8 @@ from loratory.reports import choice
 from loratory.reports.choice import choose
 from loratory.reports.decision import decide_studies
 from loratory.reports.statistics.paired import Verdict
+from loratory.reports.statistics.resamples import resamples
+from loratory.reports.studies import parts
 from loratory.reports.studies.comparing import compare_studies
 from loratory.reports.studies.words import part_note
 from loratory.spaces.errors import InputError
@@ -227,6 +229,24 @@ def test_one_unit_everywhere_is_refused(pair):
             _changed(path / "scores.npz", groups=("one",) * 60)
     with pytest.raises(InputError, match="compared on 2 units or more, there is 1 on test and select"):
         compare_studies(pair)
+
+
+def test_the_order_of_the_studies_changes_no_draw(plain_study, monkeypatch):
+    studies = [plain_study(name, {0: mean}, seed=i) for i, (name, mean) in enumerate(MEANS.items())]
+    for index, study in enumerate(studies):
+        manifest = study.read_manifest()
+        seeded = manifest.spec.model_copy(update={"seed": index + 5})
+        study.manifest.write_text(replace(manifest, spec=seeded).to_json())
+    seeds = []
+
+    def drawn(units, *, seed):
+        seeds.append(seed)
+        return resamples(units, seed=seed)
+
+    monkeypatch.setattr(parts, "resamples", drawn)
+    for order in (studies, studies[::-1]):
+        compare_studies(order)
+    assert seeds == [5, 5]
 
 
 def test_each_choice_is_made_once(pair, monkeypatch):
