@@ -73,7 +73,7 @@ def _uncertain(ordered: Sequence[TrialRecord], why: str) -> Choice:
     return _by_select(ordered, why).model_copy(update={"uncertain": True})
 
 
-def confirmed(
+def confirm_candidates(
     ordered: Sequence[TrialRecord], tables: Mapping[str, ScoreTable], spec: StudySpec
 ) -> tuple[str, ...]:
     """Return the keys of the trials that are scored on confirm, best first; at most five.
@@ -113,7 +113,7 @@ def choose(
         return None
     if not (manifest.splits or {}).get(Split.CONFIRM.value):
         return _by_select(ordered, _NO_CONFIRM)
-    keys = confirmed(ordered, tables, manifest.spec)
+    keys = confirm_candidates(ordered, tables, manifest.spec)
     if not keys:
         return _by_select(ordered, _NO_SCORES)
     found = {key: t for key in keys if (t := read_scoring(folder, confirm_key(key))) is not None}

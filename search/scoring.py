@@ -16,7 +16,7 @@ from loratory.objectives.study_folder import (
     confirm_key,
     later_look_key,
 )
-from loratory.reports.choice import choose, confirmed, select_tables
+from loratory.reports.choice import choose, confirm_candidates, select_tables
 from loratory.reports.ranking import order
 
 _Scoring = tuple[str, Split, str | None]
@@ -116,7 +116,7 @@ class ScoringQueue:
         self._ordered = order(list(records.values()), self._manifest.spec.metric_direction)
         if self._prepared.has_confirm:
             tables = select_tables(self._folder, self._ordered)
-            self._candidates = confirmed(self._ordered, tables, self._manifest.spec)
+            self._candidates = confirm_candidates(self._ordered, tables, self._manifest.spec)
 
     def _chosen(self) -> str:
         """Return the key of the trial that select and confirm choose."""

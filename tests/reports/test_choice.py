@@ -12,7 +12,7 @@ from loratory.objectives.manifest import Manifest
 from loratory.objectives.records import AdapterRecord, Provenance, ScoreRecord, TrialRecord, TrialState
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import CONFIRM_BASE, StudyFolder, confirm_key
-from loratory.reports.choice import choose, confirmed, select_tables
+from loratory.reports.choice import choose, confirm_candidates, select_tables
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_rows import choice_line, comparison_rows
 from loratory.reports.html_view import html_report
@@ -106,7 +106,7 @@ def test_the_best_five_that_kept_their_adapters_are_candidates(folder: StudyFold
     gone = record.model_copy(update={"adapter": record.adapter.model_copy(update={"removed": "disk"})})
     folder.write_record(gone)
     ordered = order(folder.read_records(), Direction.MAXIMIZE)
-    keys = confirmed(ordered, select_tables(folder, ordered), folder.read_manifest().spec)
+    keys = confirm_candidates(ordered, select_tables(folder, ordered), folder.read_manifest().spec)
     assert keys == ("0000", "0002", "0003", "0004", "0005")
 
 
