@@ -10,7 +10,7 @@ from loratory.reports.statistics import cheapest
 from loratory.reports.statistics.best_set import BestSet, may_be_best
 from loratory.reports.statistics.cautions import cautions
 from loratory.reports.statistics.deviations import Deviations
-from loratory.reports.statistics.fixed_interval import paired_gain
+from loratory.reports.statistics.differences import paired_gain
 from loratory.reports.statistics.further_search import chance_of_change
 from loratory.reports.statistics.jackknife import jackknife
 from loratory.reports.statistics.optimism import optimism

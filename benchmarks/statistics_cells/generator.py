@@ -69,6 +69,7 @@ class Truth:
             aggregate=aggregate_of(metric),
             sign=1.0,
             top=1.0 if self.cell.metric == "accuracy" else None,
+            right=columns[..., 0].T > 0 if self.cell.metric == "accuracy" else None,
         )
 
     def _own(self, groups: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from loratory.reports.statistics.deviations import Deviations
+from loratory.reports.statistics.differences import difference_errors
 from loratory.reports.statistics.scored import Scored
 
 MARGIN = 0.05
@@ -52,7 +53,10 @@ def cheapest_within(
     allowed = margin * abs(float(scored.values[scored.picked]))
     cheapest_first = sorted(range(len(scored.keys)), key=lambda i: tuple(cost[scored.keys[i]]))
     critical = float(t.isf(_ERROR, scored.units - 1))
-    needed = {scored.keys[c]: _share(scored, critical * errors.paired(c), c, allowed) for c in cheapest_first}
+    needed = {
+        scored.keys[c]: _share(scored, critical * difference_errors(scored, errors, c), c, allowed)
+        for c in cheapest_first
+    }
     qualify = tuple(key for key, share in needed.items() if share <= 1)
     return CheapestWithin(
         margin=margin,

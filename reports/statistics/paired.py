@@ -9,7 +9,8 @@ from scipy.stats import norm
 
 from loratory.objectives.scores import ScoreTable
 from loratory.reports.statistics.cautions import few_groups
-from loratory.reports.statistics.fixed_interval import LEVEL, paired_gain
+from loratory.reports.statistics.differences import difference_errors, paired_gain
+from loratory.reports.statistics.fixed_interval import LEVEL
 from loratory.reports.statistics.jackknife import jackknife
 from loratory.reports.statistics.power import POWER
 from loratory.reports.statistics.scored import Scored, scored
@@ -32,7 +33,7 @@ class Paired:
     Attributes:
         values: the metric of the first and of the second.
         gain: by how much the first is better; negative where it is worse, in either direction of the metric.
-        low: lower end of the interval of the gain.
+        low: lower end of the interval of the gain; -inf where nothing tells about chance.
         high: its upper end.
         unit: `example` or `group`.
         units: number G of units.
@@ -66,8 +67,7 @@ class Paired:
 def paired(first: ScoreTable, second: ScoreTable, metric: str, direction: Direction) -> Paired:
     """Compare two models on the examples that both answered.
 
-    The interval is gain +- t(G - 1, 0.975) se, with the jackknife's standard error of the paired difference
-    over units (Efron and Stein, 1981). It holds for two models that were named beforehand. Of the best of
+    The interval is that of `gains_over`. It holds for two models that were named beforehand. Of the best of
     many, picked on these examples, it says too much.
 
     Args:
@@ -94,7 +94,9 @@ def paired(first: ScoreTable, second: ScoreTable, metric: str, direction: Direct
         unit=found.unit,
         units=found.units,
         examples=found.examples,
-        needed=None if told else examples_needed(gain, float(errors.paired(0)[1]), found.examples),
+        needed=None
+        if told
+        else examples_needed(gain, float(difference_errors(found, errors, 0)[1]), found.examples),
     )
 
 
