@@ -18,7 +18,15 @@ from pathlib import Path
 
 from packing_cells.results import append_line, read_lines
 from statistics_cells.batches import BATCH, run_batch
-from statistics_cells.cells import CELLS, CONFIRM_CELLS, REPLAY_CELLS, SEARCH_CELLS, Cell, SearchCell
+from statistics_cells.cells import (
+    CELLS,
+    CONFIRM_CELLS,
+    REPLAY_CELLS,
+    RIGHT_CELLS,
+    SEARCH_CELLS,
+    Cell,
+    SearchCell,
+)
 from statistics_cells.table import as_markdown
 
 
@@ -52,7 +60,7 @@ def _run(path: Path, cells: list[Cell | SearchCell], studies: int, seconds: floa
 
 
 def _named(words: list[str]) -> list[Cell | SearchCell]:
-    cells = (*CELLS, *CONFIRM_CELLS, *REPLAY_CELLS, *SEARCH_CELLS)
+    cells = (*CELLS, *RIGHT_CELLS, *CONFIRM_CELLS, *REPLAY_CELLS, *SEARCH_CELLS)
     found = [cell for cell in cells if not words or any(word in cell.name for word in words)]
     if not found:
         names = "; ".join(cell.name for cell in cells)

@@ -10,6 +10,7 @@ import numpy as np
 
 from statistics_cells.cells import Cell, SearchCell
 from statistics_cells.confirmed import confirmed_figures
+from statistics_cells.discordant import discordant_figures
 from statistics_cells.figures import figures
 from statistics_cells.further_search import search_figures
 from statistics_cells.generator import draw_study
@@ -76,4 +77,8 @@ def _row(cell: Cell | SearchCell, number: int) -> dict[str, float]:
     rng = np.random.default_rng([zlib.crc32(cell.name.encode()), number])
     if cell.seeds:
         return replayed_figures(cell, rng)
-    return confirmed_figures(cell, rng) if cell.confirm else figures(draw_study(cell, rng), rng)
+    if cell.confirm:
+        return confirmed_figures(cell, rng)
+    study = draw_study(cell, rng)
+    found = figures(study, rng)
+    return found | discordant_figures(study) if cell.right else found

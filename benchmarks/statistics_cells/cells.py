@@ -1,7 +1,9 @@
 """The kinds of synthetic study."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from scipy.stats import norm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +21,7 @@ class Cell:
         confirm: number of fresh examples on which the best five are scored again; 0: none.
         seeds: standard deviation over seeds, as a share of the best settings' score. Above 0 settings are
             trained once in the search and the best again on new seeds, and what is published is replayed.
+        right: latent quality of the best trial where nearly all examples are right; 0: the usual one.
     """
 
     metric: Literal["rouge", "accuracy", "bleu", "macro_f1"]
@@ -30,6 +33,7 @@ class Cell:
     labels: int = 0
     confirm: int = 0
     seeds: float = 0.0
+    right: float = 0.0
 
     @property
     def name(self) -> str:
@@ -43,6 +47,8 @@ class Cell:
             parts.append(f"confirm {self.confirm}")
         if self.seeds:
             parts.append(f"seeds {self.seeds:.0%}")
+        if self.right:
+            parts.append(f"{norm.cdf(self.right):.0%} right")
         if self.scenario != "mixed":
             parts.append(self.scenario)
         return ", ".join(parts)
@@ -69,6 +75,14 @@ CELLS: tuple[Cell, ...] = (
     *(Cell(metric="macro_f1", trials=12, examples=200, labels=labels) for labels in (4, 20, 60)),
 )
 """Groups of 10 are 5, 20 and 100 groups in 50, 200 and 1,000 examples."""
+
+_GROUPS: dict[str, Any] = {"group_size": 10, "likeness": 0.15}
+RIGHT_CELLS = tuple(
+    Cell(metric="accuracy", trials=12, examples=examples, right=1.9, scenario=scenario, **groups)
+    for examples, groups in ((20, {}), (50, {}), (200, {}), (200, _GROUPS))
+    for scenario in ("tied", "mixed")
+)
+"""Studies in which few examples tell two trials apart."""
 
 CONFIRM_CELLS = tuple(
     Cell(metric=metric, trials=trials, examples=150, confirm=confirm)

@@ -20,8 +20,8 @@ def discordant_figures(study: Study) -> dict[str, float]:
     """Judge the intervals of all differences to the first trial, by the procedure and by the jackknife.
 
     Returns:
-        For either: the share of intervals that hold the true difference (`held`), and the share of trials that
-        are said to be better or worse than the first without being so (`wrongly told`).
+        For either: the share of intervals that hold the true difference (`held`), and the share of trials
+        that are said to be better or worse than the first without being so (`wrongly told`).
     """
     scored, errors = study.scored, jackknife(study.scored)
     true = (study.true - study.true[0])[1:]

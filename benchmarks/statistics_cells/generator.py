@@ -45,7 +45,7 @@ class Truth:
     @classmethod
     def draw(cls, cell: Cell, rng: np.random.Generator) -> "Truth":
         """Draw the trials of a study."""
-        return cls(cell=cell, skills=score_kinds.MIDDLE[cell.metric] - _behind(cell, rng))
+        return cls(cell=cell, skills=(cell.right or score_kinds.MIDDLE[cell.metric]) - _behind(cell, rng))
 
     @property
     def values(self) -> NDArray[np.float64]:

@@ -99,8 +99,8 @@ def difference_errors(scored: Scored, errors: Deviations, k: int) -> NDArray[np.
 
     The jackknife's; 0 for trials that are equal on every unit, infinite where it is unknown and where all
     units differ alike. Where examples are right or wrong it is that of equal shares, sqrt(b + c) / n
-    (McNemar, 1947; b and c are the examples that only one of both has right): the spread of the sample is too small
-    where most differ for the same model. In groups it is multiplied by the root of the design effect.
+    (McNemar, 1947; b and c are the examples that only one of both has right): the spread of the sample is too
+    small where most differ for the same model. In groups it is multiplied by the root of the design effect.
 
     Args:
         scored: scores of the trials.

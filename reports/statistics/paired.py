@@ -85,7 +85,7 @@ def paired(first: ScoreTable, second: ScoreTable, metric: str, direction: Direct
     errors = jackknife(found)
     gain, low, high = paired_gain(found, errors, 0, 1)
     first_value, second_value = (found.sign * found.values).tolist()
-    told = low > 0 or high < 0
+    told, error = low > 0 or high < 0, float(difference_errors(found, errors, 0)[1])
     return Paired(
         values=(first_value, second_value),
         gain=gain,
@@ -94,9 +94,7 @@ def paired(first: ScoreTable, second: ScoreTable, metric: str, direction: Direct
         unit=found.unit,
         units=found.units,
         examples=found.examples,
-        needed=None
-        if told
-        else examples_needed(gain, float(difference_errors(found, errors, 0)[1]), found.examples),
+        needed=None if told else examples_needed(gain, error, found.examples),
     )
 
 
