@@ -28,7 +28,7 @@ class Gains:
     high: NDArray[np.float64]
 
 
-def gains_over(scored: Scored, errors: Deviations, other: int) -> Gains:
+def gains_over(scored: Scored, errors: Deviations, other: int, *, quantile: float | None = None) -> Gains:
     """Compute by how much each trial is better than one of them, with its interval.
 
     d +- t(G - 1, 0.975) se(d), with the jackknife's error of the difference on the same units. Where examples
@@ -40,22 +40,22 @@ def gains_over(scored: Scored, errors: Deviations, other: int) -> Gains:
         scored: scores of the trials.
         errors: `jackknife(scored)`.
         other: index of the trial that the others are compared with.
+        quantile: number of standard errors; None: t(G - 1, 0.975).
     """
     values = gaps(scored, other)
-    quantile = student_quantile(scored)
+    quantile = student_quantile(scored) if quantile is None else quantile
     if scored.right is not None and scored.units > 1:
         low, high = _of_right_examples(scored, errors, other, quantile)
     else:
         se = difference_errors(scored, errors, other)
         margins = np.where(np.isfinite(se), quantile * np.where(np.isfinite(se), se, 0.0), np.inf)
         low, high = values - margins, values + margins
-    low, high = np.nan_to_num(low, nan=-np.inf), np.nan_to_num(high, nan=np.inf)
-    told = np.isfinite(low)
+    told = np.isfinite(low) & np.isfinite(high)
     width = scored.width
     return Gains(
         values=values,
-        low=np.where(told, np.maximum(low, -width), low),
-        high=np.where(told, np.minimum(high, width), high),
+        low=np.where(told, np.maximum(low, -width), -np.inf),
+        high=np.where(told, np.minimum(high, width), np.inf),
     )
 
 
@@ -113,8 +113,7 @@ def difference_errors(scored: Scored, errors: Deviations, k: int) -> NDArray[np.
         effect = _design_effect(scored, errors, k, won, lost)
         found: NDArray[np.float64] = scored.top * np.sqrt(effect * (won + lost)) / scored.examples
         return found
-    found = errors.paired(k)
-    found = np.nan_to_num(found, nan=math.inf)
+    found = np.nan_to_num(errors.paired(k), nan=math.inf, posinf=math.inf)
     none = found <= rounding(scored, errors, k)
     return np.where(none, np.where(gaps(scored, k) == 0, 0.0, np.inf), found)
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-_HALVINGS = 50
+_HALVINGS = 32
 
 
 def score_interval(
@@ -25,16 +25,13 @@ def score_interval(
     Returns:
         Lower and upper ends, [N], between -1 and 1.
     """
-    middle = (won - lost) / examples
-    ends = []
-    for end in (-1.0, 1.0):
-        inside, outside = middle.copy(), np.full_like(middle, end)
-        for _ in range(_HALVINGS):
-            between = (inside + outside) / 2
-            held = _held(between, won, lost, examples, z)
-            inside, outside = np.where(held, between, inside), np.where(held, outside, between)
-        ends.append(inside)
-    return ends[0], ends[1]
+    inside = np.tile((won - lost) / examples, (2, 1))
+    outside = np.broadcast_to([[-1.0], [1.0]], inside.shape)
+    for _ in range(_HALVINGS):
+        between = (inside + outside) / 2
+        held = _held(between, won, lost, examples, z)
+        inside, outside = np.where(held, between, inside), np.where(held, outside, between)
+    return inside[0], inside[1]
 
 
 def _held(
@@ -44,7 +41,7 @@ def _held(
     examples: NDArray[np.float64],
     z: float,
 ) -> NDArray[np.bool_]:
-    """Return whether the interval holds each difference, [N]."""
+    """Return whether the interval holds each difference, [2, N]."""
     linear = (2 * examples - won + lost) * difference - won - lost
     constant = -lost * difference * (1 - difference)
     root = np.sqrt(np.maximum(linear**2 - 8 * examples * constant, 0.0))

@@ -14,6 +14,8 @@ from loratory.reports.statistics.tables import columns_of, shared_examples, why_
 from loratory.reports.statistics.units import summed_by_unit, units_of
 from loratory.spaces.metric_names import METRICS, Direction
 
+_RIGHT_OR_WRONG = ("exact_match", "squad_exact_match", "accuracy")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
@@ -32,7 +34,8 @@ class Scored:
         sign: 1 if larger values are better, else -1.
         top: value of a right example if every example of every trial is right or wrong (1 or 100), else
             None.
-        right: which examples each trial has right, bool [N, n]; None without `top`.
+        right: which examples each trial has right, bool [N, n]; None without `top`, and where a score that
+            need not be right or wrong is 0 on all examples of all trials.
     """
 
     metric: str
@@ -139,7 +142,7 @@ def _gathered(
         aggregate=aggregate_of(metric),
         sign=1.0 if direction is Direction.MAXIMIZE else -1.0,
         top=top,
-        right=None if top is None else stacked[..., 0] == top,
+        right=_right(stacked, metric, top),
     )
 
 
@@ -156,3 +159,11 @@ def _top(columns: NDArray[np.float64]) -> float | None:
         return None
     values = columns[..., 0]
     return next((top for top in (1.0, 100.0) if ((values == 0) | (values == top)).all()), None)
+
+
+def _right(columns: NDArray[np.float64], metric: str, top: float | None) -> NDArray[np.bool_] | None:
+    """Return which examples each trial has right, [N, n]; None where that has no meaning."""
+    if top is None:
+        return None
+    right: NDArray[np.bool_] = columns[..., 0] == top
+    return right if metric in _RIGHT_OR_WRONG or right.any() else None
