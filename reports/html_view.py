@@ -18,7 +18,13 @@ from markupsafe import Markup
 from loratory.reports import formatting
 from loratory.reports.columns import METRIC, Column, View, columns
 from loratory.reports.comparison_report import ComparisonReport
-from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, tie_note
+from loratory.reports.comparison_rows import (
+    best_line,
+    choice_line,
+    comparison_rows,
+    metric_names,
+    tie_note,
+)
 from loratory.reports.figures.curves import dev_figure, loss_figure
 from loratory.reports.figures.figure import Figure
 from loratory.reports.figures.scores import scores_figure, set_figure
@@ -74,6 +80,7 @@ def _context(report: ComparisonReport) -> dict[str, Any]:
         "report": report,
         "best": report.best,
         "winner": report.winner,
+        "best_line": best_line(report),
         "choice": choice_line(report),
         "tie": tie_note(report),
         "further": further_line(report.findings) if report.findings else "",

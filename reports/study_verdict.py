@@ -9,10 +9,11 @@ from loratory.reports.choice import choose
 from loratory.reports.comparison_report import Choice, ComparisonReport, ScoredTrial
 from loratory.reports.comparison_rows import choice_words, picked_line
 from loratory.reports.findings import Findings
+from loratory.reports.further_trials import progress_of
 from loratory.reports.intervals import Intervals
 from loratory.reports.ranking import order, scored_facts
 from loratory.reports.score_files import read_scoring, read_tables
-from loratory.reports.study_findings import Measure, Pair, Search, study_findings
+from loratory.reports.study_findings import Measure, Pair, study_findings
 from loratory.reports.verdict import further_line, verdict
 from loratory.reports.verdict_file import StudyVerdict
 from loratory.spaces.study import StudySpec
@@ -46,7 +47,7 @@ def study_verdict(folder: StudyFolder) -> StudyVerdict:
     ]
     choice = choose(folder, ordered, manifest=manifest, tables=tables)
     ranking = [ScoredTrial(**fields) for fields in facts]
-    found = findings_of(folder, ranking, tables, spec, choice=choice, tried=len(trials))
+    found = findings_of(folder, ranking, tables, spec, choice=choice, trials=trials)
     words = in_words(choice, found, names={trial.key: trial.shown for trial in ranking}, metric=spec.metric)
     return words.model_copy(update={"provisional": any(not trial.state.finished for trial in trials)})
 
@@ -99,7 +100,7 @@ def findings_of(
     spec: StudySpec,
     *,
     choice: Choice | None,
-    tried: int,
+    trials: Sequence[TrialRecord],
 ) -> Findings | None:
     """Return the findings of a study; None if no trial is ranked.
 
@@ -109,7 +110,7 @@ def findings_of(
         tables: their scores on select by key, and those of the base.
         spec: the study.
         choice: which of them is published.
-        tried: number of trials of the search.
+        trials: records of the search.
     """
     if choice is None:
         return None
@@ -130,6 +131,7 @@ def findings_of(
             for split, (winner, base) in sides.items()
             if winner is not None and base is not None
         },
-        search=Search(spec.sampler.name, tried),
+        search=progress_of(spec, trials, retrained=len(ranking) > sum(t.key.isdecimal() for t in ranking)),
+        choice=choice,
         looks=[name for record in looks if (name := record.shown) is not None],
     )

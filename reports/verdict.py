@@ -46,16 +46,27 @@ def looks_line(found: Findings) -> str:
 
 def further_line(found: Findings) -> str:
     """Return how likely more trials change the published file, and what more examples would tell."""
-    chance = found.chance_of_change
-    count, odds = found.further_trials, f"{chance:.0%}"
-    line = f"{count} further trials would change the published file with probability {odds}."
+    line = _chance(found)
     if found.detectable_difference is None or not found.value:
         return line
     now, then = (_share_or_amount(found.detectable_difference / root, found.value) for root in (1, 2))
     return (
-        f"{line} {found.examples:,} examples show four times in five that a trial is worse if it is {now} "
-        f"behind the best, four times as many if it is {then} behind."
+        f"{line}{' ' * bool(line)}{found.examples:,} examples show four times in five that a trial is worse if it "
+        f"is {now} behind the best, four times as many if it is {then} behind."
     )
+
+
+def _chance(found: Findings) -> str:
+    if found.chance_of_change is None:
+        return found.chance_missing
+    count, about = found.further_trials, "" if found.chance_is == "exact" else f"{found.chance_is} "
+    line = (
+        f"{count} further trial{'s' * (count != 1)} would change the published file with a probability of "
+        f"{about}{found.chance_of_change:.0%}."
+    )
+    if found.chance_is == "at most about":
+        line += " Trainings on new seeds compete with them."
+    return line
 
 
 def _left_out(found: Findings) -> str:
@@ -134,7 +145,7 @@ def _size_beside(own: int | None, other: int | None, name: str) -> str:
 
 
 def _final(gains: Sequence[Gain]) -> Gain | None:
-    """Return the gain on examples that the choice has not used: test, else confirm."""
+    """Return the gain on test, which had no say in the choice, else on confirm, less what the choice adds."""
     by_split = {gain.split: gain for gain in gains}
     return by_split.get("test") or by_split.get("confirm")
 
@@ -144,7 +155,16 @@ def _gain(gain: Gain) -> str:
     if gain.interval:
         low, high = (formatting.score(end) for end in (gain.interval.low, gain.interval.high))
         within = f" [{low}, {high}]"
-    return f"On {gain.split}: {formatting.signed(gain.gain)}{within} over the base."
+    return f"On {gain.split}{chose_words(gain)}: {formatting.signed(gain.gain)}{within} over the base."
+
+
+def chose_words(gain: Gain) -> str:
+    """Return a clause on what the choice by a split does to the gain there; empty where it did not choose."""
+    if not gain.chose:
+        return ""
+    if gain.optimism is None:
+        return ", which had a say in the choice and flatters it"
+    return ", less what the choice by it adds"
 
 
 def _share_or_amount(amount: float, value: float) -> str:

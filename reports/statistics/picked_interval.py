@@ -19,12 +19,14 @@ class PickedInterval:
         value: value less optimism.
         low: lower end.
         high: upper end.
+        optimism: what was taken off, in the direction in which the metric improves.
     """
 
     key: str
     value: float
     low: float
     high: float
+    optimism: float
 
 
 def picked_interval(
@@ -53,7 +55,7 @@ def picked_interval(
     low, high = (float(scored.within(ends)[0]) for ends in (bounds.low, bounds.high))
     if not (np.isfinite(low) and np.isfinite(high)):
         return None
-    return PickedInterval(key=scored.keys[p], value=float(centre[0]), low=low, high=high)
+    return PickedInterval(key=scored.keys[p], value=float(centre[0]), low=low, high=high, optimism=optimism)
 
 
 def _bounds(scored: Scored, centre: NDArray[np.float64], error: NDArray[np.float64]) -> Bounds:
