@@ -23,19 +23,26 @@ def headline(report: ComparisonReport, trial: ScoredTrial) -> str:
     for split in ("test", "confirm"):
         found = next((s for s in (*report.test, *report.confirm) if _is(s, split, trial)), None)
         if found is not None and report.study.metric in found.metrics:
-            value, chose = found.metrics[report.study.metric], False
-            if split == "confirm" and trial is report.winner and report.choice is not None:
-                chose = len(report.choice.candidates) > 1
-                value = value if report.choice.expected is None else report.choice.expected
-            told = _Value(split, value, found.interval, found.gain, found.gain_interval, chose)
+            expected = _expected(report, trial) if split == "confirm" else None
+            value = found.metrics[report.study.metric]
+            told = _Value(split, value, expected, found.interval, found.gain, found.gain_interval)
             return _sentence(report, trial, told)
+    return _sentence(report, trial, _on_select(report, trial))
+
+
+def _expected(report: ComparisonReport, trial: ScoredTrial) -> float | None:
+    """Return the published trial's value on confirm less what its choice among several adds."""
+    choice = report.choice
+    return choice.expected if choice and trial is report.winner and len(choice.candidates) > 1 else None
+
+
+def _on_select(report: ComparisonReport, trial: ScoredTrial) -> "_Value":
     optimism = report.findings.optimism if report.findings and trial.picked else None
-    down = optimism or 0.0
-    better = 1 if report.study.direction is Direction.MAXIMIZE else -1
-    gain = None if trial.gain is None else trial.gain - down
-    chose = trial.picked and bool(optimism)
-    value = trial.value - better * down
-    return _sentence(report, trial, _Value("select", value, trial.interval, gain, trial.gain_interval, chose))
+    if not optimism:
+        return _Value("select", trial.value, None, trial.interval, trial.gain, trial.gain_interval)
+    down = optimism if report.study.direction is Direction.MAXIMIZE else -optimism
+    gain = None if trial.gain is None else trial.gain - optimism
+    return _Value("select", trial.value, trial.value - down, trial.interval, gain, trial.gain_interval)
 
 
 def verdict_section(report: ComparisonReport, trial: ScoredTrial) -> str:
@@ -63,14 +70,14 @@ def looks_at_test(report: ComparisonReport) -> str:
 
 
 class _Value(NamedTuple):
-    """A score on a split, and whether what the choice by the split adds was taken off."""
+    """A score on a split: as it is; less what the choice by the split adds, where it chose; and its gain."""
 
     split: str
     value: float
+    expected: float | None
     interval: Interval | None
     gain: float | None
     gain_interval: Interval | None
-    chose: bool
 
 
 def _is(scores: Scores, split: str, trial: ScoredTrial) -> bool:
@@ -78,11 +85,11 @@ def _is(scores: Scores, split: str, trial: ScoredTrial) -> bool:
 
 
 def _sentence(report: ComparisonReport, trial: ScoredTrial, found: _Value) -> str:
-    less = ", less what that adds" if found.chose else ""
+    less = "" if found.expected is None else f"; less what that adds {formatting.score(found.expected)}"
     return (
         f"{formatting.label(report.study.metric)} on `{found.split}`, "
-        f"{_part(found.split, published=trial is report.winner)}{less}: "
-        f"**{formatting.score(found.value)}**{_within(found.interval)}{_against_base(found)}."
+        f"{_part(found.split, published=trial is report.winner)}: "
+        f"**{formatting.score(found.value)}**{less}{_within(found.interval)}{_against_base(found)}."
     )
 
 

@@ -199,12 +199,13 @@ def _outside(folder: StudyFolder, keys: Sequence[str], spec: StudySpec) -> tuple
     records = {key: record for key in keys if (record := folder.read_score(key)) is not None}
     tables = read_tables({key: folder.score(key) for key in records})
     metrics = {key: record.metrics for key, record in records.items()}
-    base = next((record.key for record in records.values() if record.trial is None), None)
+    base = next((key for key, record in records.items() if record.trial is None), None)
     found = intervals(tables, metrics, spec.metric, spec.metric_direction, base=base)
-    made = {record.key: _scores(record, found, spec.metric) for record in records.values()}
-    of_base = made[base].metrics.get(spec.metric) if base is not None and made[base] else None
+    of_base = None if base is None else records[base].metrics.get(spec.metric)
     return tuple(
-        _with_gain(scores, of_base, found.gains.get(key), spec) for key, scores in made.items() if scores
+        _with_gain(scores, of_base, found.gains.get(key), spec)
+        for key, record in records.items()
+        if (scores := _scores(record, found, spec.metric)) is not None
     )
 
 

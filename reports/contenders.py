@@ -22,7 +22,7 @@ class Contender(NamedTuple):
         key: key of its trial; `base` for the untuned base.
         select: its per-example scores on eval.select.
         confirm: those on eval.confirm; None if it was not scored there.
-        picked: True if its study publishes it, and so picked it by these scores.
+        picked: True if its study picked it by these scores: it publishes it, or ranks it first.
     """
 
     name: str
@@ -88,14 +88,14 @@ def trial_of(
         raise InputError(
             f"{study.path}: trial {record.shown} has no scores on select ({record.state.value.lower()})"
         )
-    choice = choice or _choice(study)
+    choice, first = (choice, choice.key) if choice else _choice(study)
     return Contender(
         name=f"trial {record.shown}{f' of {study.path}' if named else ''}",
         study=study,
         key=record.key,
         select=table,
         confirm=read_scoring(study, confirm_key(record.key)),
-        picked=choice is not None and choice.key == record.key,
+        picked=choice is not None and record.key in (choice.key, first),
     )
 
 
@@ -105,7 +105,7 @@ def published_of(study: StudyFolder) -> Contender:
     Raises:
         InputError: no trial has finished.
     """
-    choice = _choice(study)
+    choice, _ = _choice(study)
     if choice is None:
         raise InputError(f"{study.path}: no trial has finished, so there is nothing to compare")
     return trial_of(study, study.read_record(choice.key), named=True, choice=choice)
@@ -119,8 +119,9 @@ def scores_on_test(model: Contender) -> ScoreTable | None:
     return None
 
 
-def _choice(study: StudyFolder) -> Choice | None:
-    """Return which trial a study publishes, without the rest of its report; None if no trial is ranked."""
+def _choice(study: StudyFolder) -> tuple[Choice | None, str]:
+    """Return which trial a study publishes, and the first in its ranking; None and "" if none is ranked."""
     manifest = study.read_manifest()
     ordered = order([*study.read_records(), *study.read_retrained()], manifest.spec.metric_direction)
-    return choose(study, ordered, manifest=manifest, tables=select_tables(study, ordered))
+    choice = choose(study, ordered, manifest=manifest, tables=select_tables(study, ordered))
+    return choice, ordered[0].key if ordered else ""

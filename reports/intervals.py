@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from loratory.objectives.scores import ScoreTable
+from loratory.reports import formatting
 from loratory.reports.comparison_report import Uncertainty
 from loratory.reports.findings import Interval
-from loratory.reports.statistics.cautions import cautions
+from loratory.reports.statistics.cautions import cautions, unchecked
 from loratory.reports.statistics.deviations import Deviations
 from loratory.reports.statistics.differences import gains_over
 from loratory.reports.statistics.fixed_interval import LEVEL, fixed_intervals
@@ -72,6 +73,8 @@ def intervals(
         errors = jackknife(found)
         _add(found, errors, of, missing)
         warnings |= dict.fromkeys(cautions(found))
+        if untested := unchecked(name, formatting.label(name)):
+            warnings[untested] = None
         if name == metric:
             uncertainty = _described(found)
             if base in found.keys:

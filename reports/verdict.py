@@ -50,10 +50,11 @@ def further_line(found: Findings) -> str:
     if found.detectable_difference is None or not found.value:
         return line
     now, then = (_share_or_amount(found.detectable_difference / root, found.value) for root in (1, 2))
-    return (
-        f"{line}{' ' * bool(line)}{found.examples:,} examples show four times in five that a trial is worse if it "
-        f"is {now} behind the best, four times as many if it is {then} behind."
+    examples = (
+        f"{found.examples:,} examples show four times in five that a trial is worse if it is {now} behind "
+        f"the best, four times as many if it is {then} behind."
     )
+    return f"{line} {examples}".strip()
 
 
 def _chance(found: Findings) -> str:
@@ -105,7 +106,22 @@ def _what_it_costs(found: Findings) -> str:
             else f"none of them is better than {found.published_shown}"
         )
     text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}." if text else "What a wrong choice costs is not known."
+    if not text:
+        return "What a wrong choice costs is not known."
+    return f"{text[0].upper()}{text[1:]}.{_alone_and_at_once(found)}"
+
+
+def _alone_and_at_once(found: Findings) -> str:
+    """Explain how a trial can be within a margin of the best and publishing one can cost more."""
+    within = found.cheapest_within[0] if found.cheapest_within else None
+    if within is None or within.key is None or found.shortfall is None:
+        return ""
+    if found.shortfall <= within.margin * abs(found.value):
+        return ""
+    return (
+        f" The {within.margin:.0%} hold for one trial alone; what publishing costs holds for all of them at "
+        "once, and is wider for that."
+    )
 
 
 def _cheapest(found: Findings, within: CheapestWithin) -> str:
@@ -129,7 +145,7 @@ def _what_would_show(found: Findings, within: CheapestWithin) -> str:
     shown, beside = member.shown if member else key, ""
     if member and key != found.published:
         beside = _size_beside(member.adapter_bytes, found.published_bytes, found.published_shown)
-    return f" (some {_rounded(needed[key]):,} examples would show it for {shown}{beside})"
+    return f" (some {formatting.about(needed[key])} examples would show it for {shown}{beside})"
 
 
 def _size_beside(own: int | None, other: int | None, name: str) -> str:
@@ -172,11 +188,6 @@ def _share_or_amount(amount: float, value: float) -> str:
     if value > amount:
         return f"{math.ceil(100 * amount / value)}%"
     return formatting.score(amount)
-
-
-def _rounded(count: int) -> int:
-    """Round a number of examples to two digits: it is an estimate."""
-    return int(round(count, -max(0, len(str(count)) - 2)))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -52,6 +52,11 @@ class Paired:
     needed: int | None
 
     @property
+    def interval(self) -> tuple[float, float] | None:
+        """Ends of the interval of the gain; None where nothing tells about chance."""
+        return (self.low, self.high) if math.isfinite(self.low) and math.isfinite(self.high) else None
+
+    @property
     def verdict(self) -> Verdict:
         """Better or worse where the interval leaves out zero."""
         if self.low > 0:

@@ -74,7 +74,7 @@ def _difference(
         first=first,
         second=second,
         gain=found.gain,
-        interval=Interval(low=found.low, high=found.high),
+        interval=Interval(low=found.low, high=found.high) if found.interval else None,
         verdict=found.verdict,
         examples_needed=found.needed,
     )

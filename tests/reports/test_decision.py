@@ -148,8 +148,14 @@ def test_seeds_are_told_of_two_settings_only(study, plain_trial):
 
 
 def test_what_was_picked_on_these_examples_is_named(study, plain_study):
-    assert decide(study, "0", "1").to_json()["picked_on_these_examples"] == ["trial 1"]
-    assert decide(study, "0", "2").to_json()["picked_on_these_examples"] == []
+    assert decide(study, "0", "1").to_json()["picked_on_these_examples"] == [
+        "trial 0",
+        "trial 1",
+    ]
+    found = decide(study, "0", "2")
+    assert found.to_json()["picked_on_these_examples"] == ["trial 0"]
+    assert "trial 0 was picked on these examples, which flatters it: see the report" in decision_lines(found)
+    assert decide(study, "2", "base").to_json()["picked_on_these_examples"] == []
     other = plain_study("two", {4: 0.4}, seed=1)
     found = decide_studies(study, other)
     assert len(found.picked) == 2
