@@ -75,6 +75,8 @@ class Findings(Frozen):
     """Number of ranked trials."""
     value: float
     """Its metric on eval.select."""
+    first: str = ""
+    """Key of the trial with the best value on eval.select, even if its scores could not be compared."""
     picked: str | None = None
     """Key of the trial with the best value on eval.select among those whose scores could be compared."""
     interval: Interval | None = None

@@ -27,7 +27,9 @@ def interval_method(report: ComparisonReport) -> list[str]:
     ]
     if picked := next((trial for trial in report.scored if trial.picked and trial.interval), None):
         optimism = report.findings.optimism if report.findings else None
-        by = f", which is therefore {formatting.score(optimism)} too good on average, as is its gain" if optimism else ""
+        by = ""
+        if optimism:
+            by = f", which is therefore {formatting.score(optimism)} too good on average, as is its gain"
         found.append(f"Trial {picked.shown} was picked for its value{by}: its intervals are less that.")
     choice = report.choice
     if choice is not None and len(choice.candidates) > 1 and choice.interval and report.winner:

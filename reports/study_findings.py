@@ -81,6 +81,7 @@ def study_findings(
         published_bytes=winner.adapter_bytes,
         ranked=len(ranking),
         value=winner.value,
+        first=ranking[0].key,
         test_looks=tuple(looks),
         **further_trials(search),
     )

@@ -28,7 +28,7 @@ def verdict(found: Findings | None) -> tuple[str, ...]:
         sentences.append(_what_it_costs(found))
     if gain := _final(found.gains):
         sentences.append(_gain(gain))
-    sentences += [line for line in (looks_line(found), *found.cautions, _left_out(found)) if line]
+    sentences += [line for line in (looks_line(found), *found.cautions, left_out_line(found)) if line]
     return tuple(sentences)
 
 
@@ -70,14 +70,16 @@ def _chance(found: Findings) -> str:
     return line
 
 
-def _left_out(found: Findings) -> str:
-    """Return which trials are in no comparison, and why the first of them is not."""
+def left_out_line(found: Findings) -> str:
+    """Return which trials are in no comparison, and why the first of them is not; empty for none."""
     if not found.left_out or found.unit is None:
         return ""
-    (key, reason), *others = found.left_out.items()
-    first = int(key) if key.isdecimal() else key
-    more = f" and {len(others)} other{'s' * (len(others) > 1)}" if others else ""
-    return f"Not compared with the others: trial {first}{more} ({reason})."
+    named = found.first if found.first in found.left_out else next(iter(found.left_out))
+    reason, others = found.left_out[named], len(found.left_out) - 1
+    first = int(named) if named.isdecimal() else named
+    place = ", which has the best value of all" if named == found.first else ""
+    more = f"{',' * bool(place)} and {others} other{'s' * (others > 1)}" if others else ""
+    return f"Not compared with the others: trial {first}{place}{more} ({reason})."
 
 
 def _who(found: Findings) -> str:

@@ -141,20 +141,25 @@ class SearchCell:
     Attributes:
         sampler: how points are chosen.
         examples: number of examples of select, and of confirm as many.
+        retrained: whether the best three settings so far are trained on five new seeds at each look.
     """
 
     sampler: Literal["tpe", "random"]
     examples: Literal[150, 500]
+    retrained: bool = False
 
     @property
     def name(self) -> str:
         """Name in results and tables."""
-        return f"searches, {self.sampler}, {self.examples} examples"
+        again = ", retrained" if self.retrained else ""
+        return f"searches, {self.sampler}, {self.examples} examples{again}"
 
 
-SEARCH_CELLS = tuple(
-    SearchCell(sampler=sampler, examples=examples)
-    for sampler, examples in (("tpe", 150), ("tpe", 500), ("random", 150))
+SEARCH_CELLS = (
+    SearchCell(sampler="tpe", examples=150),
+    SearchCell(sampler="tpe", examples=500),
+    SearchCell(sampler="random", examples=150),
+    SearchCell(sampler="tpe", examples=150, retrained=True),
 )
 """Searches of 96 trials, looked at on the way."""
 

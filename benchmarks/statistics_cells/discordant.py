@@ -11,6 +11,7 @@ from loratory.reports.statistics.score_interval import score_interval
 from statistics_cells.generator import Study
 
 EXAMPLES, DISCORDANT = (20, 50, 200), (0.02, 0.05, 0.1, 0.4)
+RULES = ("jackknife", "Tango, normal quantile", "Tango, Student's t")
 _ROUNDING = 1e-12
 
 Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -67,8 +68,9 @@ def _rules(won: NDArray[np.float64], lost: NDArray[np.float64], examples: int) -
     spread = (won + lost - (won - lost) ** 2 / examples) / (examples * (examples - 1))
     margin = quantile * np.sqrt(np.maximum(spread, 0.0))
     counts = np.full_like(won, examples)
-    return {
-        "jackknife": (gain - margin, gain + margin),
-        "Tango, normal quantile": score_interval(won, lost, counts, 1.959964),
-        "Tango, Student's t": score_interval(won, lost, counts, quantile),
-    }
+    ends = (
+        (gain - margin, gain + margin),
+        score_interval(won, lost, counts, 1.959964),
+        score_interval(won, lost, counts, quantile),
+    )
+    return dict(zip(RULES, ends, strict=True))

@@ -64,10 +64,12 @@ def may_be_best(scored: Scored, drawn: NDArray[np.float64]) -> BestSet:
         if (ahead - _margins(se, bonferroni)).max() > 0:
             continue
         critical = critical_value(scored, spread, k, error=ERROR)
+        if scored.right is not None:  # equal answers have no spread, and leave a difference open all the same
+            critical = max(critical, float(t.isf(ERROR, scored.units - 1)))
         if (ahead - _margins(se, critical)).max() > 0:
             continue
         members.append(scored.keys[k])
-        bound = -gains_over(scored, errors, k, quantile=critical).low
+        bound = 0.0 - gains_over(scored, errors, k, quantile=critical).low
         bound[k] = 0.0
         np.maximum(shortfall, bound, out=shortfall)
     return BestSet(keys=tuple(members), shortfall=dict(zip(scored.keys, shortfall.tolist(), strict=True)))
