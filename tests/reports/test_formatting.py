@@ -47,3 +47,8 @@ def test_counts_leave_out_none() -> None:
 )
 def test_trials_that_never_started(count: int, words: str) -> None:
     assert formatting.never_started(count) == words
+
+
+def test_estimated_numbers_have_two_digits() -> None:
+    told = {3: "3", 47: "47", 669: "670", 10_605: "11,000", 665_309: "670,000"}
+    assert {number: formatting.about(number) for number in told} == told
