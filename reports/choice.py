@@ -145,6 +145,7 @@ def _by_pooled(
         pooled=values,
         examples=found.examples,
         expected=interval.value if interval else None,
+        optimism=interval.optimism if interval else None,
         interval=Interval(low=interval.low, high=interval.high) if interval else None,
         units=pooled.second.units,
         unit=pooled.second.unit,

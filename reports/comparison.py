@@ -28,12 +28,13 @@ from loratory.reports.comparison_report import (
 )
 from loratory.reports.curves import trial_curves
 from loratory.reports.damage import damaged_files
-from loratory.reports.intervals import Intervals, intervals
+from loratory.reports.findings import Interval
+from loratory.reports.intervals import GAIN, Intervals, intervals
 from loratory.reports.metric_ranks import metric_ranks
 from loratory.reports.pareto import pareto_fronts
-from loratory.reports.picked import allow_for_picking
+from loratory.reports.picked import allow_for_picking, chosen_on_confirm
 from loratory.reports.publish_advice import publish_advice
-from loratory.reports.ranking import order, ranked_trial, unranked_trial, why_unranked
+from loratory.reports.ranking import order, ranked_trial, sign, unranked_trial, why_unranked
 from loratory.reports.retrained import retrained_settings
 from loratory.reports.samples import read_predictions, samples
 from loratory.reports.score_files import ScoreFiles, read_tables
@@ -70,7 +71,7 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         folder, ranking, metric=metric, direction=direction, base=base, found=found
     )
     scored = _best_first((*ranking, *(retrained.runs if retrained else ())), every)
-    findings = findings_of(folder, scored, read, spec, choice=choice, tried=len(records))
+    findings = findings_of(folder, scored, read, spec, choice=choice, trials=records)
     ranking, retrained = allow_for_picking(ranking, retrained, findings, metric)
     members = [member.key for member in findings.may_be_best] if findings else []
     looks = (record.key for record in folder.read_looks())
@@ -210,16 +211,36 @@ def _outside(folder: StudyFolder, keys: Sequence[str], spec: StudySpec) -> tuple
     records = {key: record for key in keys if (record := folder.read_score(key)) is not None}
     read = read_tables({key: folder.score(key) for key in records})
     metrics = {key: record.metrics for key, record in records.items()}
-    found = intervals(read.tables, metrics, spec.metric, spec.metric_direction, damaged=read.damaged)
-    made = (_scores(record, found, spec.metric) for record in records.values())
-    return tuple(scores for scores in made if scores is not None)
+    base = next((key for key, record in records.items() if record.trial is None), None)
+    found = intervals(
+        read.tables, metrics, spec.metric, spec.metric_direction, base=base, damaged=read.damaged
+    )
+    of_base = None if base is None else records[base].metrics.get(spec.metric)
+    return tuple(
+        _with_gain(scores, of_base, found.gains.get(key), spec)
+        for key, record in records.items()
+        if (scores := _scores(record, found, spec.metric)) is not None
+    )
+
+
+def _with_gain(scores: Scores, of_base: float | None, interval: Interval | None, spec: StudySpec) -> Scores:
+    """Add the gain over the base; the reason why it has no interval is that of the score."""
+    told = {name: why for name, why in scores.no_interval.items() if name != GAIN}
+    value = scores.metrics.get(spec.metric)
+    gain = None
+    if scores.trial is not None and value is not None and of_base is not None:
+        gain = sign(spec.metric_direction) * (value - of_base)
+    return scores.model_copy(
+        update={"no_interval": told, "gain": gain, "gain_interval": interval if gain is not None else None}
+    )
 
 
 def _confirm(folder: StudyFolder, choice: Choice | None, spec: StudySpec) -> tuple[Scores, ...]:
     """Return the scores on eval.confirm of the base and the candidates."""
     if choice is None or not choice.candidates:
         return ()
-    return _outside(folder, (CONFIRM_BASE, *map(confirm_key, choice.candidates)), spec)
+    scored = _outside(folder, (CONFIRM_BASE, *map(confirm_key, choice.candidates)), spec)
+    return tuple(chosen_on_confirm(scores, choice, spec.metric) for scores in scored)
 
 
 def _best_first(trials: tuple[ScoredTrial, ...], every: Sequence[TrialRecord]) -> tuple[ScoredTrial, ...]:

@@ -183,10 +183,16 @@ class Scores(Frozen):
     """`select`, `confirm` or `test`."""
     metrics: dict[str, float]
     """Every metric on the split."""
+    gain: float | None = None
+    """By how much the study's metric is better than the untuned base's on the split; null for the base, and
+    without one. Of the published trial on confirm it is less the optimism."""
+    gain_interval: Interval | None = None
+    """95% interval of the gain, paired over the units."""
     interval: Interval | None = None
-    """95% interval of the study's metric."""
+    """95% interval of the study's metric; of the published trial on confirm, which had a say in its choice,
+    less the optimism."""
     intervals: dict[str, Interval] = {}
-    """95% interval of each metric."""
+    """95% interval of each metric, as of a model that was named before it was scored."""
     no_interval: dict[str, str] = {}
     """Why a metric has no interval, by name."""
 
@@ -264,6 +270,9 @@ class Choice(Frozen):
     """Number of examples of both parts."""
     expected: float | None = None
     """The metric on eval.confirm without what the choice among the candidates adds to it."""
+    optimism: float | None = None
+    """What the choice among the candidates adds to its value on eval.confirm, in the direction in which the
+    metric improves; null where nothing tells."""
     interval: Interval | None = None
     """Interval of `expected`, 95%, from eval.confirm alone."""
     unit: str | None = None

@@ -79,7 +79,7 @@ class Decision(NamedTuple):
             "verdict": found.verdict.value,
             "values": list(found.values),
             "gain": found.gain,
-            "interval": [found.low, found.high],
+            "interval": list(found.interval) if found.interval else None,
             "unit": found.unit,
             "units": found.units,
             "examples": found.examples,

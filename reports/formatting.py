@@ -41,6 +41,11 @@ def chance(p: float) -> str:
     return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
+def about(count: int) -> str:
+    """Format an estimated number with two digits, the others 0."""
+    return f"{round(count, -max(0, len(str(count)) - 2)):,}"
+
+
 def parameter(value: Any) -> str:
     """Format a sampled value."""
     if isinstance(value, float):

@@ -19,6 +19,7 @@ from loratory.reports import formatting
 from loratory.reports.columns import METRIC, Column, View, columns
 from loratory.reports.comparison_report import ComparisonReport
 from loratory.reports.comparison_rows import (
+    best_line,
     choice_line,
     comparison_rows,
     metric_names,
@@ -86,6 +87,7 @@ def _context(report: ComparisonReport, folder: str | Path) -> dict[str, Any]:
         "report": report,
         "best": report.best,
         "winner": report.winner,
+        "best_line": best_line(report),
         "choice": choice_line(report),
         "tie": tie_note(report),
         "further": further_line(report.findings) if report.findings else "",

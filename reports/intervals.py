@@ -4,17 +4,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loratory.objectives.scores import ScoreTable
+from loratory.reports import formatting
 from loratory.reports.comparison_report import Uncertainty
 from loratory.reports.findings import Interval
-from loratory.reports.statistics.cautions import cautions
+from loratory.reports.statistics.cautions import cautions, unchecked
 from loratory.reports.statistics.deviations import Deviations
-from loratory.reports.statistics.fixed_interval import LEVEL, fixed_intervals, student_quantile
+from loratory.reports.statistics.differences import gains_over
+from loratory.reports.statistics.fixed_interval import LEVEL, fixed_intervals
 from loratory.reports.statistics.jackknife import jackknife
 from loratory.reports.statistics.scored import Scored, scored
-from loratory.spaces.metric_names import METRICS, Direction
+from loratory.spaces.metric_names import Direction
 
 GAIN = "gain"
 """Name of the gain among the reasons why there is no interval."""
@@ -81,6 +82,8 @@ def intervals(
         errors = jackknife(found)
         _add(found, errors, of, missing)
         warnings |= dict.fromkeys(cautions(found))
+        if untested := unchecked(name, formatting.label(name)):
+            warnings[untested] = None
         if name == metric:
             uncertainty = _described(found)
             if base in found.keys:
@@ -117,8 +120,8 @@ def _add(
     missing: Mapping[str, dict[str, str]],
 ) -> None:
     bounds = fixed_intervals(found, errors)
-    lows = np.maximum(bounds.low, 0.0) if found.metric in METRICS else bounds.low  # no metric is negative
-    for key, low, high in zip(found.keys, lows.tolist(), bounds.high.tolist(), strict=True):
+    lows, highs = (found.within(ends).tolist() for ends in (bounds.low, bounds.high))
+    for key, low, high in zip(found.keys, lows, highs, strict=True):
         if np.isfinite(low) and np.isfinite(high):
             of[key][found.metric] = Interval(low=low, high=high)
         else:
@@ -135,10 +138,9 @@ def _gains(found: Scored, errors: Deviations, base: int) -> dict[str, Interval]:
     """Return the interval of each model's gain over the base, paired over the units."""
     if found.units < 2:
         return {}
-    gains: NDArray[np.float64] = found.values - found.values[base]
-    margins = student_quantile(found) * errors.paired(base)
+    gains = gains_over(found, errors, base)
     return {
-        key: Interval(low=gain - margin, high=gain + margin)
-        for key, gain, margin in zip(found.keys, gains.tolist(), margins.tolist(), strict=True)
-        if key != found.keys[base] and np.isfinite(margin)
+        key: Interval(low=low, high=high)
+        for key, low, high in zip(found.keys, gains.low.tolist(), gains.high.tolist(), strict=True)
+        if key != found.keys[base] and np.isfinite(low) and np.isfinite(high)
     }

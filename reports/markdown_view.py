@@ -8,6 +8,7 @@ from loratory.reports.columns import Column, View, columns
 from loratory.reports.comparison_report import ComparisonReport, ScoredTrial, TrialFacts
 from loratory.reports.comparison_rows import (
     ComparisonRow,
+    best_line,
     choice_line,
     comparison_rows,
     metric_names,
@@ -84,7 +85,7 @@ def _trials(trials: Sequence[TrialFacts], shown: Sequence[Column], *, text_colum
 
 
 def _opening(report: ComparisonReport, folder: str | Path) -> str:
-    metric, best = formatting.label(report.study.metric), report.best
+    best = report.best
     lines = [f"{formatting.counts(report.counts).capitalize()}.", ""]
     if left_out := formatting.never_started(report.never_started):
         lines[0] += f" {left_out}."
@@ -92,13 +93,10 @@ def _opening(report: ComparisonReport, folder: str | Path) -> str:
         lines[0] += " Not all trials are finished: all of this is provisional."
     if best is None:
         return "\n".join([*lines, "No trial is ranked: none has completed with finite scores."])
-    gain = "" if best.gain is None else f", {formatting.signed(best.gain)} against the untuned base"
-    if gain and best.gain_interval:
-        gain += f" {formatting.between(best.gain_interval)}"
     lines += [
         " ".join([f"**{escaped(report.verdict[0])}**", *map(escaped, report.verdict[1:])]),
         "",
-        f"Best value: trial {best.number}, {metric} {formatting.score(best.value)} on eval.select{gain}.",
+        best_line(report),
         "",
         *([tie, ""] if (tie := tie_note(report)) else []),
         *([line, ""] if (line := choice_line(report)) else []),
@@ -112,7 +110,7 @@ def _opening(report: ComparisonReport, folder: str | Path) -> str:
         lines += ["", f"Publish it: {code(publish)}"]
     if report.publish and report.publish.note:
         lines += ["", escaped(report.publish.note)]
-    if report.findings and report.findings.chance_of_change is not None:
+    if report.findings and further_line(report.findings):
         lines += ["", further_line(report.findings)]
     return "\n".join(lines)
 

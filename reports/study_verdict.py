@@ -10,11 +10,12 @@ from loratory.reports.comparison_report import Choice, ComparisonReport, ScoredT
 from loratory.reports.comparison_rows import choice_words, picked_line
 from loratory.reports.damage import damage_line, damaged_files
 from loratory.reports.findings import Findings
+from loratory.reports.further_trials import progress_of
 from loratory.reports.intervals import Intervals, damaged_scores
 from loratory.reports.publish_advice import publish_advice
 from loratory.reports.ranking import order, scored_facts
 from loratory.reports.score_files import DamagedScoresError, ScoreFiles, read_scoring, read_tables
-from loratory.reports.study_findings import Measure, Pair, Search, study_findings
+from loratory.reports.study_findings import Measure, Pair, study_findings
 from loratory.reports.verdict import further_line, verdict
 from loratory.reports.verdict_file import StudyVerdict
 from loratory.spaces.study import StudySpec
@@ -48,7 +49,7 @@ def study_verdict(folder: StudyFolder) -> StudyVerdict:
     ]
     choice = choose_for_views(folder, ordered, manifest=manifest, read=read)
     ranking = [ScoredTrial(**fields) for fields in facts]
-    found = findings_of(folder, ranking, read, spec, choice=choice, tried=len(trials))
+    found = findings_of(folder, ranking, read, spec, choice=choice, trials=trials)
     words = in_words(
         choice,
         found,
@@ -131,7 +132,7 @@ def findings_of(
     spec: StudySpec,
     *,
     choice: Choice | None,
-    tried: int,
+    trials: Sequence[TrialRecord],
 ) -> Findings | None:
     """Return the findings of a study; None if no trial is ranked.
 
@@ -141,7 +142,7 @@ def findings_of(
         read: their scores on select by key, and those of the base.
         spec: the study.
         choice: which of them is published.
-        tried: number of trials of the search.
+        trials: records of the search.
     """
     if choice is None:
         return None
@@ -163,7 +164,8 @@ def findings_of(
             for split, (winner, base) in sides.items()
             if winner is not None and base is not None
         },
-        search=Search(spec.sampler.name, tried),
+        search=progress_of(spec, trials, retrained=len(ranking) > sum(t.key.isdecimal() for t in ranking)),
+        choice=choice,
         looks=[name for record in looks if (name := record.shown) is not None],
     )
     if found is None or not read.damaged:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from loratory.reports.statistics.deviations import Deviations
+from loratory.reports.statistics.differences import gains_over, gaps
 from loratory.reports.statistics.scored import Scored
 
 MARGIN = 0.05
@@ -41,7 +42,7 @@ def cheapest_within(
 
     Trial c qualifies if for every trial i: v_i - v_c + t(G - 1, 0.95) se_ic <= margin * |v_p| (Berger,
     1982). All must hold, so none needs a correction. c alone would qualify at n max_i (t se_ic / (margin
-    |v_p| - (v_i - v_c)))^2 examples.
+    |v_p| - (v_i - v_c)))^2 examples. Where examples are right or wrong, t se is what Tango's interval adds.
 
     Args:
         scored: scores of the trials.
@@ -51,8 +52,7 @@ def cheapest_within(
     """
     allowed = margin * abs(float(scored.values[scored.picked]))
     cheapest_first = sorted(range(len(scored.keys)), key=lambda i: tuple(cost[scored.keys[i]]))
-    critical = float(t.isf(_ERROR, scored.units - 1))
-    needed = {scored.keys[c]: _share(scored, critical * errors.paired(c), c, allowed) for c in cheapest_first}
+    needed = {scored.keys[c]: _share(scored, _noise(scored, errors, c), c, allowed) for c in cheapest_first}
     qualify = tuple(key for key, share in needed.items() if share <= 1)
     return CheapestWithin(
         margin=margin,
@@ -62,6 +62,12 @@ def cheapest_within(
             key: math.ceil(share * scored.examples) for key, share in needed.items() if math.isfinite(share)
         },
     )
+
+
+def _noise(scored: Scored, errors: Deviations, c: int) -> NDArray[np.float64]:
+    """Return by how much more than their values say trials may be better than c, [N]."""
+    critical = float(t.isf(_ERROR, scored.units - 1))
+    return gains_over(scored, errors, c, quantile=critical).high - gaps(scored, c)
 
 
 def _share(scored: Scored, noise: NDArray[np.float64], c: int, allowed: float) -> float:

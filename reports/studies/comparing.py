@@ -5,16 +5,19 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from loratory.objectives.scores import ScoreTable
-from loratory.objectives.study_folder import StudyFolder
-from loratory.reports.common_scores import check_alike, check_confirm, common_scores, lacking
+from loratory.objectives.study_folder import BASE, CONFIRM_BASE, TEST_BASE, StudyFolder
+from loratory.reports.common_scores import BOTH, check_alike, check_confirm, common_scores, lacking
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport, Scores
 from loratory.reports.contenders import Contender, published_of, scores_on_test
+from loratory.reports.score_files import read_scoring, read_table
+from loratory.reports.statistics.pooled import joined
 from loratory.reports.statistics.units import units_of
 from loratory.reports.studies.admission import check_comparable, differing_settings
 from loratory.reports.studies.parts import compared_part
 from loratory.reports.studies.studies_report import ComparedPart, ComparedStudy, StudiesReport
 from loratory.reports.studies.words import studies_verdict
+from loratory.reports.verdict import looks_line
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
@@ -56,7 +59,7 @@ def compare_studies(folders: Sequence[StudyFolder]) -> StudiesReport:
         signature=entries[0].published.select.signatures.get(metric, ""),
         studies=tuple(map(_study, entries)),
         parts=parts,
-        notes=(*notes, *differing_settings([entry.label for entry in entries], specs)),
+        notes=(*notes, *_looks(entries), *differing_settings([entry.label for entry in entries], specs)),
     )
     return found.model_copy(update={"verdict": studies_verdict(found)})
 
@@ -89,7 +92,7 @@ def _parts(entries: Sequence[_Entry]) -> tuple[tuple[ComparedPart, ...], list[st
     notes += [f"Not compared on {split}: one unit alone says nothing about chance." for split in alone]
     if len(alone) == len(tables):
         raise InputError(f"studies are compared on 2 units or more, there is 1 on {' and '.join(alone)}")
-    parts = tuple(
+    parts = (
         compared_part(
             dict(zip(labels, of_split, strict=True)),
             spec.metric,
@@ -101,7 +104,34 @@ def _parts(entries: Sequence[_Entry]) -> tuple[tuple[ComparedPart, ...], list[st
         for split, of_split in tables.items()
         if split not in alone
     )
-    return parts, notes
+    return tuple(_with_bases(part, entries) for part in parts), notes
+
+
+def _looks(entries: Sequence[_Entry]) -> list[str]:
+    """Say of which studies test was looked at more than once: then it may have had a say in the choice."""
+    found = [(entry.label, entry.report.findings) for entry in entries]
+    return [
+        f"{label}: {looks_line(findings)} Who saw the first score and went on has used test to choose."
+        for label, findings in found
+        if findings is not None and len(findings.test_looks) > 1
+    ]
+
+
+def _with_bases(part: ComparedPart, entries: Sequence[_Entry]) -> ComparedPart:
+    """Add the value of each study's untuned base on the examples of a part."""
+    metric, values = entries[0].spec.metric, {}
+    for entry in entries:
+        study = entry.published.study
+        select, confirm = read_table(study.score(BASE)), read_scoring(study, CONFIRM_BASE)
+        if part.split == "test":
+            table = read_scoring(study, TEST_BASE)
+        elif part.split == BOTH:
+            table = joined(select, confirm, metric) if select and confirm else None
+        else:
+            table = select
+        if table is not None and metric in table.aggregate:
+            values[entry.label] = table.aggregate[metric]
+    return part.model_copy(update={"base_values": values})
 
 
 def _units(table: ScoreTable) -> int:

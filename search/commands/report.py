@@ -32,10 +32,16 @@ def report(folders: Folders, as_json: AsJson = False, output: Output = None) -> 
 
 def _report(folder: Path, *, as_json: bool) -> None:
     from loratory.objectives.study_folder import StudyFolder
+    from loratory.reports.comparison import compare
+    from loratory.reports.verdict import left_out_line
+    from loratory.reports.visible import visible
     from loratory.reports.writing import write_report
 
     study = StudyFolder(folder)
-    html = write_report(study)
+    found = compare(study)
+    html = write_report(study, found)
+    if found.findings and (left_out := left_out_line(found.findings)):
+        typer.echo(visible(left_out), err=True)
     typer.echo(study.report_json.read_text("utf-8") if as_json else f"report: {html}")
 
 

@@ -50,7 +50,7 @@ def test_sentences(study, capsys):
     decided(study, "11", "8")
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "gain +0.0037 [−0.0190, +0.0264], 95%, paired over 150 examples in 30 groups"
-    assert lines[2] == "some 10,605 examples would tell a difference of this size"
+    assert lines[2] == "some 11,000 examples would tell a difference of this size"
     assert lines[3].startswith("trial 11 was picked on these examples")
     assert lines[4] == "one training run each: this compares adapters, not their settings"
 
