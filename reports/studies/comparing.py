@@ -93,7 +93,7 @@ def _parts(entries: Sequence[_Entry]) -> tuple[tuple[ComparedPart, ...], list[st
             spec.metric_direction,
             split=split,
             picked=split != "test",
-            seed=spec.seed,
+            seed=min(entry.spec.seed for entry in entries),  # whatever their order
         )
         for split, of_split in tables.items()
     )
