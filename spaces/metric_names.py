@@ -85,3 +85,11 @@ def default_metrics(task: Task) -> tuple[str, ...]:
     """Return what a study of this task reports where its file lists no metrics; those of labels first."""
     names = [name for name, metric in METRICS.items() if task in metric.default_for]
     return tuple(sorted(names, key=lambda name: not METRICS[name].needs_labels))
+
+
+def within_range(name: str, *values: float) -> list[float]:
+    """Return values of a metric, those outside its range moved to its ends; all as they are without one."""
+    metric = METRICS.get(name)
+    if metric is None:
+        return list(values)
+    return [max(0.0, value if metric.largest is None else min(value, metric.largest)) for value in values]

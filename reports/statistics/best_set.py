@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from loratory.reports.statistics.critical_value import critical_value
-from loratory.reports.statistics.differences import difference_errors, gains_over, gaps
+from loratory.reports.statistics.differences import difference_errors, gain_ends, gaps
 from loratory.reports.statistics.jackknife import jackknife
 from loratory.reports.statistics.resamples import resampled_deviations, resampled_values
 from loratory.reports.statistics.scored import Scored
@@ -41,7 +41,7 @@ def may_be_best(scored: Scored, drawn: NDArray[np.float64]) -> BestSet:
     max_{i != k} (Z_bi - Z_bk) / sd(Z_i - Z_k), mapped from the normal to the t distribution of G - 1 degrees
     of freedom. Trial k is in the set if max_i (v_i - v_k - d_k se_ik) <= 0. From the same event, for all
     trials at once: shortfall_i <= max over k in the set, k != i, of v_k - v_i + d_k se_ik. se_ik is that of
-    `difference_errors`; where examples are right or wrong, the bound is Tango's (`gains_over`).
+    `difference_errors`; where examples are right or wrong, the bound is Tango's (`gain_ends`).
 
     Identical files are tied. Trials that differ by the same amount on every unit tell nothing about chance,
     so neither excludes the other. A shortfall is no larger than the metric allows.
@@ -69,7 +69,7 @@ def may_be_best(scored: Scored, drawn: NDArray[np.float64]) -> BestSet:
         if (ahead - _margins(se, critical)).max() > 0:
             continue
         members.append(scored.keys[k])
-        bound = 0.0 - gains_over(scored, errors, k, quantile=critical).low
+        bound = 0.0 - gain_ends(scored, errors, k, quantile=critical, side=-1)
         bound[k] = 0.0
         np.maximum(shortfall, bound, out=shortfall)
     return BestSet(keys=tuple(members), shortfall=dict(zip(scored.keys, shortfall.tolist(), strict=True)))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from loratory.reports.statistics.critical_value import NOTHING, rounding
 from loratory.reports.statistics.deviations import Deviations
 from loratory.reports.statistics.fixed_interval import student_quantile
-from loratory.reports.statistics.score_interval import score_interval
+from loratory.reports.statistics.score_interval import lower_end
 from loratory.reports.statistics.scored import Scored
 
 
@@ -42,21 +42,35 @@ def gains_over(scored: Scored, errors: Deviations, other: int, *, quantile: floa
         other: index of the trial that the others are compared with.
         quantile: number of standard errors; None: t(G - 1, 0.975).
     """
-    values = gaps(scored, other)
     quantile = student_quantile(scored) if quantile is None else quantile
+    low, high = (gain_ends(scored, errors, other, quantile=quantile, side=side) for side in (-1, 1))
+    told = np.isfinite(low) & np.isfinite(high)
+    return Gains(
+        values=gaps(scored, other), low=np.where(told, low, -np.inf), high=np.where(told, high, np.inf)
+    )
+
+
+def gain_ends(
+    scored: Scored, errors: Deviations, other: int, *, quantile: float, side: int
+) -> NDArray[np.float64]:
+    """Return one end of each interval of `gains_over`, [N]; infinite where nothing tells about chance.
+
+    Args:
+        scored: scores of the trials.
+        errors: `jackknife(scored)`.
+        other: index of the trial that the others are compared with.
+        quantile: number of standard errors.
+        side: -1 for the lower ends, 1 for the upper ones.
+    """
     if scored.right is not None and scored.units > 1:
-        low, high = _of_right_examples(scored, errors, other, quantile)
+        ends = _of_right_examples(scored, errors, other, quantile, side)
     else:
         se = difference_errors(scored, errors, other)
-        margins = np.where(np.isfinite(se), quantile * np.where(np.isfinite(se), se, 0.0), np.inf)
-        low, high = values - margins, values + margins
-    told = np.isfinite(low) & np.isfinite(high)
-    width = scored.width
-    return Gains(
-        values=values,
-        low=np.where(told, np.maximum(low, -width), -np.inf),
-        high=np.where(told, np.minimum(high, width), np.inf),
-    )
+        known = np.isfinite(se)
+        ends = gaps(scored, other) + side * np.where(known, quantile * np.where(known, se, 0.0), np.inf)
+    ends = np.where(np.isfinite(ends), ends, side * np.inf)
+    limit = scored.width
+    return np.where(np.isfinite(ends), np.clip(ends, -limit, limit), ends)
 
 
 def paired_gain(scored: Scored, errors: Deviations, trial: int, other: int) -> tuple[float, float, float]:
@@ -120,22 +134,19 @@ def difference_errors(scored: Scored, errors: Deviations, k: int) -> NDArray[np.
 
 def discordant(scored: Scored, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return how many examples only trial i has right, and how many only k has, float64 [N] each."""
-    assert scored.right is not None
-    won = (scored.right & ~scored.right[k]).sum(axis=1).astype(np.float64)
-    lost = (~scored.right & scored.right[k]).sum(axis=1).astype(np.float64)
-    return won, lost
+    both, right = scored.both_right[k].astype(np.float64), scored.both_right.diagonal()
+    return right - both, right[k] - both
 
 
 def _of_right_examples(
-    scored: Scored, errors: Deviations, other: int, quantile: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    scored: Scored, errors: Deviations, other: int, quantile: float, side: int
+) -> NDArray[np.float64]:
     assert scored.top is not None
     won, lost = discordant(scored, other)
     effect = _design_effect(scored, errors, other, won, lost)
-    low, high = score_interval(won / effect, lost / effect, scored.examples / effect, quantile)
-    if scored.sign < 0:
-        low, high = -high, -low
-    return scored.top * low, scored.top * high
+    if side * scored.sign > 0:  # the upper end is the lower one of the models exchanged
+        won, lost = lost, won
+    return scored.top * -side * lower_end(won / effect, lost / effect, scored.examples / effect, quantile)
 
 
 def _design_effect(

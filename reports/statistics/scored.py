@@ -81,6 +81,13 @@ class Scored:
         return totals
 
     @cached_property
+    def both_right(self) -> NDArray[np.float32]:
+        """Number of examples that two trials have right, float32 [N, N]; on the diagonal those of one."""
+        assert self.right is not None
+        right = self.right.astype(np.float32)
+        return right @ right.T
+
+    @cached_property
     def values(self) -> NDArray[np.float64]:
         """The metric times `sign`, float64 [N]: larger is better."""
         return self.sign * self.aggregate(self.totals)

@@ -99,7 +99,7 @@ def _parts(entries: Sequence[_Entry]) -> tuple[tuple[ComparedPart, ...], list[st
             spec.metric_direction,
             split=split,
             picked=split != "test",
-            seed=min(entry.spec.seed for entry in entries),  # whichever study is named first
+            seed=min(entry.spec.seed for entry in entries),  # whatever their order
         )
         for split, of_split in tables.items()
         if split not in alone
