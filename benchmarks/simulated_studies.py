@@ -18,7 +18,15 @@ from pathlib import Path
 
 from packing_cells.results import append_line, read_lines
 from statistics_cells.batches import BATCH, run_batch
-from statistics_cells.cells import CELLS, CONFIRM_CELLS, REPLAY_CELLS, SEARCH_CELLS, Cell, SearchCell
+from statistics_cells.cells import (
+    CELLS,
+    CONFIRM_CELLS,
+    REPLAY_CELLS,
+    RIGHT_CELLS,
+    RULE_CELLS,
+    SEARCH_CELLS,
+    AnyCell,
+)
 from statistics_cells.table import as_markdown
 
 
@@ -34,7 +42,7 @@ def main() -> int:
     return 0
 
 
-def _run(path: Path, cells: list[Cell | SearchCell], studies: int, seconds: float) -> None:
+def _run(path: Path, cells: list[AnyCell], studies: int, seconds: float) -> None:
     """Run the batches that the file lacks, while time lasts."""
     end = time.monotonic() + seconds
     done = {(line["cell"], line["first"]) for line in read_lines(path)} if path.exists() else set()
@@ -51,8 +59,8 @@ def _run(path: Path, cells: list[Cell | SearchCell], studies: int, seconds: floa
             print(f"{cell.name}: studies {first} to {first + BATCH - 1}, {took:.1f} s", file=sys.stderr)
 
 
-def _named(words: list[str]) -> list[Cell | SearchCell]:
-    cells = (*CELLS, *CONFIRM_CELLS, *REPLAY_CELLS, *SEARCH_CELLS)
+def _named(words: list[str]) -> list[AnyCell]:
+    cells = (*CELLS, *RIGHT_CELLS, *RULE_CELLS, *CONFIRM_CELLS, *REPLAY_CELLS, *SEARCH_CELLS)
     found = [cell for cell in cells if not words or any(word in cell.name for word in words)]
     if not found:
         names = "; ".join(cell.name for cell in cells)

@@ -8,6 +8,7 @@ from loratory.objectives import curve_file
 from loratory.objectives.atomic_files import write_atomically
 from loratory.objectives.manifest import Manifest
 from loratory.objectives.records import CurvePoint, ScoreRecord, TrialRecord, listing_order
+from loratory.objectives.study_hints import no_study
 from loratory.objectives.versions import record_from_bytes, record_to_bytes
 from loratory.spaces.errors import InputError
 from loratory.spaces.trial import parse_retraining_key
@@ -187,9 +188,7 @@ class StudyFolder:
             LoratoryError: it is damaged, or a newer loratory wrote it.
         """
         if not self.manifest.is_file():
-            raise InputError(
-                f"{self.path}: must be a study folder, has no study.json; `loratory run` makes one"
-            )
+            raise InputError(no_study(self.path))
         return Manifest.from_json(self.manifest.read_bytes(), str(self.manifest))
 
     def write_record(self, record: TrialRecord) -> None:

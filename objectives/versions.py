@@ -3,6 +3,7 @@
 import hashlib
 import json
 from typing import Any, TypeVar
+from zipfile import BadZipFile
 
 from pydantic import ValidationError
 
@@ -85,4 +86,13 @@ def fault(error: Exception) -> str:
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     if isinstance(error, KeyError):
         return f"{error.args[0]} is missing"
+    if isinstance(error, json.JSONDecodeError):
+        place = f"line {error.lineno}, column {error.colno}"
+        return f"it is no JSON from {place} on" if error.doc.strip() else "it is empty"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no UTF-8 text"
+    if isinstance(error, BadZipFile):
+        return "it is no whole npz archive"
+    if isinstance(error, OSError) and error.strerror:
+        return f"it cannot be read: {error.strerror}"
     return " ".join(str(error).split())

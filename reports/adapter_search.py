@@ -8,6 +8,7 @@ from typing import Any
 from loratory.objectives.records import TrialRecord
 from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, RECORD, StudyFolder
 from loratory.reports.staging_checks import read_config
+from loratory.spaces.command_line import command
 from loratory.spaces.errors import InputError, LoratoryError
 
 _NAMES_OF_THE_BASE = {"base_model_name_or_path", "revision", "auto_mapping", "inference_mode"}
@@ -37,7 +38,7 @@ def find_adapter(path: Path, study: StudyFolder) -> tuple[StudyFolder, TrialReco
     if not weights.is_file():
         raise InputError(
             f"{path}: must be the folder of an adapter, has no {ADAPTER_WEIGHTS}; name a trial's adapter, "
-            "such as runs/NAME/trials/0011/adapter, or a copy of one"
+            f"such as {study.adapter('0011')}, or a copy of one"
         )
     digest = _sha256(weights)
     for other in _studies(path, study):
@@ -46,8 +47,8 @@ def find_adapter(path: Path, study: StudyFolder) -> tuple[StudyFolder, TrialReco
             return other, record
     raise InputError(
         f"{path}: no trial of {study.path} or of the studies beside it has this adapter (sha256 "
-        f"{digest[:12]}), so there are no scores to compare; name its study (`decide {study.path} STUDY`), "
-        "or train its values in a study on the same eval"
+        f"{digest[:12]}), so there are no scores to compare; name its study "
+        f"(`{command('decide', study.path, 'STUDY')}`), or train its values in a study on the same eval"
     )
 
 

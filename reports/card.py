@@ -14,6 +14,7 @@ from loratory.reports import formatting
 from loratory.reports.card_usage import Usage, usage_section
 from loratory.reports.card_verdict import headline, looks_at_test, verdict_section
 from loratory.reports.comparison_report import ComparisonReport, RankedTrial, ScoredTrial
+from loratory.reports.interval_words import interval_method
 from loratory.reports.markdown import escaped, table
 from loratory.reports.markdown_view import comparison_table, ranking_table, signature_list
 
@@ -161,15 +162,12 @@ def _method(report: ComparisonReport, trial: ScoredTrial) -> str:
     if report.choice is not None and report.choice.candidates:
         text += (
             f" `confirm` was never decoded during the search: {len(report.choice.candidates)} of the best "
-            "trials were scored on it at the end, and the mean over `select` and `confirm` chose among them."
+            f"trials were scored on it at the end, and the {formatting.label(report.study.metric)} over "
+            "`select` and `confirm` together chose among them."
         )
     if _won_test(report, trial):
         text += f" {looks_at_test(report)}"
-    how = report.uncertainty
-    if how is None:
-        return text
-    units = f"{how.units} {how.unit}s"
-    return f"{text} Intervals are {how.level:.0%} intervals over {units}, each trial alone."
+    return " ".join([text, *map(escaped, interval_method(report))])
 
 
 def _by_how_much(report: ComparisonReport, *, first: bool) -> str:

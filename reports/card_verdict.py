@@ -5,33 +5,44 @@ from typing import NamedTuple
 from loratory.reports import formatting
 from loratory.reports.comparison_report import ComparisonReport, ScoredTrial, Scores
 from loratory.reports.comparison_rows import choice_line, picked_line
-from loratory.reports.findings import Gain, Interval
+from loratory.reports.findings import Interval
 from loratory.reports.markdown import escaped
 from loratory.reports.verdict import looks_line
 from loratory.spaces.metric_names import Direction
-
-_PART = {
-    "test": "which had no part in the choice",
-    "confirm": "which chose it together with `select`",
-}
 
 
 def headline(report: ComparisonReport, trial: ScoredTrial) -> str:
     """Return the score on the split that flatters least, with the gain over the base and its interval.
 
+    On a split that chose the adapter both are less what that adds, as in the verdict.
+
     Args:
         report: the study's comparison.
         trial: the trial with the published adapter.
     """
-    metric, own = report.study.metric, (*report.test, *report.confirm)
     for split in ("test", "confirm"):
-        found = next((s for s in own if s.split == split and s.trial == trial.key), None)
-        if found is not None and metric in found.metrics:
-            value = _Value(split, found.metrics[metric], found.interval)
-            return _sentence(report, trial, value, _base(own, split))
-    # That of the winner, without what being picked adds to its score, is among what the verdict says.
-    interval = None if trial is report.winner else trial.interval
-    return _sentence(report, trial, _Value("select", trial.value, interval), report.base)
+        found = next((s for s in (*report.test, *report.confirm) if _is(s, split, trial)), None)
+        if found is not None and report.study.metric in found.metrics:
+            expected = _expected(report, trial) if split == "confirm" else None
+            value = found.metrics[report.study.metric]
+            told = _Value(split, value, expected, found.interval, found.gain, found.gain_interval)
+            return _sentence(report, trial, told)
+    return _sentence(report, trial, _on_select(report, trial))
+
+
+def _expected(report: ComparisonReport, trial: ScoredTrial) -> float | None:
+    """Return the published trial's value on confirm less what its choice among several adds."""
+    choice = report.choice
+    return choice.expected if choice and trial is report.winner and len(choice.candidates) > 1 else None
+
+
+def _on_select(report: ComparisonReport, trial: ScoredTrial) -> "_Value":
+    optimism = report.findings.optimism if report.findings and trial.picked else None
+    if not optimism:
+        return _Value("select", trial.value, None, trial.interval, trial.gain, trial.gain_interval)
+    down = optimism if report.study.direction is Direction.MAXIMIZE else -optimism
+    gain = None if trial.gain is None else trial.gain - optimism
+    return _Value("select", trial.value, trial.value - down, trial.interval, gain, trial.gain_interval)
 
 
 def verdict_section(report: ComparisonReport, trial: ScoredTrial) -> str:
@@ -59,42 +70,46 @@ def looks_at_test(report: ComparisonReport) -> str:
 
 
 class _Value(NamedTuple):
+    """A score on a split: as it is; less what the choice by the split adds, where it chose; and its gain."""
+
     split: str
     value: float
+    expected: float | None
     interval: Interval | None
+    gain: float | None
+    gain_interval: Interval | None
 
 
-def _sentence(report: ComparisonReport, trial: ScoredTrial, found: _Value, base: Scores | None) -> str:
-    chosen = "which ranked it" if trial is not report.winner else "by which it was chosen"
+def _is(scores: Scores, split: str, trial: ScoredTrial) -> bool:
+    return scores.split == split and scores.trial == trial.key
+
+
+def _sentence(report: ComparisonReport, trial: ScoredTrial, found: _Value) -> str:
+    less = "" if found.expected is None else f"; less what that adds {formatting.score(found.expected)}"
     return (
-        f"{formatting.label(report.study.metric)} on `{found.split}`, {_PART.get(found.split, chosen)}: "
-        f"**{formatting.score(found.value)}**{_within(found.interval)}"
-        f"{_against_base(report, trial, found.split, found.value, base)}."
+        f"{formatting.label(report.study.metric)} on `{found.split}`, "
+        f"{_part(found.split, published=trial is report.winner)}: "
+        f"**{formatting.score(found.value)}**{less}{_within(found.interval)}{_against_base(found)}."
     )
+
+
+def _part(split: str, *, published: bool) -> str:
+    """Return what a split had to do with the choice of an adapter."""
+    if split == "test":
+        return "which had no part in the choice"
+    if split == "confirm":
+        return (
+            "which chose it together with `select`" if published else "on which the study chose another trial"
+        )
+    return "by which it was chosen" if published else "which ranked it"
 
 
 def _within(ends: Interval | None) -> str:
     return f" [{formatting.score(ends.low)}, {formatting.score(ends.high)}]" if ends else ""
 
 
-def _against_base(
-    report: ComparisonReport, trial: ScoredTrial, split: str, value: float, base: Scores | None
-) -> str:
-    known = _gain(report, split) if trial is report.winner else None
-    if known is not None:
-        why = "" if known.interval else " (no interval: one unit alone)"
-        return f", {formatting.signed(known.gain)}{_within(known.interval)} against the untuned base{why}"
-    of_base = base.metrics.get(report.study.metric) if base else None
-    if of_base is None:
+def _against_base(found: _Value) -> str:
+    if found.gain is None:
         return ""
-    gain = value - of_base if report.study.direction is Direction.MAXIMIZE else of_base - value
-    return f", {formatting.signed(gain)} against the untuned base (no interval: not compared by example)"
-
-
-def _gain(report: ComparisonReport, split: str) -> Gain | None:
-    gains = report.findings.gains if report.findings else ()
-    return next((gain for gain in gains if gain.split == split), None)
-
-
-def _base(scores: tuple[Scores, ...], split: str) -> Scores | None:
-    return next((s for s in scores if s.split == split and s.shown is None), None)
+    why = "" if found.gain_interval else " (no interval: not compared by example)"
+    return f", {formatting.signed(found.gain)}{_within(found.gain_interval)} against the untuned base{why}"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from loratory.objectives.events import Split
 from loratory.objectives.scores import ScoreTable
 from loratory.reports.contenders import Contender
 from loratory.reports.statistics.pooled import joined
@@ -18,8 +19,7 @@ class CommonScores(NamedTuple):
     Attributes:
         split: `select`, or `select and confirm`: both together, as they choose what is published.
         tables: per-example scores, one table per model.
-        why_select: why eval.confirm has no part in it; empty where it has one, or where no model was scored
-            there.
+        why_select: why eval.confirm has no part in it; empty where it has one, or where no study has it.
     """
 
     split: str
@@ -42,7 +42,7 @@ def common_scores(contenders: Sequence[Contender], metric: str) -> CommonScores:
     check_alike(names, select, metric, split=SELECT)
     confirm = [contender.confirm for contender in contenders]
     scored = [table for table in confirm if table is not None]
-    if not scored:
+    if not scored and not any(map(_has_confirm, contenders)):
         return CommonScores(SELECT, tuple(select))
     if len(scored) < len(names):
         missing = [name for name, table in zip(names, confirm, strict=True) if table is None]
@@ -56,6 +56,26 @@ def common_scores(contenders: Sequence[Contender], metric: str) -> CommonScores:
     if len(whole) < len(both):
         return CommonScores(SELECT, tuple(select), f"select alone: confirm has no {metric} per example")
     return CommonScores(BOTH, whole)
+
+
+def check_confirm(contenders: Sequence[Contender], metric: str) -> None:
+    """Refuse studies with parts to confirm that differ: their splits are not the same.
+
+    Args:
+        contenders: what they publish.
+        metric: name of the metric.
+
+    Raises:
+        InputError: two were scored on other examples of confirm, or scored otherwise there.
+    """
+    scored = [(each.name, each.confirm) for each in contenders if each.confirm is not None]
+    if len(scored) > 1:
+        names, tables = zip(*scored, strict=True)
+        check_alike(names, tables, metric, split="confirm")
+
+
+def _has_confirm(contender: Contender) -> bool:
+    return bool((contender.study.read_manifest().splits or {}).get(Split.CONFIRM.value))
 
 
 def check_alike(names: Sequence[str], tables: Sequence[ScoreTable], metric: str, *, split: str) -> None:

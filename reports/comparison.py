@@ -13,7 +13,7 @@ from loratory.objectives.study_folder import (
     StudyFolder,
     confirm_key,
 )
-from loratory.reports.choice import choose
+from loratory.reports.choice import choose_for_views
 from loratory.reports.comparison_report import (
     Choice,
     ComparisonReport,
@@ -27,17 +27,19 @@ from loratory.reports.comparison_report import (
     UnrankedTrial,
 )
 from loratory.reports.curves import trial_curves
-from loratory.reports.intervals import Intervals, intervals
+from loratory.reports.damage import damaged_files
+from loratory.reports.findings import Interval
+from loratory.reports.intervals import GAIN, Intervals, intervals
 from loratory.reports.metric_ranks import metric_ranks
 from loratory.reports.pareto import pareto_fronts
-from loratory.reports.picked import allow_for_picking
-from loratory.reports.ranking import order, ranked_trial, unranked_trial, why_unranked
+from loratory.reports.picked import allow_for_picking, chosen_on_confirm
+from loratory.reports.publish_advice import publish_advice
+from loratory.reports.ranking import order, ranked_trial, sign, unranked_trial, why_unranked
 from loratory.reports.retrained import retrained_settings
 from loratory.reports.samples import read_predictions, samples
-from loratory.reports.score_files import read_tables
+from loratory.reports.score_files import ScoreFiles, read_tables
 from loratory.reports.statistics.importance import parameter_importance
-from loratory.reports.study_verdict import findings_of, tables_of
-from loratory.reports.verdict import verdict
+from loratory.reports.study_verdict import findings_of, tables_of, verdict_of_scores
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.study import StudySpec
 
@@ -58,20 +60,22 @@ def compare(folder: StudyFolder) -> ComparisonReport:
     records = folder.read_records()
     ordered = order(records, direction)
     every = order([*records, *folder.read_retrained()], direction)
-    tables = tables_of(folder, every)
+    read = tables_of(folder, every)
+    tables, damaged = read.tables, damaged_files(folder, read.damaged)
     scored_base = folder.read_score(BASE)
-    found = _intervals(tables, every, scored_base, spec)
+    found = _intervals(read, every, scored_base, spec)
     base = _scores(scored_base, found, metric)
-    choice = choose(folder, every, manifest=manifest, tables=tables)
+    choice = choose_for_views(folder, every, manifest=manifest, read=read)
     ranking = _ranking(ordered, metric=metric, direction=direction, base=base, found=found, folder=folder)
     retrained = retrained_settings(
         folder, ranking, metric=metric, direction=direction, base=base, found=found
     )
     scored = _best_first((*ranking, *(retrained.runs if retrained else ())), every)
-    findings = findings_of(folder, scored, tables, spec, choice=choice, tried=len(records))
+    findings = findings_of(folder, scored, read, spec, choice=choice, trials=records)
     ranking, retrained = allow_for_picking(ranking, retrained, findings, metric)
     members = [member.key for member in findings.may_be_best] if findings else []
     looks = (record.key for record in folder.read_looks())
+    winner = next((trial for trial in scored if choice is not None and trial.key == choice.key), None)
     return ComparisonReport(
         study=_facts(manifest, direction),
         counts={state: sum(record.state is state for record in records) for state in TrialState},
@@ -83,9 +87,11 @@ def compare(folder: StudyFolder) -> ComparisonReport:
         base=base,
         test=_outside(folder, (TEST_BASE, *looks), spec),
         choice=choice,
+        publish=publish_advice(folder, spec, winner),
         confirm=_confirm(folder, choice, spec),
         findings=findings,
-        verdict=verdict(findings),
+        verdict=verdict_of_scores(findings, damaged),
+        damaged=damaged,
         ranks_by_metric=metric_ranks(
             scored,
             metric=metric,
@@ -165,12 +171,19 @@ def _unranked(records: Sequence[TrialRecord], metric: str, direction: Direction)
 
 
 def _intervals(
-    tables: dict[str, ScoreTable], every: Sequence[TrialRecord], base: ScoreRecord | None, spec: StudySpec
+    read: ScoreFiles, every: Sequence[TrialRecord], base: ScoreRecord | None, spec: StudySpec
 ) -> Intervals:
     metrics = {record.key: record.metrics for record in every}
     if base is not None:
         metrics[BASE] = base.metrics
-    return intervals(tables, metrics, spec.metric, spec.metric_direction, base=None if base is None else BASE)
+    return intervals(
+        read.tables,
+        metrics,
+        spec.metric,
+        spec.metric_direction,
+        base=None if base is None else BASE,
+        damaged=read.damaged,
+    )
 
 
 def _signatures(tables: dict[str, ScoreTable], ordered: Sequence[TrialRecord]) -> dict[str, str]:
@@ -196,18 +209,38 @@ def _scores(record: ScoreRecord | None, found: Intervals, metric: str) -> Scores
 def _outside(folder: StudyFolder, keys: Sequence[str], spec: StudySpec) -> tuple[Scores, ...]:
     """Return scorings outside any trial, on one split, that have their record."""
     records = {key: record for key in keys if (record := folder.read_score(key)) is not None}
-    tables = read_tables({key: folder.score(key) for key in records})
+    read = read_tables({key: folder.score(key) for key in records})
     metrics = {key: record.metrics for key, record in records.items()}
-    found = intervals(tables, metrics, spec.metric, spec.metric_direction)
-    made = (_scores(record, found, spec.metric) for record in records.values())
-    return tuple(scores for scores in made if scores is not None)
+    base = next((key for key, record in records.items() if record.trial is None), None)
+    found = intervals(
+        read.tables, metrics, spec.metric, spec.metric_direction, base=base, damaged=read.damaged
+    )
+    of_base = None if base is None else records[base].metrics.get(spec.metric)
+    return tuple(
+        _with_gain(scores, of_base, found.gains.get(key), spec)
+        for key, record in records.items()
+        if (scores := _scores(record, found, spec.metric)) is not None
+    )
+
+
+def _with_gain(scores: Scores, of_base: float | None, interval: Interval | None, spec: StudySpec) -> Scores:
+    """Add the gain over the base; the reason why it has no interval is that of the score."""
+    told = {name: why for name, why in scores.no_interval.items() if name != GAIN}
+    value = scores.metrics.get(spec.metric)
+    gain = None
+    if scores.trial is not None and value is not None and of_base is not None:
+        gain = sign(spec.metric_direction) * (value - of_base)
+    return scores.model_copy(
+        update={"no_interval": told, "gain": gain, "gain_interval": interval if gain is not None else None}
+    )
 
 
 def _confirm(folder: StudyFolder, choice: Choice | None, spec: StudySpec) -> tuple[Scores, ...]:
     """Return the scores on eval.confirm of the base and the candidates."""
     if choice is None or not choice.candidates:
         return ()
-    return _outside(folder, (CONFIRM_BASE, *map(confirm_key, choice.candidates)), spec)
+    scored = _outside(folder, (CONFIRM_BASE, *map(confirm_key, choice.candidates)), spec)
+    return tuple(chosen_on_confirm(scores, choice, spec.metric) for scores in scored)
 
 
 def _best_first(trials: tuple[ScoredTrial, ...], every: Sequence[TrialRecord]) -> tuple[ScoredTrial, ...]:

@@ -1,11 +1,13 @@
 """The result of a study as pure data; every view (HTML, Markdown, JSON, CSV, terminal) is made from it."""
 
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from loratory.objectives.records import FailureKind, TrialState
 from loratory.reports.associations import Importance
 from loratory.reports.findings import Findings, Interval
 from loratory.reports.trade_offs import MetricRanks, ParetoFront
+from loratory.spaces.command_line import command
 from loratory.spaces.frozen import Frozen
 from loratory.spaces.metric_names import Direction
 
@@ -120,7 +122,7 @@ class ScoredTrial(TrialFacts):
     adapter: str | None = None
     """Folder of the adapter, relative to the study folder; null if it has none, or none any more."""
     adapter_removed: str | None = None
-    """Why the adapter was deleted after the trial; null if it was not."""
+    """Why the adapter that it kept is not in the study folder any more; null if it is there."""
     adapter_sha256: str | None = None
     """Hash of its weights."""
     adapter_bytes: int | None = None
@@ -181,10 +183,16 @@ class Scores(Frozen):
     """`select`, `confirm` or `test`."""
     metrics: dict[str, float]
     """Every metric on the split."""
+    gain: float | None = None
+    """By how much the study's metric is better than the untuned base's on the split; null for the base, and
+    without one. Of the published trial on confirm it is less the optimism."""
+    gain_interval: Interval | None = None
+    """95% interval of the gain, paired over the units."""
     interval: Interval | None = None
-    """95% interval of the study's metric."""
+    """95% interval of the study's metric; of the published trial on confirm, which had a say in its choice,
+    less the optimism."""
     intervals: dict[str, Interval] = {}
-    """95% interval of each metric."""
+    """95% interval of each metric, as of a model that was named before it was scored."""
     no_interval: dict[str, str] = {}
     """Why a metric has no interval, by name."""
 
@@ -262,6 +270,9 @@ class Choice(Frozen):
     """Number of examples of both parts."""
     expected: float | None = None
     """The metric on eval.confirm without what the choice among the candidates adds to it."""
+    optimism: float | None = None
+    """What the choice among the candidates adds to its value on eval.confirm, in the direction in which the
+    metric improves; null where nothing tells."""
     interval: Interval | None = None
     """Interval of `expected`, 95%, from eval.confirm alone."""
     unit: str | None = None
@@ -270,6 +281,25 @@ class Choice(Frozen):
     """Number of units in eval.confirm."""
     why: str
     """Reason for the choice, or why eval.confirm had no part in it."""
+    uncertain: bool = False
+    """True if damaged scores leave open which trial the study chooses."""
+
+
+class PublishAdvice(Frozen):
+    """How the adapter that the study chose is published."""
+
+    options: tuple[str, ...] = ()
+    """What follows `loratory publish FOLDER`; empty if there is no adapter to publish."""
+    note: str = ""
+    """A sentence on what to replace in the options, or on why there are none."""
+
+    def command(self, folder: str | Path) -> str | None:
+        """Return the command; None if there is no adapter to publish.
+
+        Args:
+            folder: the study folder as it was given. Files that are shared do not hold it.
+        """
+        return command("publish", folder, *self.options) if self.options else None
 
 
 class SampleAnswer(Frozen):
@@ -347,12 +377,16 @@ class ComparisonReport(Frozen):
     """The scores on the test split: the base (no number), then each winner in the order of the scorings."""
     choice: Choice | None = None
     """The trial whose adapter is published; null if no trial is ranked."""
+    publish: PublishAdvice | None = None
+    """How its adapter is published; null if no trial is ranked."""
     confirm: tuple[Scores, ...] = ()
     """The scores on eval.confirm: the base (no number), then the candidates."""
     findings: Findings | None = None
     """Statements on the published adapter, with their uncertainty; null if no trial is ranked."""
     verdict: tuple[str, ...] = ()
     """The findings in sentences."""
+    damaged: dict[str, str] = {}
+    """Damaged files of scores, which are left out, by place in the study folder, with what is wrong."""
     ranks_by_metric: tuple[MetricRanks, ...] = ()
     """Places of the trials that may be the best by every metric, the study's first."""
     pareto_fronts: tuple[ParetoFront, ...] = ()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from loratory.reports.comparison_report import Choice, ComparisonReport, ScoredTrial, Scores
 from loratory.reports.findings import Findings, Interval
-from loratory.reports.formatting import between, label, score
+from loratory.reports.formatting import between, label, score, signed
 from loratory.reports.statistics.cautions import few_groups
 
 _NAMED_EQUALS = 5
@@ -26,6 +26,11 @@ class ComparisonRow:
         return between(found) if found else ""
 
 
+def usual_folder(report: ComparisonReport) -> str:
+    """Return where `loratory run` makes the study folder."""
+    return f"runs/{report.study.name}"
+
+
 def metric_names(report: ComparisonReport) -> list[str]:
     """Return all metrics that any model has, the study's metric first."""
     held = [trial.metrics for trial in report.ranking]
@@ -44,7 +49,8 @@ def comparison_rows(report: ComparisonReport, published: ScoredTrial | None = No
             choice.
     """
     published = published or report.winner
-    rows = [_outside(report.base)] if report.base else []
+    own = report.study.metric
+    rows = [_outside(report.base, own)] if report.base else []
     named: list[tuple[str, ScoredTrial | None]] = [("median", report.median_trial), ("best", report.best)]
     if published not in (report.median_trial, report.best):
         named.append(("published", published))
@@ -56,11 +62,34 @@ def comparison_rows(report: ComparisonReport, published: ScoredTrial | None = No
                     model=model,
                     split="select",
                     metrics=trial.metrics,
-                    intervals=_intervals(trial, report.study.metric),
+                    intervals=_intervals(trial, own),
                 )
             )
     shown = [s for s in report.confirm if s.shown is None or (published and s.trial == published.key)]
-    return rows + [_outside(scores) for scores in (*shown, *report.test)]
+    return rows + [_outside(scores, own) for scores in (*shown, *report.test)]
+
+
+def best_line(report: ComparisonReport) -> str:
+    """Return a sentence with the best value on eval.select and its gain over the untuned base.
+
+    The gain of a trial that was picked for its value is less what that adds, as in the verdict.
+    """
+    best = report.best
+    if best is None:
+        return ""
+    told = f"Best value: trial {best.number}, {label(report.study.metric)} {score(best.value)} on eval.select"
+    optimism = report.findings.optimism if report.findings and best.picked else None
+    if best.gain is None:
+        return f"{told}."
+    if best.gain == 0:
+        return f"{told}, exactly as the untuned base."
+    gain, flattered = best.gain - (optimism or 0.0), "less what being picked adds, " if optimism else ""
+    ends = best.gain_interval
+    within = f" [{score(ends.low)}, {score(ends.high)}]" if ends else ""
+    if gain == 0:
+        return f"{told}; {flattered}as the untuned base{within}."
+    which = "better" if gain > 0 else "worse"
+    return f"{told}; {flattered}{signed(gain)}{within}, {which} than the untuned base."
 
 
 def choice_line(report: ComparisonReport) -> str | None:
@@ -135,12 +164,14 @@ def tie_note(report: ComparisonReport) -> str | None:
     )
 
 
-def _outside(scores: Scores) -> ComparisonRow:
+def _outside(scores: Scores, metric: str) -> ComparisonRow:
     model = "untuned base" if scores.shown is None else f"trial {scores.shown}"
-    return ComparisonRow(model=model, split=scores.split, metrics=scores.metrics, intervals=scores.intervals)
+    return ComparisonRow(
+        model=model, split=scores.split, metrics=scores.metrics, intervals=_intervals(scores, metric)
+    )
 
 
-def _intervals(trial: ScoredTrial, metric: str) -> dict[str, Interval]:
-    """Return a trial's intervals, of the study's metric as it was picked by it."""
-    others = {name: interval for name, interval in trial.intervals.items() if name != metric}
-    return {metric: trial.interval, **others} if trial.interval else others
+def _intervals(found: ScoredTrial | Scores, metric: str) -> dict[str, Interval]:
+    """Return a model's intervals, of the study's metric as it was picked by it."""
+    others = {name: interval for name, interval in found.intervals.items() if name != metric}
+    return {metric: found.interval, **others} if found.interval else others

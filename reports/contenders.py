@@ -5,12 +5,12 @@ from typing import NamedTuple
 from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import BASE, CONFIRM_BASE, StudyFolder, confirm_key
-from loratory.reports.choice import choose, select_tables
+from loratory.reports.choice import COMPARED, choose_for_views
 from loratory.reports.comparison_report import Choice
 from loratory.reports.ranking import order, why_unranked
-from loratory.reports.score_files import read_scoring, read_table
+from loratory.reports.score_files import read_scoring, read_table, read_tables
 from loratory.spaces.errors import InputError
-from loratory.spaces.trial import parse_retraining_key, trial_key
+from loratory.spaces.trial import key_of_name, parse_retraining_key
 
 
 class Contender(NamedTuple):
@@ -22,7 +22,7 @@ class Contender(NamedTuple):
         key: key of its trial; `base` for the untuned base.
         select: its per-example scores on eval.select.
         confirm: those on eval.confirm; None if it was not scored there.
-        picked: True if its study publishes it, and so picked it by these scores.
+        picked: True if its study picked it by these scores: it publishes it, or ranks it first.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Contender(NamedTuple):
 
 def find_record(study: StudyFolder, name: str) -> TrialRecord | None:
     """Return the record of a trial by its number (`11`) or key (`0011`, `confirm/0011-2`); None: no such."""
-    key = trial_key(int(name)) if name.isdecimal() else name
+    key = key_of_name(name)
     records = (*study.read_records(), *study.read_retrained())
     return next((record for record in records if record.key == key), None)
 
@@ -70,15 +70,15 @@ def base_of(study: StudyFolder) -> Contender:
 
 
 def trial_of(
-    study: StudyFolder, record: TrialRecord, *, named: bool = False, choice: Choice | None = None
+    study: StudyFolder, record: TrialRecord, picks: frozenset[str], *, named: bool = False
 ) -> Contender:
     """Return the model of a trial.
 
     Args:
         study: its study.
         record: its record.
+        picks: keys of the trials that the study picked by their scores, as `picks_of` finds them.
         named: whether its name says of which study it is.
-        choice: which trial the study publishes, if it is known; None finds it.
 
     Raises:
         InputError: it has no scores.
@@ -88,27 +88,29 @@ def trial_of(
         raise InputError(
             f"{study.path}: trial {record.shown} has no scores on select ({record.state.value.lower()})"
         )
-    choice = choice or _choice(study)
     return Contender(
         name=f"trial {record.shown}{f' of {study.path}' if named else ''}",
         study=study,
         key=record.key,
         select=table,
         confirm=read_scoring(study, confirm_key(record.key)),
-        picked=choice is not None and choice.key == record.key,
+        picked=record.key in picks,
     )
 
 
-def published_of(study: StudyFolder) -> Contender:
+def published_of(study: StudyFolder, choice: Choice | None) -> Contender:
     """Return the model that a study publishes, named with its study.
+
+    Args:
+        study: the study.
+        choice: which trial it publishes.
 
     Raises:
         InputError: no trial has finished.
     """
-    choice = _choice(study)
     if choice is None:
         raise InputError(f"{study.path}: no trial has finished, so there is nothing to compare")
-    return trial_of(study, study.read_record(choice.key), named=True, choice=choice)
+    return trial_of(study, study.read_record(choice.key), frozenset({choice.key}), named=True)
 
 
 def scores_on_test(model: Contender) -> ScoreTable | None:
@@ -119,8 +121,19 @@ def scores_on_test(model: Contender) -> ScoreTable | None:
     return None
 
 
-def _choice(study: StudyFolder) -> Choice | None:
+def choice_of(study: StudyFolder) -> Choice | None:
     """Return which trial a study publishes, without the rest of its report; None if no trial is ranked."""
-    manifest = study.read_manifest()
-    ordered = order([*study.read_records(), *study.read_retrained()], manifest.spec.metric_direction)
-    return choose(study, ordered, manifest=manifest, tables=select_tables(study, ordered))
+    manifest, ordered = study.read_manifest(), _ordered(study)
+    read = read_tables({record.key: study.trial(record.key) for record in ordered[:COMPARED]})
+    return choose_for_views(study, ordered, manifest=manifest, read=read)
+
+
+def picks_of(study: StudyFolder) -> frozenset[str]:
+    """Return the keys of the trials that a study picked by their scores: the first, and the published one."""
+    choice = choice_of(study)
+    return frozenset({choice.key, _ordered(study)[0].key} if choice else ())
+
+
+def _ordered(study: StudyFolder) -> list[TrialRecord]:
+    direction = study.read_manifest().spec.metric_direction
+    return order([*study.read_records(), *study.read_retrained()], direction)

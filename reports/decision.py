@@ -4,15 +4,26 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loratory.objectives.records import TrialState
+from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.study_folder import BASE, StudyFolder
 from loratory.reports.adapter_search import find_adapter
-from loratory.reports.common_scores import common_scores
-from loratory.reports.contenders import Contender, base_of, find_record, published_of, trial_of
+from loratory.reports.common_scores import check_confirm, common_scores
+from loratory.reports.contenders import (
+    Contender,
+    base_of,
+    choice_of,
+    find_record,
+    picks_of,
+    published_of,
+    trial_of,
+)
 from loratory.reports.statistics.paired import Paired, paired
 from loratory.reports.statistics.settings import USUAL_SEED_DEVIATION, seeds_needed, summarise
 from loratory.spaces.errors import InputError
 from loratory.spaces.metric_names import Direction
+
+PUBLISHED = "published"
+"""Name by which a user may ask for the adapter that a study publishes."""
 
 
 class Seeds(NamedTuple):
@@ -68,7 +79,7 @@ class Decision(NamedTuple):
             "verdict": found.verdict.value,
             "values": list(found.values),
             "gain": found.gain,
-            "interval": [found.low, found.high],
+            "interval": list(found.interval) if found.interval else None,
             "unit": found.unit,
             "units": found.units,
             "examples": found.examples,
@@ -85,22 +96,25 @@ def decide(folder: StudyFolder, first: str, second: str) -> Decision:
 
     Args:
         folder: the study folder; its metric is compared.
-        first: number or key of a trial, `base`, or the folder of an adapter that a study has scored.
+        first: number or key of a trial, `base`, `published`, or the folder of an adapter that a study has
+            scored.
         second: likewise.
 
     Raises:
         InputError: no such model, one without scores, scores of other examples, or the same model twice.
     """
     spec = folder.read_manifest().spec
-    models = _contender(folder, first), _contender(folder, second)
-    return _compared(*models, spec.metric, spec.metric_direction)
+    sides = _find(folder, first), _find(folder, second)
+    picks = {path: picks_of(StudyFolder(path)) for path in {study.path for study, _ in sides}}
+    one, other = (_contender(study, record, picks[study.path], folder) for study, record in sides)
+    return _compared(one, other, spec.metric, spec.metric_direction)
 
 
 def decide_studies(first: StudyFolder, second: StudyFolder) -> Decision:
     """Compare the adapters that two studies publish.
 
     Raises:
-        InputError: the studies have different metrics, examples or signatures, or one has no adapter.
+        InputError: the studies have different metrics, splits or signatures, or one has no adapter.
     """
     specs = [folder.read_manifest().spec for folder in (first, second)]
     if specs[0].metric != specs[1].metric:
@@ -108,7 +122,8 @@ def decide_studies(first: StudyFolder, second: StudyFolder) -> Decision:
             f"two studies are compared by the same metric; {first.path} has {specs[0].metric}, "
             f"{second.path} {specs[1].metric}"
         )
-    models = published_of(first), published_of(second)
+    models = published_of(first, choice_of(first)), published_of(second, choice_of(second))
+    check_confirm(models, specs[0].metric)
     return _compared(*models, specs[0].metric, specs[0].metric_direction)
 
 
@@ -143,23 +158,38 @@ def _seeds(one: Contender, other: Contender, found: Paired) -> Seeds | None:
     return None if needed is None else Seeds(needed, deviation, both)
 
 
-def _contender(folder: StudyFolder, name: str) -> Contender:
-    """Return a model by the name that a user gave.
+def _contender(
+    study: StudyFolder, record: TrialRecord | None, picks: frozenset[str], asked: StudyFolder
+) -> Contender:
+    """Return the model of a record, None for the base, with its study's name where that is not the asked one.
 
     Raises:
-        InputError: there is none, or it has no scores.
+        InputError: it has no scores.
     """
-    if name == BASE:
-        return base_of(folder)
+    if record is None:
+        return base_of(study)
+    return trial_of(study, record, picks, named=study.path.resolve() != asked.path.resolve())
+
+
+def _find(folder: StudyFolder, name: str) -> tuple[StudyFolder, TrialRecord | None]:
+    """Return the study and the record of a model by the name that a user gave; None is the base.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name.lower() == BASE:
+        return folder, None
+    if name.lower() == PUBLISHED and (choice := choice_of(folder)) is not None:
+        return folder, folder.read_record(choice.key)
     if (record := find_record(folder, name)) is not None:
-        return trial_of(folder, record)
+        return folder, record
     # A name that walks out of the study (`..`) is no key, and a folder only if it is there.
     if Path(name).is_dir():
-        study, record = find_adapter(Path(name), folder)
-        return trial_of(study, record, named=study.path.resolve() != folder.path.resolve())
+        return find_adapter(Path(name), folder)
     records = (*folder.read_records(), *folder.read_retrained())
     finished = [each.shown for each in records if each.state is TrialState.COMPLETE]
     raise InputError(
         f"{folder.path}: must name a finished trial or `base`, got {name!r}; finished: "
-        f"{', '.join(finished) or 'none'}; or the folder of an adapter"
+        f"{', '.join(finished) or 'none'}; `{PUBLISHED}` is what the study publishes; or the folder of an "
+        "adapter"
     )

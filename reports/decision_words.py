@@ -4,7 +4,9 @@ from typing import Final
 
 from loratory.reports import formatting
 from loratory.reports.decision import Decision, Seeds
+from loratory.reports.statistics.cautions import unchecked
 from loratory.reports.statistics.paired import Paired, Verdict
+from loratory.spaces.command_line import command
 
 HEADS: Final = {
     Verdict.BETTER: "{first} is better than {second}",
@@ -30,7 +32,10 @@ def decision_lines(decision: Decision) -> list[str]:
 
 def gain_line(found: Paired) -> str:
     """Return the paired difference with its interval and its units."""
-    low, high = formatting.signed(found.low), formatting.signed(found.high)
+    if found.interval is None:
+        why = "all differ alike, which says nothing about chance"
+        return f"gain {formatting.signed(found.gain)}, without an interval: {units(found)} {why}"
+    low, high = (formatting.signed(end) for end in found.interval)
     return f"gain {formatting.signed(found.gain)} [{low}, {high}], 95%, paired over {units(found)}"
 
 
@@ -45,26 +50,39 @@ def what_would_tell(found: Paired) -> list[str]:
     if found.verdict is not Verdict.CANNOT_TELL:
         return []
     if found.needed is None:
-        return ["their values are equal: no number of examples is known to tell them apart"]
-    return [f"some {found.needed:,} examples would tell a difference of this size"]
+        equal = "their values are equal: " if not found.gain else ""
+        return [f"{equal}no number of examples is known to tell them apart"]
+    return [f"some {formatting.about(found.needed)} examples would tell a difference of this size"]
 
 
 def _limits(decision: Decision) -> list[str]:
     lines = ["few groups: the interval is rough"] if decision.comparison.rough else []
+    if untested := unchecked(decision.metric, formatting.label(decision.metric)):
+        lines.append(f"{untested[0].lower()}{untested[1:].removesuffix('.')}")
     if len(decision.picked) == 1:
         lines.append(f"{decision.picked[0]} was picked on these examples, which flatters it: see the report")
+    elif decision.picked and decision.first.study.path == decision.second.study.path:
+        both = " and ".join(decision.picked)
+        lines.append(f"{both} were picked on these examples, which flatters them: see the report")
     elif decision.picked:
-        lines.append(
-            "each was picked on these examples, which flatters it, and more so among more trials: "
-            "`loratory report` of both studies has test too"
-        )
+        lines += [
+            "each was picked on these examples, which flatters it, and more so among more trials",
+            f"for test too: {command('report', decision.first.study.path, decision.second.study.path)}",
+        ]
     lines.append("one training run each: this compares adapters, not their settings")
-    return [*lines, *([_seeds(decision.seeds)] if decision.seeds else [])]
+    return [*lines, *(_seeds(decision, decision.seeds) if decision.seeds else [])]
 
 
-def _seeds(seeds: Seeds) -> str:
-    told = f"{seeds.needed:,} seeds of each would tell a difference of this size between settings"
+def _seeds(decision: Decision, seeds: Seeds) -> list[str]:
+    told = f"{_seeds_of_each(seeds)} would tell a difference of this size between settings"
     deviation = formatting.score(seeds.deviation)
     if seeds.measured:
-        return f"{told}: their scores vary by {deviation} over new seeds"
-    return f"{told}, if scores vary by {deviation} over seeds as is usual: `loratory confirm` measures it"
+        return [f"{told}: their scores vary by {deviation} over new seeds"]
+    return [
+        f"{told}, if scores vary by {deviation} over seeds as is usual",
+        f"to measure that: {command('confirm', decision.first.study.path)}",
+    ]
+
+
+def _seeds_of_each(seeds: Seeds) -> str:
+    return f"{formatting.about(seeds.needed)} seeds of each"

@@ -1,5 +1,7 @@
 """Findings on the published adapter, as data from which every view is made."""
 
+from typing import Literal
+
 from loratory.spaces.frozen import Frozen
 
 
@@ -50,9 +52,14 @@ class Gain(Frozen):
     split: str
     """`select`, `confirm` or `test`."""
     gain: float
-    """By how much it is better, in either direction of the metric."""
+    """By how much it is better, in either direction of the metric, less the optimism."""
     interval: Interval | None = None
-    """95% interval, paired over the units."""
+    """95% interval, paired over the units, less the optimism; null where one unit alone or units that all
+    differ alike say nothing about chance, and where nothing tells what the choice by the split adds."""
+    chose: bool = False
+    """True if the split had a say in the choice of the adapter, which flatters it there."""
+    optimism: float | None = None
+    """What that adds on average; taken off. Null where the split did not choose, or nothing tells."""
 
 
 class Findings(Frozen):
@@ -68,6 +75,8 @@ class Findings(Frozen):
     """Number of ranked trials."""
     value: float
     """Its metric on eval.select."""
+    first: str = ""
+    """Key of the trial with the best value on eval.select, even if its scores could not be compared."""
     picked: str | None = None
     """Key of the trial with the best value on eval.select among those whose scores could be compared."""
     interval: Interval | None = None
@@ -93,10 +102,16 @@ class Findings(Frozen):
     left_out: dict[str, str] = {}
     """Trials whose scores could not be compared, with the reason."""
     gains: tuple[Gain, ...] = ()
-    """Gains over the base, by split."""
+    """Gains over the base, by split; without select where confirm chose another trial than select alone
+    would: nothing tells how much select flatters that one."""
     test_looks: tuple[str, ...] = ()
     """Names of the trials that were scored on test, in that order; each after the first is a further look."""
     further_trials: int = 0
-    """Size of a further batch of trials."""
+    """Size of a further batch of trials; fewer where a grid has fewer points left, 0 where it has none."""
     chance_of_change: float | None = None
-    """Chance that such a batch changes which file is published."""
+    """Chance that such a batch changes which file is published; null where nothing tells."""
+    chance_is: Literal["exact", "about", "at most about"] = "about"
+    """`exact` for samplers that do not learn; `about` where the chance was fitted to replays of TPE; `at most
+    about` where trainings on new seeds compete with further trials."""
+    chance_missing: str = ""
+    """Why there is no chance, in a sentence; else empty."""

@@ -1,6 +1,6 @@
 """Format numbers and names for people."""
 
-from typing import Any
+from typing import Any, Final
 
 from loratory.objectives.records import TrialState
 from loratory.reports.findings import Interval
@@ -20,11 +20,11 @@ def score(value: float | None) -> str:
 
 
 def between(interval: Interval | None) -> str:
-    """Format both ends of an interval; a dash for None."""
+    """Format an interval as `[low, high]`; a dash for None."""
     if interval is None:
         return "–"
     ends = (score(end).replace("-", "−") for end in (interval.low, interval.high))
-    return " – ".join(ends)
+    return f"[{', '.join(ends)}]"
 
 
 def signed(value: float | None) -> str:
@@ -39,6 +39,11 @@ def chance(p: float) -> str:
     if p < 0.01:
         return "< 0.01"
     return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def about(count: int) -> str:
+    """Format an estimated number with two digits, the others 0."""
+    return f"{round(count, -max(0, len(str(count)) - 2)):,}"
 
 
 def parameter(value: Any) -> str:
@@ -60,6 +65,13 @@ def duration(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+TIMES: Final = (
+    "Device time adds up over workers, which run side by side; the time of a step is shared among the trials "
+    "that train in it. From the first start to the last end is time on the clock, with all breaks."
+)
+"""What the times of a study are, in a sentence for all views."""
 
 
 def size(count: int | None) -> str:

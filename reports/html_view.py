@@ -18,7 +18,14 @@ from markupsafe import Markup
 from loratory.reports import formatting
 from loratory.reports.columns import METRIC, Column, View, columns
 from loratory.reports.comparison_report import ComparisonReport
-from loratory.reports.comparison_rows import choice_line, comparison_rows, metric_names, tie_note
+from loratory.reports.comparison_rows import (
+    best_line,
+    choice_line,
+    comparison_rows,
+    metric_names,
+    tie_note,
+    usual_folder,
+)
 from loratory.reports.figures.curves import dev_figure, loss_figure
 from loratory.reports.figures.figure import Figure
 from loratory.reports.figures.scores import scores_figure, set_figure
@@ -29,8 +36,8 @@ from loratory.reports.interval_words import DEV, SINGLE_TRAININGS, interval_note
 from loratory.reports.retrained_words import HEADS, ONE_RUN, retrained_notes, retrained_rows
 from loratory.reports.statistics.importance import TITLE
 from loratory.reports.trade_off_words import (
-    COST,
     PLACES,
+    cost_note,
     front_rows,
     metric_sentences,
     rank_heads,
@@ -38,14 +45,20 @@ from loratory.reports.trade_off_words import (
 )
 from loratory.reports.verdict import further_line
 from loratory.reports.visible import cut, visible
+from loratory.spaces.command_line import command
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _LONGEST = 3000
 """Characters of a text; samples, which say what is left out of them, are shorter."""
 
 
-def html_report(report: ComparisonReport) -> str:
-    """Return the comparison as an HTML page."""
+def html_report(report: ComparisonReport, folder: str | Path | None = None) -> str:
+    """Return the comparison as an HTML page.
+
+    Args:
+        report: the comparison.
+        folder: the study folder as it was given, for commands; None: where `loratory run` makes it.
+    """
     from plotly.offline import get_plotlyjs
 
     drawn = [set_figure, scores_figure, history_figure, dev_figure, loss_figure]
@@ -56,7 +69,7 @@ def html_report(report: ComparisonReport) -> str:
         _environment()
         .get_template("report.html")
         .render(
-            **_context(report),
+            **_context(report, folder or usual_folder(report)),
             figures={figure.name: figure for figure in figures},
             slices=slices,
             fronts=fronts,
@@ -69,11 +82,12 @@ def html_report(report: ComparisonReport) -> str:
     )
 
 
-def _context(report: ComparisonReport) -> dict[str, Any]:
+def _context(report: ComparisonReport, folder: str | Path) -> dict[str, Any]:
     return {
         "report": report,
         "best": report.best,
         "winner": report.winner,
+        "best_line": best_line(report),
         "choice": choice_line(report),
         "tie": tie_note(report),
         "further": further_line(report.findings) if report.findings else "",
@@ -91,9 +105,12 @@ def _context(report: ComparisonReport) -> dict[str, Any]:
         "places_note": PLACES,
         "rank_heads": rank_heads(report),
         "rank_rows": rank_rows(report),
-        "cost_note": COST,
+        "cost_note": cost_note(report, folder),
         "front_rows": front_rows(report),
         "one_run": ONE_RUN,
+        "times_note": formatting.TIMES,
+        "confirm_command": command("confirm", folder),
+        "publish_command": report.publish.command(folder) if report.publish else None,
         "retrained_heads": HEADS,
         "retrained_rows": retrained_rows(report.retrained) if report.retrained else [],
         "retrained_notes": [*retrained_notes(report), SINGLE_TRAININGS],

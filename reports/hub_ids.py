@@ -29,6 +29,18 @@ def check_repo_id(repo_id: str) -> None:
         raise InputError(f"--repo must be owner/name as the Hub allows it, got {repo_id!r}")
 
 
+def find_base_id(spec: StudySpec, *, recorded: str | None, given: str | None = None) -> str | None:
+    """Return the Hub id of a study's base; None where it is not known.
+
+    Args:
+        spec: the study.
+        recorded: the base in the adapter's configuration.
+        given: the id of `--base-id`; it precedes `model.hub_id`, which precedes `recorded`.
+    """
+    base = given or (spec.model.hub_id if spec.model else None) or recorded
+    return base if base is not None and is_hub_id(base) else None
+
+
 def resolve_base_id(spec: StudySpec, *, recorded: str | None, given: str | None) -> str:
     """Return the Hub id that a published adapter names as its base.
 
@@ -48,8 +60,8 @@ def resolve_base_id(spec: StudySpec, *, recorded: str | None, given: str | None)
     for key, name in (("--base-id", given), ("model.hub_id", spec.model.hub_id)):
         if name is not None and not is_hub_id(name):
             raise InputError(f"{key} must be a Hub id such as owner/name, got {name!r}")
-    base = given or spec.model.hub_id or recorded
-    if base is None or not is_hub_id(base):
+    base = find_base_id(spec, recorded=recorded, given=given)
+    if base is None:
         raise InputError(
             f"the base of a published adapter must be on the Hub, {spec.model.base!r} was no Hub id when the "
             "adapter was trained: publish the base, then name its id with --base-id (before a study begins: "

@@ -12,6 +12,11 @@ DEV = "Values on eval.dev have no intervals: no scores per example are kept of t
 
 def interval_notes(report: ComparisonReport) -> list[str]:
     """Return sentences on the intervals of the ranking; the reasons for those that are missing come last."""
+    return [*interval_method(report), *(_missing(report) if report.uncertainty else ())]
+
+
+def interval_method(report: ComparisonReport) -> list[str]:
+    """Return sentences on how intervals are computed, and on those that allow for a choice."""
     how = report.uncertainty
     if how is None:
         return ["No interval: no trial has scores per example, so nothing tells how sure these values are."]
@@ -22,9 +27,18 @@ def interval_notes(report: ComparisonReport) -> list[str]:
     ]
     if picked := next((trial for trial in report.scored if trial.picked and trial.interval), None):
         optimism = report.findings.optimism if report.findings else None
-        by = f", which is therefore {formatting.score(optimism)} too good on average" if optimism else ""
-        found.append(f"Trial {picked.shown} was picked for its value{by}: its intervals allow for that.")
-    return [*found, *how.cautions, *_missing(report)]
+        by = ""
+        if optimism:
+            by = f", which is therefore {formatting.score(optimism)} too good on average, as is its gain"
+        found.append(f"Trial {picked.shown} was picked for its value{by}: its intervals are less that.")
+    choice = report.choice
+    if choice is not None and len(choice.candidates) > 1 and choice.interval and report.winner:
+        by = f" (some {formatting.score(choice.optimism)})" if choice.optimism and choice.optimism > 0 else ""
+        found.append(
+            f"On eval.confirm trial {report.winner.shown} is one of {len(choice.candidates)}: its interval "
+            f"there is less what the choice among them adds{by}."
+        )
+    return [*found, *how.cautions]
 
 
 def _missing(report: ComparisonReport) -> list[str]:

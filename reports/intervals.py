@@ -4,21 +4,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from loratory.objectives.scores import ScoreTable
+from loratory.reports import formatting
 from loratory.reports.comparison_report import Uncertainty
 from loratory.reports.findings import Interval
-from loratory.reports.statistics.cautions import cautions
+from loratory.reports.statistics.cautions import cautions, unchecked
 from loratory.reports.statistics.deviations import Deviations
-from loratory.reports.statistics.fixed_interval import LEVEL, fixed_intervals, student_quantile
+from loratory.reports.statistics.differences import gains_over
+from loratory.reports.statistics.fixed_interval import LEVEL, fixed_intervals
 from loratory.reports.statistics.jackknife import jackknife
 from loratory.reports.statistics.scored import Scored, scored
-from loratory.spaces.metric_names import METRICS, Direction
+from loratory.spaces.metric_names import Direction
 
 GAIN = "gain"
 """Name of the gain among the reasons why there is no interval."""
 _NO_SCORES = "no scores per example are kept"
+
+
+def damaged_scores(why: str) -> str:
+    """Return the reason why damaged scores have no interval and are in no comparison."""
+    return f"its scores per example are damaged: {why}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +51,7 @@ def intervals(
     direction: Direction,
     *,
     base: str | None = None,
+    damaged: Mapping[str, str] | None = None,
 ) -> Intervals:
     """Compute the interval of each metric of each model, as of one that was chosen before it was scored.
 
@@ -54,10 +61,13 @@ def intervals(
         metric: the study's metric, of which gains are computed.
         direction: which of its values are better.
         base: key of the model that gains are over; None: no gains.
+        damaged: what is wrong with damaged scores, by key.
     """
+    unread = {key: damaged_scores(why) for key, why in (damaged or {}).items()}
     of: dict[str, dict[str, Interval]] = {key: {} for key in metrics}
     missing: dict[str, dict[str, str]] = {
-        key: {} if key in tables else dict.fromkeys(names, _NO_SCORES) for key, names in metrics.items()
+        key: {} if key in tables else dict.fromkeys(names, unread.get(key, _NO_SCORES))
+        for key, names in metrics.items()
     }
     gains: dict[str, Interval] = {}
     uncertainty, warnings = None, dict[str, None]()
@@ -72,6 +82,8 @@ def intervals(
         errors = jackknife(found)
         _add(found, errors, of, missing)
         warnings |= dict.fromkeys(cautions(found))
+        if untested := unchecked(name, formatting.label(name)):
+            warnings[untested] = None
         if name == metric:
             uncertainty = _described(found)
             if base in found.keys:
@@ -108,8 +120,8 @@ def _add(
     missing: Mapping[str, dict[str, str]],
 ) -> None:
     bounds = fixed_intervals(found, errors)
-    lows = np.maximum(bounds.low, 0.0) if found.metric in METRICS else bounds.low  # no metric is negative
-    for key, low, high in zip(found.keys, lows.tolist(), bounds.high.tolist(), strict=True):
+    lows, highs = (found.within(ends).tolist() for ends in (bounds.low, bounds.high))
+    for key, low, high in zip(found.keys, lows, highs, strict=True):
         if np.isfinite(low) and np.isfinite(high):
             of[key][found.metric] = Interval(low=low, high=high)
         else:
@@ -126,10 +138,9 @@ def _gains(found: Scored, errors: Deviations, base: int) -> dict[str, Interval]:
     """Return the interval of each model's gain over the base, paired over the units."""
     if found.units < 2:
         return {}
-    gains: NDArray[np.float64] = found.values - found.values[base]
-    margins = student_quantile(found) * errors.paired(base)
+    gains = gains_over(found, errors, base)
     return {
-        key: Interval(low=gain - margin, high=gain + margin)
-        for key, gain, margin in zip(found.keys, gains.tolist(), margins.tolist(), strict=True)
-        if key != found.keys[base] and np.isfinite(margin)
+        key: Interval(low=low, high=high)
+        for key, low, high in zip(found.keys, gains.low.tolist(), gains.high.tolist(), strict=True)
+        if key != found.keys[base] and np.isfinite(low) and np.isfinite(high)
     }

@@ -7,12 +7,16 @@ from loratory.reports.visible import LONGEST, cut, one_line, visible
 
 # Markdown gives an underscore within a word no meaning, and parameter names have many.
 _SPECIAL = re.compile(r"([\\`*\[\]<>#|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+# `[0.1, 0.2]`, which is no link unless one of these follows.
+_INTERVAL = re.compile(r"(\[[-+−0-9.]+, [-+−0-9.]+\](?![\[(:]))")
 _FENCE = re.compile(r"`{3,}")
 
 
 def escaped(text: str) -> str:
     """Return text on one line, cut if it is very long, that prose or a cell of a table shows as it is."""
-    return _SPECIAL.sub(r"\\\1", one_line(text, LONGEST)).replace("&", "&amp;")
+    parts = _INTERVAL.split(one_line(text, LONGEST))
+    parts[::2] = [_SPECIAL.sub(r"\\\1", part).replace("&", "&amp;") for part in parts[::2]]
+    return "".join(parts)
 
 
 def code(text: str) -> str:

@@ -1,43 +1,53 @@
 """report.md: the comparison as Markdown, for a repository, an issue or a chat."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from loratory.reports import formatting
 from loratory.reports.columns import Column, View, columns
 from loratory.reports.comparison_report import ComparisonReport, ScoredTrial, TrialFacts
 from loratory.reports.comparison_rows import (
     ComparisonRow,
+    best_line,
     choice_line,
     comparison_rows,
     metric_names,
     picked_line,
     tie_note,
+    usual_folder,
 )
 from loratory.reports.interval_words import DEV, SINGLE_TRAININGS, interval_notes
 from loratory.reports.markdown import code, escaped, fenced, table
 from loratory.reports.retrained_words import HEADS, ONE_RUN, retrained_notes, retrained_rows
 from loratory.reports.statistics.importance import TITLE
 from loratory.reports.trade_off_words import (
-    COST,
     PLACES,
+    cost_note,
     front_rows,
     metric_sentences,
     rank_heads,
     rank_rows,
 )
 from loratory.reports.verdict import further_line
+from loratory.spaces.command_line import command
 
 
-def markdown_report(report: ComparisonReport) -> str:
-    """Return the comparison as Markdown."""
-    parts = [f"# {escaped(report.study.name)}", _opening(report)]
+def markdown_report(report: ComparisonReport, folder: str | Path | None = None) -> str:
+    """Return the comparison as Markdown.
+
+    Args:
+        report: the comparison.
+        folder: the study folder as it was given, for commands; None: where `loratory run` makes it.
+    """
+    folder = folder or usual_folder(report)
+    parts = [f"# {escaped(report.study.name)}", _opening(report, folder)]
     if report.best:
         parts += ["## Base, median and best", comparison_table(report)]
         parts += signature_list(report.signatures)
         parts += ["## Ranking", ranking_table(report), *_bullets(interval_notes(report))]
-        parts += _retrained(report)
+        parts += _retrained(report, folder)
         parts += _other_metrics(report)
-        parts += _costs(report)
+        parts += _costs(report, folder)
         parts += [f"## {TITLE}", *_importance(report)]
     if report.unranked:
         unranked = columns(report, View.MARKDOWN_UNRANKED)
@@ -74,8 +84,8 @@ def _trials(trials: Sequence[TrialFacts], shown: Sequence[Column], *, text_colum
     return table([column.label for column in shown], rows, text_columns=text_columns)
 
 
-def _opening(report: ComparisonReport) -> str:
-    metric, best = formatting.label(report.study.metric), report.best
+def _opening(report: ComparisonReport, folder: str | Path) -> str:
+    best = report.best
     lines = [f"{formatting.counts(report.counts).capitalize()}.", ""]
     if left_out := formatting.never_started(report.never_started):
         lines[0] += f" {left_out}."
@@ -83,13 +93,10 @@ def _opening(report: ComparisonReport) -> str:
         lines[0] += " Not all trials are finished: all of this is provisional."
     if best is None:
         return "\n".join([*lines, "No trial is ranked: none has completed with finite scores."])
-    gain = "" if best.gain is None else f", {formatting.signed(best.gain)} against the untuned base"
-    if gain and best.gain_interval:
-        gain += f" ({formatting.between(best.gain_interval)})"
     lines += [
         " ".join([f"**{escaped(report.verdict[0])}**", *map(escaped, report.verdict[1:])]),
         "",
-        f"Best value: trial {best.number}, {metric} {formatting.score(best.value)} on eval.select{gain}.",
+        best_line(report),
         "",
         *([tie, ""] if (tie := tie_note(report)) else []),
         *([line, ""] if (line := choice_line(report)) else []),
@@ -99,16 +106,18 @@ def _opening(report: ComparisonReport) -> str:
     if (winner := report.winner) is not None and winner.adapter:
         whose = "Its adapter" if winner is best else f"The adapter of trial {winner.shown}"
         lines += ["", f"{whose} is in `{winner.adapter}` of the study folder."]
-        name = report.study.name
-        lines += ["", f"Publish it: {code(f'loratory publish runs/{name} --repo me/{name}')}"]
-    if report.findings and report.findings.chance_of_change is not None:
+    if report.publish and (publish := report.publish.command(folder)):
+        lines += ["", f"Publish it: {code(publish)}"]
+    if report.publish and report.publish.note:
+        lines += ["", escaped(report.publish.note)]
+    if report.findings and further_line(report.findings):
         lines += ["", further_line(report.findings)]
     return "\n".join(lines)
 
 
 def _with_ends(row: ComparisonRow, metric: str) -> str:
     value, ends = formatting.score(row.metrics.get(metric)), row.ends(metric)
-    return f"{value} ({ends})" if ends else value
+    return f"{value} {ends}" if ends else value
 
 
 def _bullets(sentences: Sequence[str]) -> list[str]:
@@ -124,15 +133,16 @@ def _other_metrics(report: ComparisonReport) -> list[str]:
     return ["## Other metrics", escaped(" ".join(sentences)), *places]
 
 
-def _costs(report: ComparisonReport) -> list[str]:
+def _costs(report: ComparisonReport, folder: str | Path) -> list[str]:
     rows = front_rows(report)
     fronts = table(["cost", "Pareto front, the cheapest first", ""], rows, text_columns=3)
-    return ["## Quality and cost", COST, fronts] if rows else []
+    return ["## Quality and cost", escaped(cost_note(report, folder)), fronts] if rows else []
 
 
-def _retrained(report: ComparisonReport) -> list[str]:
+def _retrained(report: ComparisonReport, folder: str | Path) -> list[str]:
     if report.retrained is None:
-        return [f"{ONE_RUN} `loratory confirm` trains the best settings again on new seeds."]
+        confirm = code(command("confirm", folder))
+        return [f"{ONE_RUN} {confirm} trains the best settings again on new seeds."]
     rows = table(list(HEADS), retrained_rows(report.retrained), text_columns=1)
     return ["## Retrained settings", *map(escaped, retrained_notes(report)), SINGLE_TRAININGS, rows]
 
@@ -170,5 +180,7 @@ def _totals(report: ComparisonReport) -> str:
             f"- Most memory of a pack: {formatting.size(totals.peak_memory_bytes)}",
             f"- Devices: {escaped(', '.join(totals.devices)) or '–'}",
             f"- Study {report.study.uuid}, seed {report.study.seed}",
+            "",
+            formatting.TIMES,
         ]
     )

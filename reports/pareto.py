@@ -42,11 +42,16 @@ _COSTS = (
     _Cost(
         "peak_memory_bytes",
         "peak memory",
-        lambda trial: trial.peak_memory_bytes or None,
-        "Peak of the whole pack, on a CPU of the process: not what a trial would need alone.",
+        lambda trial: _to_digits(trial.peak_memory_bytes),
+        "Peak of the whole pack, on a CPU of the process, in three digits: not what a trial needs alone.",
         "No peak memory is recorded.",
     ),
 )
+
+
+def _to_digits(amount: int) -> int | None:
+    """Round a measured amount to three digits; None for 0. Smaller differences are chance."""
+    return round(amount, 3 - len(str(amount))) if amount else None
 
 
 def pareto_fronts(

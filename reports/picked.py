@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from loratory.reports.comparison_report import RankedTrial, Retrained, ScoredTrial
+from loratory.reports.comparison_report import Choice, RankedTrial, Retrained, ScoredTrial, Scores
 from loratory.reports.findings import Findings, Interval
 from loratory.reports.intervals import GAIN
 
@@ -48,7 +48,7 @@ def _allowed(trial: _Trial, findings: Findings, metric: str) -> _Trial:
         gain = None
         missing |= {GAIN: _NO_OPTIMISM} if trial.gain_interval else {}
     elif gain is not None:
-        gain = Interval(low=gain.low - findings.optimism, high=gain.high - findings.optimism)
+        gain = _moved(gain, findings.optimism)
     if findings.interval is None:
         missing.setdefault(metric, _NO_OPTIMISM)
     return trial.model_copy(
@@ -59,3 +59,29 @@ def _allowed(trial: _Trial, findings: Findings, metric: str) -> _Trial:
             "no_interval": missing,
         }
     )
+
+
+def chosen_on_confirm(scores: Scores, choice: Choice, metric: str) -> Scores:
+    """Give the published trial on confirm, which chose it among several, the interval of the choice.
+
+    Args:
+        scores: scores of a model on confirm.
+        choice: the choice.
+        metric: the study's metric.
+    """
+    if scores.trial != choice.key or len(choice.candidates) < 2:
+        return scores
+    missing, gain, ends = dict(scores.no_interval), scores.gain, scores.gain_interval
+    if choice.optimism is None:
+        missing.setdefault(metric, _NO_OPTIMISM)
+        ends = None
+    else:
+        gain = None if gain is None else gain - choice.optimism
+        ends = None if ends is None else _moved(ends, choice.optimism)
+    return scores.model_copy(
+        update={"interval": choice.interval, "no_interval": missing, "gain": gain, "gain_interval": ends}
+    )
+
+
+def _moved(ends: Interval, down: float) -> Interval:
+    return Interval(low=ends.low - down, high=ends.high - down)

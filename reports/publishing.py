@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from loratory.reports.card_usage import DEFAULT_CLASS, Usage
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport, ScoredTrial
 from loratory.reports.hub_ids import check_repo_id, dataset_hub_id, resolve_base_id
+from loratory.reports.ranking import NOT_THERE
 from loratory.reports.score_files import read_table
 from loratory.reports.staging_checks import (
     check_config,
@@ -26,6 +28,7 @@ from loratory.reports.staging_checks import (
 )
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
+from loratory.spaces.trial import key_of_name
 
 CARD = "README.md"
 PUBLISHED = (ADAPTER_WEIGHTS, ADAPTER_CONFIG, CARD)
@@ -71,7 +74,7 @@ class Staged:
         head = f"{self.repo_id}: adapter of trial {self.shown} on {self.base_id}, staged in {self.path}"
         width = max(len(file.name) for file in self.files)
         return [head] + [
-            f"  {file.name:<{width}}  {formatting.size(file.size_bytes):>10}  sha256 {file.sha256}"
+            f"  {file.name:<{width}}  {formatting.size(file.size_bytes):>10}\n    sha256 {file.sha256}"
             for file in self.files
         ]
 
@@ -94,6 +97,11 @@ def stage(
     check_repo_id(repo_id)
     spec = folder.read_manifest().spec
     report = compare(folder)
+    if trial is None and report.choice is not None and report.choice.uncertain:
+        raise InputError(
+            f"{folder.path}: which adapter the study chooses is not known while scores are damaged: "
+            f"{', '.join(report.damaged)}; restore them, or name a trial with --trial"
+        )
     chosen = _chosen(report, trial)
     config = _config(folder, chosen, given=base_id, spec=spec)
     facts = _facts(folder, chosen, repo_id=repo_id, config=config)
@@ -158,21 +166,33 @@ def _chosen(report: ComparisonReport, name: int | str | None) -> ScoredTrial:
     """Return the trial of a number (`11`) or a key (`0011`, `confirm/0011-2`); of None the study's choice."""
     retrained = report.retrained.runs if report.retrained else ()
     every: tuple[ScoredTrial, ...] = (*report.ranking, *retrained)
-    wanted = report.winner.key if report.winner and name is None else str(name)
-    trial = next((t for t in every if wanted in (t.key, t.shown)), None)
+    wanted = report.winner.key if report.winner and name is None else key_of_name(str(name))
+    trial = next((t for t in every if t.key == wanted), None)
     if trial is None:
         needed = "a complete trial" if name is None else f"trial {name} to be complete"
         known = ", ".join(str(t.number) for t in report.ranking[:10]) or "none"
         also = f"; retrained: {', '.join(run.key for run in retrained[:10])}" if retrained else ""
         raise InputError(f"publish needs {needed} with finite scores; ranked are: {known}{also}")
-    if trial.adapter_removed is not None:
-        raise InputError(
-            f"publish needs an adapter, that of trial {trial.shown} was deleted: {trial.adapter_removed}; "
-            "publish a trial that kept its own, such as the best, or train it anew in a study of its values"
-        )
     if trial.adapter is None:
-        raise InputError(f"publish needs an adapter, trial {trial.shown} kept none")
+        raise InputError(_without_adapter(trial, every))
     return trial
+
+
+def _without_adapter(trial: ScoredTrial, every: Sequence[ScoredTrial]) -> str:
+    """Return the line that refuses a trial without an adapter, and names others that have one."""
+    others = ", ".join(other.shown for other in every[:10] if other.adapter is not None)
+    instead = f"publish another with --trial: {others}" if others else "no trial has one"
+    if trial.adapter_removed is None:
+        return f"publish needs an adapter, trial {trial.shown} kept none; {instead}"
+    if trial.adapter_removed == NOT_THERE:
+        return (
+            f"publish needs an adapter, that of trial {trial.shown} is missing: {NOT_THERE}; restore them, "
+            f"or {instead}"
+        )
+    return (
+        f"publish needs an adapter, that of trial {trial.shown} was deleted: {trial.adapter_removed}; "
+        f"{instead}, or train it anew in a study of its values"
+    )
 
 
 def _weights(folder: StudyFolder, trial: ScoredTrial) -> bytes:
@@ -269,5 +289,5 @@ def _described(path: Path) -> StagedFile:
 def _unchanged(folder: Path, file: StagedFile) -> Path:
     path = folder / file.name
     if file.name not in PUBLISHED or not path.is_file() or _described(path) != file:
-        raise InputError(f"{path}: must be as it was staged, has changed; run `loratory publish` again")
+        raise InputError(f"{path}: must be as it was staged, has changed; the same command stages it again")
     return path

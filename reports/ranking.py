@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from loratory.objectives.records import TrialRecord, TrialState, listing_order
-from loratory.objectives.study_folder import StudyFolder
+from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, StudyFolder
 from loratory.reports.comparison_report import RankedTrial, UnrankedTrial
 from loratory.reports.intervals import GAIN, Intervals
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.trial import parse_retraining_key
 
 _NO_INTERVALS = Intervals()
+NOT_THERE = "its files are not in the study folder"
+"""Why an adapter is gone that loratory did not delete."""
 
 
 def is_finite(value: Any) -> bool:
@@ -107,11 +109,11 @@ def scored_facts(
     """
     value = _value(record)
     intervals, missing = dict(found.of.get(record.key, {})), dict(found.missing.get(record.key, {}))
-    removed = record.adapter.removed if record.adapter else None
+    removed = why_removed(folder, record)
     kept = record.adapter is not None and removed is None
     return {
         **_facts(record, metric, direction),
-        "reason": record.reason if removed is None else f"{record.reason}; adapter deleted: {removed}",
+        "reason": _reason(record, removed),
         "value": value,
         "interval": intervals.get(metric),
         "gain": None if base_value is None else sign(direction) * (value - base_value),
@@ -125,6 +127,22 @@ def scored_facts(
         "adapter_sha256": record.adapter.sha256 if record.adapter else None,
         "adapter_bytes": record.adapter.size_bytes if record.adapter else None,
     }
+
+
+def why_removed(folder: StudyFolder, record: TrialRecord) -> str | None:
+    """Return why the adapter that a trial kept is not in the study folder any more; None if it is there."""
+    if record.adapter is None:
+        return None
+    if record.adapter.removed is not None:
+        return record.adapter.removed
+    files = (folder.adapter(record.key) / name for name in (ADAPTER_WEIGHTS, ADAPTER_CONFIG))
+    return None if all(file.is_file() for file in files) else NOT_THERE
+
+
+def _reason(record: TrialRecord, removed: str | None) -> str:
+    if removed is None:
+        return record.reason
+    return f"{record.reason}; adapter {'missing' if removed == NOT_THERE else 'deleted'}: {removed}"
 
 
 def unranked_trial(record: TrialRecord, reason: str, *, metric: str, direction: Direction) -> UnrankedTrial:

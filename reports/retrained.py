@@ -17,7 +17,7 @@ from loratory.reports.findings import Interval
 from loratory.reports.intervals import Intervals
 from loratory.reports.ranking import scored_facts, sign, unranked_trial, why_unranked
 from loratory.reports.statistics.settings import LEVEL, places, summarise
-from loratory.spaces.metric_names import Direction
+from loratory.spaces.metric_names import Direction, within_range
 from loratory.spaces.trial import parse_retraining_key
 
 
@@ -50,7 +50,7 @@ def retrained_settings(
         runs, unscored = _trainings(
             group, folder, metric=metric, direction=direction, base_value=base_value, found=found
         )
-        trained.append(_settings(number, runs, unscored, ranked.get(number)))
+        trained.append(_settings(number, runs, unscored, ranked.get(number), metric))
     after = places({s.number: s.mean for s in trained if s.mean is not None}, sign=sign(direction))
     placed = [s.model_copy(update={"rank_after": after.get(s.number)}) for s in trained]
     return Retrained(
@@ -88,6 +88,7 @@ def _settings(
     runs: tuple[RetrainedTrial, ...],
     unscored: tuple[UnrankedTrial, ...],
     before: RankedTrial | None,
+    metric: str,
 ) -> RetrainedSettings:
     facts = RetrainedSettings(
         number=number,
@@ -102,7 +103,8 @@ def _settings(
     found = summarise([run.value for run in runs])
     following = None
     if found.next_low is not None and found.next_high is not None:
-        following = Interval(low=found.next_low, high=found.next_high)
+        low, high = within_range(metric, found.next_low, found.next_high)
+        following = Interval(low=low, high=high)
     names = ("values", "mean", "sd", "low", "high")
     return facts.model_copy(
         update={**{name: getattr(found, name) for name in names}, "next_training": following}

@@ -40,8 +40,9 @@ def retrained_notes(report: ComparisonReport) -> list[str]:
         f"{ONE_RUN} {title} Their first runs, by which they were chosen, are in no mean here.",
         *_answers(report, retrained),
         f"The next training of the same settings scores within the last column in {retrained.level:.0%} of "
-        "such cases (Student's t, from the spread of the new seeds). That does not say which settings are "
-        "better: on so few seeds no test can.",
+        "such cases (Student's t, from the spread of the new seeds). It allows for the seed alone: on other "
+        "examples scores differ too. That does not say which settings are better: on so few seeds no test "
+        "can.",
         *_without_score(retrained),
     ]
 
@@ -92,4 +93,5 @@ def _between(low: float | None, high: float | None) -> str:
 
 
 def _interval(found: Interval | None) -> str:
+    # As the range beside it: a terminal of 80 columns has no room for brackets.
     return _between(found.low, found.high) if found else "–"

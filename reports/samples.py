@@ -7,6 +7,7 @@ from pathlib import Path
 
 from loratory.objectives.scores import Prediction, ScoreTable, predictions_from_bytes
 from loratory.objectives.study_folder import PREDICTIONS
+from loratory.objectives.versions import fault
 from loratory.reports.comparison_report import Sample, SampleAnswer
 from loratory.spaces.errors import LoratoryError
 
@@ -26,7 +27,7 @@ def read_predictions(folder: Path) -> dict[str, Prediction]:
     try:
         return {p.example_id: p for p in predictions_from_bytes(path.read_bytes())}
     except (ValueError, TypeError) as error:
-        raise LoratoryError(f"{path}: must be predictions, is damaged: {error}") from error
+        raise LoratoryError(f"{path}: must be predictions, is damaged: {fault(error)}") from error
 
 
 def samples(

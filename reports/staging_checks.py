@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from loratory.objectives.versions import fault
 from loratory.spaces.errors import InputError
 
 _SECRETS = {
@@ -58,6 +59,8 @@ def check_weights(path: Path) -> None:
             names = list(file.keys())
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
+        if not path.is_file():
+            raise InputError(f"{path}: must be the adapter's weights, is not there; restore it") from error
         raise InputError(f"{path.name}: must be whole safetensors, is not: {error}") from error
     strange = [name for name in names if not _ADAPTER_TENSOR.search(name)]
     if strange or not names:
@@ -76,7 +79,8 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: must be the adapter's configuration, cannot be read: {error}") from error
+        why = fault(error)
+        raise InputError(f"{path}: must be the adapter's configuration, is damaged: {why}") from error
     if not isinstance(content, dict) or content.get("peft_type") != "LORA":
         raise InputError(f"{path}: must be a LoRA configuration of PEFT, is not")
     return content

@@ -1,17 +1,18 @@
 """Compute what a study's scores say of its winner."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from loratory.objectives.scores import ScoreTable
-from loratory.reports.comparison_report import ScoredTrial
+from loratory.reports.comparison_report import Choice, ScoredTrial
 from loratory.reports.findings import CheapestWithin, Findings, Gain, Interval, Member
+from loratory.reports.further_trials import Search, further_trials
 from loratory.reports.statistics import cheapest
 from loratory.reports.statistics.best_set import BestSet, may_be_best
 from loratory.reports.statistics.cautions import cautions
 from loratory.reports.statistics.deviations import Deviations
-from loratory.reports.statistics.fixed_interval import paired_gain
-from loratory.reports.statistics.further_search import chance_of_change
+from loratory.reports.statistics.differences import paired_gain
 from loratory.reports.statistics.jackknife import jackknife
 from loratory.reports.statistics.optimism import optimism
 from loratory.reports.statistics.picked_interval import picked_interval
@@ -19,12 +20,9 @@ from loratory.reports.statistics.power import USUAL_DEVIATION, detectable_differ
 from loratory.reports.statistics.resamples import resampled_values, resamples
 from loratory.reports.statistics.scored import Scored, scored
 from loratory.spaces.metric_names import Direction
-from loratory.spaces.samplers import SamplerName
 
 MARGINS = (0.05, 0.1)
 """Shares of the best score that a cheaper adapter may lose."""
-FURTHER_TRIALS = 8
-"""Size of a further batch, whose chance to change the published file is told."""
 
 
 class Measure(NamedTuple):
@@ -39,18 +37,6 @@ class Measure(NamedTuple):
     metric: str
     direction: Direction
     seed: int
-
-
-class Search(NamedTuple):
-    """Progress of a search.
-
-    Attributes:
-        sampler: how points are chosen.
-        tried: trials so far, those that were stopped or failed among them.
-    """
-
-    sampler: SamplerName
-    tried: int
 
 
 class Pair(NamedTuple):
@@ -68,6 +54,7 @@ def study_findings(
     published: str,
     against_base: Mapping[str, Pair],
     search: Search,
+    choice: Choice | None = None,
     looks: Sequence[str] = (),
 ) -> Findings | None:
     """Compute the findings of a study.
@@ -79,6 +66,7 @@ def study_findings(
         published: key of the trial that is published.
         against_base: scores beside the base's, by split.
         search: how far the search is.
+        choice: how it was chosen; None: by select alone.
         looks: names of the trials that were scored on test, in that order.
 
     Returns:
@@ -93,18 +81,19 @@ def study_findings(
         published_bytes=winner.adapter_bytes,
         ranked=len(ranking),
         value=winner.value,
-        gains=tuple(_gains(against_base, measure)),
+        first=ranking[0].key,
         test_looks=tuple(looks),
-        further_trials=FURTHER_TRIALS,
-        chance_of_change=chance_of_change(tried=search.tried, further=FURTHER_TRIALS, sampler=search.sampler),
+        **further_trials(search),
     )
     of_ranked = {trial.key: tables[trial.key] for trial in ranking if trial.key in tables}
     found, left_out = scored(of_ranked, measure.metric, measure.direction)
     missing = {trial.key: "it has no scores per example" for trial in ranking if trial.key not in tables}
     plain = plain.model_copy(update={"left_out": left_out | missing})
-    if found is None or published not in found.keys:
-        return plain
-    return plain.model_copy(update=_compared(found, {t.key: t for t in ranking}, measure.seed, published))
+    if found is not None and published in found.keys:
+        plain = plain.model_copy(
+            update=_compared(found, {t.key: t for t in ranking}, measure.seed, published)
+        )
+    return plain.model_copy(update={"gains": tuple(_gains(against_base, measure, plain, choice))})
 
 
 def _compared(
@@ -141,7 +130,8 @@ def _members(
     for key in best.keys:
         place = found.keys.index(key)
         behind, low, high = paired_gain(found, errors, here, place)
-        apart = Interval(low=low, high=high) if key != published and found.units > 1 else None
+        told = key != published and math.isfinite(low) and math.isfinite(high)
+        apart = Interval(low=low, high=high) if told else None
         members.append(
             Member(
                 key=key,
@@ -185,13 +175,41 @@ def _detectable(found: Scored, errors: Deviations) -> float | None:
     return share * abs(float(found.values[found.picked]))
 
 
-def _gains(against_base: Mapping[str, Pair], measure: Measure) -> list[Gain]:
-    gains = []
+def _gains(
+    against_base: Mapping[str, Pair], measure: Measure, found: Findings, choice: Choice | None
+) -> Iterator[Gain]:
     for split, pair in against_base.items():
-        found, left_out = scored(pair._asdict(), measure.metric, measure.direction)
-        if found is None or left_out:
+        if split == "select" and found.picked not in (found.published, None):
             continue
-        gain, low, high = paired_gain(found, jackknife(found), 0, 1)
-        interval = Interval(low=low, high=high) if found.units > 1 else None
-        gains.append(Gain(split=split, gain=gain, interval=interval))
-    return gains
+        gain = _gain(split, pair, measure)
+        if gain is None:
+            continue
+        if split == "select" and found.ranked > 1:
+            gain = less_optimism(gain, found.optimism)
+        elif split == "confirm" and choice is not None and len(choice.candidates) > 1:
+            gain = less_optimism(gain, choice.optimism)
+        yield gain
+
+
+def _gain(split: str, pair: Pair, measure: Measure) -> Gain | None:
+    """Return the gain as of an adapter that was named before it was scored; None without a comparison."""
+    both, left_out = scored(pair._asdict(), measure.metric, measure.direction)
+    if both is None or left_out:
+        return None
+    gain, low, high = paired_gain(both, jackknife(both), 0, 1)
+    interval = Interval(low=low, high=high) if math.isfinite(low) and math.isfinite(high) else None
+    return Gain(split=split, gain=gain, interval=interval)
+
+
+def less_optimism(gain: Gain, optimism: float | None) -> Gain:
+    """Take what the choice by a split adds off the gain on it; without an optimism it has no interval."""
+    if optimism is None:
+        return gain.model_copy(update={"chose": True, "interval": None})
+    ends = gain.interval
+    return Gain(
+        split=gain.split,
+        gain=gain.gain - optimism,
+        interval=Interval(low=ends.low - optimism, high=ends.high - optimism) if ends else None,
+        chose=True,
+        optimism=optimism,
+    )

@@ -5,14 +5,17 @@ from collections.abc import Mapping, Sequence
 from loratory.objectives.records import TrialRecord
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import BASE, CONFIRM_BASE, TEST_BASE, StudyFolder, confirm_key
-from loratory.reports.choice import choose
+from loratory.reports.choice import choose_for_views
 from loratory.reports.comparison_report import Choice, ComparisonReport, ScoredTrial
 from loratory.reports.comparison_rows import choice_words, picked_line
+from loratory.reports.damage import damage_line, damaged_files
 from loratory.reports.findings import Findings
-from loratory.reports.intervals import Intervals
+from loratory.reports.further_trials import progress_of
+from loratory.reports.intervals import Intervals, damaged_scores
+from loratory.reports.publish_advice import publish_advice
 from loratory.reports.ranking import order, scored_facts
-from loratory.reports.score_files import read_scoring, read_tables
-from loratory.reports.study_findings import Measure, Pair, Search, study_findings
+from loratory.reports.score_files import DamagedScoresError, ScoreFiles, read_scoring, read_tables
+from loratory.reports.study_findings import Measure, Pair, study_findings
 from loratory.reports.verdict import further_line, verdict
 from loratory.reports.verdict_file import StudyVerdict
 from loratory.spaces.study import StudySpec
@@ -32,7 +35,7 @@ def study_verdict(folder: StudyFolder) -> StudyVerdict:
     spec, direction = manifest.spec, manifest.spec.metric_direction
     trials = folder.read_records()
     ordered = order([*trials, *folder.read_retrained()], direction)
-    tables = tables_of(folder, ordered)
+    read = tables_of(folder, ordered)
     facts = [
         scored_facts(
             record,
@@ -44,22 +47,41 @@ def study_verdict(folder: StudyFolder) -> StudyVerdict:
         )
         for record in ordered
     ]
-    choice = choose(folder, ordered, manifest=manifest, tables=tables)
+    choice = choose_for_views(folder, ordered, manifest=manifest, read=read)
     ranking = [ScoredTrial(**fields) for fields in facts]
-    found = findings_of(folder, ranking, tables, spec, choice=choice, tried=len(trials))
-    words = in_words(choice, found, names={trial.key: trial.shown for trial in ranking}, metric=spec.metric)
-    return words.model_copy(update={"provisional": any(not trial.state.finished for trial in trials)})
+    found = findings_of(folder, ranking, read, spec, choice=choice, trials=trials)
+    words = in_words(
+        choice,
+        found,
+        names={trial.key: trial.shown for trial in ranking},
+        metric=spec.metric,
+        damaged=damaged_files(folder, read.damaged),
+    )
+    winner = next((trial for trial in ranking if choice is not None and trial.key == choice.key), None)
+    return words.model_copy(
+        update={
+            "publish": publish_advice(folder, spec, winner),
+            "provisional": any(not trial.state.finished for trial in trials),
+        }
+    )
 
 
 def verdict_of(report: ComparisonReport) -> StudyVerdict:
     """Return the verdict in a report."""
     names = {trial.key: trial.shown for trial in report.scored}
-    words = in_words(report.choice, report.findings, names=names, metric=report.study.metric)
-    return words.model_copy(update={"provisional": report.provisional})
+    words = in_words(
+        report.choice, report.findings, names=names, metric=report.study.metric, damaged=report.damaged
+    )
+    return words.model_copy(update={"publish": report.publish, "provisional": report.provisional})
 
 
 def in_words(
-    choice: Choice | None, found: Findings | None, *, names: Mapping[str, str], metric: str
+    choice: Choice | None,
+    found: Findings | None,
+    *,
+    names: Mapping[str, str],
+    metric: str,
+    damaged: Mapping[str, str],
 ) -> StudyVerdict:
     """Return a choice and findings with the sentences made of them.
 
@@ -68,20 +90,31 @@ def in_words(
         found: the findings.
         names: names of trials for people, by key.
         metric: the study's metric.
+        damaged: what is wrong with damaged files of scores, by place.
     """
     if choice is None or found is None:
-        return StudyVerdict(verdict=verdict(None))
+        return StudyVerdict(verdict=verdict_of_scores(None, damaged))
     chosen = choice_words(choice, names=names, metric=metric)
     return StudyVerdict(
         findings=found,
         choice=choice,
-        verdict=verdict(found),
+        verdict=verdict_of_scores(found, damaged),
         published=" ".join(line for line in (chosen, picked_line(choice, found)) if line),
         further=further_line(found),
     )
 
 
-def tables_of(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> dict[str, ScoreTable]:
+def verdict_of_scores(found: Findings | None, damaged: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the sentences of the verdict; the last one names damaged files of scores.
+
+    Args:
+        found: the findings; None where no trial is ranked.
+        damaged: what is wrong with damaged files, by place.
+    """
+    return (*verdict(found), *([line] if (line := damage_line(damaged)) else []))
+
+
+def tables_of(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> ScoreFiles:
     """Read per-example scores on select of the base, the trials and the trainings anew, by key.
 
     Args:
@@ -95,32 +128,33 @@ def tables_of(folder: StudyFolder, ordered: Sequence[TrialRecord]) -> dict[str, 
 def findings_of(
     folder: StudyFolder,
     ranking: Sequence[ScoredTrial],
-    tables: Mapping[str, ScoreTable],
+    read: ScoreFiles,
     spec: StudySpec,
     *,
     choice: Choice | None,
-    tried: int,
+    trials: Sequence[TrialRecord],
 ) -> Findings | None:
     """Return the findings of a study; None if no trial is ranked.
 
     Args:
         folder: the study folder.
         ranking: ranked trials and trainings anew, best first.
-        tables: their scores on select by key, and those of the base.
+        read: their scores on select by key, and those of the base.
         spec: the study.
         choice: which of them is published.
-        tried: number of trials of the search.
+        trials: records of the search.
     """
     if choice is None:
         return None
     looks = folder.read_looks()
+    tables = read.tables
     look = next((record.key for record in looks if record.trial == choice.key), None)
     sides = {
         "select": (tables.get(choice.key), tables.get(BASE)),
-        "confirm": tuple(read_scoring(folder, key) for key in (confirm_key(choice.key), CONFIRM_BASE)),
-        "test": (read_scoring(folder, look) if look else None, read_scoring(folder, TEST_BASE)),
+        "confirm": tuple(_readable(folder, key) for key in (confirm_key(choice.key), CONFIRM_BASE)),
+        "test": (_readable(folder, look) if look else None, _readable(folder, TEST_BASE)),
     }
-    return study_findings(
+    found = study_findings(
         ranking,
         tables,
         Measure(spec.metric, spec.metric_direction, spec.seed),
@@ -130,6 +164,19 @@ def findings_of(
             for split, (winner, base) in sides.items()
             if winner is not None and base is not None
         },
-        search=Search(spec.sampler.name, tried),
+        search=progress_of(spec, trials, retrained=len(ranking) > sum(t.key.isdecimal() for t in ranking)),
+        choice=choice,
         looks=[name for record in looks if (name := record.shown) is not None],
     )
+    if found is None or not read.damaged:
+        return found
+    damaged = {key: damaged_scores(why) for key, why in read.damaged.items() if key in found.left_out}
+    return found.model_copy(update={"left_out": found.left_out | damaged})
+
+
+def _readable(folder: StudyFolder, key: str) -> ScoreTable | None:
+    """Read the scores of a scoring; None where there are none, or where they are damaged."""
+    try:
+        return read_scoring(folder, key)
+    except DamagedScoresError:
+        return None

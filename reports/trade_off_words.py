@@ -1,16 +1,15 @@
 """Sentences and rows on places by other metrics and on quality against cost, which all views share."""
 
+from pathlib import Path
+
 from loratory.reports import formatting
 from loratory.reports.comparison_report import ComparisonReport
 from loratory.reports.trade_offs import MetricRanks, ParetoFront, ParetoPoint
+from loratory.spaces.command_line import command
 
 MOST_ROWS = 15
 """Trials in the table of places."""
 PLACES = "Places order single values and have no intervals: places next to each other may be chance."
-COST = (
-    "On a front no other trial is both better and cheaper, by single values. Whether two of its trials "
-    "differ at all is another question: loratory decide answers it."
-)
 
 
 def metric_sentences(report: ComparisonReport) -> list[str]:
@@ -59,6 +58,23 @@ def rank_rows(report: ComparisonReport) -> list[list[str]]:
 def front_rows(report: ComparisonReport) -> list[list[str]]:
     """Return a row for each cost: its front, cheapest first, or why there is none."""
     return [[front.label, _front(front), front.note] for front in report.pareto_fronts]
+
+
+def cost_note(report: ComparisonReport, folder: str | Path) -> str:
+    """Return what a front says and does not say, with the command that compares two trials.
+
+    Args:
+        report: the comparison.
+        folder: the study folder as it was given.
+    """
+    members = report.findings.may_be_best if report.findings else ()
+    names = [member.shown for member in members[:2]]
+    names += [trial.shown for trial in report.scored if trial.shown not in names]
+    answer = f": {command('decide', folder, *names[:2])} answers it" if names[1:] else ""
+    return (
+        "On a front no other trial is both better and cheaper, by single values. Whether two of its trials "
+        f"differ at all is another question{answer}."
+    )
 
 
 def cost_text(front: ParetoFront, point: ParetoPoint) -> str:

@@ -28,7 +28,7 @@ def verdict(found: Findings | None) -> tuple[str, ...]:
         sentences.append(_what_it_costs(found))
     if gain := _final(found.gains):
         sentences.append(_gain(gain))
-    sentences += [line for line in (looks_line(found), *found.cautions, _left_out(found)) if line]
+    sentences += [line for line in (looks_line(found), *found.cautions, left_out_line(found)) if line]
     return tuple(sentences)
 
 
@@ -46,26 +46,40 @@ def looks_line(found: Findings) -> str:
 
 def further_line(found: Findings) -> str:
     """Return how likely more trials change the published file, and what more examples would tell."""
-    chance = found.chance_of_change
-    count, odds = found.further_trials, f"{chance:.0%}"
-    line = f"{count} further trials would change the published file with probability {odds}."
+    line = _chance(found)
     if found.detectable_difference is None or not found.value:
         return line
     now, then = (_share_or_amount(found.detectable_difference / root, found.value) for root in (1, 2))
-    return (
-        f"{line} {found.examples:,} examples show four times in five that a trial is worse if it is {now} "
-        f"behind the best, four times as many if it is {then} behind."
+    examples = (
+        f"{found.examples:,} examples show four times in five that a trial is worse if it is {now} behind "
+        f"the best, four times as many if it is {then} behind."
     )
+    return f"{line} {examples}".strip()
 
 
-def _left_out(found: Findings) -> str:
-    """Return which trials are in no comparison, and why the first of them is not."""
+def _chance(found: Findings) -> str:
+    if found.chance_of_change is None:
+        return found.chance_missing
+    count, about = found.further_trials, "" if found.chance_is == "exact" else f"{found.chance_is} "
+    line = (
+        f"{count} further trial{'s' * (count != 1)} would change the published file with a probability of "
+        f"{about}{found.chance_of_change:.0%}."
+    )
+    if found.chance_is == "at most about":
+        line += " Trainings on new seeds compete with them."
+    return line
+
+
+def left_out_line(found: Findings) -> str:
+    """Return which trials are in no comparison, and why the first of them is not; empty for none."""
     if not found.left_out or found.unit is None:
         return ""
-    (key, reason), *others = found.left_out.items()
-    first = int(key) if key.isdecimal() else key
-    more = f" and {len(others)} other{'s' * (len(others) > 1)}" if others else ""
-    return f"Not compared with the others: trial {first}{more} ({reason})."
+    named = found.first if found.first in found.left_out else next(iter(found.left_out))
+    reason, others = found.left_out[named], len(found.left_out) - 1
+    first = int(named) if named.isdecimal() else named
+    place = ", which has the best value of all" if named == found.first else ""
+    more = f"{',' * bool(place)} and {others} other{'s' * (others > 1)}" if others else ""
+    return f"Not compared with the others: trial {first}{place}{more} ({reason})."
 
 
 def _who(found: Findings) -> str:
@@ -94,7 +108,22 @@ def _what_it_costs(found: Findings) -> str:
             else f"none of them is better than {found.published_shown}"
         )
     text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}." if text else "What a wrong choice costs is not known."
+    if not text:
+        return "What a wrong choice costs is not known."
+    return f"{text[0].upper()}{text[1:]}.{_alone_and_at_once(found)}"
+
+
+def _alone_and_at_once(found: Findings) -> str:
+    """Explain how a trial can be within a margin of the best and publishing one can cost more."""
+    within = found.cheapest_within[0] if found.cheapest_within else None
+    if within is None or within.key is None or found.shortfall is None:
+        return ""
+    if found.shortfall <= within.margin * abs(found.value):
+        return ""
+    return (
+        f" The {within.margin:.0%} hold for one trial alone; what publishing costs holds for all of them at "
+        "once, and is wider for that."
+    )
 
 
 def _cheapest(found: Findings, within: CheapestWithin) -> str:
@@ -118,7 +147,7 @@ def _what_would_show(found: Findings, within: CheapestWithin) -> str:
     shown, beside = member.shown if member else key, ""
     if member and key != found.published:
         beside = _size_beside(member.adapter_bytes, found.published_bytes, found.published_shown)
-    return f" (some {_rounded(needed[key]):,} examples would show it for {shown}{beside})"
+    return f" (some {formatting.about(needed[key])} examples would show it for {shown}{beside})"
 
 
 def _size_beside(own: int | None, other: int | None, name: str) -> str:
@@ -134,7 +163,7 @@ def _size_beside(own: int | None, other: int | None, name: str) -> str:
 
 
 def _final(gains: Sequence[Gain]) -> Gain | None:
-    """Return the gain on examples that the choice has not used: test, else confirm."""
+    """Return the gain on test, which had no say in the choice, else on confirm, less what the choice adds."""
     by_split = {gain.split: gain for gain in gains}
     return by_split.get("test") or by_split.get("confirm")
 
@@ -144,7 +173,16 @@ def _gain(gain: Gain) -> str:
     if gain.interval:
         low, high = (formatting.score(end) for end in (gain.interval.low, gain.interval.high))
         within = f" [{low}, {high}]"
-    return f"On {gain.split}: {formatting.signed(gain.gain)}{within} over the base."
+    return f"On {gain.split}{chose_words(gain)}: {formatting.signed(gain.gain)}{within} over the base."
+
+
+def chose_words(gain: Gain) -> str:
+    """Return a clause on what the choice by a split does to the gain there; empty where it did not choose."""
+    if not gain.chose:
+        return ""
+    if gain.optimism is None:
+        return ", which had a say in the choice and flatters it"
+    return ", less what the choice by it adds"
 
 
 def _share_or_amount(amount: float, value: float) -> str:
@@ -152,11 +190,6 @@ def _share_or_amount(amount: float, value: float) -> str:
     if value > amount:
         return f"{math.ceil(100 * amount / value)}%"
     return formatting.score(amount)
-
-
-def _rounded(count: int) -> int:
-    """Round a number of examples to two digits: it is an estimate."""
-    return int(round(count, -max(0, len(str(count)) - 2)))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from loratory.objectives.atomic_files import write_atomically
 from loratory.objectives.study_folder import StudyFolder
-from loratory.reports.comparison_report import Choice
+from loratory.reports.comparison_report import Choice, PublishAdvice
 from loratory.reports.findings import Findings
 from loratory.spaces.frozen import Frozen
 
@@ -23,6 +23,8 @@ class StudyVerdict(Frozen):
     further: str = ""
     """How likely further trials change the published file, and what more examples would tell; empty if no
     trial is ranked."""
+    publish: PublishAdvice | None = None
+    """How its adapter is published; null if no trial is ranked."""
     provisional: bool = False
     """True if trials are unfinished, so that all of it may change."""
 

@@ -20,6 +20,7 @@ from loratory.objectives.manifest import Manifest
 from loratory.objectives.study_folder import StudyFolder
 from loratory.search.pruners import build_pruner
 from loratory.search.samplers import build_sampler
+from loratory.spaces.command_line import command
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
@@ -94,7 +95,7 @@ def _unreadable(folder: StudyFolder, study: StudySpec, error: Exception) -> str:
         return f"storage: must be the URL of a database that can be reached: {cause}"
     return (
         f"{folder.database}: must be the study's SQLite database, cannot be read ({cause}); restore it; "
-        "`loratory report` works without it"
+        f"`{command('report', folder.path)}` works without it"
     )
 
 

@@ -47,7 +47,7 @@ def reconcile(owner: StudyOwner, rows: optuna.Study) -> Resumed:
         number = owner.records[lost[0]].shown
         raise LoratoryError(
             f"storage must be the first run's, has no row for recorded trial {number}; restore study.db "
-            "in the study folder, or the database of `storage`; `loratory report` works without it"
+            "in the study folder, or the database of `storage`; the report can be made without it"
         )
     for row in frozen:
         record = owner.records.get(trial_key(row.number))

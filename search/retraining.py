@@ -45,7 +45,7 @@ class RetrainingOwner:
         self._records = ChainMap(ledger.records, search)
         self._ledger, self._memory, self._say = ledger, memory or TrialMemory(study), say
         self._workforce = Workforce()
-        self._line: list[str] | None = None
+        self._queue: list[str] | None = None
         self._bytes: dict[int, int] = {}
         states = {record.state for record in ledger.records.values()}
         self._watch = FailureWatch(any_success=TrialState.COMPLETE in states)
@@ -68,10 +68,10 @@ class RetrainingOwner:
     @property
     def total(self) -> int:
         """Number of retrainings: recorded or in line; before the choice, as many as there may be."""
-        if self._line is None:
+        if self._queue is None:
             return max(self._confirmation.runs, len(self._ledger.records))
         # A copy, since displays ask from their own thread.
-        return len({*self._ledger.records.copy(), *self._line})
+        return len({*self._ledger.records.copy(), *self._queue})
 
     @property
     def nothing_left(self) -> str:
@@ -89,7 +89,7 @@ class RetrainingOwner:
     def left(self, *, new: bool) -> int:  # noqa: ARG002 (an owner's signature)
         """Return the number of trainings that are unfinished or not begun."""
         begun = sum(not record.state.finished for record in self._ledger.records.values())
-        return begun + sum(key not in self._ledger.records for key in self._in_line())
+        return begun + sum(key not in self._ledger.records for key in self._queued())
 
     def know(self, workforce: Workforce) -> None:
         """Note which workers there are."""
@@ -105,11 +105,11 @@ class RetrainingOwner:
 
     def stuck(self) -> list[str]:
         """Return what can be trained on no worker that is there."""
-        return [key for key in self._in_line() if self._is_stuck(key)]
+        return [key for key in self._queued() if self._is_stuck(key)]
 
     def has_work(self, *, new: bool) -> bool:  # noqa: ARG002 (an owner's signature)
         """Return whether `ask` would return an attempt to a worker without trials, now or later."""
-        return self.stop_reason is None and not all(map(self._is_stuck, self._in_line()))
+        return self.stop_reason is None and not all(map(self._is_stuck, self._queued()))
 
     def ask(self, *, new: bool, worker: Ready | None = None, empty: bool = True) -> Start | None:  # noqa: ARG002
         """Return the next attempt to run; None where nothing is left, or nothing that fits the worker.
@@ -122,10 +122,10 @@ class RetrainingOwner:
         if self.stop_reason is not None:
             return None
         # What runs alone comes last, because it leaves the other slots of the worker empty.
-        line = sorted(self._in_line(), key=self.runs_alone)
+        line = sorted(self._queued(), key=self.runs_alone)
         for key in line:
             if (empty or not self.runs_alone(key)) and self._place(key, worker) is Placement.HERE:
-                self._in_line().remove(key)
+                self._queued().remove(key)
                 return self._begin(key, worker)
         return None
 
@@ -163,7 +163,7 @@ class RetrainingOwner:
             final = failure_rules.is_final(event, self._ledger.records[event.key], self._study.attempts)
             self._ledger.attempt_failed(event.key, error, final=final)
             if not final:
-                self._in_line().append(event.key)
+                self._queued().append(event.key)
         self._watch.failed(event)
 
     def is_current(self, key: str, attempt: int) -> bool:
@@ -179,17 +179,17 @@ class RetrainingOwner:
         spec = resolve_retraining(self._study, number=number, index=index, attempt=attempt, params=params)
         return self._ledger.begin(spec, worker)
 
-    def _in_line(self) -> list[str]:
+    def _queued(self) -> list[str]:
         """Return what has no worker and no end, in the order of its start; the first call chooses it."""
-        if self._line is None:
-            self._line = retrainings_left(
+        if self._queue is None:
+            self._queue = retrainings_left(
                 list(self._search.values()),
                 list(self._ledger.records.values()),
                 direction=self._study.metric_direction,
                 confirmation=self._confirmation,
             )
             self._tell_choice(self._numbers())
-        return self._line
+        return self._queue
 
     def _numbers(self) -> list[int]:
         trials = list(self._search.values())
@@ -198,7 +198,7 @@ class RetrainingOwner:
     def _tell_choice(self, numbers: Sequence[int]) -> None:
         """Say which settings are trained again, and how much of that is done."""
         top, seeds = self._confirmation.top, self._confirmation.seeds
-        if not self._line:
+        if not self._queue:
             return
         if len(numbers) < top:
             self._say(f"note: confirmation.top is {top}, trials with a score are {len(numbers)}")

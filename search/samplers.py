@@ -14,8 +14,8 @@ from optuna.samplers import (
     TPESampler,
 )
 
-from loratory.search.points import listed_values
 from loratory.search.unseen import UnseenSampler
+from loratory.spaces.points import listed_values
 from loratory.spaces.samplers import SamplerName
 from loratory.spaces.study import StudySpec
 from loratory.spaces.trial import derive_seed

@@ -16,7 +16,7 @@ from loratory.objectives.study_folder import (
     confirm_key,
     later_look_key,
 )
-from loratory.reports.choice import choose, confirmed, select_tables
+from loratory.reports.choice import choose, confirm_candidates, select_tables
 from loratory.reports.ranking import order
 
 _Scoring = tuple[str, Split, str | None]
@@ -36,7 +36,8 @@ class ScoringQueue:
         self._done: set[str] = set()
         self._under_way: dict[str, str | None] = {}
         self._has_base = prepared.has_base
-        self._finished: frozenset[str] = frozenset()
+        self._finished: frozenset[str] | None = None
+        self._ordered: list[TrialRecord] = []
         self._candidates: tuple[str, ...] = ()
         self._winner: str | None = None
         self._base_broke = False
@@ -83,8 +84,8 @@ class ScoringQueue:
 
     def _closing(self, records: Records) -> Iterator[_Scoring]:
         """Yield the closing scorings without a record; the winner's comes when confirm is scored."""
-        self._find_candidates(records)
-        best = self._ordered(records)[:1]
+        self._rank(records)
+        best = self._ordered[:1]
         if not best or best[0].adapter is None:
             return
         confirm = [(confirm_key(key), Split.CONFIRM, key) for key in self._candidates]
@@ -94,7 +95,7 @@ class ScoringQueue:
         if self._prepared.has_test and not self._is_done(TEST_BASE):
             yield TEST_BASE, Split.TEST, None
         if self._prepared.has_test and not left:
-            winner = self._chosen(records)
+            winner = self._chosen()
             if (key := self._test_key(winner)) is not None:
                 yield key, Split.TEST, winner
 
@@ -106,29 +107,25 @@ class ScoringQueue:
             self._tested = {record.trial for record in self._folder.read_looks()}
         return None if winner in self._tested else later_look_key(winner)
 
-    def _find_candidates(self, records: Records) -> None:
-        """Find the candidates again where trials have finished since."""
+    def _rank(self, records: Records) -> None:
+        """Rank the trials, and find the candidates, again where trials have finished since."""
         finished = frozenset(key for key, record in records.items() if record.state.finished)
         if finished == self._finished:
             return
         self._finished, self._winner, self._candidates = finished, None, ()
+        self._ordered = order(list(records.values()), self._manifest.spec.metric_direction)
         if self._prepared.has_confirm:
-            ordered = self._ordered(records)
-            tables = select_tables(self._folder, ordered)
-            self._candidates = confirmed(ordered, tables, self._manifest.spec)
+            tables = select_tables(self._folder, self._ordered)
+            self._candidates = confirm_candidates(self._ordered, tables, self._manifest.spec)
 
-    def _chosen(self, records: Records) -> str:
+    def _chosen(self) -> str:
         """Return the key of the trial that select and confirm choose."""
         if self._winner is None:
-            ordered = self._ordered(records)
-            tables = select_tables(self._folder, ordered) if self._candidates else {}
-            choice = choose(self._folder, ordered, manifest=self._manifest, tables=tables)
+            tables = select_tables(self._folder, self._ordered) if self._candidates else {}
+            choice = choose(self._folder, self._ordered, manifest=self._manifest, tables=tables)
             assert choice is not None  # there is a best trial
             self._winner = choice.key
         return self._winner
-
-    def _ordered(self, records: Records) -> list[TrialRecord]:
-        return order(list(records.values()), self._manifest.spec.metric_direction)
 
     def _is_done(self, key: str) -> bool:
         if key not in self._done and self._folder.read_score(key) is not None:

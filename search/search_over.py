@@ -18,7 +18,8 @@ def check_over(folder: StudyFolder, study: StudySpec) -> None:
     if status.trials or (status.done < status.limit and not time_is_up):
         raise InputError(
             f"{folder.path}: the search must be over before its settings are trained again, {status.done} of "
-            f"{status.limit} trials are finished; go on with `loratory run`, or lower `trials` in its file"
+            f"{status.limit} trials are finished; go on with the command that began the study, or "
+            "lower `trials` in its file"
         )
     if status.best_number is None:
         raise InputError(f"{folder.path}: a trial must have a score to be trained again, none has")

@@ -19,7 +19,7 @@ from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport
 from loratory.reports.study_verdict import verdict_of
 from loratory.reports.trackers.tracker import Tracker, open_trackers
-from loratory.reports.verdict_file import published_in, write_verdict
+from loratory.reports.verdict_file import published_in
 from loratory.reports.writing import write_report
 from loratory.search.adapter_budget import AdapterBudget
 from loratory.search.clock import StudyClock
@@ -54,9 +54,10 @@ class StudyResult:
 
     Attributes:
         folder: the study folder.
-        best: record of the trial whose adapter is published; None if no trial is ranked.
+        best: record of the trial whose adapter is published, which need not be the first of the ranking;
+            None if no trial is ranked.
         metrics: its metrics on eval.select.
-        adapter: folder of its adapter; None if it has none.
+        adapter: folder of its adapter; None if it has none, or none any more.
         comparison: content of the report; None if there is nothing to compare.
         report: path of report.html; None likewise.
         interrupted: the run was stopped before the study was done.
@@ -192,7 +193,7 @@ class StudySession:
             folder=self._folder,
             best=best,
             metrics=best.metrics if best else {},
-            adapter=self._folder.adapter(best.key) if best and best.adapter else None,
+            adapter=self._folder.path / winner.adapter if winner and winner.adapter else None,
             comparison=comparison,
             report=self._folder.report_html if comparison else None,
             interrupted=not done,
@@ -204,7 +205,6 @@ class StudySession:
         if self._comparison is None and self._owner.records:
             self._comparison = compare(self._folder)
             write_report(self._folder, self._comparison)
-            write_verdict(self._folder, verdict_of(self._comparison))
         return self._comparison
 
     def _conclude(self, tracker: Tracker) -> None:

@@ -10,16 +10,16 @@ from rich.text import Text
 
 from loratory.objectives.records import TrialRecord, TrialState
 from loratory.objectives.study_folder import StudyFolder
-from loratory.reports.comparison_report import Choice
+from loratory.reports.comparison_report import Choice, PublishAdvice
 from loratory.reports.findings import Findings
-from loratory.reports.formatting import never_started
+from loratory.reports.formatting import duration, never_started
 from loratory.reports.ranking import order
 from loratory.reports.study_verdict import study_verdict
 from loratory.reports.verdict_file import StudyVerdict
 from loratory.search.best_settings import retrainings_left
 from loratory.search.clock import read_active_seconds
 from loratory.search.lock import is_running
-from loratory.search.progress import clock, short
+from loratory.search.progress import short
 from loratory.search.samplers import trial_limit
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.frozen import Frozen
@@ -102,6 +102,8 @@ class StudyStatus(Frozen):
     """True if trials are unfinished, so that the verdict may change."""
     choice: Choice | None = None
     """The trial whose adapter is published, as in report.json; null if no trial is ranked."""
+    publish: PublishAdvice | None = None
+    """How its adapter is published; null if no trial is ranked."""
     findings: Findings | None = None
     """The numbers of the verdict, as in report.json; null if no trial is ranked."""
 
@@ -204,7 +206,7 @@ def render_status(status: StudyStatus) -> RenderableType:
     )
     counts = _in_words(status.states, running=status.running) or "none yet"
     head = Text(f"{status.name}: {state}\n{status.done}/{status.limit} trials ({counts})")
-    head.append(f", {clock(status.active_seconds)} of work")
+    head.append(f", worked on for {duration(status.active_seconds)}")
     if status.never_started:
         head.append(f"\n{never_started(status.never_started)}")
     if status.best_value is not None:

@@ -10,7 +10,8 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from loratory.search.points import count_points, earlier_points, listed_values, point_key
+from loratory.search.points import earlier_points, point_key
+from loratory.spaces.points import count_points, listed_values
 
 Point = dict[str, Any]
 

@@ -27,9 +27,14 @@ class Diagnosis:
     def lines(self, details: Sequence[ErrorDetails]) -> list[str]:
         """Return one line per key that breaks a rule."""
         rules: dict[Path, list[str]] = {}
+        listed: set[str] = set()
         for detail in details:
             path = self._path(detail)
-            rules.setdefault(path, []).append(self._rule(detail, path))
+            rule = self._rule(detail, path)
+            # The known keys of a section are listed once.
+            head, known, keys = rule.partition(_KNOWN)
+            rules.setdefault(path, []).append(head if keys in listed else rule)
+            listed |= {keys} if known else set()
         # Pydantic reports every branch of a union; the deepest error is about the intended one.
         inner = [path for path in rules if not any(path == other[: len(path)] != other for other in rules)]
         return [self._line(path, rules[path]) for path in inner]
@@ -99,6 +104,7 @@ def _joined(rules: Sequence[str]) -> str:
     return f"{' or '.join([heads[0], *(head.removeprefix('must be ') for head in heads[1:])])}, got {value}"
 
 
+_KNOWN = "; known are "
 _QUANTIZATION = {"bits", "bnb_4bit_quant_type", "load_in_4bit", "load_in_8bit", "quant_method", "quant_type"}
 
 
@@ -112,7 +118,7 @@ def _remedy(key: str, parent: Path) -> str:
     homes = [".".join(home) or "the top level" for home, model in _sections() if name in model.model_fields]
     if homes:
         return f": it belongs in {' or '.join(homes)}{f' as {name}' if name != key else ''}"
-    return f"; known are {', '.join(sorted(known))}"
+    return f"{_KNOWN}{', '.join(sorted(known))}"
 
 
 def _known_keys(parent: Path) -> list[str]:

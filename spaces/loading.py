@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from loratory.spaces.command_line import command
 from loratory.spaces.diagnosis import Diagnosis
 from loratory.spaces.errors import InputError
 from loratory.spaces.overrides import apply_override
@@ -29,7 +30,8 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudySpec:
     if path.is_dir():
         raise InputError(f"{path}: must be a study file, is a folder")
     if not path.is_file():
-        raise InputError(f"{path}: no such study file; `loratory init {path}` writes a starter")
+        starter = command("init", path.with_suffix(".yaml"))
+        raise InputError(f"{path}: no such study file; `{starter}` writes a starter")
     source = _read_python(path) if path.suffix == ".py" else read_yaml(_text(path), str(path))
     if not isinstance(source.data, dict):
         raise InputError(f"{source.where(())}: must be a mapping of keys, got {shown(source.data)}")

@@ -32,6 +32,7 @@ class Metric:
             objective computes it itself.
         default_for: tasks that report it where the study file lists no metrics.
         needs_labels: whether the task must be classification.
+        largest: largest possible value, the smallest being 0; None where there is none.
     """
 
     direction: Direction = Direction.MAXIMIZE
@@ -39,6 +40,7 @@ class Metric:
     scorer: str | None = None
     default_for: tuple[Task, ...] = ()
     needs_labels: bool = False
+    largest: float | None = 1.0
 
 
 _PACKAGE: Final = "loratory.objectives.metrics"
@@ -47,9 +49,9 @@ _LABELS: Final = (Task.CLASSIFICATION,)
 
 METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
     {
-        "loss": Metric(direction=Direction.MINIMIZE, label="loss"),
-        "bleu": Metric(label="BLEU", scorer=f"{_PACKAGE}.bleu:Bleu", default_for=_TEXT),
-        "chrf": Metric(label="chrF", scorer=f"{_PACKAGE}.chrf:Chrf", default_for=_TEXT),
+        "loss": Metric(direction=Direction.MINIMIZE, label="loss", largest=None),
+        "bleu": Metric(label="BLEU", scorer=f"{_PACKAGE}.bleu:Bleu", default_for=_TEXT, largest=100.0),
+        "chrf": Metric(label="chrF", scorer=f"{_PACKAGE}.chrf:Chrf", default_for=_TEXT, largest=100.0),
         "rouge1": Metric(label="ROUGE-1", scorer=f"{_PACKAGE}.rouge:Rouge1", default_for=_TEXT),
         "rouge2": Metric(label="ROUGE-2", scorer=f"{_PACKAGE}.rouge:Rouge2", default_for=_TEXT),
         "rougeL": Metric(label="ROUGE-L", scorer=f"{_PACKAGE}.rouge:RougeL", default_for=_TEXT),
@@ -64,8 +66,10 @@ METRICS: Final[Mapping[str, Metric]] = MappingProxyType(
         "rouge_score_Lsum": Metric(
             label="ROUGE-Lsum (rouge_score)", scorer=f"{_PACKAGE}.rouge:PackageRougeLsum"
         ),
-        "squad_f1": Metric(label="SQuAD F1", scorer=f"{_PACKAGE}.squad:SquadF1"),
-        "squad_exact_match": Metric(label="SQuAD exact match", scorer=f"{_PACKAGE}.squad:SquadExactMatch"),
+        "squad_f1": Metric(label="SQuAD F1", scorer=f"{_PACKAGE}.squad:SquadF1", largest=100.0),
+        "squad_exact_match": Metric(
+            label="SQuAD exact match", scorer=f"{_PACKAGE}.squad:SquadExactMatch", largest=100.0
+        ),
         "accuracy": Metric(
             label="accuracy", scorer=f"{_PACKAGE}.labels:Accuracy", default_for=_LABELS, needs_labels=True
         ),
@@ -81,3 +85,11 @@ def default_metrics(task: Task) -> tuple[str, ...]:
     """Return what a study of this task reports where its file lists no metrics; those of labels first."""
     names = [name for name, metric in METRICS.items() if task in metric.default_for]
     return tuple(sorted(names, key=lambda name: not METRICS[name].needs_labels))
+
+
+def within_range(name: str, *values: float) -> list[float]:
+    """Return values of a metric, those outside its range moved to its ends; all as they are without one."""
+    metric = METRICS.get(name)
+    if metric is None:
+        return list(values)
+    return [max(0.0, value if metric.largest is None else min(value, metric.largest)) for value in values]

@@ -53,6 +53,19 @@ def parse_retraining_key(key: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def key_of_name(name: str) -> str:
+    """Return the key of the trial that a user named: `11`, `0011`, `trial 11`, `#11`, `confirm/11-2`.
+
+    Returns:
+        The key; a name of another form as it is.
+    """
+    if found := re.fullmatch(r"(?:trial[ _-]?|#)?(\d+)", name.strip(), re.IGNORECASE):
+        return trial_key(int(found[1]))
+    if found := re.fullmatch(r"confirm/(\d+)-(\d+)", name.strip()):
+        return retraining_key(int(found[1]), int(found[2]))
+    return name
+
+
 def key_in_a_name(key: str) -> str:
     """Return a key as a part of a file's name or of a run's id: without a slash."""
     return key.replace("/", "-")

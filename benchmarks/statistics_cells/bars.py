@@ -101,6 +101,8 @@ BARS = (
     Bar(figure="fixed", low=0.92, applies=lambda c: c.grouped),
     Bar(figure="fixed", low=0.93, applies=lambda c: 0 < c.labels <= _MANY_LABELS),
     Bar(figure="picked", low=0.92, applies=_judged),
+    Bar(figure="held", low=0.93, applies=lambda c: c.right > 0),
+    Bar(figure="wrongly told", high=0.05, applies=lambda c: c.right > 0),
     Bar(figure="best in set", low=0.93, applies=_judged),
     Bar(figure="shortfall", low=0.93, applies=_judged),
     Bar(figure="size of set", high=5.9, applies=_usual(12)),

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from statistics_cells.cells import Cell, SearchCell
+from statistics_cells.cells import AnyCell, Cell, RuleCell, SearchCell
 from statistics_cells.confirmed import confirmed_figures
+from statistics_cells.discordant import discordant_figures
 from statistics_cells.figures import figures
 from statistics_cells.further_search import search_figures
 from statistics_cells.generator import draw_study
+from statistics_cells.optimism_rules import rule_figures
 from statistics_cells.replays import replayed_figures
 
 BATCH = 25
@@ -34,7 +36,7 @@ class Summary:
     errors: Mapping[str, float]
 
 
-def run_batch(cell: Cell | SearchCell, first: int, count: int = BATCH) -> dict[str, Any]:
+def run_batch(cell: AnyCell, first: int, count: int = BATCH) -> dict[str, Any]:
     """Draw and judge studies; each depends on its cell and number alone.
 
     Args:
@@ -56,7 +58,7 @@ def run_batch(cell: Cell | SearchCell, first: int, count: int = BATCH) -> dict[s
     }
 
 
-def summarize(lines: Iterable[Mapping[str, Any]], cell: Cell | SearchCell) -> Summary | None:
+def summarize(lines: Iterable[Mapping[str, Any]], cell: AnyCell) -> Summary | None:
     """Return the means of a cell over lines of results; None if there are none."""
     mine = list({line["first"]: line for line in lines if line["cell"] == cell.name}.values())
     studies = sum(line["studies"] for line in mine)
@@ -70,10 +72,20 @@ def summarize(lines: Iterable[Mapping[str, Any]], cell: Cell | SearchCell) -> Su
     return Summary(studies=studies, means=means, errors=errors)
 
 
-def _row(cell: Cell | SearchCell, number: int) -> dict[str, float]:
+def _row(cell: AnyCell, number: int) -> dict[str, float]:
     if isinstance(cell, SearchCell):
         return search_figures(cell, number)
-    rng = np.random.default_rng([zlib.crc32(cell.name.encode()), number])
+    if isinstance(cell, RuleCell):
+        return rule_figures(cell.cell, _rng(cell.cell, number))
+    rng = _rng(cell, number)
     if cell.seeds:
         return replayed_figures(cell, rng)
-    return confirmed_figures(cell, rng) if cell.confirm else figures(draw_study(cell, rng), rng)
+    if cell.confirm:
+        return confirmed_figures(cell, rng)
+    study = draw_study(cell, rng)
+    found = figures(study, rng)
+    return found | discordant_figures(study) if cell.right else found
+
+
+def _rng(cell: Cell, number: int) -> np.random.Generator:
+    return np.random.default_rng([zlib.crc32(cell.name.encode()), number])

@@ -1,7 +1,9 @@
 """The kinds of synthetic study."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from scipy.stats import norm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +21,7 @@ class Cell:
         confirm: number of fresh examples on which the best five are scored again; 0: none.
         seeds: standard deviation over seeds, as a share of the best settings' score. Above 0 settings are
             trained once in the search and the best again on new seeds, and what is published is replayed.
+        right: latent quality of the best trial where nearly all examples are right; 0: the usual one.
     """
 
     metric: Literal["rouge", "accuracy", "bleu", "macro_f1"]
@@ -30,6 +33,7 @@ class Cell:
     labels: int = 0
     confirm: int = 0
     seeds: float = 0.0
+    right: float = 0.0
 
     @property
     def name(self) -> str:
@@ -43,6 +47,8 @@ class Cell:
             parts.append(f"confirm {self.confirm}")
         if self.seeds:
             parts.append(f"seeds {self.seeds:.0%}")
+        if self.right:
+            parts.append(f"{norm.cdf(self.right):.0%} right")
         if self.scenario != "mixed":
             parts.append(self.scenario)
         return ", ".join(parts)
@@ -69,6 +75,36 @@ CELLS: tuple[Cell, ...] = (
     *(Cell(metric="macro_f1", trials=12, examples=200, labels=labels) for labels in (4, 20, 60)),
 )
 """Groups of 10 are 5, 20 and 100 groups in 50, 200 and 1,000 examples."""
+
+_GROUPS: dict[str, Any] = {"group_size": 10, "likeness": 0.15}
+RIGHT_CELLS = tuple(
+    Cell(metric="accuracy", trials=12, examples=examples, right=1.9, scenario=scenario, **groups)
+    for examples, groups in ((50, {}), (200, {}), (200, _GROUPS))
+    for scenario in ("tied", "mixed")
+)
+"""Studies in which few examples tell two trials apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleCell:
+    """Studies on which two ways to compute the optimism are compared.
+
+    Attributes:
+        cell: the kind of study.
+    """
+
+    cell: Cell
+
+    @property
+    def name(self) -> str:
+        """Name in results and tables."""
+        return f"{self.cell.name}, optimism by both rules"
+
+
+RULE_CELLS = tuple(
+    RuleCell(cell=cell) for cell in CELLS if not cell.grouped and (cell.metric == "bleu" or cell.labels == 20)
+)
+"""Kinds of study whose metric is not the same on fewer examples."""
 
 CONFIRM_CELLS = tuple(
     Cell(metric=metric, trials=trials, examples=150, confirm=confirm)
@@ -105,19 +141,26 @@ class SearchCell:
     Attributes:
         sampler: how points are chosen.
         examples: number of examples of select, and of confirm as many.
+        retrained: whether the best three settings so far are trained on five new seeds at each look.
     """
 
     sampler: Literal["tpe", "random"]
     examples: Literal[150, 500]
+    retrained: bool = False
 
     @property
     def name(self) -> str:
         """Name in results and tables."""
-        return f"searches, {self.sampler}, {self.examples} examples"
+        again = ", retrained" if self.retrained else ""
+        return f"searches, {self.sampler}, {self.examples} examples{again}"
 
 
-SEARCH_CELLS = tuple(
-    SearchCell(sampler=sampler, examples=examples)
-    for sampler, examples in (("tpe", 150), ("tpe", 500), ("random", 150))
+SEARCH_CELLS = (
+    SearchCell(sampler="tpe", examples=150),
+    SearchCell(sampler="tpe", examples=500),
+    SearchCell(sampler="random", examples=150),
+    SearchCell(sampler="tpe", examples=150, retrained=True),
 )
 """Searches of 96 trials, looked at on the way."""
+
+AnyCell = Cell | RuleCell | SearchCell

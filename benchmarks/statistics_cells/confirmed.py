@@ -25,7 +25,8 @@ def confirmed_figures(cell: Cell, rng: np.random.Generator) -> dict[str, float]:
     select, confirm = truth.score(cell.examples, rng), truth.score(cell.confirm, rng)
     keys = may_be_best(select, resamples(select.units, seed=_seed(rng))).keys[:MOST]
     five = np.array([select.keys.index(key) for key in keys])
-    fresh = replace(confirm, keys=keys, columns=confirm.columns[five])
+    right = None if confirm.right is None else confirm.right[five]
+    fresh = replace(confirm, keys=keys, columns=confirm.columns[five], right=right)
     picked = int(np.argmax(fresh.aggregate(select.totals[five] + fresh.totals)))
     drawn, chosen = resamples(fresh.units, seed=_seed(rng)), true[five[picked]]
     found = {"quality by select": true[select.picked] / best, "quality confirmed": chosen / best}

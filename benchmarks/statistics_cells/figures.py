@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from loratory.reports.statistics.best_set import may_be_best
 from loratory.reports.statistics.cheapest import cheapest_within
 from loratory.reports.statistics.deviations import Deviations
-from loratory.reports.statistics.fixed_interval import fixed_intervals, paired_difference
+from loratory.reports.statistics.differences import paired_difference
+from loratory.reports.statistics.fixed_interval import fixed_intervals
 from loratory.reports.statistics.jackknife import jackknife
 from loratory.reports.statistics.optimism import optimism
 from loratory.reports.statistics.picked_interval import picked_interval

@@ -19,6 +19,7 @@ from statistics_cells.cells import SearchCell
 TRIALS, EVALUATIONS, IN_FLIGHT = 96, 4, 4
 TRIED, FURTHER = (8, 12, 16, 24, 32, 48), (4, 8, 16, 32)
 _UNSEEN = 10_000  # no search is one of those to which the rate of the prediction was fitted
+_NOTHING = np.empty((2, 0))
 BINS, COUNTED = 5, ("predicted", "by select", "by confirm", "count")
 SEED_NOISE, DEV_NOISE = 0.02, 0.048
 SELECT_NOISE = {500: 0.018, 150: 0.032}
@@ -66,10 +67,11 @@ class Surface:
 
 @dataclass
 class Run:
-    """A trial under way: its row, final quality, speed of its curve, evaluations so far."""
+    """A trial under way: its row, final quality, that of its settings, speed of its curve, evaluations."""
 
     row: optuna.Trial
     quality: float
+    settings: float
     speed: float
     steps: int = 0
 
@@ -82,7 +84,7 @@ class Run:
 
 def search(
     seed: int, sampler: SamplerName, noise: float, trials: int = TRIALS
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Run a search.
 
     Args:
@@ -93,12 +95,13 @@ def search(
 
     Returns:
         The scores on select and on confirm in the order of the trials' ends, -inf for those that were
-        stopped.
+        stopped; and the quality of each trial's settings.
     """
     draw = np.random.default_rng(seed)
     surface, study = Surface.drawn(draw), _study(seed, sampler)
     running: list[Run] = []
     qualities: list[float] = []
+    settings: list[float] = []
     values: list[float] = []
     begun = 0
     while begun < trials or running:
@@ -116,9 +119,11 @@ def search(
         else:
             continue
         qualities.append(run.quality)
+        settings.append(run.settings)
         running.remove(run)
     fresh = np.array(qualities) + draw.normal(0, noise, trials)
-    return np.array(values), np.where(np.isfinite(values), fresh, -math.inf)
+    confirmed = np.where(np.isfinite(values), fresh, -math.inf)
+    return np.array(values), confirmed, np.array(settings)
 
 
 def search_figures(cell: SearchCell, number: int) -> dict[str, float]:
@@ -137,24 +142,42 @@ def search_figures(cell: SearchCell, number: int) -> dict[str, float]:
         number (`count 0`).
     """
     sampler, noise = SamplerName(cell.sampler), SELECT_NOISE[cell.examples]
-    values, fresh = search(_UNSEEN + number, sampler, noise)
+    values, fresh, settings = search(_UNSEEN + number, sampler, noise)
+    draw = np.random.default_rng([_UNSEEN, number])
     found = {f"{name} {place}": 0.0 for name in COUNTED for place in range(BINS)}
     for tried, more in ((tried, more) for tried in TRIED for more in FURTHER if tried + more <= len(values)):
         chance = chance_of_change(tried=tried, further=more, sampler=sampler)
         place = min(BINS - 1, int(chance * BINS))
         ends = (tried, tried + more)
         by_select = [int(np.argmax(values[:end])) for end in ends]
-        by_both = [_published(values[:end], fresh[:end]) for end in ends]
+        again = _retrained(values[:tried], settings[:tried], noise, draw) if cell.retrained else _NOTHING
+        by_both = [_published(values[:end], fresh[:end], again) for end in ends]
         counts = (chance, by_select[0] != by_select[1], by_both[0] != by_both[1], 1)
         for name, count in zip(COUNTED, counts, strict=True):
             found[f"{name} {place}"] += float(count)
     return found
 
 
-def _published(values: NDArray[np.float64], fresh: NDArray[np.float64]) -> int:
-    """Return the trial with the best mean of both scores among the five best by the first."""
-    five = np.argsort(-values, kind="stable")[:MOST]
-    return int(five[(values[five] + fresh[five]).argmax()])
+def _published(values: NDArray[np.float64], fresh: NDArray[np.float64], again: NDArray[np.float64]) -> int:
+    """Return which has the best mean of both scores among the five best by the first.
+
+    Args:
+        values: scores of the trials on select.
+        fresh: their scores on confirm.
+        again: both scores of trainings on new seeds, [2, K]; they are counted before the trials.
+    """
+    both = np.concatenate([again, np.stack([values, fresh])], axis=1)
+    five = np.argsort(-both[0], kind="stable")[:MOST]
+    return int(five[both[:, five].sum(axis=0).argmax()])
+
+
+def _retrained(
+    values: NDArray[np.float64], settings: NDArray[np.float64], noise: float, draw: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return the scores on select and on confirm of the best three settings on five new seeds, [2, 15]."""
+    best = np.argsort(-values, kind="stable")[:3]
+    qualities = np.repeat(settings[best], 5) * (1 + draw.normal(0, SEED_NOISE, 15))
+    return qualities + draw.normal(0, noise, (2, 15))
 
 
 def _study(seed: int, sampler: SamplerName) -> optuna.Study:
@@ -173,7 +196,8 @@ def _begin(study: optuna.Study, surface: Surface, draw: np.random.Generator) -> 
     batch, rank = (row.suggest_categorical(name, [8, 16, 32, 64]) for name in ("batch_size", "rank"))
     epochs = row.suggest_int("epochs", 1, 3)
     away = surface.beside_optimum(rate, batch, rank, epochs)
-    quality = surface.quality(away, batch, rank, epochs) * (1 + draw.normal(0, SEED_NOISE))
+    settings = surface.quality(away, batch, rank, epochs)
+    quality = settings * (1 + draw.normal(0, SEED_NOISE))
     if away + draw.normal(0, 0.08) > surface.edge:  # diverges
         quality = draw.uniform(0, 0.15)
-    return Run(row, quality, speed=min(6.0, max(0.7, 2.2 + 1.8 * away + 0.6 * math.log(epochs))))
+    return Run(row, quality, settings, speed=min(6.0, max(0.7, 2.2 + 1.8 * away + 0.6 * math.log(epochs))))

@@ -45,7 +45,7 @@ class Truth:
     @classmethod
     def draw(cls, cell: Cell, rng: np.random.Generator) -> "Truth":
         """Draw the trials of a study."""
-        return cls(cell=cell, skills=score_kinds.MIDDLE[cell.metric] - _behind(cell, rng))
+        return cls(cell=cell, skills=(cell.right or score_kinds.MIDDLE[cell.metric]) - _behind(cell, rng))
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -69,6 +69,7 @@ class Truth:
             aggregate=aggregate_of(metric),
             sign=1.0,
             top=1.0 if self.cell.metric == "accuracy" else None,
+            right=columns[..., 0].T > 0 if self.cell.metric == "accuracy" else None,
         )
 
     def _own(self, groups: NDArray[np.intp], rng: np.random.Generator) -> NDArray[np.float64]:

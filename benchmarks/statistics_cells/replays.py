@@ -92,8 +92,10 @@ def _best_seed(select: Scored, again: NDArray[np.intp]) -> int:
 
 def _by_both(select: Scored, confirm: Scored, among: NDArray[np.intp], seed: int) -> tuple[int, float]:
     """Return the best of five candidates by select and confirm together, with its value."""
-    known = replace(select, keys=tuple(select.keys[i] for i in among), columns=select.columns[among])
-    keys = may_be_best(known, resamples(known.units, seed=seed)).keys[:MOST]
-    five = np.array([select.keys.index(key) for key in keys])
+    right = None if select.right is None else select.right[among]
+    keys = tuple(select.keys[i] for i in among)
+    known = replace(select, keys=keys, columns=select.columns[among], right=right)
+    best = may_be_best(known, resamples(known.units, seed=seed)).keys[:MOST]
+    five = np.array([select.keys.index(key) for key in best])
     values = select.sign * select.aggregate(select.totals[five] + confirm.totals[five])
     return int(five[values.argmax()]), float(values.max())

@@ -5,7 +5,16 @@ from typing import Any
 
 from statistics_cells.bars import Outcome, measured, outcomes
 from statistics_cells.batches import Summary, summarize
-from statistics_cells.cells import CELLS, CONFIRM_CELLS, REPLAY_CELLS, SEARCH_CELLS, Cell
+from statistics_cells.cells import (
+    CELLS,
+    CONFIRM_CELLS,
+    REPLAY_CELLS,
+    RIGHT_CELLS,
+    RULE_CELLS,
+    SEARCH_CELLS,
+    Cell,
+)
+from statistics_cells.discordant import DISCORDANT, EXAMPLES, RULES, exact_shares
 from statistics_cells.further_search import BINS, COUNTED
 
 _COLUMNS = {
@@ -24,6 +33,18 @@ _CONFIRM_COLUMNS = {
     "quality confirmed": "quality confirmed",
     "confirmed": "interval",
     "confirmed, alone": "interval, choice by confirm alone",
+}
+_RIGHT_COLUMNS = {
+    "held": "difference",
+    "held by jackknife": "by jackknife",
+    "wrongly told": "wrongly told apart",
+    "wrongly told by jackknife": "told by jackknife",
+    "picked": "picked trial",
+    "best in set": "true best in set",
+    "size of set": "size of set",
+    "shortfall": "shortfalls",
+    "named within 5%": "named at 5%",
+    "wrong within 5%": "wrong at 5%",
 }
 _SEARCH_HEADS = (
     *("searches", "number", "predicted", "looks"),
@@ -50,14 +71,19 @@ def as_markdown(lines: Sequence[Mapping[str, Any]]) -> str:
     optimism below 0.
     """
     text, judged = [], []
-    tables = ((CELLS, _COLUMNS), (CONFIRM_CELLS, _CONFIRM_COLUMNS), (REPLAY_CELLS, _REPLAY_COLUMNS))
+    tables = (
+        (CELLS, _COLUMNS),
+        (RIGHT_CELLS, _RIGHT_COLUMNS),
+        (CONFIRM_CELLS, _CONFIRM_COLUMNS),
+        (REPLAY_CELLS, _REPLAY_COLUMNS),
+    )
     for cells, columns in tables:
         found = {cell: summary for cell in cells if (summary := summarize(lines, cell)) is not None}
         judged += [outcome for cell, summary in found.items() for outcome in outcomes(cell, summary)]
         head = ["studies of", "number", *columns.values()]
         rows = [_row(cell, summary, columns) for cell, summary in found.items()]
         text += _table(head, rows)
-    text += _searches(lines)
+    text += [*_rules(lines), *_exact(), *_searches(lines)]
     missed = [outcome for outcome in judged if not outcome.met]
     met = f"{len(judged) - len(missed)} of {len(judged)} bars are met."
     return "\n".join([*text, met, *map(_explained, missed)])
@@ -67,6 +93,33 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table and an empty one; nothing without rows."""
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
     return [*lines, ""] if rows else []
+
+
+def _rules(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the table of both ways to compute the optimism, a row for each kind of study."""
+    rows = []
+    for rule in RULE_CELLS:
+        if (summary := summarize(lines, rule)) is None:
+            continue
+        means = summary.means
+        shares = (f"{means[name] / means['true optimism']:.2f}" for name in ("theirs", "ours"))
+        held = (f"{means[f'held by {name}']:.3f}" for name in ("theirs", "ours"))
+        rows.append([rule.cell.name, str(summary.studies), *shares, *held])
+    heads = ("studies of", "number", "theirs / true", "ours / true", "interval by theirs", "by ours")
+    return _table(heads, rows)
+
+
+def _exact() -> list[str]:
+    """Return the table of intervals of two models' difference, computed without simulation."""
+    rows = []
+    for examples in EXAMPLES:
+        for discordant in DISCORDANT:
+            equal, apart = (exact_shares(examples, discordant, gain) for gain in (0.0, 0.9 * discordant))
+            told = [f"{equal[rule][1]:.3f}" for rule in RULES]
+            held = [f"{apart[rule][0]:.3f}" for rule in RULES]
+            rows.append([str(examples), f"{discordant:.0%}", *told, *held])
+    heads = [f"{what}: {rule}" for what in ("told apart, equal", "holds the difference") for rule in RULES]
+    return _table(["examples", "one alone right", *heads], rows)
 
 
 def _searches(lines: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -119,6 +119,7 @@ class _Preparation:
         lengths: Lengths,
     ) -> None:
         self._data, self._evaluation, self._lengths = data, study.evaluation, lengths
+        self._metric = study.metric
         self._tokenizer, self._renderer = tokenizer, renderer
         self._encoder, self._style = Encoder(tokenizer, renderer), renderer.style
         self._ledger = Ledger()
@@ -245,7 +246,7 @@ class _Preparation:
             sha256="",
             kept_ids=tuple(sorted(self._encoder.kept_ids)),
         )
-        self._summary.sizes(named, parts, data, self._data)
+        self._summary.sizes(named, parts, data, self._data, metric=self._metric)
         if self._evaluation.confirm_examples != 0:
             self._summary.confirm(data, self._evaluation.confirm_examples)
         return replace(data, sha256=content_hash(data))

@@ -18,6 +18,8 @@ from loratory.spaces.data import DataSpec
 
 # Share of a split above which its removed rows are the first thing to say.
 _MUCH = 0.2
+_RIGHT_OR_WRONG = ("exact_match", "accuracy")
+"""Metrics that are a share of right answers."""
 _NAMED_LABELS = 10
 
 
@@ -78,7 +80,13 @@ class Summary:
             )
 
     def sizes(
-        self, examples: Examples, parts: Mapping[Part, Indices], data: PreparedData, spec: DataSpec
+        self,
+        examples: Examples,
+        parts: Mapping[Part, Indices],
+        data: PreparedData,
+        spec: DataSpec,
+        *,
+        metric: str,
     ) -> None:
         """Note the sizes of the splits, and what select can tell apart.
 
@@ -87,6 +95,7 @@ class Summary:
             parts: indices of the examples of each split before the last draws.
             data: the splits.
             spec: settings of the data.
+            metric: the study's metric.
         """
         sizes = data.named_splits.items()
         self._after.append("examples: " + ", ".join(f"{len(split):,} {name}" for name, split in sizes))
@@ -94,7 +103,8 @@ class Summary:
         self._capped("data.train_examples", len(parts[Part.TRAIN]), len(data.train))
         self._capped("evaluation.select_examples", rest, len(data.select))
         self._capped("evaluation.test_examples", len(parts[Part.TEST]), len(data.test))
-        self._after.append(_precision(len(data.select)))
+        if metric in _RIGHT_OR_WRONG:
+            self._after.append(_precision(len(data.select)))
         groups = {} if spec.group_column is None else {p: _groups(examples, parts[p]) for p in Part}
         shared = groups and groups[Part.TRAIN] & (groups[Part.EVAL] | groups[Part.TEST])
         if shared:

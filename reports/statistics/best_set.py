@@ -1,6 +1,5 @@
 """The trials that may be the best, and what publishing another one may cost."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from loratory.reports.statistics.critical_value import NOTHING, critical_value, rounding
-from loratory.reports.statistics.deviations import Deviations
+from loratory.reports.statistics.critical_value import critical_value
+from loratory.reports.statistics.differences import difference_errors, gain_ends, gaps
 from loratory.reports.statistics.jackknife import jackknife
 from loratory.reports.statistics.resamples import resampled_deviations, resampled_values
 from loratory.reports.statistics.scored import Scored
@@ -41,10 +40,11 @@ def may_be_best(scored: Scored, drawn: NDArray[np.float64]) -> BestSet:
     of trial i less its mean over resamples. d_k is the 0.95 quantile over b of
     max_{i != k} (Z_bi - Z_bk) / sd(Z_i - Z_k), mapped from the normal to the t distribution of G - 1 degrees
     of freedom. Trial k is in the set if max_i (v_i - v_k - d_k se_ik) <= 0. From the same event, for all
-    trials at once: shortfall_i <= max over k in the set, k != i, of v_k - v_i + d_k se_ik.
+    trials at once: shortfall_i <= max over k in the set, k != i, of v_k - v_i + d_k se_ik. se_ik is that of
+    `difference_errors`; where examples are right or wrong, the bound is Tango's (`gain_ends`).
 
-    Trials without spread between them (identical files) are tied if their values are equal, else the larger
-    is better.
+    Identical files are tied. Trials that differ by the same amount on every unit tell nothing about chance,
+    so neither excludes the other. A shortfall is no larger than the metric allows.
 
     Args:
         scored: scores of the trials.
@@ -59,31 +59,23 @@ def may_be_best(scored: Scored, drawn: NDArray[np.float64]) -> BestSet:
     shortfall = np.zeros(len(scored.keys))
     members = []
     for k in order:
-        gaps = _gaps(scored, k)
+        ahead, se = gaps(scored, k), difference_errors(scored, errors, k)
         # Bonferroni's critical value needs no resamples and drops most trials.
-        if (gaps - _margins(scored, errors, k, bonferroni)).max() > 0:
+        if (ahead - _margins(se, bonferroni)).max() > 0:
             continue
-        margins = _margins(scored, errors, k, critical_value(scored, spread, k, error=ERROR))
-        if (gaps - margins).max() > 0:
+        critical = critical_value(scored, spread, k, error=ERROR)
+        if scored.right is not None:  # equal answers have no spread, and leave a difference open all the same
+            critical = max(critical, float(t.isf(ERROR, scored.units - 1)))
+        if (ahead - _margins(se, critical)).max() > 0:
             continue
         members.append(scored.keys[k])
-        bound = margins - gaps
+        bound = 0.0 - gain_ends(scored, errors, k, quantile=critical, side=-1)
         bound[k] = 0.0
         np.maximum(shortfall, bound, out=shortfall)
     return BestSet(keys=tuple(members), shortfall=dict(zip(scored.keys, shortfall.tolist(), strict=True)))
 
 
-def _gaps(scored: Scored, k: int) -> NDArray[np.float64]:
-    """Return v_i - v_k, [N], with 0 for what is rounding."""
-    gaps: NDArray[np.float64] = scored.values - scored.values[k]
-    gaps[np.abs(gaps) <= NOTHING * (np.abs(scored.values) + abs(scored.values[k]))] = 0.0
-    return gaps
-
-
-def _margins(scored: Scored, errors: Deviations, k: int, critical: float) -> NDArray[np.float64]:
-    """Return critical * se_ik, [N]; 0 where se_ik is rounding, infinite where it is unknown."""
-    paired = errors.paired(k)
-    margins = np.zeros_like(paired)
-    some = ~(paired <= rounding(scored, errors, k))
-    margins[some] = np.nan_to_num(critical * paired[some], nan=math.inf)
-    return margins
+def _margins(se: NDArray[np.float64], critical: float) -> NDArray[np.float64]:
+    """Return critical * se, [N]; infinite where the error is unknown."""
+    known = np.isfinite(se)
+    return np.where(known, critical * np.where(known, se, 0.0), np.inf)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from loratory.reports.statistics.deviations import Deviations
+from loratory.reports.statistics.differences import gain_ends, gaps
 from loratory.reports.statistics.scored import Scored
 
 MARGIN = 0.05
@@ -41,7 +42,7 @@ def cheapest_within(
 
     Trial c qualifies if for every trial i: v_i - v_c + t(G - 1, 0.95) se_ic <= margin * |v_p| (Berger,
     1982). All must hold, so none needs a correction. c alone would qualify at n max_i (t se_ic / (margin
-    |v_p| - (v_i - v_c)))^2 examples.
+    |v_p| - (v_i - v_c)))^2 examples. Where examples are right or wrong, t se is what Tango's interval adds.
 
     Args:
         scored: scores of the trials.
@@ -51,8 +52,7 @@ def cheapest_within(
     """
     allowed = margin * abs(float(scored.values[scored.picked]))
     cheapest_first = sorted(range(len(scored.keys)), key=lambda i: tuple(cost[scored.keys[i]]))
-    critical = float(t.isf(_ERROR, scored.units - 1))
-    needed = {scored.keys[c]: _share(scored, critical * errors.paired(c), c, allowed) for c in cheapest_first}
+    needed = {scored.keys[c]: _share(scored, errors, c, allowed) for c in cheapest_first}
     qualify = tuple(key for key, share in needed.items() if share <= 1)
     return CheapestWithin(
         margin=margin,
@@ -64,11 +64,20 @@ def cheapest_within(
     )
 
 
-def _share(scored: Scored, noise: NDArray[np.float64], c: int, allowed: float) -> float:
+def _noise(scored: Scored, errors: Deviations, c: int) -> NDArray[np.float64]:
+    """Return by how much more than their values say trials may be better than c, [N]."""
+    critical = float(t.isf(_ERROR, scored.units - 1))
+    return gain_ends(scored, errors, c, quantile=critical, side=1) - gaps(scored, c)
+
+
+def _share(scored: Scored, errors: Deviations, c: int, allowed: float) -> float:
     """Return max_i (noise_i / (allowed - gap_ic))^2, the multiple of the examples at which c qualifies."""
     room = allowed - (scored.values - scored.values[c])
+    if (room < 0).any():
+        return math.inf
+    noise = _noise(scored, errors, c)
     noise[c] = 0.0
-    tied = (noise == 0) & (room >= 0)
+    tied = noise == 0
     if not (tied | (room > 0)).all() or not np.isfinite(noise).all():
         return math.inf
     return float(np.max((noise[~tied] / room[~tied]) ** 2, initial=0.0))

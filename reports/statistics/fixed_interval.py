@@ -1,4 +1,4 @@
-"""Intervals of trials that were not picked by their values, and of paired differences."""
+"""Intervals of trials that were not picked by their values."""
 
 from dataclasses import dataclass
 
@@ -41,37 +41,6 @@ def fixed_intervals(scored: Scored, errors: Deviations) -> Bounds:
     if scored.top is not None:
         return wilson_interval(scored, centres, errors.standard_errors)
     return student_interval(scored, centres, errors.standard_errors)
-
-
-def paired_difference(
-    scored: Scored, errors: Deviations, trial: int, other: int
-) -> tuple[float, float, float]:
-    """Return value(trial) - value(other) in the metric's own sign, and the ends of its interval.
-
-    Args:
-        scored: scores of the trials.
-        errors: `jackknife(scored)`.
-        trial: index of a trial that was not picked by these values.
-        other: index of the trial that it is compared with.
-    """
-    gain, low, high = paired_gain(scored, errors, trial, other)
-    return (gain, low, high) if scored.sign > 0 else (-gain, -high, -low)
-
-
-def paired_gain(scored: Scored, errors: Deviations, trial: int, other: int) -> tuple[float, float, float]:
-    """Return by how much a trial is better than another, and the ends of the interval.
-
-    d +- t(G - 1, 0.975) se(d), where se(d) is the jackknife's error of the difference on the same units.
-
-    Args:
-        scored: scores of the trials.
-        errors: `jackknife(scored)`.
-        trial: index of a trial that was not picked by these values.
-        other: index of the trial that it is compared with.
-    """
-    gain = float(scored.values[trial] - scored.values[other])
-    margin = float(student_quantile(scored) * errors.paired(other)[trial])
-    return gain, gain - margin, gain + margin
 
 
 def wilson_interval(

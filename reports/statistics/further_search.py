@@ -2,7 +2,8 @@
 
 from loratory.spaces.samplers import SamplerName
 
-_UNLEARNED = (SamplerName.RANDOM, SamplerName.GRID)
+UNLEARNED = (SamplerName.RANDOM, SamplerName.GRID)
+"""Samplers whose trials are exchangeable."""
 _LEARNED_RATE = 1.4  # fitted to the replays of benchmarks/statistics_cells/further_search.py
 
 
@@ -26,7 +27,7 @@ def chance_of_change(*, tried: int, further: int, sampler: SamplerName) -> float
         raise ValueError(f"numbers of trials must be >= 0, got {tried} and {further}")
     if not further:
         return 0.0
-    rate = 1.0 if sampler in _UNLEARNED else _LEARNED_RATE
+    rate = 1.0 if sampler in UNLEARNED else _LEARNED_RATE
     return float(1.0 - (tried / (tried + further)) ** rate)
 
 

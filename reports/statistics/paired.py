@@ -9,7 +9,8 @@ from scipy.stats import norm
 
 from loratory.objectives.scores import ScoreTable
 from loratory.reports.statistics.cautions import few_groups
-from loratory.reports.statistics.fixed_interval import LEVEL, paired_gain
+from loratory.reports.statistics.differences import difference_errors, paired_gain
+from loratory.reports.statistics.fixed_interval import LEVEL
 from loratory.reports.statistics.jackknife import jackknife
 from loratory.reports.statistics.power import POWER
 from loratory.reports.statistics.scored import Scored, scored
@@ -32,7 +33,7 @@ class Paired:
     Attributes:
         values: the metric of the first and of the second.
         gain: by how much the first is better; negative where it is worse, in either direction of the metric.
-        low: lower end of the interval of the gain.
+        low: lower end of the interval of the gain; -inf where nothing tells about chance.
         high: its upper end.
         unit: `example` or `group`.
         units: number G of units.
@@ -51,6 +52,11 @@ class Paired:
     needed: int | None
 
     @property
+    def interval(self) -> tuple[float, float] | None:
+        """Ends of the interval of the gain; None where nothing tells about chance."""
+        return (self.low, self.high) if math.isfinite(self.low) and math.isfinite(self.high) else None
+
+    @property
     def verdict(self) -> Verdict:
         """Better or worse where the interval leaves out zero."""
         if self.low > 0:
@@ -66,8 +72,7 @@ class Paired:
 def paired(first: ScoreTable, second: ScoreTable, metric: str, direction: Direction) -> Paired:
     """Compare two models on the examples that both answered.
 
-    The interval is gain +- t(G - 1, 0.975) se, with the jackknife's standard error of the paired difference
-    over units (Efron and Stein, 1981). It holds for two models that were named beforehand. Of the best of
+    The interval is that of `gains_over`. It holds for two models that were named beforehand. Of the best of
     many, picked on these examples, it says too much.
 
     Args:
@@ -85,7 +90,7 @@ def paired(first: ScoreTable, second: ScoreTable, metric: str, direction: Direct
     errors = jackknife(found)
     gain, low, high = paired_gain(found, errors, 0, 1)
     first_value, second_value = (found.sign * found.values).tolist()
-    told = low > 0 or high < 0
+    told, error = low > 0 or high < 0, float(difference_errors(found, errors, 0)[1])
     return Paired(
         values=(first_value, second_value),
         gain=gain,
@@ -94,7 +99,7 @@ def paired(first: ScoreTable, second: ScoreTable, metric: str, direction: Direct
         unit=found.unit,
         units=found.units,
         examples=found.examples,
-        needed=None if told else examples_needed(gain, float(errors.paired(0)[1]), found.examples),
+        needed=None if told else examples_needed(gain, error, found.examples),
     )
 
 

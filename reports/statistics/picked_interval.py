@@ -19,12 +19,14 @@ class PickedInterval:
         value: value less optimism.
         low: lower end.
         high: upper end.
+        optimism: what was taken off, in the direction in which the metric improves.
     """
 
     key: str
     value: float
     low: float
     high: float
+    optimism: float
 
 
 def picked_interval(
@@ -33,7 +35,7 @@ def picked_interval(
     """Compute the picked trial's interval: (v_p - optimism) +- t(G - 1, 0.975) se_p.
 
     No theorem says that it covers; in simulations it does (docs/statistics.md). Where examples are right or
-    wrong it is Wilson's interval around v_p - optimism.
+    wrong it is Wilson's interval around v_p - optimism. None of it leaves the range of the metric.
 
     Args:
         scored: scores of all trials among which it was picked.
@@ -48,16 +50,15 @@ def picked_interval(
     if optimism is None or scored.units < 2:
         return None
     p = scored.picked if picked is None else picked
-    bounds = _bounds(scored, scored.values[p] - optimism, errors.standard_errors[[p]])
-    low, high = float(bounds.low[0]), float(bounds.high[0])
+    centre = scored.within(np.array([scored.sign * (scored.values[p] - optimism)]))
+    bounds = _bounds(scored, centre, errors.standard_errors[[p]])
+    low, high = (float(scored.within(ends)[0]) for ends in (bounds.low, bounds.high))
     if not (np.isfinite(low) and np.isfinite(high)):
         return None
-    value = float(scored.sign * (scored.values[p] - optimism))
-    return PickedInterval(key=scored.keys[p], value=value, low=low, high=high)
+    return PickedInterval(key=scored.keys[p], value=float(centre[0]), low=low, high=high, optimism=optimism)
 
 
-def _bounds(scored: Scored, value: float, error: NDArray[np.float64]) -> Bounds:
-    centre = np.array([scored.sign * value])
+def _bounds(scored: Scored, centre: NDArray[np.float64], error: NDArray[np.float64]) -> Bounds:
     if scored.top is not None:
         return wilson_interval(scored, centre, error)
     return student_interval(scored, centre, error)

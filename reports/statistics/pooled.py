@@ -57,7 +57,9 @@ def pool(
     unit, unit_of_example = units_of(table.groups)
     later = found.columns[:, found.examples - len(table.groups) :]
     columns = summed_by_unit(later, unit_of_example)
-    return Pooled(both=found, second=replace(found, unit=unit, examples=later.shape[1], columns=columns))
+    right = None if found.right is None else found.right[:, found.examples - len(table.groups) :]
+    second_part = replace(found, unit=unit, examples=later.shape[1], columns=columns, right=right)
+    return Pooled(both=found, second=second_part)
 
 
 def confirmed_interval(pooled: Pooled, *, seed: int) -> PickedInterval | None:

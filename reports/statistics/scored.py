@@ -1,5 +1,6 @@
 """Trials' per-example scores as sums over the units that are resampled together."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loratory.objectives.scores import ScoreTable
-from loratory.reports.statistics.aggregates import Aggregate, aggregate_of, is_corpus_metric
+from loratory.reports.statistics.aggregates import Aggregate, aggregate_of, is_corpus_metric, ratio
 from loratory.reports.statistics.tables import columns_of, shared_examples, why_unusable
 from loratory.reports.statistics.units import summed_by_unit, units_of
-from loratory.spaces.metric_names import Direction
+from loratory.spaces.metric_names import METRICS, Direction
+
+_RIGHT_OR_WRONG = ("exact_match", "squad_exact_match", "accuracy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,8 @@ class Scored:
         sign: 1 if larger values are better, else -1.
         top: value of a right example if every example of every trial is right or wrong (1 or 100), else
             None.
+        right: which examples each trial has right, bool [N, n]; None without `top`, and where a score that
+            need not be right or wrong is 0 on all examples of all trials.
     """
 
     metric: str
@@ -41,6 +46,7 @@ class Scored:
     aggregate: Aggregate
     sign: float
     top: float | None = None
+    right: NDArray[np.bool_] | None = None
 
     @property
     def units(self) -> int:
@@ -48,10 +54,38 @@ class Scored:
         return int(self.columns.shape[1])
 
     @cached_property
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest possible value of the metric; infinite where no limit is known, or kept."""
+        known = METRICS.get(self.metric)
+        if known is None:
+            return -math.inf, math.inf
+        low, high = 0.0, math.inf if known.largest is None else known.largest
+        of_units = self.values * self.sign if is_corpus_metric(self.metric) else ratio(self.columns)
+        kept = low <= of_units.min() and of_units.max() <= high * (1 + 1e-9)
+        return (low, high) if kept else (-math.inf, math.inf)
+
+    @property
+    def width(self) -> float:
+        """Largest possible difference between two values."""
+        low, high = self.range
+        return high - low
+
+    def within(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return values, those outside the metric's range moved to its ends."""
+        return np.clip(values, *self.range)
+
+    @cached_property
     def totals(self) -> NDArray[np.float64]:
         """Sums over all units, float64 [N, d]."""
         totals: NDArray[np.float64] = self.columns.sum(axis=1)
         return totals
+
+    @cached_property
+    def both_right(self) -> NDArray[np.float32]:
+        """Number of examples that two trials have right, float32 [N, N]; on the diagonal those of one."""
+        assert self.right is not None
+        right = self.right.astype(np.float32)
+        return right @ right.T
 
     @cached_property
     def values(self) -> NDArray[np.float64]:
@@ -105,6 +139,7 @@ def _gathered(
     if metric == "macro_f1":
         stacked = _without_unseen_labels(stacked)
     unit, unit_of_example = units_of(table.groups)
+    top = None if is_corpus_metric(metric) else _top(stacked)
     return Scored(
         metric=metric,
         keys=tuple(taken),
@@ -113,7 +148,8 @@ def _gathered(
         columns=summed_by_unit(stacked, unit_of_example),
         aggregate=aggregate_of(metric),
         sign=1.0 if direction is Direction.MAXIMIZE else -1.0,
-        top=None if is_corpus_metric(metric) else _top(stacked),
+        top=top,
+        right=_right(stacked, metric, top),
     )
 
 
@@ -130,3 +166,11 @@ def _top(columns: NDArray[np.float64]) -> float | None:
         return None
     values = columns[..., 0]
     return next((top for top in (1.0, 100.0) if ((values == 0) | (values == top)).all()), None)
+
+
+def _right(columns: NDArray[np.float64], metric: str, top: float | None) -> NDArray[np.bool_] | None:
+    """Return which examples each trial has right, [N, n]; None where that has no meaning."""
+    if top is None:
+        return None
+    right: NDArray[np.bool_] = columns[..., 0] == top
+    return right if metric in _RIGHT_OR_WRONG or right.any() else None

@@ -5,15 +5,20 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from loratory.objectives.scores import ScoreTable
-from loratory.objectives.study_folder import StudyFolder
-from loratory.reports.common_scores import check_alike, common_scores, lacking
+from loratory.objectives.study_folder import BASE, CONFIRM_BASE, TEST_BASE, StudyFolder
+from loratory.reports.common_scores import BOTH, check_alike, check_confirm, common_scores, lacking
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport, Scores
 from loratory.reports.contenders import Contender, published_of, scores_on_test
+from loratory.reports.score_files import read_scoring, read_table
+from loratory.reports.statistics.pooled import joined
+from loratory.reports.statistics.units import units_of
 from loratory.reports.studies.admission import check_comparable, differing_settings
 from loratory.reports.studies.parts import compared_part
 from loratory.reports.studies.studies_report import ComparedPart, ComparedStudy, StudiesReport
 from loratory.reports.studies.words import studies_verdict
+from loratory.reports.verdict import looks_line
+from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
 
 
@@ -54,22 +59,22 @@ def compare_studies(folders: Sequence[StudyFolder]) -> StudiesReport:
         signature=entries[0].published.select.signatures.get(metric, ""),
         studies=tuple(map(_study, entries)),
         parts=parts,
-        notes=(*notes, *differing_settings([entry.label for entry in entries], specs)),
+        notes=(*notes, *_looks(entries), *differing_settings([entry.label for entry in entries], specs)),
     )
     return found.model_copy(update={"verdict": studies_verdict(found)})
 
 
 def _entry(folder: StudyFolder, spec: StudySpec, label: str) -> _Entry:
-    # The adapter that the study publishes is looked for first: it may have none, and a comparison takes long.
-    published = published_of(folder)
-    return _Entry(label, spec, compare(folder), published, scores_on_test(published))
+    report = compare(folder)
+    published = published_of(folder, report.choice)
+    return _Entry(label, spec, report, published, scores_on_test(published))
 
 
 def _parts(entries: Sequence[_Entry]) -> tuple[tuple[ComparedPart, ...], list[str]]:
     """Return the comparisons on test, where all have it, and on select; notes say what is missing."""
     spec = entries[0].spec
     names = [entry.published.name for entry in entries]
-    _check_confirm(entries)
+    check_confirm([entry.published for entry in entries], spec.metric)
     common = common_scores([entry.published for entry in entries], spec.metric)
     tables = {common.split: common.tables}
     notes = [f"Compared on {common.why_select}."] if common.why_select else []
@@ -83,26 +88,54 @@ def _parts(entries: Sequence[_Entry]) -> tuple[tuple[ComparedPart, ...], list[st
         missing = [name for name, entry in zip(names, entries, strict=True) if entry.test is None]
         notes.append(f"Not compared on test: {lacking(missing)} no scores there.")
     labels = [entry.label for entry in entries]
-    parts = tuple(
+    alone = [split for split, of_split in tables.items() if _units(of_split[0]) < 2]
+    notes += [f"Not compared on {split}: one unit alone says nothing about chance." for split in alone]
+    if len(alone) == len(tables):
+        raise InputError(f"studies are compared on 2 units or more, there is 1 on {' and '.join(alone)}")
+    parts = (
         compared_part(
             dict(zip(labels, of_split, strict=True)),
             spec.metric,
             spec.metric_direction,
             split=split,
             picked=split != "test",
-            seed=spec.seed,
+            seed=min(entry.spec.seed for entry in entries),  # whatever their order
         )
         for split, of_split in tables.items()
+        if split not in alone
     )
-    return parts, notes
+    return tuple(_with_bases(part, entries) for part in parts), notes
 
 
-def _check_confirm(entries: Sequence[_Entry]) -> None:
-    """Refuse studies with parts to confirm that differ: their splits are not the same."""
-    scored = [(e.published.name, e.published.confirm) for e in entries if e.published.confirm is not None]
-    if len(scored) > 1:
-        names, tables = zip(*scored, strict=True)
-        check_alike(names, tables, entries[0].spec.metric, split="confirm")
+def _looks(entries: Sequence[_Entry]) -> list[str]:
+    """Say of which studies test was looked at more than once: then it may have had a say in the choice."""
+    found = [(entry.label, entry.report.findings) for entry in entries]
+    return [
+        f"{label}: {looks_line(findings)} Who saw the first score and went on has used test to choose."
+        for label, findings in found
+        if findings is not None and len(findings.test_looks) > 1
+    ]
+
+
+def _with_bases(part: ComparedPart, entries: Sequence[_Entry]) -> ComparedPart:
+    """Add the value of each study's untuned base on the examples of a part."""
+    metric, values = entries[0].spec.metric, {}
+    for entry in entries:
+        study = entry.published.study
+        select, confirm = read_table(study.score(BASE)), read_scoring(study, CONFIRM_BASE)
+        if part.split == "test":
+            table = read_scoring(study, TEST_BASE)
+        elif part.split == BOTH:
+            table = joined(select, confirm, metric) if select and confirm else None
+        else:
+            table = select
+        if table is not None and metric in table.aggregate:
+            values[entry.label] = table.aggregate[metric]
+    return part.model_copy(update={"base_values": values})
+
+
+def _units(table: ScoreTable) -> int:
+    return int(units_of(table.groups)[1].max()) + 1
 
 
 def _study(entry: _Entry) -> ComparedStudy:

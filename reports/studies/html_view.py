@@ -11,6 +11,7 @@ from loratory.reports.studies.studies_report import ComparedPart, StudiesReport
 from loratory.reports.studies.words import (
     DIFFERENCE_HEADS,
     LIMIT,
+    TIMES,
     difference_rows,
     fact_rows,
     part_note,
@@ -58,6 +59,7 @@ def studies_html(report: StudiesReport) -> str:
         metric=formatting.label(report.metric),
         labels=[study.label for study in report.studies],
         limit=LIMIT,
+        times=TIMES,
         difference_heads=DIFFERENCE_HEADS,
         facts=fact_rows(report),
         parts=[
@@ -79,8 +81,13 @@ def studies_html(report: StudiesReport) -> str:
 
 
 def bars(part: ComparedPart) -> list[Bar]:
-    """Return the differences of a part on one scale, which holds zero and every interval."""
-    ends = [0.0, *(end for found in part.differences for end in (found.interval.low, found.interval.high))]
+    """Return the differences that have an interval on one scale, which holds zero and all of them."""
+    drawn = [
+        (row, found.gain, found.interval)
+        for row, found in zip(difference_rows(part), part.differences, strict=True)
+        if found.interval is not None
+    ]
+    ends = [0.0, *(end for _, _, interval in drawn for end in (interval.low, interval.high))]
     low, span = min(ends), (max(ends) - min(ends)) or 1.0
 
     def place(value: float) -> float:
@@ -91,9 +98,9 @@ def bars(part: ComparedPart) -> list[Bar]:
             label=row[0],
             text=f"{row[1]}, 95% interval {row[2]}",
             zero=place(0.0),
-            low=place(found.interval.low),
-            width=place(found.interval.high) - place(found.interval.low),
-            at=place(found.gain),
+            low=place(interval.low),
+            width=place(interval.high) - place(interval.low),
+            at=place(gain),
         )
-        for row, found in zip(difference_rows(part), part.differences, strict=True)
+        for row, gain, interval in drawn
     ]

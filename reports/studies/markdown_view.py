@@ -6,6 +6,7 @@ from loratory.reports.studies.studies_report import ComparedPart, StudiesReport
 from loratory.reports.studies.words import (
     DIFFERENCE_HEADS,
     LIMIT,
+    TIMES,
     difference_rows,
     fact_rows,
     part_note,
@@ -24,7 +25,7 @@ def studies_markdown(report: StudiesReport) -> str:
     for part in report.parts:
         parts += _part(report, part)
     parts += ["## What was compared, and what it took"]
-    parts += [table(["study", *labels], fact_rows(report), text_columns=len(labels) + 1)]
+    parts += [table(["study", *labels], fact_rows(report), text_columns=len(labels) + 1), TIMES]
     if report.signature:
         parts += [f"{formatting.label(report.metric)} is computed as {code(report.signature)}."]
     parts += ["\n".join(f"- {escaped(study.label)}: {code(study.folder)}" for study in report.studies)]

@@ -60,7 +60,8 @@ def compared_part(
 
 def _intervals(found: Scored) -> dict[str, Interval]:
     bounds = fixed_intervals(found, jackknife(found))
-    ends = zip(found.keys, bounds.low.tolist(), bounds.high.tolist(), strict=True)
+    lows, highs = (found.within(ends).tolist() for ends in (bounds.low, bounds.high))
+    ends = zip(found.keys, lows, highs, strict=True)
     return {key: Interval(low=low, high=high) for key, low, high in ends if low == low and high == high}
 
 
@@ -73,7 +74,7 @@ def _difference(
         first=first,
         second=second,
         gain=found.gain,
-        interval=Interval(low=found.low, high=found.high),
+        interval=Interval(low=found.low, high=found.high) if found.interval else None,
         verdict=found.verdict,
         examples_needed=found.needed,
     )

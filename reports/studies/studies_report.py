@@ -56,8 +56,8 @@ class Difference(Frozen):
     """Label of the study that it is compared with."""
     gain: float
     """By how much the first is better, in either direction of the metric."""
-    interval: Interval
-    """95% interval of the gain, paired over the units."""
+    interval: Interval | None
+    """95% interval of the gain, paired over the units; null where these all differ alike."""
     verdict: Verdict
     """`better`, `worse` or `cannot tell`, of the first against the second."""
     examples_needed: int | None
@@ -81,6 +81,8 @@ class ComparedPart(Frozen):
     """True if units are so few groups that intervals are rough."""
     values: dict[str, float]
     """The metric by label of the study."""
+    base_values: dict[str, float] = {}
+    """The metric of each study's untuned base on the same examples, where it was scored there."""
     intervals: dict[str, Interval]
     """95% intervals of the values; empty where the adapters were picked by these examples."""
     differences: tuple[Difference, ...]
@@ -102,7 +104,7 @@ class StudiesReport(Frozen):
     studies: tuple[ComparedStudy, ...]
     """The studies in the order given."""
     parts: tuple[ComparedPart, ...]
-    """Comparisons, that of the examples by which nothing was picked first."""
+    """Comparisons, that on test first; notes say where a later run looked at test again."""
     verdict: tuple[str, ...] = ()
     """The comparison in sentences."""
     notes: tuple[str, ...] = ()

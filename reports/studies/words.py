@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from loratory.reports import formatting
+from loratory.reports.common_scores import BOTH
 from loratory.reports.decision_words import HEADS
 from loratory.reports.statistics.paired import Verdict
 from loratory.reports.studies.studies_report import ComparedPart, ComparedStudy, Difference, StudiesReport
 
+TIMES: Final = formatting.TIMES
+"""What the times in the facts are."""
 LIMIT: Final = (
     "One training run each: this compares the published adapters, not settings, bases or searches. Another "
     "run of the same study would publish another adapter."
@@ -67,8 +70,8 @@ def value_rows(report: StudiesReport, part: ComparedPart) -> list[list[str]]:
         [
             study.label,
             _with_interval(formatting.score(part.values[study.label]), part, study.label),
-            formatting.score(study.base_values.get(_own_split(part))),
-            _gain(study, _own_split(part)),
+            formatting.score(part.base_values.get(study.label)),
+            _gain(study, _gain_split(part)),
         ]
         for study in report.studies
     ]
@@ -76,8 +79,14 @@ def value_rows(report: StudiesReport, part: ComparedPart) -> list[list[str]]:
 
 def value_heads(report: StudiesReport, part: ComparedPart) -> list[str]:
     """Return the headings of `value_rows`."""
-    own = _own_split(part)
-    return ["study", f"{formatting.label(report.metric)} on {part.split}", f"base on {own}", f"gain on {own}"]
+    own = _gain_split(part)
+    less = ", less what the choice by it adds" if part.picked else ""
+    return [
+        "study",
+        f"{formatting.label(report.metric)} on {part.split}",
+        f"base on {part.split}",
+        f"gain on {own}{less}",
+    ]
 
 
 DIFFERENCE_HEADS: Final = ("compared", "difference", "95% interval", "verdict", "examples that would tell")
@@ -90,9 +99,9 @@ def difference_rows(part: ComparedPart) -> list[list[str]]:
         [
             f"{found.first} against {found.second}",
             formatting.signed(found.gain),
-            f"{formatting.signed(found.interval.low)} to {formatting.signed(found.interval.high)}",
+            _ends(found, " to ") or "–",
             found.verdict.value,
-            "–" if found.examples_needed is None else f"{found.examples_needed:,}",
+            "–" if found.examples_needed is None else formatting.about(found.examples_needed),
         ]
         for found in part.differences
     ]
@@ -109,14 +118,22 @@ def _of_two(report: StudiesReport, part: ComparedPart, found: Difference) -> str
     names = {study.label: f"{study.label} (trial {study.published_shown})" for study in report.studies}
     head = HEADS[found.verdict].format(first=names[found.first], second=names[found.second])
     values = (formatting.score(part.values[label]) for label in (found.first, found.second))
-    low, high = formatting.signed(found.interval.low), formatting.signed(found.interval.high)
+    within = f" [{ends}]" if (ends := _ends(found, ", ")) else " (no interval: all differ alike)"
     text = (
         f"On {part.split}: {head}, {formatting.label(report.metric)} {' against '.join(values)}, "
-        f"{formatting.signed(found.gain)} [{low}, {high}]."
+        f"{formatting.signed(found.gain)}{within}."
     )
     if found.verdict is Verdict.CANNOT_TELL and found.examples_needed is not None:
-        text += f" Some {found.examples_needed:,} examples would tell a difference of this size."
+        text += (
+            f" Some {formatting.about(found.examples_needed)} examples would tell a difference of this size."
+        )
     return text
+
+
+def _ends(found: Difference, between: str) -> str:
+    if found.interval is None:
+        return ""
+    return between.join(map(formatting.signed, (found.interval.low, found.interval.high)))
 
 
 def _of_many(part: ComparedPart) -> str:
@@ -140,9 +157,9 @@ def _params(study: ComparedStudy) -> str:
     return ", ".join(f"{name} {formatting.parameter(value)}" for name, value in study.params.items())
 
 
-def _own_split(part: ComparedPart) -> str:
-    """Return the split on which the base and the gain over it are told: they are not pooled."""
-    return "select" if part.picked else part.split
+def _gain_split(part: ComparedPart) -> str:
+    """Return the split on which the gain over the base is told: select and confirm together have none."""
+    return "confirm" if part.split == BOTH else part.split
 
 
 def _with_interval(value: str, part: ComparedPart, label: str) -> str:

@@ -73,8 +73,20 @@
     body.append(...rows);
   };
 
+  // A table that is cut at the right edge fades there, and a line above it says so.
+  const mark = (region) => {
+    const hidden = region.scrollWidth - region.clientWidth;
+    region.classList.toggle("more", hidden - region.scrollLeft > 2);
+    region.previousElementSibling.hidden = hidden <= 2;
+  };
+
   draw();
   dark.addEventListener("change", draw);
+  for (const region of document.querySelectorAll(".scroll")) {
+    mark(region);
+    region.addEventListener("scroll", () => mark(region), { passive: true });
+    window.addEventListener("resize", () => mark(region));
+  }
   for (const button of document.querySelectorAll("th button")) {
     button.addEventListener("click", () => sortBy(button));
   }

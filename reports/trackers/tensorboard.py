@@ -1,5 +1,6 @@
 """Write TensorBoard event files, one folder per trial, in `tensorboard/` of the study folder."""
 
+import shlex
 import shutil
 import time
 from collections.abc import Iterable
@@ -80,7 +81,8 @@ class TensorBoardSink:
         shown = self._folder.tensorboard
         if not shown.is_dir():
             return []
-        return [f"TensorBoard (pip install tensorboard): tensorboard --logdir {shown}"]
+        line = shlex.join(["tensorboard", "--logdir", str(shown)])
+        return [f"TensorBoard (pip install tensorboard): {line}"]
 
     @staticmethod
     def _put(partial: Path, final: Path) -> None:

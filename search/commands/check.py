@@ -25,6 +25,7 @@ def check(
     from loratory.objectives.objective import Beginning, objective_kind
     from loratory.search.advice import advice
     from loratory.search.terminal import say
+    from loratory.spaces.command_line import command
     from loratory.spaces.errors import InputError
     from loratory.spaces.loading import load_study
 
@@ -41,7 +42,9 @@ def check(
     # Rows are shown as they are: a break would look like one of the row's.
     for line in prepared.shown:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"next: loratory run {study_file}", highlight=False, markup=False, soft_wrap=True)
+    changed = (text for override in overrides for text in ("--set", override))
+    following = command("run", study_file, *changed)
+    console.print(f"next: {following}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _line(check: "Check") -> str:

@@ -10,7 +10,9 @@ from loratory.search.commands.options import AsJson, FolderArgument
 CANNOT_TELL, WORSE = 3, 4
 """Exit statuses; 0 stands for better, 1 and 2 are those of every command."""
 
-First = Annotated[str, typer.Argument(help="A trial by number or key, `base`, an adapter, or another study.")]
+First = Annotated[
+    str, typer.Argument(help="A trial by number or key, `base`, `published`, an adapter, or another study.")
+]
 
 
 def decide(
@@ -25,10 +27,14 @@ def decide(
     """
     from pathlib import Path
 
+    from rich.console import Console
+
     from loratory.objectives.study_folder import StudyFolder
     from loratory.reports import decision
     from loratory.reports.decision_words import decision_lines
     from loratory.reports.statistics.paired import Verdict
+    from loratory.search.terminal import say
+    from loratory.spaces.command_line import command
     from loratory.spaces.errors import InputError
 
     study = StudyFolder(folder)
@@ -38,9 +44,12 @@ def decide(
         found = decision.decide_studies(study, StudyFolder(Path(first)))
     else:
         raise InputError(
-            f"decide takes two trials of a study, such as `decide {folder} {first} base`, an adapter and a "
-            f"trial, or two study folders, got {first!r} alone"
+            f"decide takes two trials of a study, such as `{command('decide', folder, first, 'base')}`, an "
+            f"adapter and a trial, or two study folders, got {first!r} alone"
         )
-    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else "\n".join(decision_lines(found)))
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        say(Console(), *decision_lines(found))
     status = {Verdict.BETTER: 0, Verdict.CANNOT_TELL: CANNOT_TELL, Verdict.WORSE: WORSE}
     raise typer.Exit(status[found.comparison.verdict])

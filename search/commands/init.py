@@ -11,8 +11,9 @@ def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("st
 
     Its JSON Schema, for editors, is written beside it.
     """
+    from loratory.spaces.command_line import command
     from loratory.spaces.starter import write_starter
 
     for written in write_starter(path):
         typer.echo(f"wrote {written}")
-    typer.echo(f"edit it, then: loratory check {path}, which shows what would be learned")
+    typer.echo(f"edit it, then: {command('check', path)}, which shows what would be learned")

@@ -32,20 +32,34 @@ def report(folders: Folders, as_json: AsJson = False, output: Output = None) -> 
 
 def _report(folder: Path, *, as_json: bool) -> None:
     from loratory.objectives.study_folder import StudyFolder
+    from loratory.reports.comparison import compare
+    from loratory.reports.verdict import left_out_line
+    from loratory.reports.visible import visible
     from loratory.reports.writing import write_report
 
     study = StudyFolder(folder)
-    html = write_report(study)
+    found = compare(study)
+    html = write_report(study, found)
+    if found.findings and (left_out := left_out_line(found.findings)):
+        typer.echo(visible(left_out), err=True)
     typer.echo(study.report_json.read_text("utf-8") if as_json else f"report: {html}")
 
 
 def _compare(folders: list[Path], *, as_json: bool, output: Path | None) -> None:
+    from rich.console import Console
+
     from loratory.objectives.study_folder import StudyFolder
     from loratory.reports.studies.comparing import compare_studies
     from loratory.reports.studies.text_view import studies_text
     from loratory.reports.studies.writing import studies_json, write_studies_report
+    from loratory.search.terminal import say
 
     found = compare_studies([StudyFolder(folder) for folder in folders])
     named = "-".join(("comparison", *(folder.resolve().name for folder in folders)))[:_LONGEST_NAME]
     html = write_studies_report(found, output or folders[0].resolve().parent / named)
-    typer.echo(studies_json(found) if as_json else f"{studies_text(found)}\n\nreport: {html}")
+    if as_json:
+        typer.echo(studies_json(found))
+        return
+    console = Console()
+    say(console, *studies_text(found).split("\n"), "")
+    console.print(f"report: {html}", highlight=False, markup=False, soft_wrap=True)

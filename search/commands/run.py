@@ -12,8 +12,11 @@ from loratory.search.commands.options import Overrides, Runs
 from loratory.search.interruption import INTERRUPTED
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
+    from loratory.objectives.records import TrialRecord
     from loratory.search.session import StudyResult
     from loratory.spaces.study import StudySpec
 
@@ -63,7 +66,10 @@ def run_to_end(study: "StudySpec", *, runs: Path, address: str | None = None, lo
     result = run_study(study, runs=runs, address=address, local=local, console=console)
     print_end(console, result)
     if result.best is None:
-        say(Console(stderr=True), f"{study.name}: no trial was scored: {_why_none(result)}")
+        say(
+            Console(stderr=True),
+            f"{study.name}: no trial was scored: {_why_none(result)}",
+        )
         raise typer.Exit(1)
 
 
@@ -83,24 +89,32 @@ def _why_none(result: "StudyResult") -> str:
     records = result.folder.read_records()
     if not records:
         return "none began; raise trials or time_limit_minutes"
+    states = {record.state for record in records}
+    remedies = [remedy for state, remedy in _REMEDIES.items() if state in states]
+    return f"{ends(records)}; {'; '.join(remedies)}"
+
+
+def ends(records: "Sequence[TrialRecord]") -> str:
+    """Return how many trials ended in which way, and why the last did."""
     counts = Counter(record.state for record in records)
-    ends = ", ".join(f"{number} {state}" for state, number in counts.items())
     reason = next((record.reason for record in reversed(records) if record.reason), "")
     last = f", the last by: {' '.join(reason.split())[:300]}" if reason else ""
-    remedies = [remedy for state, remedy in _REMEDIES.items() if state in counts]
-    return f"{ends}{last}; {'; '.join(remedies)}"
+    return ", ".join(f"{number} {state}" for state, number in counts.items()) + last
 
 
 def _print_outcome(console: "Console", result: "StudyResult") -> None:
     from loratory.reports.table import ranking_table
+    from loratory.search.terminal import say_how_to_publish
 
     if result.interrupted:
         again = shlex.join(["loratory", *sys.argv[1:]])
         console.print(f"stopped; go on with: {again}", highlight=False, soft_wrap=True)
     elif result.comparison is not None:
         console.print(ranking_table(result.comparison))
-    for name, path in (("report", result.report), ("best adapter", result.adapter)):
+    for name, path in (("report", result.report), ("published adapter", result.adapter)):
         if path is not None:
             console.print(f"{name}: {path}", highlight=False, markup=False, soft_wrap=True)
+    if result.comparison is not None and not result.interrupted:
+        say_how_to_publish(console, result.folder.path, result.comparison.publish)
     for note in result.notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)

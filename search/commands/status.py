@@ -15,9 +15,12 @@ def status(folder: FolderArgument, as_json: AsJson = False) -> None:
 
     from loratory.objectives.study_folder import StudyFolder
     from loratory.search.status import render_status, status_with_verdict
+    from loratory.search.terminal import say_how_to_publish
 
     found = status_with_verdict(StudyFolder(folder))
     if as_json:
         typer.echo(found.model_dump_json(indent=1))
     else:
-        Console().print(render_status(found))
+        console = Console()
+        console.print(render_status(found))
+        say_how_to_publish(console, folder, found.publish)

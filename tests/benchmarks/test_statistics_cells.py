@@ -5,7 +5,8 @@ import pytest
 from statistics_cells import figures as judged
 from statistics_cells.bars import BARS, outcomes
 from statistics_cells.batches import run_batch, summarize
-from statistics_cells.cells import CELLS, REPLAY_CELLS, SEARCH_CELLS, Cell
+from statistics_cells.cells import CELLS, REPLAY_CELLS, RULE_CELLS, SEARCH_CELLS, Cell
+from statistics_cells.discordant import RULES, exact_shares
 from statistics_cells.further_search import BINS, FURTHER, TRIED
 from statistics_cells.generator import Truth
 from statistics_cells.replays import SEEDS, drawn_settings
@@ -23,6 +24,9 @@ SHORT = [
 FLATTERED = Cell(metric="accuracy", trials=40, examples=50, scenario="tied")
 
 
+RIGHT = Cell(metric="accuracy", trials=12, examples=50, right=1.9)
+
+
 def missed(cell: Cell, studies: int = STUDIES) -> set[str]:
     """Figures that are outside their bars by more than two standard errors."""
     summary = summarize([run_batch(cell, 0, studies)], cell)
@@ -32,6 +36,23 @@ def missed(cell: Cell, studies: int = STUDIES) -> set[str]:
 @pytest.mark.parametrize("cell", SHORT, ids=lambda cell: cell.name)
 def test_the_procedures_reach_their_bars(cell) -> None:
     assert missed(cell) == set()
+
+
+def test_few_examples_that_differ_reach_theirs_and_the_spread_of_the_sample_would_not() -> None:
+    assert missed(RIGHT, 25) == set()
+    means = summarize([run_batch(RIGHT, 0, 25)], RIGHT).means
+    assert means["held"] > 0.96 and means["held by jackknife"] < 0.93
+    exact = exact_shares(50, 0.02, 0.018)
+    held, told = zip(*(exact[rule] for rule in RULES), strict=True)
+    assert held[0] < 0.7 and min(held[1:]) > 0.99
+    assert max(exact_shares(200, 0.1, 0.0)["Tango, Student's t"][1], told[2]) < 0.05
+
+
+def test_both_rules_of_the_optimism_are_of_the_same_studies() -> None:
+    rule = next(rule for rule in RULE_CELLS if rule.cell.examples == 50)
+    both, ours = (summarize([run_batch(cell, 0, 3)], cell).means for cell in (rule, rule.cell))
+    assert both["ours"] == ours["optimism"] and both["true optimism"] == ours["true optimism"]
+    assert both["theirs"] > both["ours"]
 
 
 def test_the_picked_value_itself_would_not(monkeypatch) -> None:

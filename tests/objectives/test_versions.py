@@ -73,3 +73,18 @@ def test_what_cannot_be_read_is_one_line(content, words):
         record_from_bytes(TrialRecord, json.dumps(content).encode(), "here")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b'{"schema_version": 2,\n "key', "it is no JSON from line 2, column 2 on"),
+        (b"\xff\xfe{", "it is no UTF-8 text"),
+    ],
+)
+def test_damage_is_said_in_plain_words(content, words):
+    with pytest.raises(LoratoryError) as told:
+        record_from_bytes(TrialRecord, content, "here")
+    assert str(told.value) == f"here: must be a record, is damaged: {words}"

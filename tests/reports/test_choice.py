@@ -12,13 +12,15 @@ from loratory.objectives.manifest import Manifest
 from loratory.objectives.records import AdapterRecord, Provenance, ScoreRecord, TrialRecord, TrialState
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import CONFIRM_BASE, StudyFolder, confirm_key
-from loratory.reports.choice import choose, confirmed, select_tables
+from loratory.reports.choice import choose, confirm_candidates, select_tables
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_rows import choice_line, comparison_rows
 from loratory.reports.html_view import html_report
 from loratory.reports.markdown_view import markdown_report
 from loratory.reports.publishing import stage
 from loratory.reports.ranking import order
+from loratory.reports.score_files import DamagedScoresError
+from loratory.spaces.errors import InputError
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.trial import trial_key
 
@@ -104,7 +106,7 @@ def test_the_best_five_that_kept_their_adapters_are_candidates(folder: StudyFold
     gone = record.model_copy(update={"adapter": record.adapter.model_copy(update={"removed": "disk"})})
     folder.write_record(gone)
     ordered = order(folder.read_records(), Direction.MAXIMIZE)
-    keys = confirmed(ordered, select_tables(folder, ordered), folder.read_manifest().spec)
+    keys = confirm_candidates(ordered, select_tables(folder, ordered), folder.read_manifest().spec)
     assert keys == ("0000", "0002", "0003", "0004", "0005")
 
 
@@ -126,6 +128,34 @@ def test_equal_means_go_to_the_better_on_select(folder: StudyFolder) -> None:
     assert choice is not None and len({round(value, 9) for value in choice.pooled.values()}) == 1
     best = max(choice.pooled.values())
     assert choice.key == next(key for key in choice.candidates if choice.pooled[key] == best)
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("confirm/0002", "confirm/0002/scores.npz, by which eval.confirm would choose, is damaged"),
+        ("trials/0002", "scores of trial 2 are damaged, so eval.confirm cannot choose"),
+    ],
+)
+def test_damaged_scores_of_a_candidate_leave_the_choice_to_select_and_views_say_so(
+    folder: StudyFolder, place: str, why: str
+) -> None:
+    _score_on_confirm(folder, {None: 0.1, 0: 0.4, 1: 0.42, 2: 0.5, 3: 0.41, 4: 0.43})
+    (folder.path / place / "scores.npz").write_bytes(b"torn")
+    choice = compare(folder).choice
+    assert choice is not None and (choice.key, choice.why) == ("0000", why)
+    with pytest.raises(DamagedScoresError, match="restore the file"):
+        _chosen(folder)
+    with pytest.raises(InputError, match=f"not known while scores are damaged: {place}/scores.npz; restore"):
+        stage(folder, trial=None, repo_id="me/adapter")
+
+
+def test_damaged_scores_of_others_leave_the_choice_as_it_is(folder: StudyFolder) -> None:
+    _score_on_confirm(folder, {None: 0.1, 0: 0.4, 1: 0.42, 2: 0.5, 3: 0.41, 4: 0.43})
+    before = compare(folder).choice
+    (folder.trial("0005") / "scores.npz").write_bytes(b"torn")
+    after = compare(folder)
+    assert after.choice == before and after.damaged.keys() == {"trials/0005/scores.npz"}
 
 
 def test_until_all_candidates_are_scored_the_best_on_select_stands(folder: StudyFolder) -> None:

@@ -159,7 +159,7 @@ def test_study_that_has_just_begun_has_an_empty_comparison(make_study: MakeStudy
     assert report.totals.elapsed_seconds is None
 
 
-@pytest.mark.parametrize("name", ["record.json", "scores.npz", "predictions.jsonl"])
+@pytest.mark.parametrize("name", ["record.json", "predictions.jsonl"])
 def test_damaged_file_is_named(study: StudyFolder, name: str) -> None:
     path = study.trial("0007") / name
     path.write_bytes(path.read_bytes()[:-40])

@@ -9,10 +9,11 @@ import pytest
 
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, confirm_key
+from loratory.reports import choice
 from loratory.reports.decision import decide, decide_studies
 from loratory.reports.decision_words import decision_lines
 from loratory.reports.statistics.paired import Verdict
-from loratory.spaces.errors import InputError
+from loratory.spaces.errors import InputError, LoratoryError
 
 
 @pytest.fixture
@@ -52,6 +53,62 @@ def test_select_alone_counts_where_confirm_has_other_examples(study):
     )
 
 
+def test_select_alone_is_said_where_neither_side_was_scored_on_confirm(study):
+    shutil.rmtree(study.score("confirm"))
+    found = decide(study, "0", "2")
+    assert (found.split, found.why_select) == (
+        "select",
+        "select alone: trial 0 and trial 2 have no scores on confirm",
+    )
+
+
+def test_studies_with_other_parts_to_confirm_are_refused_as_by_the_report(study, plain_study):
+    confirm = {None: 0.1, 0: 0.44, 1: 0.56}
+    other = plain_study("two", {0: 0.52, 1: 0.5}, confirm=confirm, seed=1)
+    for key in ("0000", "0001"):
+        path = other.score(confirm_key(key)) / "scores.npz"
+        table = ScoreTable.from_bytes(path.read_bytes())
+        path.write_bytes(replace(table, example_ids=tuple(f"x{i}" for i in table.example_ids)).to_bytes())
+    with pytest.raises(InputError, match="same examples; 0 of 60 and 60 are shared on confirm"):
+        decide_studies(study, other)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "other", "examples"),
+    [("trials/0000", "base", 120), ("trials/0002", "0", 120), ("base", "0", 120), ("confirm/0000", "2", 60)],
+)
+def test_damaged_scores_of_others_stop_no_comparison(study, damaged, other, examples):
+    (study.path / damaged / "scores.npz").write_bytes(b"torn")
+    assert decide(study, "1", other).comparison.examples == examples
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(b"", "it is empty"), (b"PK torn", "it is no whole npz archive")],
+)
+def test_damaged_scores_of_one_of_them_are_named_in_plain_words(study, content, why):
+    path = study.trial("0002") / "scores.npz"
+    path.write_bytes(content)
+    with pytest.raises(LoratoryError) as told:
+        decide(study, "2", "1")
+    assert str(told.value) == f"{path}: must be per-example scores, is damaged: {why}; restore the file"
+
+
+def test_the_choice_is_made_once_per_study(study, monkeypatch):
+    made = []
+    monkeypatch.setattr(choice, "choose", _counted(choice.choose, made))
+    decide(study, "0", "1")
+    assert len(made) == 1
+
+
+def _counted(real, made):
+    def call(*arguments, **options):
+        made.append(arguments)
+        return real(*arguments, **options)
+
+    return call
+
+
 def test_an_adapter_is_found_by_its_place_and_a_copy_by_its_hash(study, tmp_path):
     copy = shutil.copytree(study.adapter("0001"), tmp_path / "downloads" / "copy")
     for path in (study.adapter("0001"), study.trial("0001"), copy):
@@ -88,7 +145,7 @@ def test_an_adapter_that_no_study_has_scored_says_what_to_do(study, plain_study,
     )
     with pytest.raises(InputError, match=wanted) as told:
         decide(study, str(copy), "0")
-    assert f"name its study (`decide {study.path} STUDY`), or train its values" in str(told.value)
+    assert f"name its study (`loratory decide {study.path} STUDY`), or train its values" in str(told.value)
     with pytest.raises(InputError, match="must be the folder of an adapter, has no adapter_model"):
         decide(study, str(tmp_path), "0")
 
@@ -148,8 +205,15 @@ def test_seeds_are_told_of_two_settings_only(study, plain_trial):
 
 
 def test_what_was_picked_on_these_examples_is_named(study, plain_study):
-    assert decide(study, "0", "1").to_json()["picked_on_these_examples"] == ["trial 1"]
-    assert decide(study, "0", "2").to_json()["picked_on_these_examples"] == []
+    # 0 is first on select, 1 is published.
+    both = decide(study, "0", "1")
+    assert both.to_json()["picked_on_these_examples"] == ["trial 0", "trial 1"]
+    told = "trial 0 and trial 1 were picked on these examples, which flatters them: see the report"
+    assert told in decision_lines(both)
+    found = decide(study, "0", "2")
+    assert found.to_json()["picked_on_these_examples"] == ["trial 0"]
+    assert "trial 0 was picked on these examples, which flatters it: see the report" in decision_lines(found)
+    assert decide(study, "2", "base").to_json()["picked_on_these_examples"] == []
     other = plain_study("two", {4: 0.4}, seed=1)
     found = decide_studies(study, other)
     assert len(found.picked) == 2

@@ -2,6 +2,8 @@ import pytest
 
 from loratory.objectives.records import TrialState
 from loratory.reports import formatting
+from loratory.reports.findings import Interval
+from loratory.reports.formatting import between
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,13 @@ def test_counts_leave_out_none() -> None:
 )
 def test_trials_that_never_started(count: int, words: str) -> None:
     assert formatting.never_started(count) == words
+
+
+def test_intervals_have_one_notation() -> None:
+    assert between(Interval(low=-0.1, high=0.25)) == "[−0.1000, 0.2500]"
+    assert between(None) == "–"
+
+
+def test_estimated_numbers_have_two_digits() -> None:
+    told = {3: "3", 47: "47", 669: "670", 10_605: "11,000", 665_309: "670,000"}
+    assert {number: formatting.about(number) for number in told} == told

@@ -276,6 +276,10 @@ def test_first_screen_has_verdict_plot_test_and_command(
     browser: Any, quickstart: StudyFolder, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(quickstart.path, tmp_path / "quickstart")
+    adapter = StudyFolder(copy).adapter("0011")
+    adapter.mkdir()
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        (adapter / name).touch()
     opened(browser, write_report(StudyFolder(copy)))
     bottom = "return document.querySelector(arguments[0]).getBoundingClientRect().bottom"
     with seen_as(browser, width=1280, scheme="light"):
@@ -283,8 +287,8 @@ def test_first_screen_has_verdict_plot_test_and_command(
             assert 0 < browser.execute_script(bottom, part) < 800
     text = browser.execute_script("return document.querySelector('.answer').innerText")
     assert "Trials 11, 8, 6 and 9 may be best." in text
-    assert "0.1724 – 0.2876" in text  # trial 11 on test
-    assert "loratory publish runs/quickstart --repo me/quickstart" in text
+    assert "[0.1724, 0.2876]" in text  # trial 11 on test
+    assert f"loratory publish {copy} --repo me/quickstart --base-id me/BASE" in text
 
 
 def test_diverged_trials_do_not_flatten_the_losses(
@@ -308,3 +312,24 @@ def test_diverged_trials_do_not_flatten_the_losses(
     assert browser.execute_script(top) == narrow
     assert browser.execute_script(marks)
     assert browser.get_log("browser") == []
+
+
+def test_a_table_that_is_cut_says_so_until_its_end_is_seen(browser: Any, study: StudyFolder) -> None:
+    page = opened(browser, write_report(study))
+    state = (
+        "const region = document.querySelector('#ranking').closest('.scroll');"
+        "return [region.classList.contains('more'), region.previousElementSibling.hidden]"
+    )
+    to_the_end = "document.querySelector('#ranking').closest('.scroll').scrollLeft = 1e5"
+    with seen_as(page, width=390, scheme="light"):
+        assert page.execute_script(state) == [True, False]
+        page.execute_script(to_the_end)
+        page.execute_async_script("setTimeout(arguments[0], 100)")
+        assert page.execute_script(state) == [False, False]
+
+
+def test_a_command_is_not_broken_at_its_hyphens(browser: Any, study: StudyFolder) -> None:
+    page = opened(browser, write_report(study))
+    heights = "return [...document.querySelectorAll('.command span')].map(e => e.getClientRects().length)"
+    with seen_as(page, width=390, scheme="light"):
+        assert set(page.execute_script(heights)) == {1}

@@ -35,3 +35,9 @@ def test_table_keeps_its_columns_whatever_the_cells_hold() -> None:
 )
 def test_code_is_shown_unchanged_on_one_line(text: str, shown: str) -> None:
     assert code(text) == shown
+
+
+def test_an_interval_is_shown_as_it_is_and_a_link_that_looks_like_one_is_not() -> None:
+    assert escaped("+0.1 [−0.1, 0.3] of [a]") == "+0.1 [−0.1, 0.3] of \\[a\\]"
+    for text in ("[0.1, 0.2](http://evil)", "[0.1, 0.2]: http://evil", "[0.1, 0.2][a]"):
+        assert escaped(text).startswith("\\[0.1, 0.2\\]")

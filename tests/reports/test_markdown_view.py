@@ -2,6 +2,8 @@ from collections.abc import Callable
 
 from loratory.objectives.study_folder import StudyFolder
 from loratory.reports.comparison import compare
+from loratory.reports.formatting import TIMES
+from loratory.reports.html_view import html_report
 from loratory.reports.markdown_view import markdown_report
 from loratory.reports.score_files import read_table
 
@@ -32,3 +34,8 @@ def test_says_how_each_metric_is_computed(study: StudyFolder) -> None:
     text = markdown_report(report)
     assert f"- BLEU: `{table.signatures['bleu']}`" in text
     assert "tok:13a" in table.signatures["bleu"]
+
+
+def test_times_are_explained_in_page_and_markdown(study: StudyFolder) -> None:
+    report = compare(study)
+    assert TIMES in markdown_report(report) and TIMES in html_report(report)

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
+import huggingface_hub.constants
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -128,6 +128,7 @@ def test_stages_the_best_adapter_as_three_files(study: StudyFolder) -> None:
         assert file.sha256 == hashlib.sha256(content).hexdigest()
         assert file.sha256 in line
         assert file.name in line
+        assert max(map(len, line.splitlines())) <= 80
     assert (found.path / ADAPTER_WEIGHTS).read_bytes() == (
         study.adapter("0007") / ADAPTER_WEIGHTS
     ).read_bytes()

@@ -164,3 +164,10 @@ def test_a_trial_of_the_search_is_published_by_number_or_key(retrained, name):
 def test_what_cannot_be_published_says_what_can(retrained):
     with pytest.raises(InputError, match=r"ranked are: 7, 10.*; retrained: confirm/0010-1, confirm/0010-2"):
         stage(retrained, trial="confirm/0010-3", repo_id="me/it")
+
+
+def test_the_next_training_is_told_within_the_range_of_the_metric(study, retrain):
+    for index, skill in enumerate((0.95, 0.1), start=1):
+        retrain(study, 7, index, skill=skill)
+    (settings,) = compare(study).retrained.settings
+    assert (settings.next_training.low, settings.next_training.high) == (0.0, 1.0)

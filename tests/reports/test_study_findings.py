@@ -5,8 +5,9 @@ import pytest
 
 from loratory.objectives.study_folder import BASE, TEST_BASE, TEST_WINNER
 from loratory.reports.comparison import compare
+from loratory.reports.further_trials import Search
 from loratory.reports.score_files import read_table
-from loratory.reports.study_findings import Measure, Pair, Search, study_findings
+from loratory.reports.study_findings import Measure, Pair, study_findings
 from loratory.reports.verdict import verdict
 from loratory.spaces.metric_names import Direction
 from loratory.spaces.samplers import SamplerName

@@ -135,11 +135,40 @@ def test_scores_that_are_no_numbers(scored, name):
     assert any(line.startswith("Not compared with the others: trial 1 (") for line in found.verdict)
 
 
-def test_damaged_scores_cost_status_the_verdict_alone(scored):
+def test_damaged_scores_of_a_trial_leave_it_out_and_every_view_says_so(scored):
     folder = scored(*(table(0.5 + NOISE[n]) for n in range(3)))
     (folder.trial("0002") / "scores.npz").write_bytes(b"torn")
-    with pytest.raises(LoratoryError, match=r"0002/scores.npz: must be per-example scores, is damaged"):
-        study_verdict(folder)
+    found = in_every_view(folder)
+    assert found.findings.left_out == {
+        "0002": "its scores per example are damaged: it is no whole npz archive"
+    }
+    place = "trials/0002/scores.npz (it is no whole npz archive)"
+    assert found.verdict[-1] == f"Damaged, and left out until restored: {place}."
+    report = compare(folder)
+    assert report.damaged == {"trials/0002/scores.npz": "it is no whole npz archive"}
+    (trial,) = (trial for trial in report.ranking if trial.key == "0002")
+    assert trial.interval is None and "damaged" in trial.no_interval["rougeL"]
+
+
+@pytest.mark.parametrize("damaged", ["base", "test/base", "test/winner"])
+def test_damaged_scores_of_the_base_cost_its_gains_alone(make_study, damaged):
+    folder = make_study()
+    whole = study_verdict(folder).findings
+    (folder.path / damaged / "scores.npz").write_bytes(b"")
+    found = in_every_view(folder)
+    assert found.findings.may_be_best == whole.may_be_best
+    split = "select" if damaged == "base" else "test"
+    assert [gain.split for gain in found.findings.gains] == [s for s in ("select", "test") if s != split]
+    assert found.verdict[-1] == f"Damaged, and left out until restored: {damaged}/scores.npz (it is empty)."
+
+
+def test_damaged_records_cost_status_the_verdict_alone(scored, monkeypatch):
+    folder = scored(*(table(0.5 + NOISE[n]) for n in range(3)))
+
+    def damaged(_):
+        raise LoratoryError("record.json: must be a record, is damaged: it is empty")
+
+    monkeypatch.setattr("loratory.search.status.study_verdict", damaged)
     status = status_with_verdict(folder)
     assert status.states == {"COMPLETE": 3} and status.findings is None
     assert status.verdict[0].startswith("There is no verdict: ") and "is damaged" in status.verdict[0]

@@ -125,3 +125,9 @@ def test_a_metric_that_puts_a_bad_trial_first_is_said(study: StudyFolder) -> Non
 
 def with_ranks(report: ComparisonReport, found: tuple[object, ...]) -> ComparisonReport:
     return report.model_copy(update={"ranks_by_metric": found})
+
+
+def test_peaks_that_differ_in_the_fourth_digit_are_the_same_cost() -> None:
+    trials = [trial(n, value=0.1 * n, peak_memory_bytes=3_000_000_000 + n) for n in range(3)]
+    *_, memory = pareto_fronts(trials, Direction.MAXIMIZE, may_be_best=())
+    assert [(point.shown, point.cost) for point in memory.front] == [("2", 3e9)]

@@ -121,3 +121,35 @@ def test_what_intervals_cannot_do_and_what_is_left_out_is_said():
     )
     many = found(member("11"), left_out={"0003": "no scores", "0004": "other examples", "0005": "x"})
     assert verdict(many)[1] == "Not compared with the others: trial 3 and 2 others (no scores)."
+
+
+def test_a_margin_for_one_trial_and_a_cost_for_all_at_once_are_no_contradiction():
+    same = found(member("11"), member("8"), cheapest_within=(within("11", size=1000),), shortfall=0.0174)
+    assert "publishing 11 costs at most 7%" in verdict(same)[1]
+    assert verdict(same)[1].endswith(
+        "The 5% hold for one trial alone; what publishing costs holds for all of them at once, and is wider "
+        "for that."
+    )
+    less = same.model_copy(update={"shortfall": 0.25 * 0.04})
+    assert "alone" not in verdict(less)[1]
+
+
+def test_a_left_out_trial_with_the_best_value_is_named_first():
+    several = found(
+        member("8"), first="0011", left_out={"0003": "it is damaged", "0011": "it has no scores", "0004": "x"}
+    )
+    assert verdict(several)[-1] == (
+        "Not compared with the others: trial 11, which has the best value of all, and 2 others "
+        "(it has no scores)."
+    )
+
+
+def test_gains_say_what_was_taken_off():
+    gain = Gain(split="confirm", gain=0.15, interval=Interval(low=0.1, high=0.2), chose=True, optimism=0.01)
+    assert verdict(found(member("11"), gains=(gain,)))[1] == (
+        "On confirm, less what the choice by it adds: +0.1500 [0.1000, 0.2000] over the base."
+    )
+    unknown = gain.model_copy(update={"optimism": None, "interval": None})
+    assert verdict(found(member("11"), gains=(unknown,)))[1] == (
+        "On confirm, which had a say in the choice and flatters it: +0.1500 over the base."
+    )

@@ -1,6 +1,8 @@
 from pathlib import Path
 
 from loratory.objectives.study_folder import StudyFolder
+from loratory.reports.comparison import compare
+from loratory.reports.verdict_file import read_verdict
 from loratory.reports.writing import write_report
 
 
@@ -13,6 +15,14 @@ def test_writes_four_files_and_nothing_else(study: StudyFolder) -> None:
         "report.md",
         "trials.csv",
     ]
+
+
+def test_the_verdict_is_renewed_with_the_report(study: StudyFolder) -> None:
+    report = compare(study)
+    assert read_verdict(study) is None
+    write_report(study)
+    found = read_verdict(study)
+    assert found is not None and found.choice == report.choice and found.verdict == report.verdict
 
 
 def test_the_same_study_gives_the_same_bytes(study: StudyFolder) -> None:

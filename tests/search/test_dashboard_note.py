@@ -40,6 +40,22 @@ def test_what_people_wrote_above_stays(rows):
     assert get_note(rows) == f"Ask Ada before publishing.\n\n{HEADING}\n\nTrial 2 is best."
 
 
+def test_what_people_wrote_below_stays(rows):
+    keep_note(rows, found("Trial 1 is best.", "On test: +0.1."))
+    save_note(rows, f"{get_note(rows)}\n\nBen: published on Friday.\n\n## Later\n\n- ask Ada")
+    for name in (2, 3):
+        keep_note(rows, found(f"Trial {name} is best."))
+        below = "Ben: published on Friday.\n\n## Later\n\n- ask Ada"
+        assert get_note(rows) == f"{HEADING}\n\nTrial {name} is best.\n\n{below}"
+
+
+def test_what_people_wrote_between_our_sentences_stays_below(rows):
+    keep_note(rows, found("Trial 1 is best.", "On test: +0.1."))
+    save_note(rows, get_note(rows).replace("best.\n\n", "best.\n\nBen: really?\n\n"))
+    keep_note(rows, found("Trial 2 is best."))
+    assert get_note(rows) == f"{HEADING}\n\nTrial 2 is best.\n\nBen: really?"
+
+
 def test_hostile_text_is_text(rows):
     keep_note(rows, found("<script>alert(1)</script> [x](http://evil) `a`"))
     assert "<script>" not in get_note(rows).replace("\\<", "") and "\\[x\\]" in get_note(rows)

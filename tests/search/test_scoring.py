@@ -12,6 +12,8 @@ from loratory.objectives.objective import Beginning, Prepared
 from loratory.objectives.records import AdapterRecord, Provenance, ScoreRecord, TrialRecord, TrialState
 from loratory.objectives.scores import ScoreTable
 from loratory.objectives.study_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, SCORES, StudyFolder
+from loratory.reports.ranking import order
+from loratory.search import scoring
 from loratory.search.manifest import open_manifest
 from loratory.search.scoring import ScoringQueue
 
@@ -197,3 +199,25 @@ def test_without_an_adapter_nothing_is_scored_at_the_end(folder, records):
     queue = ScoringQueue(folder, WHOLE)
     bare = {key: r.model_copy(update={"adapter": None}) for key, r in records.items()}
     assert handed_out(queue, bare) == [] and handed_out(queue, {}) == []
+
+
+def test_trials_are_ranked_again_only_where_more_are_finished(folder, records, monkeypatch):
+    ranked = []
+
+    def counted(found, direction):
+        ranked.append(len(found))
+        return order(found, direction)
+
+    monkeypatch.setattr(scoring, "order", counted)
+    queue, fewer = ScoringQueue(folder, WHOLE), dict(list(records.items())[:5])
+    assert record_base(folder, queue) and ranked == []
+    for _ in range(3):
+        assert queue.pending(fewer)
+    assert ranked == [5]
+    assert queue.pending(records) and ranked == [5, 6]
+
+
+def record_base(folder: StudyFolder, queue: ScoringQueue) -> Score:
+    score = queue.opening()
+    record(folder, queue, score)
+    return score

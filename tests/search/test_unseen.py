@@ -5,8 +5,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from loratory.search.points import count_points, listed_values
 from loratory.search.samplers import build_sampler
+from loratory.spaces.points import count_points, listed_values
 from loratory.spaces.samplers import SamplerName
 
 NAMES = [name for name in SamplerName if name is not SamplerName.GRID]

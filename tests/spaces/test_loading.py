@@ -451,3 +451,14 @@ class TestPython:
     )
     def test_what_is_refused(self, refusal, text, message):
         assert refusal(text, name="study.py").startswith(message)
+
+
+def test_the_known_keys_of_a_section_are_listed_once(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("zzz: 1\nqqq: 2\nxyz: 3\ntracking: {zzz: 1, qqq: 2}\nspace: {rank: [4]}\n")
+    with pytest.raises(InputError) as told:
+        load_study(path)
+    lines = [line for line in str(told.value).splitlines() if "unknown key" in line]
+    keys = [line.partition(": unknown key")[0].rpartition(": ")[2] for line in lines]
+    assert sorted(keys) == ["qqq", "tracking.qqq", "tracking.zzz", "xyz", "zzz"]
+    assert sum("; known are " in line for line in lines) == 2

@@ -174,10 +174,11 @@ def write_jsonl(tmp_path):
 def make_study():
     """A study over some data: `make_study(train, evaluation={...}, eval=...)`."""
 
-    def make(train, *, evaluation=None, **data):
+    def make(train, *, evaluation=None, metric="rougeL", **data):
         return StudySpec.model_validate(
             {
                 "name": "data",
+                "metric": metric,
                 "space": {"rank": [4, 8]},
                 "model": {"base": "tiny"},
                 "data": {

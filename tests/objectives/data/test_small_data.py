@@ -26,10 +26,13 @@ def _sizes(data):
 
 
 def test_the_summary_says_what_select_can_tell_apart(prepare_alone, alpaca_rows):
-    assert (
+    line = (
         "select has 25 examples: a difference between two trials in the share of right answers is known to "
         "within 0.28 (95%) if they disagree on half of the answers, 0.18 on a fifth"
-    ) in prepare_alone(alpaca_rows(200)).summary
+    )
+    assert line in prepare_alone(alpaca_rows(200), metric="exact_match").summary
+    other = prepare_alone(alpaca_rows(200), metric="rougeL").summary
+    assert not any("right answers" in line for line in other), "ROUGE-L is no share of right answers"
 
 
 def test_labels_are_drawn_in_proportion_and_rare_ones_stay_in_train(prepare_alone):

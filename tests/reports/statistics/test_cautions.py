@@ -3,7 +3,7 @@ import pytest
 
 from loratory.objectives.metrics import score_texts
 from loratory.objectives.scores import ScoreTable
-from loratory.reports.statistics.cautions import cautions
+from loratory.reports.statistics.cautions import cautions, unchecked
 from loratory.reports.statistics.scored import scored
 from loratory.spaces.metric_names import Direction
 
@@ -31,3 +31,13 @@ def test_many_labels(labels, said) -> None:
     found, _ = scored({"x": held}, "macro_f1", Direction.MAXIMIZE)
     assert len(cautions(found)) == said
     assert all("21" in sentence for sentence in cautions(found))
+
+
+@pytest.mark.parametrize("metric", ["rougeL", "accuracy", "bleu", "macro_f1", "squad_f1"])
+def test_metrics_that_simulations_checked_have_no_word(metric) -> None:
+    assert unchecked(metric, metric) == ""
+
+
+@pytest.mark.parametrize("metric", ["chrf", "loss", "reward"])
+def test_other_metrics_say_that_nothing_checked_them(metric) -> None:
+    assert unchecked(metric, "M") == "Intervals of M were not checked by simulation (docs/statistics.md)."

@@ -3,7 +3,8 @@ import pytest
 from scipy.stats import t
 
 from loratory.objectives.scores import ScoreTable
-from loratory.reports.statistics.fixed_interval import fixed_intervals, paired_difference
+from loratory.reports.statistics.differences import paired_difference
+from loratory.reports.statistics.fixed_interval import fixed_intervals
 from loratory.reports.statistics.jackknife import jackknife
 from loratory.reports.statistics.scored import scored
 from loratory.spaces.metric_names import Direction

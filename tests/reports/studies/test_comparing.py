@@ -1,5 +1,7 @@
 """Studies compared by what they publish."""
 
+import json
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +13,17 @@ from scipy.stats import ttest_rel
 from loratory.objectives.atomic_files import write_atomically
 from loratory.objectives.records import TrialState
 from loratory.objectives.scores import ScoreTable
-from loratory.objectives.study_folder import TEST_WINNER, StudyFolder, confirm_key
+from loratory.objectives.study_folder import TEST_WINNER, StudyFolder, confirm_key, later_look_key
+from loratory.reports import choice
+from loratory.reports.choice import choose
 from loratory.reports.decision import decide_studies
 from loratory.reports.statistics.paired import Verdict
+from loratory.reports.statistics.resamples import resamples
+from loratory.reports.studies import parts
 from loratory.reports.studies.comparing import compare_studies
-from loratory.reports.studies.words import part_note
+from loratory.reports.studies.html_view import bars
+from loratory.reports.studies.words import part_note, value_heads
+from loratory.reports.studies.writing import studies_json
 from loratory.spaces.errors import InputError
 
 ARCHIVE = Path(__file__).parents[2] / "version_1" / "quickstart.tar.gz"
@@ -209,3 +217,92 @@ def test_studies_of_version_1(tmp_path):
     assert (part.split, part.examples, part.unit, part.units) == ("select", 150, "group", 30)
     assert part.differences[0].examples_needed == 10_605
     assert any(note.startswith("Not compared on test") for note in found.notes)
+
+
+def test_one_unit_on_test_leaves_the_other_parts(pair):
+    for study in pair:
+        _changed(study.score(TEST_WINNER) / "scores.npz", groups=("one",) * 60)
+    found = compare_studies(pair)
+    assert [part.split for part in found.parts] == ["select"]
+    assert "Not compared on test: one unit alone says nothing about chance." in found.notes
+
+
+def test_one_unit_everywhere_is_refused(pair):
+    for study, trial in zip(pair, ("0000", "0005"), strict=True):
+        for path in (study.trial(trial), study.score(TEST_WINNER)):
+            _changed(path / "scores.npz", groups=("one",) * 60)
+    with pytest.raises(InputError, match="compared on 2 units or more, there is 1 on test and select"):
+        compare_studies(pair)
+
+
+def test_the_order_of_the_studies_changes_no_draw(plain_study, monkeypatch):
+    studies = [plain_study(name, {0: mean}, seed=i) for i, (name, mean) in enumerate(MEANS.items())]
+    for index, study in enumerate(studies):
+        manifest = study.read_manifest()
+        seeded = manifest.spec.model_copy(update={"seed": index + 5})
+        study.manifest.write_text(replace(manifest, spec=seeded).to_json())
+    seeds = []
+
+    def drawn(units, *, seed):
+        seeds.append(seed)
+        return resamples(units, seed=seed)
+
+    monkeypatch.setattr(parts, "resamples", drawn)
+    for order in (studies, studies[::-1]):
+        compare_studies(order)
+    assert seeds == [5, 5]
+
+
+def test_each_choice_is_made_once(pair, monkeypatch):
+    made = []
+
+    def counted(*arguments, **options):
+        made.append(arguments)
+        return choose(*arguments, **options)
+
+    monkeypatch.setattr(choice, "choose", counted)
+    compare_studies(pair)
+    assert len(made) == len(pair)
+
+
+def test_values_of_the_base_are_of_the_same_examples(plain_study):
+    confirm = {None: 0.3, 0: 0.5}
+    studies = [plain_study(name, {0: 0.5}, confirm=confirm, seed=seed) for seed, name in enumerate("ab")]
+    report = compare_studies(studies)
+    (part,) = report.parts
+    assert part.split == "select and confirm"
+    assert part.base_values == pytest.approx({"a": 0.2, "b": 0.2}, abs=1e-9)
+    assert value_heads(report, part)[1:] == [
+        "ROUGE-L on select and confirm",
+        "base on select and confirm",
+        "gain on confirm, less what the choice by it adds",
+    ]
+
+
+def test_a_later_look_at_test_is_said(pair, plain_trial):
+    one, _ = pair
+    earlier = one.read_looks()
+    report = compare_studies(pair)
+    assert not any("Test was looked at" in note for note in report.notes) and len(earlier) == 1
+    plain_trial(one, "0007", 0.9, number=7)
+    look = one.read_score(TEST_WINNER).model_copy(
+        update={"key": later_look_key("0007"), "trial": "0007", "number": 7, "scored_at": "2026-02-01"}
+    )
+    shutil.copytree(one.score(TEST_WINNER), one.score(look.key))
+    one.write_score(look)
+    notes = compare_studies(pair).notes
+    assert any(note.startswith("one: Test was looked at twice: first for trial 0.") for note in notes)
+
+
+def test_the_same_difference_everywhere_has_no_interval(plain_study):
+    studies = [plain_study(name, {0: 0.5}) for name in "ab"]
+    path = studies[1].trial("0000") / "scores.npz"
+    table = ScoreTable.from_bytes((studies[0].trial("0000") / "scores.npz").read_bytes())
+    moved = {"rougeL": table.metrics["rougeL"] + 0.01}
+    _changed(path, metrics=moved, statistics={}, aggregate={"rougeL": table.aggregate["rougeL"] + 0.01})
+    report = compare_studies(studies)
+    (found,) = report.parts[0].differences
+    assert (found.interval, found.verdict, found.examples_needed) == (None, Verdict.CANNOT_TELL, None)
+    assert "(no interval: all differ alike)" in report.verdict[0]
+    assert bars(report.parts[0]) == []
+    json.loads(studies_json(report), parse_constant=lambda name: pytest.fail(name))

@@ -11,6 +11,7 @@ from loratory.reports.studies.html_view import bars, studies_html
 from loratory.reports.studies.markdown_view import studies_markdown
 from loratory.reports.studies.studies_report import StudiesReport
 from loratory.reports.studies.text_view import studies_text
+from loratory.reports.studies.words import TIMES
 from loratory.reports.studies.writing import studies_json, write_studies_report
 from loratory.spaces.errors import InputError
 
@@ -36,6 +37,15 @@ def test_every_view_has_the_verdict_the_differences_and_the_costs(report):
         assert report.verdict[0] in text
         for wanted in ("one against two", "+0.1000", "size of its adapter", "1 MiB", "20 s", "1 complete"):
             assert wanted in text, view
+
+
+def test_the_terminal_has_no_table_wider_than_80_columns_and_times_are_explained(report):
+    assert (
+        TIMES in studies_text(report) and TIMES in studies_markdown(report) and TIMES in studies_html(report)
+    )
+    tables = [line for line in studies_text(report).splitlines() if "  " in line]
+    assert tables and max(map(len, tables)) <= 80
+    assert "one against two" in studies_text(report) and "  difference: +0.1000" in studies_text(report)
 
 
 def test_json_is_strict_and_whole(report):

@@ -57,6 +57,13 @@ def test_overrides_are_checked_too(study_file):
         check(study_file, ["trials=0"])
 
 
+def test_the_next_command_has_the_same_overrides(study_file, monkeypatch, capsys):
+    use(monkeypatch, lambda *_: Prepared())
+    check(study_file, ["trials=3", "toy={noise: 0.1}"])
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line == f"next: loratory run {study_file} --set trials=3 --set 'toy={{noise: 0.1}}'"
+
+
 def test_a_folder_is_no_study_file(tmp_path):
     with pytest.raises(InputError, match="must be a study file, is a folder"):
         check(tmp_path)

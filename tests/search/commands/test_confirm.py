@@ -1,5 +1,6 @@
 """`loratory confirm`: what it prints, and the one line where it cannot begin."""
 
+import json
 import tarfile
 from pathlib import Path
 
@@ -46,6 +47,20 @@ def test_it_trains_what_it_is_asked_for_and_says_when_nothing_is_left(call, toy_
     assert status == 0 and len(folder.read_retrained()) == 6
     assert "nothing to train: 2 settings have their 3 new seeds" in said
     assert "retraining the settings" not in said
+
+
+def test_trainings_without_a_score_end_with_status_1_and_say_why(call, toy_study, folder, tmp_path):
+    run_study(toy_study(trials=2, pruner="none"), runs=tmp_path, local=True)
+    manifest = json.loads(folder.manifest.read_text())
+    manifest["spec"]["toy"]["faults"] = {"crash": 1.0}
+    manifest["spec"]["attempts"] = 1
+    folder.manifest.write_text(json.dumps(manifest))
+    for _ in range(2):  # and once more where nothing is left to do
+        status, _, said = call("--top", "1", "--seeds", "2")
+        assert status == 1
+        assert f"{folder.path}: no training on a new seed was scored: 2 FAIL, the last by: " in said
+        assert said.count("\n") == 1
+    assert [record.state for record in folder.read_retrained()] == ["FAIL"] * 2
 
 
 def test_fewer_trials_with_a_score_than_asked_for_is_a_note(call, toy_study, folder, tmp_path):

@@ -35,6 +35,9 @@ def decided(*arguments, **options):
     [
         ("11", "base", 0, "trial 11 is better than the base: ROUGE-L 0.2531 against 0.0684 on select"),
         ("base", "0011", 4, "the base is worse than trial 11: ROUGE-L 0.0684 against 0.2531 on select"),
+        ("trial 11", "BASE", 0, "trial 11 is better than the base: ROUGE-L 0.2531 against 0.0684 on select"),
+        ("#11", "base", 0, "trial 11 is better than the base: ROUGE-L 0.2531 against 0.0684 on select"),
+        ("published", "base", 0, "trial 11 is better than the base: ROUGE-L 0.2531 against 0.0684 on select"),
         ("8", "6", 3, "cannot tell trial 8 from trial 6: ROUGE-L 0.2494 against 0.2419 on select"),
     ],
 )
@@ -47,9 +50,19 @@ def test_sentences(study, capsys):
     decided(study, "11", "8")
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "gain +0.0037 [−0.0190, +0.0264], 95%, paired over 150 examples in 30 groups"
-    assert lines[2] == "some 10,605 examples would tell a difference of this size"
+    assert lines[2] == "some 11,000 examples would tell a difference of this size"
     assert lines[3].startswith("trial 11 was picked on these examples")
     assert lines[4] == "one training run each: this compares adapters, not their settings"
+
+
+def test_lines_fit_a_terminal_of_80_columns(study, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as a terminal
+    short = Path(shutil.copytree(study, study.parent / "q"))
+    monkeypatch.chdir(short.parent)
+    decided(Path("q"), "11", "8")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 6 and max(map(len, lines)) <= 80
 
 
 def test_json(study, capsys):
@@ -71,7 +84,8 @@ def test_json(study, capsys):
         ("99", "must name a finished trial or `base`, got '99'; finished: 0, 1, 2, 3, 6, 8, 9, 11"),
         ("../base", "must name a finished trial or `base`, got '../base'"),
         ("4", "trial 4 has no scores on select \\(pruned\\)"),
-        (None, "decide takes two trials of a study"),
+        ("best", "got 'best'; finished: .*; `published` is what the study publishes; or the folder of"),
+        (None, r"decide takes two trials of a study, such as `loratory decide \S+ 11 base`"),
     ],
 )
 def test_bad_input(study, second, message):
