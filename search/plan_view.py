@@ -129,7 +129,7 @@ def arrangement_text(size: EngineSize) -> str:
     parts = [
         f"{size.slots} trial{'s' * (size.slots > 1)} at once",
         f"{size.tokens_per_pass:,} tokens per pass",
-        *([f"{size.decoding_rows} prompts decoded at once"] if size.decoding_rows else []),
+        *([f"up to {size.decoding_rows} prompts decoded at once"] if size.decoding_rows else []),
         "base held" if size.hold_base else "base read in each pass",
         *(["gradient checkpointing"] if size.checkpointing else []),
         *([f"optimiser in {size.optimizer_bits} bits"] if size.optimizer_bits != 32 else []),

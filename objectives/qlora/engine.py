@@ -176,7 +176,9 @@ class Engine:
             self._engine_size = replace(self._engine_size, offload=True)
             self.slots.replace_pack(self._pack_that_fits)
         elif self._decoder is not None and self._decoder.reduce_cache():
-            self._engine_size = replace(self._engine_size, decoding_rows=self._decoder.limit)
+            self._engine_size = replace(
+                self._engine_size, decoding_rows=self._decoder.limit, cache_pages=self._decoder.pages
+            )
         elif self._engine_size.slots > 1:
             self._engine_size = replace(self._engine_size, slots=self._engine_size.slots // 2)
             self.slots.replace_pack(self._pack_that_fits)
@@ -356,6 +358,7 @@ class Engine:
             max_new_tokens=self._study.evaluation.max_new_tokens,
             longest_prompt=longest_prompt(self._data),
             rows=self._engine_size.decoding_rows,
+            pages=self._engine_size.cache_pages,
             prefill_tokens=min(PREFILL_TOKENS, self._engine_size.tokens_per_pass),
         )
 

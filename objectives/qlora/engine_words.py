@@ -38,7 +38,7 @@ def sizes_text(study: StudySpec, model: PackedModel, size: EngineSize) -> str:
         *([f"moments in {size.optimizer_bits} bits"] if size.optimizer_bits != 32 else []),
         *(["moments in main memory"] if size.offload else []),
         *(["no CUDA graphs"] if not size.graphs and model.fused_attention else []),
-        *([f"{prompts_text(size.decoding_rows)} decoded at once"] if study.metrics else []),
+        *([f"up to {prompts_text(size.decoding_rows)} decoded at once"] if study.metrics else []),
     ]
     return ", ".join(parts)
 

@@ -71,7 +71,7 @@ class PageTable:
         self._taken[row] = 0
 
     def places(self, row: int, positions: int) -> NDArray[np.int64]:
-        """Return the place in the cache of a row's first positions, int64 [positions]: page x PAGE + offset."""
+        """Return the places of a row's first positions, int64 [positions]: page x PAGE + offset."""
         position = np.arange(positions)
         return self.numbers[row, position // PAGE].astype(np.int64) * PAGE + position % PAGE
 

@@ -71,9 +71,15 @@ def attend_cached(
     count = table.shape[1] if lengths.device.type != "cpu" else int(lengths.max()) // keys.shape[1] + 1
     distance = lengths[:, None] - torch.arange(count * keys.shape[1], device=lengths.device)
     seen = distance >= 0 if window is None else (distance >= 0) & (distance < window)
-    # An earlier prompt may have left NaN at positions that are not seen, and NaN x 0 is NaN.
+    # An earlier prompt may have left NaN at positions that are not seen, and NaN x 0 is NaN. On a CPU these
+    # two calls take a third of the time of an index and `torch.where`.
+    pages, unseen = table[:, :count].flatten(), (~seen).flatten().nonzero().flatten()
     k, v = (
-        x[table[:, :count].long()].flatten(1, 2).masked_fill_(~seen[:, :, None, None], 0.0).transpose(1, 2)
+        x.index_select(0, pages)
+        .flatten(0, 1)
+        .index_fill_(0, unseen, 0.0)
+        .unflatten(0, seen.shape)
+        .transpose(1, 2)
         for x in (keys, values)
     )
     # Query heads that share a key head take the place of tokens, so that no key is repeated.

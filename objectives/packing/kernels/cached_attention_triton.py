@@ -124,9 +124,7 @@ def _attend(  # type: ignore[no-untyped-def]
         page = tl.load(pages + places // PAGE, mask=earlier, other=0).to(tl.int64)
         far = ((page * PAGE + places % PAGE) * heads + head) * WIDTH
         # The new key and value come from registers: other threads may not see them in memory yet.
-        k = tl.load(
-            keys + columns[:, None] + far[None, :], mask=fits[:, None] & earlier[None, :], other=0.0
-        )
+        k = tl.load(keys + columns[:, None] + far[None, :], mask=fits[:, None] & earlier[None, :], other=0.0)
         k = tl.where((places == length)[None, :], new_key[:, None], k)
         scores = tl.dot(q, k, input_precision=PRECISION) * scale
         scores = tl.where(seen[None, :], scores, float("-inf"))

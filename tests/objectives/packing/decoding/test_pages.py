@@ -35,7 +35,10 @@ def test_places_follow_each_other_within_a_page_only():
     table.extend(0, 3), table.extend(1, 3), table.extend(0, 20)
     first, second = table.numbers[0, :2]
     places = table.places(0, 20)
-    assert places.tolist() == [*range(first * PAGE, first * PAGE + 16), *range(second * PAGE, second * PAGE + 4)]
+    assert places.tolist() == [
+        *range(first * PAGE, first * PAGE + 16),
+        *range(second * PAGE, second * PAGE + 4),
+    ]
 
 
 def test_too_few_pages_for_a_whole_row_are_refused():

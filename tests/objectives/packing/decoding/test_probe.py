@@ -245,4 +245,6 @@ def test_keys_of_other_sizes_are_never_written(key, value):
     with pytest.raises(ValueError, match="cache: keys and values must have 2 heads x 8"):
         cache.write(0, wrong.key, wrong.value, torch.arange(3))
     with pytest.raises(ValueError, match="cache: keys and values must have 2 heads x 8"):
-        DecodeLayout(cache, torch.zeros(3, dtype=torch.int32), torch.zeros(3, 1, dtype=torch.int32)).attend(wrong)
+        DecodeLayout(cache, torch.zeros(3, dtype=torch.int32), torch.zeros(3, 1, dtype=torch.int32)).attend(
+            wrong
+        )
