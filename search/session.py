@@ -42,6 +42,7 @@ from loratory.search.scoring import ScoringQueue
 from loratory.search.scoring_ledger import ScoringLedger
 from loratory.search.terminal import say
 from loratory.search.trial_memory import TrialMemory
+from loratory.search.work_log import WorkLog, append_times, times_text
 from loratory.spaces.confirmation import ConfirmationSpec
 from loratory.spaces.errors import InputError
 
@@ -97,7 +98,19 @@ class StudySession:
         console: Console,
         *,
         work: Work,
+        began: float,
     ) -> None:
+        """Open the storage.
+
+        Args:
+            folder: the study folder.
+            manifest: the study's.
+            prepared: data from which workers build the objective.
+            console: receives progress.
+            work: what this run does.
+            began: `time.monotonic()` at the beginning of the command.
+        """
+        self._times = WorkLog(began)
         self._folder, self._manifest, self._prepared, self._console = folder, manifest, prepared, console
         self._study, self._work = manifest.spec, work
         provenance = Provenance(
@@ -156,6 +169,7 @@ class StudySession:
                     budget=AdapterBudget(self._study, self._folder, self._ledger, self._retrained),
                     prepared=self._prepared,
                     watchers=[*displays, tracker],
+                    times=self._times,
                     interrupted=interrupted,
                     time_is_up=lambda: self._is_up(clock.active_seconds),
                     say=self._say,
@@ -163,6 +177,7 @@ class StudySession:
                 done = driver.run()
             if not done and interrupted():
                 self._say("stopping; every trial can go on later (Ctrl-C again ends at once)")
+            self._tell_times()
             executor.close()  # the report needs no workers
             self._conclude(tracker)
             return done
@@ -176,6 +191,13 @@ class StudySession:
                     self._notes = tracker.close(_FLUSH_SECONDS)
                 finally:
                     clock.save()
+
+    def _tell_times(self) -> None:
+        """Write down where the time went, and say it."""
+        times = self._times.end()
+        if any(one.training_seconds or one.scoring_seconds for one in times):
+            append_times(self._folder.work_times, times)
+            self._say(times_text(times))
 
     def result(self, *, done: bool) -> StudyResult:
         """Write the report and the study's note, and return the outcome."""
