@@ -1,7 +1,11 @@
 """How a worker spends its time, for the driver's account of where the time of a study went."""
 
+import json
 import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 
 _SECONDS_BETWEEN_TIMES = 1.0
 
@@ -42,3 +46,45 @@ class WorkClock:
             return {}
         seconds, self._seconds, self._taken = self._seconds, {}, self._last
         return seconds
+
+
+@dataclass
+class WorkerTimes:
+    """The time of one worker in one run of the driver.
+
+    Attributes:
+        worker: its number.
+        seconds: from the beginning of the command to the end of the last trial or scoring.
+        start_seconds: of these, until it was ready, after each time that it broke too.
+        training_seconds: in training passes.
+        scoring_seconds: in losses and answers.
+        idle_seconds: all other: it waited for trials, for texts to be scored, or for the end.
+        decoded_tokens: tokens of answers.
+    """
+
+    worker: int
+    seconds: float = 0.0
+    start_seconds: float = 0.0
+    training_seconds: float = 0.0
+    scoring_seconds: float = 0.0
+    idle_seconds: float = 0.0
+    decoded_tokens: int = 0
+
+
+def append_times(path: Path, times: Sequence[WorkerTimes]) -> None:
+    """Append a line per worker to a file."""
+    with path.open("a") as file:
+        for one in times:
+            numbers = {k: round(v, 2) if isinstance(v, float) else v for k, v in asdict(one).items()}
+            file.write(json.dumps(numbers) + "\n")
+
+
+def read_times(path: Path) -> list[WorkerTimes]:
+    """Read the times of all runs; a line that was cut short is left out."""
+    found = []
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        try:
+            found.append(WorkerTimes(**json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return found

@@ -15,11 +15,13 @@ from loratory.objectives.manifest import Manifest
 from loratory.objectives.objective import Prepared, objective_kind
 from loratory.objectives.records import Provenance, TrialRecord
 from loratory.objectives.study_folder import StudyFolder
+from loratory.objectives.work_times import append_times
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport
 from loratory.reports.study_verdict import verdict_of
 from loratory.reports.trackers.tracker import Tracker, open_trackers
 from loratory.reports.verdict_file import published_in, write_verdict
+from loratory.reports.work_time_words import times_text
 from loratory.reports.writing import write_report
 from loratory.search.adapter_budget import AdapterBudget
 from loratory.search.clock import StudyClock
@@ -42,7 +44,7 @@ from loratory.search.scoring import ScoringQueue
 from loratory.search.scoring_ledger import ScoringLedger
 from loratory.search.terminal import say
 from loratory.search.trial_memory import TrialMemory
-from loratory.search.work_log import WorkLog, append_times, times_text
+from loratory.search.work_log import WorkLog
 from loratory.spaces.confirmation import ConfirmationSpec
 from loratory.spaces.errors import InputError
 

@@ -1,9 +1,10 @@
-import json
 import time
 
 import pytest
 
-from loratory.search.work_log import WorkLog, append_times, times_text
+from loratory.objectives.work_times import append_times, read_times
+from loratory.reports.work_time_words import times_text
+from loratory.search.work_log import WorkLog
 
 
 @pytest.fixture
@@ -39,8 +40,10 @@ def test_all_seconds_of_a_worker_are_told_once(clock, tmp_path):
     assert (second.start_seconds, second.idle_seconds) == (100, 0)
     append_times(tmp_path / "t.jsonl", times)
     append_times(tmp_path / "t.jsonl", times[:1])
-    lines = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
-    assert [line["worker"] for line in lines] == [0, 1, 0] and lines[0]["decoded_tokens"] == 1000
+    with (tmp_path / "t.jsonl").open("a") as file:
+        file.write('{"worker": 1, "sec')
+    assert read_times(tmp_path / "t.jsonl") == [*times, first] and first.decoded_tokens == 1000
+    assert read_times(tmp_path / "none.jsonl") == []
 
 
 def test_a_line_says_where_the_time_went(clock):
@@ -51,4 +54,4 @@ def test_a_line_says_where_the_time_went(clock):
     )
     assert times_text([second, first]).startswith("time: 100 s per worker, on average of 2: 75 s start, 10 s")
     second.seconds = second.start_seconds = 7200
-    assert times_text([second]) == "time: 2 h: 2 h start, 0 s training, 0 s scoring, 0 s idle"
+    assert times_text([second]) == "time: 120 min: 120 min start, 0 s training, 0 s scoring, 0 s idle"

@@ -1,13 +1,15 @@
 import json
 import pickle
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from loratory.objectives.events import Finished, Ready, Score, Scored, Split
 from loratory.objectives.objective import Beginning, objective_kind
+from loratory.objectives.qlora.base import loading
 from loratory.objectives.qlora.base.reference import BaseReference
-from loratory.objectives.qlora.kind import QLORA, build
+from loratory.objectives.qlora.kind import QLORA, build, load_early
 from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.study import ObjectiveName
 from loratory.spaces.trial import resolve_trial
@@ -47,6 +49,18 @@ def test_a_missing_file_is_refused_at_once(real_study, tmp_path):
     (tmp_path / "train.jsonl").unlink()
     with pytest.raises(InputError, match=r"data\.train: .*train\.jsonl: no such file"):
         QLORA.check(study)
+
+
+def test_a_base_that_was_loaded_early_is_not_loaded_again(real_study, monkeypatch):
+    study = real_study()
+    assert load_early(study) is None  # there is no GPU, or tests hide it: the driver needs the cores
+    early, prepared = load_early(study, on_cpu=True), prepare(study)
+    assert early.reference == prepared.payload.reference
+    loads = []
+    monkeypatch.setattr(loading, "load_base", lambda *given: loads.append(given) or early.base)
+    assert build(study, replace(prepared, early=early)).advance(()) and not loads
+    other = replace(early, reference=replace(early.reference, revision="another"))
+    assert build(study, replace(prepared, early=other)).advance(()) and len(loads) == 1
 
 
 def test_prepared_travels_to_a_worker_and_a_trial_runs_there(real_study, drive):
