@@ -175,7 +175,7 @@ class Engine:
         elif self._may_offload:
             self._engine_size = replace(self._engine_size, offload=True)
             self.slots.replace_pack(self._pack_that_fits)
-        elif self._decoder is not None and self._decoder.reduce_cache():
+        elif isinstance(self._decoder, Decoder) and self._decoder.reduce_cache():
             self._engine_size = replace(
                 self._engine_size, decoding_rows=self._decoder.limit, cache_pages=self._decoder.pages
             )

@@ -73,7 +73,8 @@ class PageTable:
     def places(self, row: int, positions: int) -> NDArray[np.int64]:
         """Return the places of a row's first positions, int64 [positions]: page x PAGE + offset."""
         position = np.arange(positions)
-        return self.numbers[row, position // PAGE].astype(np.int64) * PAGE + position % PAGE
+        pages: NDArray[np.int64] = self.numbers[row, position // PAGE].astype(np.int64)
+        return pages * PAGE + position % PAGE
 
     def first(self, rows: int) -> NDArray[np.int32]:
         """Return the pages of the first rows, int32 [rows, P]; rows beyond the last have none."""
