@@ -97,7 +97,7 @@ class QloraObjective:
         self._relief = MemoryRelief(engine, copies)
         self._pressure = AllocationPressure(partial(allocation_retries, base.device))
         policy = DevicePolicy(gathers=on_gpu)
-        self._clock, self._decoded_tokens = WorkClock(), 0
+        self._clock, self._times_are_due, self._decoded_tokens = WorkClock(), False, 0
         self._work = DeviceWork(engine.slots, engine.evaluator, self._relief, policy)
         self._measurements = Measurements(
             engine.slots,
@@ -113,7 +113,7 @@ class QloraObjective:
     def advance(self, decisions: Sequence[Decision]) -> list[Event]:
         """Carry out decisions, then do one unit of work; return the events of both."""
         self._clock.lap(Part.IDLE)
-        events, self._ready = self._ready, []
+        events, self._ready = [*self._ready, *self._times()], []
         for decision in decisions:
             events += self._carry_out(decision)
         events += self._admit()
@@ -123,12 +123,12 @@ class QloraObjective:
             events += self._guarded(trial, self._look_after(trial))
         lines = [*self._relief.take_lines(), *filter(None, [self._pressure.line()])]
         self._clock.lap(part)
-        return [*events, *(Noted(line=line) for line in lines), *self._times(events)]
+        self._times_are_due = any(isinstance(event, Finished | Failed | Stopped | Scored) for event in events)
+        return [*events, *(Noted(line=line) for line in lines)]
 
-    def _times(self, events: Sequence[Event]) -> list[Event]:
-        """Return how the time was spent: at the end of a trial or scoring, and once per second."""
-        over = any(isinstance(event, Finished | Failed | Stopped | Scored) for event in events)
-        if not (seconds := self._clock.take(now=over)):
+    def _times(self) -> list[Event]:
+        """Return how the time was spent: after the end of a trial or scoring, and once per second."""
+        if not (seconds := self._clock.take(now=self._times_are_due)):
             return []
         decoded = self._engine.evaluator.decoded_tokens
         tokens, self._decoded_tokens = decoded - self._decoded_tokens, decoded

@@ -1,15 +1,17 @@
 import json
 import pickle
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
 
-from loratory.objectives.events import Finished, Ready, Score, Scored, Split
+from loratory.objectives.events import Finished, Ready, Score, Scored, Split, Worked
 from loratory.objectives.objective import Beginning, objective_kind
 from loratory.objectives.qlora.base import loading
 from loratory.objectives.qlora.base.reference import BaseReference
 from loratory.objectives.qlora.kind import QLORA, build, load_early
+from loratory.objectives.work_times import Part
 from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.study import ObjectiveName
 from loratory.spaces.trial import resolve_trial
@@ -56,8 +58,8 @@ def test_a_base_that_was_loaded_early_is_not_loaded_again(real_study, monkeypatc
     assert load_early(study) is None  # there is no GPU, or tests hide it: the driver needs the cores
     early, prepared = load_early(study, on_cpu=True), prepare(study)
     assert early.reference == prepared.payload.reference
-    loads = []
-    monkeypatch.setattr(loading, "load_base", lambda *given: loads.append(given) or early.base)
+    loads, load = [], loading.load_base
+    monkeypatch.setattr(loading, "load_base", lambda *given: loads.append(given) or load(*given))
     assert build(study, replace(prepared, early=early)).advance(()) and not loads
     other = replace(early, reference=replace(early.reference, revision="another"))
     assert build(study, replace(prepared, early=other)).advance(()) and len(loads) == 1
@@ -71,12 +73,18 @@ def test_prepared_travels_to_a_worker_and_a_trial_runs_there(real_study, drive):
     assert not prepared.has_test
     assert prepared.summary
     assert "examples.json" in prepared.files
-    objective = build(study, pickle.loads(pickle.dumps(prepared)))
+    objective, began = build(study, pickle.loads(pickle.dumps(prepared))), time.perf_counter()
     trial = resolve_trial(study, number=0, attempt=1, sampled={"weight_decay": 0.1})
     events = drive(objective, trial)
     assert isinstance(events[0], Ready)
     assert events[0].hashes["base"] == prepared.hashes["base"]
     assert isinstance(events[-1], Finished)
+    (last,) = objective.advance([])
+    worked = [event for event in (*events, last) if isinstance(event, Worked)]
+    seconds = {part: sum(event.seconds.get(part, 0.0) for event in worked) for part in Part}
+    assert 0.9 < sum(seconds.values()) / (time.perf_counter() - began) <= 1.0
+    assert seconds[Part.TRAINING] > 0 < seconds[Part.SCORING]
+    assert sum(event.decoded_tokens for event in worked) > 0
 
 
 def test_base_is_scored_before_any_trial(real_study):
