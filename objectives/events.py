@@ -185,5 +185,18 @@ class Noted:
     line: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Worked:
+    """How the worker spent its time since its last such event.
+
+    Attributes:
+        seconds: by part, see `work_times.Part`; without idle ones.
+        decoded_tokens: new tokens of answers that ended.
+    """
+
+    seconds: dict[str, float]
+    decoded_tokens: int = 0
+
+
 TrialEvent = Started | Progressed | Reported | Finished | Failed | Stopped
-Event = Ready | TrialEvent | Scored | Noted
+Event = Ready | TrialEvent | Scored | Noted | Worked

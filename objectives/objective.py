@@ -63,6 +63,7 @@ class Prepared:
         has_test: whether there is a test split to score the winner on at the end.
         checks: what was asked of the base; `passed` is None where only a worker can tell.
         shown: lines for `loratory check`: rendered rows, lengths, columns.
+        early: what `load_early` returned on this worker; None on the driver.
     """
 
     payload: Any = None
@@ -75,6 +76,7 @@ class Prepared:
     has_test: bool = False
     checks: tuple[Check, ...] = ()
     shown: tuple[str, ...] = ()
+    early: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,8 @@ class ObjectiveKind:
         build: runs on a worker; loads the base.
         import_for_prepare: runs in a thread of the driver before `prepare`, to make it faster.
         import_for_build: runs on a worker before `build`, while the driver prepares.
+        load_early: runs on a worker after that, likewise, and loads what `build` will need: it gets what this
+            returns as `Prepared.early`. Where it raises, `build` meets the cause again, and tells it.
         trial_bytes: device memory, in bytes, of one trial with these hyperparameters (fields of
             `TrainingParameters`, sampled and fixed): adapter and optimiser state in the smallest arrangement.
             Runs on the driver, some hundred times before the first trial and once per trial, so it must be
@@ -98,6 +102,7 @@ class ObjectiveKind:
     check: Callable[[StudySpec], None] = lambda _: None
     import_for_prepare: Callable[[], None] = lambda: None
     import_for_build: Callable[[], None] = lambda: None
+    load_early: Callable[[StudySpec], Any] = lambda _: None
     trial_bytes: Callable[[StudySpec, Prepared, Mapping[str, Any]], int] | None = None
 
 

@@ -64,6 +64,11 @@ class StudyFolder:
         return self.path / "clock.json"
 
     @property
+    def work_times(self) -> Path:
+        """How each worker spent its time, a line per run and worker, see `WorkerTimes`."""
+        return self.path / "work_times.jsonl"
+
+    @property
     def lock(self) -> Path:
         """Lock file that a driver holds."""
         return self.path / "driver.lock"

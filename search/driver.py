@@ -19,6 +19,7 @@ from loratory.objectives.events import (
     Stop,
     Stopped,
     TrialEvent,
+    Worked,
 )
 from loratory.objectives.objective import Prepared
 from loratory.objectives.records import FailureKind, TrialState
@@ -31,6 +32,7 @@ from loratory.search.owners import TrialOwner
 from loratory.search.scoring import ScoringQueue
 from loratory.search.scoring_ledger import ScoringLedger
 from loratory.search.trial_memory import Workforce
+from loratory.search.work_log import WorkLog
 from loratory.search.worker_state import WorkerState
 from loratory.spaces.errors import InputError, LoratoryError
 
@@ -57,6 +59,7 @@ class Driver:
         budget: deletes the worst adapters where the study has a limit for them.
         prepared: data from which workers build the objective.
         watchers: trackers and the display.
+        times: receives how the workers spend their time.
         interrupted: whether to stop now, leaving every trial resumable.
         time_is_up: whether to start no new trial.
         say: prints a line.
@@ -73,13 +76,14 @@ class Driver:
         budget: AdapterBudget,
         prepared: Prepared,
         watchers: Sequence[Tracker],
+        times: WorkLog,
         interrupted: Callable[[], bool],
         time_is_up: Callable[[], bool],
         say: Callable[[str], None],
     ) -> None:
         self._owner, self._ledger, self._scoring = owner, ledger, scoring
         self._executor, self._prepared, self._watchers = executor, prepared, watchers
-        self._room, self._budget = room, budget
+        self._room, self._budget, self._times = room, budget, times
         self._interrupted, self._time_is_up, self._say = interrupted, time_is_up, say
         self._workers: dict[int, WorkerState] = {}
         self._capacity_told = False
@@ -104,6 +108,7 @@ class Driver:
             return True
         self._show(self._budget.enforce())
         self._workers = {worker: WorkerState() for worker in self._executor.start(self._prepared)}
+        self._times.starting(self._workers)
         while not self._interrupted() and self._work_is_left():
             self._assign()
             if (waiting := self._executor.waiting()) is not None:
@@ -234,6 +239,7 @@ class Driver:
             case Ready():
                 self._check_alike(event)
                 worker.ready, worker.described, worker.was_ready = event, event, True
+                self._times.ready(number)
                 self._tell(event.notes)
                 self._tell_capacity()
             case Scored():
@@ -242,6 +248,8 @@ class Driver:
                 worker.scoring, worker.broken_in_a_row = None, 0
             case Noted():
                 self._say(event.line)
+            case Worked():
+                self._times.worked(number, event.seconds, decoded_tokens=event.decoded_tokens)
             case _:
                 self._on_trial_event(number, event)
 
@@ -309,6 +317,7 @@ class Driver:
             f"worker {message.worker} broke and starts again, {worker.broken_in_a_row} of at most "
             f"{_BROKEN_IN_A_ROW - 1} times in a row: {message.broken}"
         )
+        self._times.broke(message.worker)
         self._lose_trials(message.worker, str(message.broken))
         if worker.scoring is not None:
             self._scoring.give_back(worker.scoring)

@@ -15,11 +15,13 @@ from loratory.objectives.manifest import Manifest
 from loratory.objectives.objective import Prepared, objective_kind
 from loratory.objectives.records import Provenance, TrialRecord
 from loratory.objectives.study_folder import StudyFolder
+from loratory.objectives.work_times import append_times
 from loratory.reports.comparison import compare
 from loratory.reports.comparison_report import ComparisonReport
 from loratory.reports.study_verdict import verdict_of
 from loratory.reports.trackers.tracker import Tracker, open_trackers
 from loratory.reports.verdict_file import published_in
+from loratory.reports.work_time_words import times_text
 from loratory.reports.writing import write_report
 from loratory.search.adapter_budget import AdapterBudget
 from loratory.search.clock import StudyClock
@@ -42,6 +44,7 @@ from loratory.search.scoring import ScoringQueue
 from loratory.search.scoring_ledger import ScoringLedger
 from loratory.search.terminal import say
 from loratory.search.trial_memory import TrialMemory
+from loratory.search.work_log import WorkLog
 from loratory.spaces.confirmation import ConfirmationSpec
 from loratory.spaces.errors import InputError
 
@@ -98,7 +101,19 @@ class StudySession:
         console: Console,
         *,
         work: Work,
+        began: float,
     ) -> None:
+        """Open the storage.
+
+        Args:
+            folder: the study folder.
+            manifest: the study's.
+            prepared: data from which workers build the objective.
+            console: receives progress.
+            work: what this run does.
+            began: `time.monotonic()` at the beginning of the command.
+        """
+        self._times = WorkLog(began)
         self._folder, self._manifest, self._prepared, self._console = folder, manifest, prepared, console
         self._study, self._work = manifest.spec, work
         provenance = Provenance(
@@ -163,6 +178,7 @@ class StudySession:
                     budget=AdapterBudget(self._study, self._folder, self._ledger, self._retrained),
                     prepared=self._prepared,
                     watchers=[*displays, tracker],
+                    times=self._times,
                     interrupted=interrupted,
                     time_is_up=lambda: self._is_up(clock.active_seconds),
                     say=self._say,
@@ -170,6 +186,7 @@ class StudySession:
                 done = driver.run()
             if not done and interrupted():
                 self._say("stopping; every trial can go on later (Ctrl-C again ends at once)")
+            self._tell_times()
             executor.close()  # the report needs no workers
             self._conclude(tracker)
             return done
@@ -183,6 +200,13 @@ class StudySession:
                     self._notes = tracker.close(_FLUSH_SECONDS)
                 finally:
                     clock.save()
+
+    def _tell_times(self) -> None:
+        """Write down where the time went, and say it."""
+        times = self._times.end()
+        if any(one.training_seconds or one.scoring_seconds for one in times):
+            append_times(self._folder.work_times, times)
+            self._say(times_text(times))
 
     def result(self, *, done: bool) -> StudyResult:
         """Write the report and the study's note, and return the outcome."""

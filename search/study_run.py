@@ -1,6 +1,7 @@
 """`run_study`: run a validated study to its report, resuming what an earlier run left; `confirm_study`."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -126,6 +127,7 @@ def _work(
     local: bool,
 ) -> StudyResult:
     """Prepare the data, run the driver once, and write the report."""
+    began = time.monotonic()
     replace_what_cannot_be_shown(console.file)
     with (
         catch_interrupt() as interrupted,
@@ -145,7 +147,7 @@ def _work(
             manifest = open_manifest(folder, study, prepared, beginning)
             prepared = _keep_data(folder, prepared)
             say(console, *prepared.summary, *advice(study))
-            session = StudySession(folder, manifest, prepared, console, work=work)
+            session = StudySession(folder, manifest, prepared, console, work=work, began=began)
         try:
             with _full_disk_in_a_line(folder):
                 done = session.drive(executor, interrupted)

@@ -13,6 +13,7 @@ from loratory.objectives.qlora.slots import Slots
 from loratory.objectives.qlora.trial.trial import Trial
 from loratory.objectives.qlora.updates import UpdateResult
 from loratory.objectives.records import FailureKind
+from loratory.objectives.work_times import Part
 
 # Passes that a copy waits for others to be scored with it, as long as its trial can train on.
 _MOST_PASSES_WAITED = 16
@@ -62,12 +63,12 @@ class WorkDone:
     Attributes:
         updates: results of updates that were launched earlier.
         failed: trials that failed in it, with their events.
-        idle: whether the device had nothing to do.
+        part: what the device did; idle where it had nothing to do.
     """
 
     updates: Sequence[UpdateResult] = ()
     failed: Sequence[tuple[Trial, Failed]] = ()
-    idle: bool = False
+    part: Part
 
 
 class DeviceWork:
@@ -104,11 +105,11 @@ class DeviceWork:
         if ready:
             self._policy.trained()
             return self._train(ready)
-        return WorkDone(updates=self._slots.collect_results(), idle=True)
+        return WorkDone(updates=self._slots.collect_results(), part=Part.IDLE)
 
     def _train(self, ready: Sequence[Trial]) -> WorkDone:
         try:
-            return WorkDone(updates=self._slots.advance())
+            return WorkDone(updates=self._slots.advance(), part=Part.TRAINING)
         except Exception as error:
             if device_is_lost(error) or (len(ready) > 1 and not is_out_of_memory(error)):
                 raise  # the worker is broken, or any of several trials is the cause
@@ -116,9 +117,9 @@ class DeviceWork:
         # Outside the handler: while the exception lives, so do the tensors of the failed pass.
         if failed.kind is FailureKind.OOM:
             if self._relief.make_room(Need.PASS):
-                return WorkDone()
+                return WorkDone(part=Part.TRAINING)
             failed = replace(failed, message=str(lacks_memory(Need.PASS, failed.message)))
-        return WorkDone(failed=[(ready[0], failed)])
+        return WorkDone(failed=[(ready[0], failed)], part=Part.TRAINING)
 
     def _score(self, trials: Mapping[Hashable, Trial]) -> WorkDone:
         began, keys = time.perf_counter(), self._evaluator.waiting
@@ -130,12 +131,14 @@ class DeviceWork:
                 raise
             message = str(error)
         if message is not None:
-            return WorkDone() if self._relief.make_room(Need.SCORING) else _lost(keys, trials, message)
+            if self._relief.make_room(Need.SCORING):
+                return WorkDone(part=Part.SCORING)
+            return _lost(keys, trials, message)
         seconds = (time.perf_counter() - began) / len(keys)
         for key in keys:
             if key in trials:
                 self._slots.account(trials[key], seconds)
-        return WorkDone(updates=self._slots.collect_results())
+        return WorkDone(updates=self._slots.collect_results(), part=Part.SCORING)
 
 
 def _lost(keys: Sequence[Hashable], trials: Mapping[Hashable, Trial], message: str) -> WorkDone:
@@ -147,4 +150,5 @@ def _lost(keys: Sequence[Hashable], trials: Mapping[Hashable, Trial], message: s
     error = lacks_memory(Need.SCORING, message)
     if any(key not in trials for key in keys):
         raise error
-    return WorkDone(failed=[(trials[key], failed_event(trials[key].spec, error)) for key in keys])
+    failed = [(trials[key], failed_event(trials[key].spec, error)) for key in keys]
+    return WorkDone(failed=failed, part=Part.SCORING)

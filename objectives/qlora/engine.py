@@ -192,9 +192,11 @@ class Engine:
 
     def _reduce_cache(self) -> bool:
         """Give the cache of decoding fewer rows; return whether there is one with several."""
-        if self._decoder is None or not self._decoder.reduce_cache():
+        if not isinstance(self._decoder, Decoder) or not self._decoder.reduce_cache():
             return False
-        self._engine_size = replace(self._engine_size, decoding_rows=self._decoder.limit)
+        self._engine_size = replace(
+            self._engine_size, decoding_rows=self._decoder.limit, cache_pages=self._decoder.pages
+        )
         return True
 
     def begin_again(self) -> None:
@@ -372,6 +374,7 @@ class Engine:
             max_new_tokens=self._study.evaluation.max_new_tokens,
             longest_prompt=longest_prompt(self._data),
             rows=self._engine_size.decoding_rows,
+            pages=self._engine_size.cache_pages,
             prefill_tokens=min(PREFILL_TOKENS, self._engine_size.tokens_per_pass),
         )
 

@@ -44,7 +44,7 @@ def sizes_text(size: EngineSize, *, dtype: str, held_bytes: int, decodes: bool, 
         *([f"moments in {size.optimizer_bits} bits"] if size.optimizer_bits != 32 else []),
         *(["moments in main memory"] if size.offload else []),
         *(["no CUDA graphs"] if captures and not size.graphs else []),
-        *([f"{prompts_text(size.decoding_rows)} decoded at once"] if decodes else []),
+        *([f"up to {prompts_text(size.decoding_rows)} decoded at once"] if decodes else []),
     ]
     return ", ".join(parts)
 

@@ -107,6 +107,47 @@ def prepare(study: StudySpec, beginning: Beginning) -> Prepared:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class EarlyBase:
+    """A base that was loaded while the driver prepared the study.
+
+    Attributes:
+        reference: the base as this worker found it.
+        base: the same, loaded.
+    """
+
+    reference: BaseReference
+    base: Any
+
+
+def load_early(study: StudySpec, *, on_cpu: bool = False) -> EarlyBase | None:
+    """Load a base whose weights are on this machine, while the driver prepares the data.
+
+    Args:
+        study: the study.
+        on_cpu: load it on a CPU too, where the driver would miss cores and memory meanwhile.
+
+    Returns:
+        The base; None where it is to be loaded later.
+
+    Raises:
+        LoratoryError: the base cannot be read, or does not fit.
+    """
+    from loratory.objectives.qlora.base.loading import choose_device, load_base
+    from loratory.objectives.qlora.memory.admission import check_base_fits, free_memory
+
+    model = model_spec(study)
+    device, dtype = choose_device(model)
+    if device.type == "cpu" and not on_cpu:
+        return None
+    reference = resolve_base(model)
+    if not reference.has_weights:
+        return None
+    free = free_memory(device, study)
+    check_base_fits(model, _architecture(study, reference), free_bytes=free, compute_dtype=dtype)
+    return EarlyBase(reference=reference, base=load_base(model, reference))
+
+
 def build(study: StudySpec, prepared: Prepared) -> Objective:
     """Load the base, on the GPU if there is one, and return the objective.
 
@@ -128,6 +169,7 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
     check_metrics(study)
     architecture = _architecture(study, given.reference)
     device, dtype = choose_device(model_spec(study))
+    early = prepared.early.base if _is_of(prepared.early, given.reference) else None
     admission = Admission.before_loading(
         study,
         reference=given.reference,
@@ -136,13 +178,14 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
         stack=stack_size(study, architecture),
         device=device,
         dtype=dtype,
+        loaded=early is not None,
     )
     with ThreadPoolExecutor(1, thread_name_prefix="base") as hashing:
         same = hashing.submit(check_same_base, prepared)
         # The driver of a Hub id had no weights.
         checks = () if given.reference.has_weights else (check_weights(given.reference),)
         with naming(Need.BASE):
-            base = load_base(model_spec(study), given.reference)
+            base = load_base(model_spec(study), given.reference) if early is None else early
         same.result()
     check_tied_weights(base.model, given.reference.location)
     with naming(Need.ENGINE):
@@ -151,6 +194,10 @@ def build(study: StudySpec, prepared: Prepared) -> Objective:
         )
     hashes = {"base": prepared.hashes["base"]}
     return QloraObjective(study, base=base, engine=engine, data=given.data, hashes=hashes, checks=checks)
+
+
+def _is_of(early: EarlyBase | None, reference: BaseReference) -> bool:
+    return early is not None and early.reference == reference
 
 
 def import_for_prepare() -> None:
@@ -219,4 +266,5 @@ QLORA = ObjectiveKind(
     trial_bytes=trial_bytes,
     import_for_prepare=import_for_prepare,
     import_for_build=import_for_build,
+    load_early=load_early,
 )

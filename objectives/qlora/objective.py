@@ -11,12 +11,15 @@ from loratory.objectives.events import (
     Decision,
     Event,
     Failed,
+    Finished,
     Noted,
     Score,
+    Scored,
     Start,
     Stop,
     Stopped,
     TrialEvent,
+    Worked,
 )
 from loratory.objectives.futures import SerialThread
 from loratory.objectives.packing.out_of_memory import device_is_lost
@@ -36,6 +39,7 @@ from loratory.objectives.qlora.trial.trial import Selection, Trial
 from loratory.objectives.qlora.updates import UpdateResult
 from loratory.objectives.records import Check
 from loratory.objectives.stopping import stopping_rule
+from loratory.objectives.work_times import Part, WorkClock
 from loratory.spaces.errors import LoratoryError
 from loratory.spaces.study import StudySpec
 
@@ -93,6 +97,7 @@ class QloraObjective:
         self._relief = MemoryRelief(engine, copies)
         self._pressure = AllocationPressure(partial(allocation_retries, base.device))
         policy = DevicePolicy(gathers=on_gpu)
+        self._clock, self._times_are_due, self._decoded_tokens = WorkClock(), False, 0
         self._work = DeviceWork(engine.slots, engine.evaluator, self._relief, policy)
         self._measurements = Measurements(
             engine.slots,
@@ -107,15 +112,27 @@ class QloraObjective:
 
     def advance(self, decisions: Sequence[Decision]) -> list[Event]:
         """Carry out decisions, then do one unit of work; return the events of both."""
-        events, self._ready = self._ready, []
+        self._clock.lap(Part.IDLE)
+        events, self._ready = [*self._ready, *self._times()], []
         for decision in decisions:
             events += self._carry_out(decision)
         events += self._admit()
-        events += self._advance_work()
+        part, done = self._advance_work()
+        events += done
         for trial in list(self._trials.values()):
             events += self._guarded(trial, self._look_after(trial))
         lines = [*self._relief.take_lines(), *filter(None, [self._pressure.line()])]
+        self._clock.lap(part)
+        self._times_are_due = any(isinstance(event, Finished | Failed | Stopped | Scored) for event in events)
         return [*events, *(Noted(line=line) for line in lines)]
+
+    def _times(self) -> list[Event]:
+        """Return how the time was spent: after the end of a trial or scoring, and once per second."""
+        if not (seconds := self._clock.take(now=self._times_are_due)):
+            return []
+        decoded = self._engine.evaluator.decoded_tokens
+        tokens, self._decoded_tokens = decoded - self._decoded_tokens, decoded
+        return [Worked(seconds=seconds, decoded_tokens=tokens)]
 
     def _carry_out(self, decision: Decision) -> Sequence[Event]:
         match decision:
@@ -168,15 +185,17 @@ class QloraObjective:
         if self._relief.fits(place, Need.ADAPTER) and not goes_on:
             yield self._announcements.started(trial)
 
-    def _advance_work(self) -> list[Event]:
+    def _advance_work(self) -> tuple[Part, list[Event]]:
+        """Do one unit of work; return what it was, and its events."""
         self._study_scores.begin()
         done = self._work.advance(self._trials)
         events = self._settle(done.updates)
         for trial, failed in done.failed:
             events += self._fail(trial, failed)
-        for result in self._engine.evaluator.scored(wait_seconds=_SECONDS_OF_WAITING if done.idle else 0.0):
+        waits = _SECONDS_OF_WAITING if done.part is Part.IDLE else 0.0
+        for result in self._engine.evaluator.scored(wait_seconds=waits):
             events += self._take(result)
-        return events
+        return done.part, events
 
     def _settle(self, updates: Sequence[UpdateResult]) -> list[Event]:
         events: list[Event] = []

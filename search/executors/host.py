@@ -4,11 +4,12 @@ import os
 import threading
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from loratory.objectives.events import Decision, Event, Failed, Finished, Score, Scored, Start, Stopped
-from loratory.objectives.objective import Prepared, objective_kind
+from loratory.objectives.objective import ObjectiveKind, Prepared, objective_kind
 from loratory.search.executors.executor import Message
 from loratory.spaces.errors import InputError
 from loratory.spaces.study import StudySpec
@@ -91,11 +92,12 @@ class WorkerHost:
             _limit_threads(self._study.resources.cpus_per_worker)
             kind = objective_kind(self._study.objective)
             kind.import_for_build()
+            early = None if self._closing else _loaded_early(kind, self._study)
             with self._changed:
                 self._changed.wait_for(lambda: self._prepared is not None or self._closing)
             if self._prepared is None or self._closing:
                 return
-            objective = kind.build(self._study, self._prepared)
+            objective = kind.build(self._study, replace(self._prepared, early=early))
             events = objective.advance(())
             while not self._closing:
                 self._put(events)
@@ -130,6 +132,14 @@ class WorkerHost:
             self._refused = isinstance(error, InputError)
             self._broken = str(error) if self._refused else f"{type(error).__name__}: {error} (in {place})"
             self._changed.notify_all()
+
+
+def _loaded_early(kind: ObjectiveKind, study: StudySpec) -> Any:
+    """Return what can be loaded before the study is prepared; None where that fails."""
+    try:
+        return kind.load_early(study)
+    except Exception:  # the driver may find the cause first, and say it better
+        return None
 
 
 def _limit_threads(cpus: float) -> None:

@@ -1,5 +1,6 @@
 """The driver against scripted workers, for failures that Ray rarely produces."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
@@ -41,6 +42,7 @@ from loratory.search.owners import SearchThenRetraining
 from loratory.search.retraining import RetrainingOwner
 from loratory.search.scoring import ScoringQueue
 from loratory.search.scoring_ledger import ScoringLedger
+from loratory.search.work_log import WorkLog
 from loratory.spaces import InputError, LoratoryError
 from loratory.spaces.confirmation import ConfirmationSpec
 
@@ -146,6 +148,7 @@ def drive(open_study):
             budget=AdapterBudget(study, opened.folder, opened.ledger),
             prepared=prepared,
             watchers=[],
+            times=WorkLog(time.monotonic()),
             interrupted=interrupted,
             time_is_up=time_is_up,
             say=say,

@@ -62,6 +62,30 @@ def test_a_worker_imports_before_it_knows_what_was_prepared(toy_study, monkeypat
     assert done == ["data"]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_worker_loads_early_is_there_when_it_builds(fails, toy_study, monkeypatch):
+    given, early = [], threading.Event()
+
+    def load_early(_):
+        early.set()
+        if fails:
+            raise InputError("model.base: no such folder")
+        return "base"
+
+    kind = ObjectiveKind(
+        prepare=lambda *_: Prepared(),
+        build=lambda _, prepared: given.append(prepared.early) or SlowScorer(),
+        load_early=load_early,
+    )
+    monkeypatch.setattr("loratory.search.executors.host.objective_kind", lambda _: kind)
+    host = WorkerHost(toy_study())
+    assert early.wait(30) and given == []
+    host.begin(Prepared())
+    assert [type(event) for event in host.exchange([], 30.0).events] == [Ready]
+    host.close()
+    assert given == [None if fails else "base"]
+
+
 def test_a_worker_whose_libraries_are_missing_says_so(toy_study, monkeypatch):
     def missing():
         raise ImportError("no module named bitsandbytes")

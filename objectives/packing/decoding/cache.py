@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from loratory.objectives.packing.attention import AttentionCall, SequenceLayout
+from loratory.objectives.packing.decoding.pages import PAGE, pages_for
 from loratory.objectives.packing.kernels.selection import cached_attention_for
 
 
@@ -69,53 +70,49 @@ def why_not_cached(model_config: Any, calls: Sequence[AttentionCall]) -> str | N
 def rows_that_fit(
     model_config: Any, *, positions: int, dtype: torch.dtype, bytes: int, step: int = 16
 ) -> int:
-    """Return how many rows of a `KeyValueCache` fit into a size: a multiple of `step`, and at least `step`.
+    """Return how many rows of any length fit into a size: a multiple of `step`, and at least `step`.
 
     Args:
         model_config: a transformers configuration.
-        positions: positions per row, see `decoder.cache_positions`.
+        positions: positions of the longest row, see `decoder.cache_positions`.
         dtype: of keys and values.
         bytes: limit on the size of the cache.
         step: rows per block.
     """
     sizes = CacheSizes.of(model_config)
-    numbers = 2 * sizes.layers * positions * sizes.key_heads * sizes.width
-    rows = bytes // (numbers * torch.finfo(dtype).bits // 8) - 1  # one more row takes the padding
+    page = 2 * sizes.layers * PAGE * sizes.key_heads * sizes.width * torch.finfo(dtype).bits // 8
+    rows = (bytes // page - 1) // pages_for(positions)  # one more page takes the padding
     return max(step, rows // step * step)
 
 
 class KeyValueCache:
-    """Keys and values of rows of tokens, in tensors that never move.
+    """Keys and values of tokens in pages, in tensors that never move.
 
     Attributes:
-        rows: M.
-        positions: P, the most tokens of a row.
-        keys: per attention layer, [M + 1, P, key heads, width]; padding is written to the last row.
+        pages: N.
+        keys: per attention layer, [N + 1, PAGE, key heads, width]; padding is written to the last page.
         values: like `keys`.
     """
 
-    def __init__(
-        self, model_config: Any, *, rows: int, positions: int, device: torch.device, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, model_config: Any, *, pages: int, device: torch.device, dtype: torch.dtype) -> None:
         """Allocate a cache of zeros.
 
         Args:
             model_config: a transformers configuration.
-            rows: M.
-            positions: P.
+            pages: N.
             device: of the base.
             dtype: compute dtype of the base.
         """
-        self.rows, self.positions = rows, positions
+        self.pages = pages
         layers, key_heads, width = CacheSizes.of(model_config)
-        shape = (rows + 1, positions, key_heads, width)
+        shape = (pages + 1, PAGE, key_heads, width)
         self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
         self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(layers)]
 
     @property
     def padding_place(self) -> int:
-        """The place to which padding is written; it is never read."""
-        return self.rows * self.positions
+        """The place to which padding is written; no answer depends on it."""
+        return self.pages * PAGE
 
     def write(self, layer: int, key: torch.Tensor, value: torch.Tensor, places: torch.Tensor) -> None:
         """Store the keys and values of some tokens.
@@ -124,23 +121,24 @@ class KeyValueCache:
             layer: index of the attention layer.
             key: [T, key heads, width].
             value: [T, key heads, width].
-            places: int64 [T], row x P + position of each token.
+            places: int64 [T], page x PAGE + offset of each token.
         """
         keys, values = self.keys[layer], self.values[layer]
         self._check(key, value)
         cached_attention_for(keys.device, keys.dtype).store(keys, values, key, value, places)
 
-    def attend(self, call: AttentionCall, lengths: torch.Tensor) -> torch.Tensor:
+    def attend(self, call: AttentionCall, lengths: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         """Store the keys and values of one new token per row, then attend over each row: [M, heads, width].
 
         Args:
             call: of an attention layer, with one token per row.
             lengths: int32 [M], the position of each new token.
+            table: int32 [M, P], the pages of each row.
         """
         keys, values = self.keys[call.layer], self.values[call.layer]
         self._check(call.key, call.value)
         kernels = cached_attention_for(keys.device, keys.dtype)
-        return kernels.attend(call, keys, values, lengths)  # type: ignore[no-any-return]
+        return kernels.attend(call, keys, values, lengths, table)  # type: ignore[no-any-return]
 
     def _check(self, *given: torch.Tensor) -> None:
         """Refuse keys or values of other sizes, which a kernel would write past the end of the cache.
@@ -179,16 +177,18 @@ class PrefillLayout:
 
 @dataclass(frozen=True)
 class DecodeLayout:
-    """The layout of a decoding step: one new token for each of the first M rows of a cache.
+    """The layout of a decoding step: one new token for each of M rows.
 
     Attributes:
         cache: keys and values of the rows' earlier tokens; those of the new tokens are added.
         lengths: int32 [M], number of earlier tokens of each row: the position of the new one.
+        table: int32 [M, P], the pages of each row, see `pages.PageTable`.
     """
 
     cache: KeyValueCache
     lengths: torch.Tensor
+    table: torch.Tensor
 
     def attend(self, call: AttentionCall) -> torch.Tensor:
         """Store keys and values, then attend, see `SequenceLayout`; here T is M."""
-        return self.cache.attend(call, self.lengths)
+        return self.cache.attend(call, self.lengths, self.table)

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 import torch
 
 from loratory.objectives.packing.decoding.cache import KeyValueCache, rows_that_fit
+from loratory.objectives.packing.decoding.pages import pages_for
 from loratory.objectives.packing.decoding.prefill import PREFILL_TOKENS, Prefill
 from loratory.objectives.packing.decoding.rows import BASE, GRANULE, Answer, DecodingRows, Prompt
-from loratory.objectives.packing.decoding.steps import DecodeSteps
+from loratory.objectives.packing.decoding.steps import STEPS, DecodeSteps
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.out_of_memory import NothingLeftError, is_out_of_memory
 from loratory.objectives.packing.runner import PassRunner
@@ -16,7 +17,7 @@ from loratory.objectives.packing.stack import AdapterStack
 
 __all__ = ["BASE", "Answer", "Decoder", "Prompt", "cache_positions", "rows_that_fit"]
 
-_REFILL_SHARE = 8  # rows are refilled when at least 1 / 8 of them can be
+_REFILL_SHARE = 8  # rows are refilled when at least 1 / 8 of those that run can be added
 
 
 def cache_positions(*, longest_prompt: int, max_new_tokens: int) -> int:
@@ -30,7 +31,8 @@ class Decoder:
     The adapters are read from the stack: a slot's adapter must not change while the slot has prompts here.
 
     Attributes:
-        cached_rows: rows of the cache; maybe more than are used since `shrink`.
+        cached_rows: rows that the cache was sized for; maybe more than are used since `shrink`.
+        pages: of the cache.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Decoder:
         max_new_tokens: int,
         longest_prompt: int,
         rows: int,
+        pages: int | None = None,
         prefill_tokens: int = PREFILL_TOKENS,
     ) -> None:
         """Allocate the cache.
@@ -56,24 +59,35 @@ class Decoder:
             padding_id: the token of rows without a prompt.
             max_new_tokens: longest answer, at least one token.
             longest_prompt: upper bound on the tokens of a prompt.
-            rows: prompts decoded at once: 1 to 16, or a multiple of 16.
+            rows: most prompts decoded at once: 1 to 16, or a multiple of 16.
+            pages: of the cache, at least those of the longest row; None: enough for the longest in every row.
             prefill_tokens: most tokens of a pass over prompts.
         """
         self._model, self._runner, self._stack = model, runner, stack
         self._ends, self._new_tokens = tuple(end_ids), max_new_tokens
         self._longest_prompt, self._slots = longest_prompt, stack.slots
         self._answers: list[Answer] = []
+        self._positions = cache_positions(longest_prompt=longest_prompt, max_new_tokens=max_new_tokens)
+        pages = rows * self._row_pages if pages is None else pages
         self._rows = DecodingRows(
-            rows, end_ids=self._ends, padding_id=padding_id, max_new_tokens=max_new_tokens
+            rows,
+            pages=pages,
+            positions=self._positions,
+            end_ids=self._ends,
+            padding_id=padding_id,
+            max_new_tokens=max_new_tokens,
         )
-        self._allocate(rows, prefill_tokens)
+        self._allocate(rows, pages, prefill_tokens)
 
-    def _allocate(self, rows: int, prefill_tokens: int) -> None:
+    @property
+    def _row_pages(self) -> int:
+        return pages_for(self._positions)
+
+    def _allocate(self, rows: int, pages: int, prefill_tokens: int) -> None:
         """Allocate the cache and what runs on it."""
         cache = KeyValueCache(
             self._model.model.config,
-            rows=rows,
-            positions=cache_positions(longest_prompt=self._longest_prompt, max_new_tokens=self._new_tokens),
+            pages=pages,
             device=self._model.device,
             dtype=self._model.compute_dtype,
         )
@@ -87,9 +101,16 @@ class Decoder:
         )
         last = self._longest_prompt + self._new_tokens - 1
         self._steps = DecodeSteps(
-            self._model, self._stack, cache, end_ids=self._ends, last=last, graphs=self._runner.graphs
+            self._model,
+            self._stack,
+            cache,
+            rows=rows,
+            positions=self._positions,
+            end_ids=self._ends,
+            last=last,
+            graphs=self._runner.graphs,
         )
-        self.cached_rows = rows
+        self.cached_rows, self.pages = rows, pages
 
     @property
     def busy(self) -> bool:
@@ -133,6 +154,7 @@ class Decoder:
             The finished answers.
         """
         self._answers += self._refill()
+        self._rows.cover(STEPS)
         if self._rows.running:
             state = self._rows.state(rows=self._steps.rows_for(self._rows.used))
             self._answers += self._rows.record(self._steps.run(state))
@@ -165,22 +187,23 @@ class Decoder:
         """
         if self.cached_rows == 1:
             return False
-        rows, most_tokens = self.cached_rows, self._prefill.most_tokens
-        fewer = self._rows.limit if self._rows.limit < rows else _half(rows)
-        self._rows.restart(fewer)
+        most_tokens = self._prefill.most_tokens
+        fewer = self._rows.limit if self._rows.limit < self.cached_rows else _half(self.cached_rows)
         self._prefill.clear()
         del self._prefill, self._steps  # and the cache with them
-        while not self._allocated(fewer, most_tokens):
+        while True:
+            pages = max(self._row_pages, self.pages * fewer // self.cached_rows)
+            self._rows.restart(fewer, pages=pages)
+            if self._allocated(fewer, pages, most_tokens):
+                return True
             if fewer == 1:
                 raise NothingLeftError("no memory for the cache of decoding, not for one prompt either")
             fewer = _half(fewer)
-            self._rows.restart(fewer)
-        return True
 
-    def _allocated(self, rows: int, prefill_tokens: int) -> bool:
+    def _allocated(self, rows: int, pages: int, prefill_tokens: int) -> bool:
         """Allocate as `_allocate` does; return False where memory ends."""
         try:
-            self._allocate(rows, prefill_tokens)
+            self._allocate(rows, pages, prefill_tokens)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -195,10 +218,10 @@ class Decoder:
         """Start waiting prompts in free rows, and return answers that end with their first token."""
         chosen = self._rows.plan()
         # A pass over few prompts takes about as long as one over many, so it waits for enough of them.
-        enough = min(self._rows.waiting, self._rows.limit // _REFILL_SHARE)
+        enough = min(self._rows.waiting, self._rows.running // _REFILL_SHARE)
         if not chosen or (self._rows.running and len(chosen) < enough):
             return []
-        chosen.sort(key=lambda row_and_prompt: row_and_prompt[1].slot)
+        chosen.sort(key=lambda one: one.prompt.slot)
         return self._rows.start(chosen, self._prefill.run(chosen))
 
 

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 from itertools import count
 
-import numpy as np
 import torch
 
 from loratory.objectives.packing.decoding.cache import KeyValueCache, PrefillLayout
-from loratory.objectives.packing.decoding.rows import GRANULE, Prompt
+from loratory.objectives.packing.decoding.rows import GRANULE, Chosen, Prompt
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.packing.passes import HostPass, PassInputs, lay_out
 from loratory.objectives.packing.runner import PassRunner
@@ -19,9 +18,6 @@ PREFILL_TOKENS = 8192
 
 # Graphs write to the cache that they were captured with, so each cache needs its own name in the runner.
 _serial = count()
-
-Chosen = tuple[int, Prompt]
-"""A row of the cache and the prompt that it is assigned."""
 
 
 class Prefill:
@@ -64,14 +60,14 @@ class Prefill:
         """Run prompts through the model.
 
         Args:
-            chosen: rows and their prompts, each slot's together.
+            chosen: prompts and their places in the cache, each slot's together.
 
         Returns:
             The first new token of each prompt.
         """
         firsts = []
         for some in _passes(chosen, tokens=self.most_tokens):
-            host = self._lay_out([prompt for _, prompt in some])
+            host = self._lay_out([one.prompt for one in some])
             self._write_places(host, some)
             # Copied, since the next pass of this shape overwrites the output.
             firsts.append(self._runner.run(self._name, host, self._work)[: len(some)].clone())
@@ -129,9 +125,8 @@ class Prefill:
         """Write the places of a pass's tokens into the tensor that passes of its shape read."""
         own = self._padding_places(host.shape)
         places = own.numpy()
-        for (row, prompt), start in zip(some, host.starts, strict=True):
-            first = row * self._cache.positions
-            places[start : start + len(prompt.ids)] = np.arange(first, first + len(prompt.ids))
+        for one, start in zip(some, host.starts, strict=True):
+            places[start : start + len(one.places)] = one.places
         if not self._runner.graphs:
             # Shapes hardly ever repeat, so earlier tensors are not kept.
             self._places = {host.shape: own.to(self._runner.device)}
@@ -143,13 +138,13 @@ def _passes(chosen: Sequence[Chosen], *, tokens: int) -> Iterator[list[Chosen]]:
     """Split prompts, in their order, into passes of at most `tokens` tokens."""
     some: list[Chosen] = []
     taken = 0
-    for row, prompt in chosen:
+    for one in chosen:
         # Each prompt is counted with padding, as if it were the last of its slot.
-        needed = round_up(len(prompt.ids), GRANULE)
+        needed = round_up(len(one.prompt.ids), GRANULE)
         if some and taken + needed > tokens:
             yield some
             some, taken = [], 0
-        some.append((row, prompt))
+        some.append(one)
         taken += needed
     if some:
         yield some

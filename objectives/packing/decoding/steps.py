@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from loratory.objectives.packing.decoding.cache import DecodeLayout, KeyValueCache
+from loratory.objectives.packing.decoding.pages import pages_for
 from loratory.objectives.packing.decoding.rows import GRANULE, RowState
 from loratory.objectives.packing.kernels.selection import uses_triton
 from loratory.objectives.packing.model import PackedModel
@@ -32,33 +33,41 @@ class _Chunk:
     Attributes:
         host: the pass on the CPU, see `PassInputs`.
         inputs: the same pass on the device: token, position and slot of each row.
+        host_table: int32 [M, P] on the CPU, the pages of each row.
+        table: the same on the device.
         output: int32 [STEPS, M], the new tokens.
         graph: the graph of all steps; None where they run eagerly.
     """
 
     host: PassInputs
     inputs: PassInputs
+    host_table: torch.Tensor
+    table: torch.Tensor
     output: torch.Tensor
     graph: torch.cuda.CUDAGraph | None = None
 
     @classmethod
-    def over(cls, rows: int, *, slots: int, device: torch.device) -> "_Chunk":
-        """Allocate the tensors for a number of rows."""
+    def over(cls, table: torch.Tensor, *, slots: int, device: torch.device) -> "_Chunk":
+        """Allocate the tensors for rows with the pages in `table`, int32 [M, P] on the CPU."""
+        rows = len(table)
         shape = PassShape(tokens=rows, sequences=rows, longest=1, targets=rows, slots=slots, granule=GRANULE)
         buffer = torch.zeros(sum(shape.sizes.values()), dtype=torch.int32)
         host = PassInputs.over(buffer, shape, ())
         host.places.copy_(torch.arange(rows))
         host.segments.block_slots.fill_(-1)
         inputs = host if device.type == "cpu" else PassInputs.over(buffer.to(device), shape, ())
-        return cls(host, inputs, torch.zeros(STEPS, rows, dtype=torch.int32, device=device))
+        output = torch.zeros(STEPS, rows, dtype=torch.int32, device=device)
+        return cls(host, inputs, table, table.to(device), output)
 
     def upload(self, state: RowState) -> None:
         """Copy the state of the rows to the device."""
         self.host.input_ids[0] = torch.from_numpy(state.tokens)
         self.host.position_ids[0] = torch.from_numpy(state.lengths)
         self.host.segments.block_slots.copy_(torch.from_numpy(state.block_slots))
+        self.host_table.copy_(torch.from_numpy(state.table))
         if self.inputs.buffer is not self.host.buffer:
             self.inputs.buffer.copy_(self.host.buffer.pin_memory(), non_blocking=True)
+            self.table.copy_(self.host_table.pin_memory(), non_blocking=True)
         # The plain products read the spans; graphs do not.
         self.inputs = replace(self.inputs, segments=replace(self.inputs.segments, spans=_spans(state)))
 
@@ -72,6 +81,8 @@ class DecodeSteps:
         stack: AdapterStack,
         cache: KeyValueCache,
         *,
+        rows: int,
+        positions: int,
         end_ids: Iterable[int],
         last: int,
         graphs: bool,
@@ -82,11 +93,14 @@ class DecodeSteps:
             model: the base.
             stack: the adapters.
             cache: the keys and values of the rows.
+            rows: most rows.
+            positions: positions of the longest row.
             end_ids: every token that ends an answer.
             last: upper bound on the position of a token.
             graphs: whether to capture graphs; on a CPU none are captured.
         """
         self._model, self._stack, self._cache = model, stack, cache
+        self._rows, self._row_pages = rows, pages_for(positions)
         self._end_ids, self._last = np.array(list(end_ids)), last
         self._graphs = graphs and uses_triton(model.device, model.compute_dtype)
         self._chunks: dict[int, _Chunk] = {}
@@ -96,7 +110,7 @@ class DecodeSteps:
         """Return the rows of a chunk for `used` rows in use: one of few sizes where each is a graph."""
         if self._graphs:
             used = GRANULE << (-(-used // GRANULE) - 1).bit_length()
-        return min(used, round_up(self._cache.rows, GRANULE))
+        return min(used, round_up(self._rows, GRANULE))
 
     def clear(self) -> None:
         """Drop all graphs and free their memory."""
@@ -131,7 +145,8 @@ class DecodeSteps:
         """
         inputs = chunk.inputs
         lengths = inputs.position_ids[0]
-        with self._model.enter_pass(inputs, self._stack, attention=DecodeLayout(self._cache, lengths)):
+        layout = DecodeLayout(self._cache, lengths, chunk.table)
+        with self._model.enter_pass(inputs, self._stack, attention=layout):
             for step in range(steps):
                 chunk.output[step].copy_(self._model.logits(inputs).argmax(dim=-1))
                 inputs.input_ids[0].copy_(chunk.output[step])
@@ -145,11 +160,11 @@ class DecodeSteps:
 
     def _prepare(self, rows: int) -> _Chunk:
         """Allocate a chunk, and capture its graph where graphs are used."""
-        chunk = _Chunk.over(rows, slots=self._stack.slots, device=self._model.device)
+        # No row has pages before the first upload: a capture writes keys and values to the padding's page.
+        table = torch.full((rows, self._row_pages), self._cache.pages, dtype=torch.int32)
+        chunk = _Chunk.over(table, slots=self._stack.slots, device=self._model.device)
         if not self._graphs:
             return chunk
-        # The capture writes keys and values at the last position, which no answer's token has.
-        chunk.inputs.position_ids.fill_(self._last)
         try:
             chunk.graph = self._capture(chunk)
         except RuntimeError as error:

@@ -1,9 +1,10 @@
 """Attention of one new token per row over cached keys and values; the plain twin is `cached_attention`.
 
 attend  Program (m, g) computes output[m, h] for the query heads h of key head g, by the formula in
-        `cached_attention`. It reads query[m, h], the row's keys[m, p, g] and values[m, p, g], and writes the
-        new key and value to position L = lengths[m]. It visits PLACES positions at a time and keeps a running
-        maximum, sum and mean per query head (the online softmax of Milakov and Gimelshein, 2018).
+        `cached_attention`. It reads query[m, h], the row's keys[m, p, g] and values[m, p, g] by the pages in
+        table[m], and writes the new key and value to position L = lengths[m]. It visits PLACES positions at a
+        time and keeps a running maximum, sum and mean per query head (the online softmax of Milakov and
+        Gimelshein, 2018).
 store   Program t copies key[t] and value[t] to places[t].
 """
 
@@ -37,7 +38,11 @@ def store(
 
 
 def attend(
-    call: AttentionCall, keys: torch.Tensor, values: torch.Tensor, lengths: torch.Tensor
+    call: AttentionCall,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    lengths: torch.Tensor,
+    table: torch.Tensor,
 ) -> torch.Tensor:
     """Store each row's new key and value, then attend over the row, see `cached_attention.attend`."""
     query, window = call.query.contiguous(), call.window
@@ -53,15 +58,16 @@ def attend(
         keys,
         values,
         lengths,
+        table,
         output,
         call.scale * math.log2(math.e),
-        keys.shape[1],
-        keys.shape[0] - 1,
+        table.shape[1],
         0 if window is None else window,
         GROUP=group,
         QUERIES=max(16, triton.next_power_of_2(group)),
         WIDTH=width,
         COLUMNS=columns,
+        PAGE=keys.shape[1],
         PLACES=max(16, min(64, _TILE_BYTES // (columns * keys.element_size()))),
         WINDOWED=window is not None,
         PRECISION="ieee" if query.dtype is torch.float32 else "tf32",
@@ -82,11 +88,11 @@ def _store(keys, values, key, value, places, SIZE: tl.constexpr, COLUMNS: tl.con
     tl.store(values + there, tl.load(value + here, mask=fits).to(values.dtype.element_ty), mask=fits)
 
 
-@triton.jit(do_not_specialize=["positions", "last", "window"])
+@triton.jit(do_not_specialize=["row_pages", "window"])
 def _attend(  # type: ignore[no-untyped-def]
-    query, key, value, keys, values, lengths, output, scale, positions, last, window,
+    query, key, value, keys, values, lengths, table, output, scale, row_pages, window,
     GROUP: tl.constexpr, QUERIES: tl.constexpr, WIDTH: tl.constexpr, COLUMNS: tl.constexpr,
-    PLACES: tl.constexpr, WINDOWED: tl.constexpr, PRECISION: tl.constexpr,
+    PAGE: tl.constexpr, PLACES: tl.constexpr, WINDOWED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     row, head, heads = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.num_programs(1)
     length = tl.load(lengths + row)
@@ -95,8 +101,9 @@ def _attend(  # type: ignore[no-untyped-def]
     own = (row * heads + head) * WIDTH + columns
     new_key = tl.load(key + own, mask=fits, other=0.0).to(keys.dtype.element_ty)
     new_value = tl.load(value + own, mask=fits, other=0.0).to(values.dtype.element_ty)
-    cached = (tl.minimum(row, last) * positions * heads + head) * WIDTH + columns
-    new = cached + length.to(tl.int64) * heads * WIDTH
+    pages = table + row * row_pages
+    page = tl.load(pages + length // PAGE).to(tl.int64)
+    new = ((page * PAGE + length % PAGE) * heads + head) * WIDTH + columns
     tl.store(keys + new, new_key, mask=fits)
     tl.store(values + new, new_value, mask=fits)
     asked = ((row * heads + head) * GROUP + queries)[:, None] * WIDTH + columns[None, :]
@@ -113,11 +120,11 @@ def _attend(  # type: ignore[no-untyped-def]
         seen = places <= length
         if WINDOWED:
             seen = seen & (places > length - window)
-        far = places.to(tl.int64) * heads * WIDTH
+        earlier = places < length
+        page = tl.load(pages + places // PAGE, mask=earlier, other=0).to(tl.int64)
+        far = ((page * PAGE + places % PAGE) * heads + head) * WIDTH
         # The new key and value come from registers: other threads may not see them in memory yet.
-        k = tl.load(
-            keys + cached[:, None] + far[None, :], mask=fits[:, None] & (places < length)[None, :], other=0.0
-        )
+        k = tl.load(keys + columns[:, None] + far[None, :], mask=fits[:, None] & earlier[None, :], other=0.0)
         k = tl.where((places == length)[None, :], new_key[:, None], k)
         scores = tl.dot(q, k, input_precision=PRECISION) * scale
         scores = tl.where(seen[None, :], scores, float("-inf"))
@@ -126,8 +133,8 @@ def _attend(  # type: ignore[no-untyped-def]
         fading = tl.exp2(highest - above)
         total = total * fading + tl.sum(weights, 1)
         v = tl.load(
-            values + cached[None, :] + far[:, None],
-            mask=(places < length)[:, None] & fits[None, :],
+            values + columns[None, :] + far[:, None],
+            mask=earlier[:, None] & fits[None, :],
             other=0.0,
         )
         v = tl.where((places == length)[:, None], new_value[None, :], v)

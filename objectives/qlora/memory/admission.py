@@ -112,19 +112,21 @@ class Admission:
         stack: StackSize,
         device: torch.device,
         dtype: torch.dtype,
+        loaded: bool = False,
     ) -> "Admission":
-        """Refuse a base before it is loaded if not even the smallest trial would fit beside it.
+        """Refuse a base, before it is loaded, if not even the smallest trial would fit beside it.
+
+        A base that is loaded already (`loaded`) is counted as memory that may be used.
 
         Raises:
             InputError: it does not fit.
         """
         assert study.model is not None
+        if not loaded:
+            free = free_memory(device, study)
+            check_base_fits(study.model, architecture, free_bytes=free, compute_dtype=dtype)
         if device.type == "cpu":
-            check_base_fits(study.model, architecture, free_bytes=host_memory_free(), compute_dtype=dtype)
             return cls(study, data=data, stack=stack, device=device, dtype=dtype, facts=None)
-        check_base_fits(
-            study.model, architecture, free_bytes=int(_free_on_gpu(device, study)), compute_dtype=dtype
-        )
         longest = int(data.train.lengths.max())
         configuration = read_configuration(reference)
         facts = model_facts(study.model, reference, configuration, stack, dtype=dtype, longest=longest)
@@ -207,6 +209,11 @@ class Admission:
             pace=lambda size: study_seconds(self._facts, load, size, self._pace_rates),  # type: ignore[arg-type]
             context_bytes=context_bytes,
         )
+
+
+def free_memory(device: torch.device, study: StudySpec) -> int:
+    """Return the bytes of a device that a study may use now."""
+    return host_memory_free() if device.type == "cpu" else int(_free_on_gpu(device, study))
 
 
 def check_base_fits(

@@ -10,7 +10,7 @@ from loratory.objectives.packing.decoding.rows import GRANULE
 from loratory.objectives.packing.shapes import SMALLEST_BUCKET, bucket, bucket_within
 from loratory.objectives.qlora.memory.engine_size import EngineSize
 from loratory.objectives.qlora.memory.facts import ModelFacts, Workload
-from loratory.objectives.qlora.memory.predict import CONTEXT_BYTES, predict
+from loratory.objectives.qlora.memory.predict import CONTEXT_BYTES, cache_pages, predict
 from loratory.objectives.qlora.memory.terms import MemoryTerms
 
 # More than 8,192 tokens per pass hardly help: on one H200 they reach over 80% of the pace of 32,768.
@@ -181,10 +181,12 @@ def _candidates(facts: ModelFacts, workload: Workload, asked: Asked) -> Iterator
         _rows(asked),
     )
     for offload, checkpointing, graphs, hold_base, slots, rows in choices:
+        decoded = min(rows, _rows_needed(workload, slots)) if rows else 0
         yield EngineSize(
             slots=slots,
             tokens_per_pass=asked.tokens_per_pass or _least_tokens(workload),
-            decoding_rows=min(rows, _rows_needed(workload, slots)) if rows else 0,
+            decoding_rows=decoded,
+            cache_pages=cache_pages(workload, decoded) if asked.apart_rows is None else None,
             hold_base=hold_base,
             checkpointing=checkpointing,
             optimizer_bits=asked.optimizer_bits or 32,

@@ -53,7 +53,8 @@ class EngineSize:
     Attributes:
         slots: number of trials that train at once.
         tokens_per_pass: largest number of tokens in a pass, over all slots.
-        decoding_rows: number of prompts decoded at once; 0 where nothing is decoded.
+        decoding_rows: most prompts decoded at once; 0 where nothing is decoded.
+        cache_pages: pages of the cache that they share; None where each takes as much as the longest.
         hold_base: whether the dequantised base stays in memory.
         checkpointing: whether activations are recomputed in the backward pass.
         optimizer_bits: bits of each of the optimiser's moments, 32 or 8.
@@ -69,3 +70,4 @@ class EngineSize:
     optimizer_bits: int = 32
     offload: bool = False
     graphs: bool = True
+    cache_pages: int | None = None

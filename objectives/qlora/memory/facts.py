@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from loratory.objectives.data.prepared import PreparedData
@@ -17,6 +18,8 @@ from loratory.spaces.study import StudySpec
 
 # With 4 of 32 trials at once TPE came within 2.4% of the best point, with 16 no nearer than random points.
 _TRIALS_PER_SLOT = 6
+MEAN_SHARE_OF_ANSWER = 0.5
+"""Length of the mean answer, as a share of the longest: a guess, since no answer was seen."""
 _GUESSED_LAYER_WIDTHS = 40  # tensors of a layer, in widths of the residual stream, where a dry pass fails
 
 
@@ -68,6 +71,7 @@ class Workload:
         mean_tokens: mean length of training examples.
         longest_tokens: length of the longest training example.
         longest_prompt: length of the longest decoded prompt.
+        mean_prompt: mean length of decoded prompts.
         max_new_tokens: longest answer.
         prompts: most prompts that one copy of an adapter brings.
         trained_tokens: tokens that an average trial trains on.
@@ -83,6 +87,7 @@ class Workload:
     mean_tokens: float
     longest_tokens: int
     longest_prompt: int
+    mean_prompt: float
     max_new_tokens: int
     prompts: int
     trained_tokens: float
@@ -188,6 +193,7 @@ def workload(study: StudySpec, data: PreparedData, stack: StackSize, *, dtype: t
         mean_tokens=int(data.train.lengths.sum()) / len(data.train),
         longest_tokens=int(data.train.lengths.max()),
         longest_prompt=longest_prompt(data),
+        mean_prompt=_mean_prompt(data),
         prompts=max(map(len, splits)),
         dev=len(data.dev),
         select=len(data.select),
@@ -216,6 +222,7 @@ def workload_without_data(
         mean_tokens=max_length,
         longest_tokens=max_length,
         longest_prompt=max(1, max_length - study.evaluation.max_new_tokens),
+        mean_prompt=max(1, max_length - study.evaluation.max_new_tokens),
         prompts=max(1, dev_examples, select_examples),
         dev=dev_examples,
         select=select_examples,
@@ -231,6 +238,7 @@ def _workload(
     mean_tokens: float,
     longest_tokens: int,
     longest_prompt: int,
+    mean_prompt: float,
     prompts: int,
     dev: int,
     select: int,
@@ -247,6 +255,7 @@ def _workload(
         mean_tokens=mean_tokens,
         longest_tokens=longest_tokens,
         longest_prompt=longest_prompt,
+        mean_prompt=mean_prompt,
         max_new_tokens=study.evaluation.max_new_tokens,
         prompts=prompts,
         trained_tokens=train_examples * mean_tokens * (min(epochs) + max(epochs)) / 2,
@@ -270,3 +279,9 @@ def longest_prompt(data: PreparedData) -> int:
     """Return the length of the longest decoded prompt, in tokens."""
     splits = data.splits.values()
     return max(int(split.prompt_lengths.max(initial=0)) for split in splits)
+
+
+def _mean_prompt(data: PreparedData) -> float:
+    """Return the mean length of decoded prompts, in tokens."""
+    lengths = np.concatenate([split.prompt_lengths for split in data.splits.values()])
+    return float(lengths.mean()) if len(lengths) else 1.0

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 
 from loratory.objectives.qlora.memory.engine_size import EngineSize
-from loratory.objectives.qlora.memory.facts import ModelFacts, Workload
+from loratory.objectives.qlora.memory.facts import MEAN_SHARE_OF_ANSWER, ModelFacts, Workload
 
 _SHARE_OF_PEAK = 0.73  # of the matrix units' rate, in matrix products
 _SHARE_IN_ATTENTION = 0.4
@@ -29,7 +29,6 @@ _SECONDS_PER_LAUNCH = 120e-6
 _FORWARD = 1 / 3  # share of a pass's kernels and activations
 _SECONDS_BETWEEN_TRIALS = 1.0  # texts are scored, a trial is drawn, its adapter is made: not measured
 _HOST_BYTES_PER_SECOND = 12e9  # between main memory and the device
-_MEAN_SHARE_OF_ANSWER = 0.5  # of the longest answer
 _USUAL_LENGTH, _PREFILLED = 512, 4096  # tokens of a sequence, and of a pass over prompts
 
 
@@ -128,8 +127,8 @@ def decoding_seconds(
         return 0.0
     prompts = workload.trials * workload.decoded_prompts
     rows = max(1, min(size.decoding_rows, size.slots * workload.prompts))
-    answer = workload.max_new_tokens * _MEAN_SHARE_OF_ANSWER
-    prompt = min(workload.longest_prompt, workload.mean_tokens)
+    answer = workload.max_new_tokens * MEAN_SHARE_OF_ANSWER
+    prompt = workload.mean_prompt
     step = seconds_per_step(
         facts,
         rows,

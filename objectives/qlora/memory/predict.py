@@ -1,13 +1,15 @@
 """Peak memory of a worker, term by term, from facts of the base, the workload and the sizes of the engine."""
 
+import math
 from dataclasses import replace
 
 from loratory.objectives.packing.decoding.decoder import cache_positions
+from loratory.objectives.packing.decoding.pages import PAGE, pages_for
 from loratory.objectives.packing.decoding.prefill import PREFILL_TOKENS
 from loratory.objectives.packing.moment_formats import MOMENTS, moment_bytes
 from loratory.objectives.packing.moments import PIECE_NUMBERS
 from loratory.objectives.qlora.memory.engine_size import EngineSize
-from loratory.objectives.qlora.memory.facts import ModelFacts, Workload
+from loratory.objectives.qlora.memory.facts import MEAN_SHARE_OF_ANSWER, ModelFacts, Workload
 from loratory.objectives.qlora.memory.terms import MemoryTerms
 
 GIB = 2**30
@@ -40,7 +42,7 @@ def predict(
         optimizer=_optimizer(workload, size),
         activations=_activations(facts, workload, size),
         graphs=_graphs(facts, size),
-        cache=cache_bytes(facts, workload, size.decoding_rows),
+        cache=cache_bytes(facts, workload, size),
         copies=_copies(workload, size),
         fragmentation=0,
     )
@@ -58,15 +60,25 @@ def moment_bytes_per_number(workload: Workload, *, bits: int) -> float:
     return len(MOMENTS) * moment_bytes(bits, workload.wide)
 
 
-def cache_bytes(facts: ModelFacts, workload: Workload, rows: int) -> int:
-    """Return the keys and values of `rows` prompts with their answers, and of a row for padding."""
-    if not rows or facts.cache is None:
+def cache_bytes(facts: ModelFacts, workload: Workload, size: EngineSize) -> int:
+    """Return the keys and values of the prompts that are decoded at once, and of a page for padding."""
+    if not size.decoding_rows or facts.cache is None:
         return 0
-    positions = cache_positions(
-        longest_prompt=workload.longest_prompt, max_new_tokens=workload.max_new_tokens
-    )
-    numbers = 2 * facts.cache.layers * positions * facts.cache.key_heads * facts.cache.width
-    return (rows + 1) * numbers * facts.compute_bytes
+    pages = size.cache_pages
+    if pages is None:
+        pages = size.decoding_rows * pages_for(_longest_row(workload))
+    numbers = 2 * facts.cache.layers * PAGE * facts.cache.key_heads * facts.cache.width
+    return (pages + 1) * numbers * facts.compute_bytes
+
+
+def cache_pages(workload: Workload, rows: int) -> int:
+    """Return the pages for prompts of mean length with expected answers, at least those of the longest."""
+    row = workload.mean_prompt + MEAN_SHARE_OF_ANSWER * workload.max_new_tokens
+    return max(pages_for(_longest_row(workload)), rows * pages_for(math.ceil(row)))
+
+
+def _longest_row(workload: Workload) -> int:
+    return cache_positions(longest_prompt=workload.longest_prompt, max_new_tokens=workload.max_new_tokens)
 
 
 def largest_pass(workload: Workload, size: EngineSize) -> int:

@@ -69,6 +69,9 @@ class Evaluator:
     """Scores several adapters on examples at once.
 
     Each adapter is a copy in a separate stack, so its trial can continue or end meanwhile.
+
+    Attributes:
+        decoded_tokens: tokens of all answers so far.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class Evaluator:
         self._requests: dict[Hashable, _Request] = {}
         self._computed: dict[Hashable, tuple[_Request, _Texts]] = {}
         self._losses: deque[tuple[_Request, int]] = deque()
+        self.decoded_tokens = 0
 
     def __contains__(self, key: Hashable) -> bool:
         """Return whether the scores of a key are still to come."""
@@ -155,6 +159,7 @@ class Evaluator:
             self._compute_losses()
         elif self._decoder is not None and self._decoder.busy:
             for answer in self._decoder.advance():
+                self.decoded_tokens += len(answer.ids)
                 place: _Place = answer.key  # type: ignore[assignment]
                 if (request := self._requests.get(place.key)) is not None:
                     request.answers[place.example] = self._read(answer.ids)

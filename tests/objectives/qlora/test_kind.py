@@ -2,14 +2,18 @@ import importlib
 import json
 import pickle
 import shutil
+import time
+from dataclasses import replace
 
 import pytest
 import torch
 
-from loratory.objectives.events import Finished, Ready, Score, Scored, Split
+from loratory.objectives.events import Finished, Ready, Score, Scored, Split, Worked
 from loratory.objectives.objective import Beginning, objective_kind
+from loratory.objectives.qlora.base import loading
 from loratory.objectives.qlora.base.reference import BaseReference
-from loratory.objectives.qlora.kind import QLORA, build
+from loratory.objectives.qlora.kind import QLORA, build, load_early
+from loratory.objectives.work_times import Part
 from loratory.spaces.errors import InputError, LoratoryError
 from loratory.spaces.study import ObjectiveName
 from loratory.spaces.trial import resolve_trial
@@ -51,6 +55,18 @@ def test_a_missing_file_is_refused_at_once(real_study, tmp_path):
         QLORA.check(study)
 
 
+def test_a_base_that_was_loaded_early_is_not_loaded_again(real_study, monkeypatch):
+    study = real_study()
+    assert load_early(study) is None  # there is no GPU, or tests hide it: the driver needs the cores
+    early, prepared = load_early(study, on_cpu=True), prepare(study)
+    assert early.reference == prepared.payload.reference
+    loads, load = [], loading.load_base
+    monkeypatch.setattr(loading, "load_base", lambda *given: loads.append(given) or load(*given))
+    assert build(study, replace(prepared, early=early)).advance(()) and not loads
+    other = replace(early, reference=replace(early.reference, revision="another"))
+    assert build(study, replace(prepared, early=other)).advance(()) and len(loads) == 1
+
+
 def test_prepared_travels_to_a_worker_and_a_trial_runs_there(real_study, drive):
     study = real_study()
     prepared = prepare(study)
@@ -59,12 +75,18 @@ def test_prepared_travels_to_a_worker_and_a_trial_runs_there(real_study, drive):
     assert not prepared.has_test
     assert prepared.summary
     assert "examples.json" in prepared.files
-    objective = build(study, pickle.loads(pickle.dumps(prepared)))
+    objective, began = build(study, pickle.loads(pickle.dumps(prepared))), time.perf_counter()
     trial = resolve_trial(study, number=0, attempt=1, sampled={"weight_decay": 0.1})
     events = drive(objective, trial)
     assert isinstance(events[0], Ready)
     assert events[0].hashes["base"] == prepared.hashes["base"]
     assert isinstance(events[-1], Finished)
+    (last,) = objective.advance([])
+    worked = [event for event in (*events, last) if isinstance(event, Worked)]
+    seconds = {part: sum(event.seconds.get(part, 0.0) for event in worked) for part in Part}
+    assert seconds[Part.TRAINING] > 0 < seconds[Part.SCORING] and not seconds[Part.IDLE]
+    assert sum(seconds.values()) < time.perf_counter() - began
+    assert sum(event.decoded_tokens for event in worked) > 0
 
 
 def test_base_is_scored_before_any_trial(real_study):

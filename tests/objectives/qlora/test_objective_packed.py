@@ -22,6 +22,7 @@ from loratory.objectives.events import (
     Started,
     Stop,
     Stopped,
+    Worked,
 )
 from loratory.objectives.futures import SerialThread
 from loratory.objectives.metrics.jobs import TextJobs
@@ -54,7 +55,7 @@ def of(kind, events):
 
 
 def number_of(event):
-    return None if isinstance(event, Ready | Scored | Noted) else int(event.key)
+    return None if isinstance(event, Ready | Scored | Noted | Worked) else int(event.key)
 
 
 def curve(events):

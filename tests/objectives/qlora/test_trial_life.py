@@ -21,6 +21,7 @@ from loratory.objectives.events import (
     Started,
     Stop,
     Stopped,
+    Worked,
 )
 from loratory.objectives.packing.pack import Pack
 from loratory.objectives.qlora import objective as objective_module
@@ -107,7 +108,7 @@ class Life:
 
     def advance(self, *decisions):
         for event in self.objective.advance(decisions):
-            if not isinstance(event, Ready | Scored | Noted) and event.key != "9999":
+            if not isinstance(event, Ready | Scored | Noted | Worked) and event.key != "9999":
                 self.note(event)
 
     def note(self, event):

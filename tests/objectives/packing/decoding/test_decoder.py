@@ -190,7 +190,7 @@ def test_prompts_still_wait_where_memory_runs_out_while_they_are_read(pair, monk
     prompts = draw_prompts(20, 0) + draw_prompts(20, BASE)
     expected, decoder = pair.answers(prompts), pair.decoder()
     advance_out_of_memory(monkeypatch, decoder, decoder._prefill, prompts)
-    assert finish(decoder) == expected
+    assert finish(decoder) == expected and decoder._rows._pages.free == decoder.pages
 
 
 def test_a_decoder_that_shrinks_uses_fewer_rows_and_smaller_passes(pair, monkeypatch):
@@ -233,6 +233,27 @@ def test_a_smaller_cache_gives_the_same_answers_to_prompts_that_start_again(pair
     assert answers.keys() == expected.keys() and pair.near_ties(answers, prompts[::7]) <= 2
 
 
+@pytest.mark.parametrize("pages", [8, 21])
+def test_answers_are_the_same_where_pages_end_in_the_middle(pair, pages):
+    prompts = [p for slot in (0, 2, BASE) for p in draw_prompts(12, slot)]
+    expected, decoder = pair.answers(prompts, rows=64), pair.decoder(rows=64, pages=pages)
+    decoder._rows._lengths.append(1)  # answers are expected to be short, so that pages end
+    decoder.add(prompts)
+    answers = finish(decoder)
+    assert answers.keys() == expected.keys() and pair.near_ties(answers, prompts[::7]) <= 2
+    assert decoder._rows.restarted > 0 and decoder._rows._pages.free == pages
+
+
+def test_rows_of_short_prompts_share_the_pages_of_few_long_ones(pair):
+    short = [Prompt(slot=0, key=(0, key), ids=(5, 6, 7)) for key in range(40)]
+    decoder = pair.decoder(rows=48, pages=4 * 8, ends=())
+    decoder.add(short)
+    decoder.advance()
+    # 3 tokens and an answer of NEW_TOKENS in each row, where rows for the longest prompt would be 4.
+    assert decoder._rows.running == 4 * 8 // -(-(3 + NEW_TOKENS) // 16) > 4
+    assert len(finish(decoder)) == 40 and decoder._rows.restarted == 0
+
+
 def test_a_cache_after_a_shrink_gets_the_rows_that_are_used(pair):
     decoder = pair.decoder(rows=112)
     assert decoder.shrink() and decoder._rows.limit == 48
@@ -242,14 +263,15 @@ def test_a_cache_after_a_shrink_gets_the_rows_that_are_used(pair):
 def test_a_cache_that_fits_in_no_size_ends_the_worker(pair, monkeypatch):
     decoder, tried = pair.decoder(rows=48), []
 
-    def full(config, *, rows, **sizes):
-        tried.append(rows)
+    def full(config, *, pages, **sizes):
+        tried.append(pages)
         raise torch.OutOfMemoryError("too much")
 
     monkeypatch.setattr(decoder_module, "KeyValueCache", full)
     with pytest.raises(NothingLeftError, match="cache of decoding") as raised:
         decoder.reduce_cache()
-    assert tried == [16, 8, 4, 2, 1] and device_is_lost(raised.value)
+    row = decoder.pages // 48
+    assert tried == [rows * row for rows in (16, 8, 4, 2, 1)] and device_is_lost(raised.value)
 
 
 def test_rows_of_generate_are_at_least_one(pair):

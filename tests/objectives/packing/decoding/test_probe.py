@@ -240,9 +240,11 @@ def test_the_cache_refuses_other_sizes_than_its_own(calls, sizes, reason):
 
 @pytest.mark.parametrize(("key", "value"), [((2, 12), (2, 12)), ((2, 8), (2, 4)), ((4, 8), (4, 8))])
 def test_keys_of_other_sizes_are_never_written(key, value):
-    cache = KeyValueCache(config(), rows=2, positions=4, device=CPU, dtype=torch.float32)
+    cache = KeyValueCache(config(), pages=2, device=CPU, dtype=torch.float32)
     wrong = call(0, key=key, value=value)
     with pytest.raises(ValueError, match="cache: keys and values must have 2 heads x 8"):
         cache.write(0, wrong.key, wrong.value, torch.arange(3))
     with pytest.raises(ValueError, match="cache: keys and values must have 2 heads x 8"):
-        DecodeLayout(cache, torch.zeros(3, dtype=torch.int32)).attend(wrong)
+        DecodeLayout(cache, torch.zeros(3, dtype=torch.int32), torch.zeros(3, 1, dtype=torch.int32)).attend(
+            wrong
+        )

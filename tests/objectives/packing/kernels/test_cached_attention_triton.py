@@ -5,6 +5,7 @@ import torch
 from on_gpu import DEVICE, HALVES, KERNELS
 
 from loratory.objectives.packing.attention import AttentionCall
+from loratory.objectives.packing.decoding.pages import PAGE
 from loratory.objectives.packing.kernels.cached_attention import attend_cached
 
 pytestmark = KERNELS
@@ -34,17 +35,19 @@ def test_it_is_attention_over_each_row_so_far(dtype, group, width):
     lengths[:4] = torch.tensor([0, 63, 64, POSITIONS - 1])
     query = drawn(ROWS, HEADS * group, width, dtype=dtype)
     key, value = (drawn(ROWS, HEADS, width, dtype=dtype) for _ in range(2))
-    cached = [drawn(ROWS + 1, POSITIONS, HEADS, width, dtype=dtype) for _ in range(2)]
+    table = torch.randperm(ROWS * POSITIONS // PAGE, device=DEVICE).reshape(ROWS, -1).int()
+    cached = [drawn(ROWS * POSITIONS // PAGE + 1, PAGE, HEADS, width, dtype=dtype) for _ in range(2)]
     later = torch.arange(POSITIONS, device=DEVICE) >= lengths[:, None]
+    places = (table.long()[:, :, None] * PAGE + torch.arange(PAGE, device=DEVICE)).flatten(1)
     for kept in cached:
-        kept[:ROWS][later] = torch.nan  # what an earlier prompt left
+        kept.flatten(0, 1)[places[later]] = torch.nan  # what an earlier prompt left
     for window in (None, 1, 17, 100, 4096):
         call = AttentionCall(query=query, key=key, value=value, scale=width**-0.5, window=window, layer=0)
         mine, exact = [kept.clone() for kept in cached], [kept.double() for kept in cached]
-        got = attend(call, *mine, lengths)
+        got = attend(call, *mine, lengths, table)
         for kept, new in zip(exact, (key, value), strict=True):
-            kept[torch.arange(ROWS, device=DEVICE), lengths.long()] = new.double()
-        expected = attend_cached(replace(call, query=query.double()), *exact, lengths)
+            kept.flatten(0, 1)[places.gather(1, lengths.long()[:, None])[:, 0]] = new.double()
+        expected = attend_cached(replace(call, query=query.double()), *exact, lengths, table)
         assert (got.double() - expected).abs().max() < LIMITS[dtype]
         for kept, wanted in zip(mine, exact, strict=True):
             assert torch.equal(kept.double().nan_to_num(9.0), wanted.nan_to_num(9.0))

@@ -24,6 +24,7 @@ WORKLOAD = Workload(
     mean_tokens=128,
     longest_tokens=128,
     longest_prompt=64,
+    mean_prompt=64,
     max_new_tokens=128,
     prompts=256,
     trained_tokens=66_000,

@@ -15,7 +15,7 @@ from loratory.objectives.qlora.memory.dry_pass import ActivationCurve, PassActiv
 from loratory.objectives.qlora.memory.engine_size import EngineSize
 from loratory.objectives.qlora.memory.facts import ModelFacts, Workload
 from loratory.objectives.qlora.memory.pace import study_seconds
-from loratory.objectives.qlora.memory.predict import predict
+from loratory.objectives.qlora.memory.predict import cache_pages, predict
 
 GIB = 2**30
 LLAMA_7B = ModelFacts(
@@ -45,6 +45,7 @@ LOAD = Workload(
     mean_tokens=1024,
     longest_tokens=1024,
     longest_prompt=512,
+    mean_prompt=512,
     max_new_tokens=32,
     prompts=16,
     trained_tokens=65_536,
@@ -140,6 +141,14 @@ def test_a_sampler_that_learns_gets_fewer_slots():
     assert chosen(80, load=replace(small, sampler_slots=3), slots=16).slots == 16
 
 
+def test_short_prompts_share_pages_and_the_longest_always_has_enough():
+    dolly = replace(LOAD, longest_prompt=1024, mean_prompt=90, max_new_tokens=128)
+    assert cache_pages(dolly, 1) == cache_pages(dolly, 7) == 1152 // 16
+    assert cache_pages(dolly, 48) == 48 * 10  # 154 tokens
+    sizes = {mean: chosen(24, load=replace(dolly, mean_prompt=mean, prompts=512)) for mean in (90, 1024)}
+    assert sizes[90].decoding_rows >= 2 * sizes[1024].decoding_rows
+
+
 def test_terms_follow_the_arrangement():
     size = EngineSize(slots=2, tokens_per_pass=2048, decoding_rows=16, hold_base=False)
     terms = predict(LLAMA_7B, LOAD, size)
@@ -150,6 +159,8 @@ def test_terms_follow_the_arrangement():
     assert eight.optimizer == pytest.approx(terms.optimizer / 4, rel=0.02)
     assert predict(LLAMA_7B, LOAD, replace(size, offload=True)).optimizer < terms.optimizer / 4
     assert predict(LLAMA_7B, LOAD, replace(size, checkpointing=True)).activations < terms.activations / 4
-    assert terms.cache == 17 * 2 * 32 * 576 * 32 * 128 * 2
+    assert terms.cache == (16 * 36 + 1) * 16 * 2 * 32 * 32 * 128 * 2
+    paged = predict(LLAMA_7B, LOAD, replace(size, cache_pages=100))
+    assert paged.cache == 101 * 16 * 2 * 32 * 32 * 128 * 2
     assert sum(value for _, value in terms) == terms.total
     assert predict(LLAMA_7B, LOAD, replace(size, graphs=False)).graphs == 0

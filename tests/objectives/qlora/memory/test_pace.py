@@ -114,6 +114,7 @@ def test_a_whole_study_of_the_small_shape_on_an_h200() -> None:
         mean_tokens=128,
         longest_tokens=128,
         longest_prompt=64,
+        mean_prompt=64,
         max_new_tokens=128,  # answers count as half of it: 64
         prompts=256,
         trained_tokens=1900 / 32 * 8.7 * 128,
