@@ -24,7 +24,7 @@ def test_ranking_status_and_reconciliation_do_not_see_a_trial_of_another_key(toy
     after = study_status(opened.folder), compare(opened.folder)
     assert all(view.retrained for view in after), "it stands apart"
     of_all = dict.fromkeys(
-        ("choice", "findings", "verdict", "samples", "ranking", "ranks_by_metric", "pareto_fronts")
+        ("choice", "findings", "verdict", "samples", "ranking", "ranks_by_metric", "pareto_fronts", "publish")
     )
     ranked = [[(trial.key, trial.value) for trial in view.ranking] for view in (before[1], after[1])]
     assert ranked[0] == ranked[1]

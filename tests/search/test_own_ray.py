@@ -50,7 +50,8 @@ def test_a_study_runs_on_one_core_without_home_under_a_long_tmpdir_to_an_ascii_l
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "workers 1" in done.stdout
-    assert "/?" in done.stdout.splitlines()[-1], "the path of the report, with what ascii has"
+    (report,) = [line for line in done.stdout.splitlines() if line.startswith("report: ")]
+    assert "/?" in report, "the path, with what ascii has"
 
 
 def test_a_short_tmpdir_is_rays_own(monkeypatch, tmp_path):

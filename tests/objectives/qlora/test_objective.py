@@ -18,6 +18,7 @@ from loratory.objectives.events import (
     Started,
     Stop,
     Stopped,
+    Worked,
 )
 from loratory.objectives.packing.model import PackedModel
 from loratory.objectives.records import FailureKind
@@ -161,8 +162,8 @@ def test_resumed_trial_goes_on_exactly(objective, study, make_trial, drive, whol
 def test_checkpoint_of_another_trial_is_refused(objective, study, make_trial, drive, whole_run):
     checkpoint = of(Reported, whole_run)[0].checkpoint
     events = drive(objective, make_trial(study, seed=99), checkpoint=checkpoint)
-    assert [type(event) for event in events] == [Failed]
-    assert "checkpoint" in events[0].message
+    (failed,) = [event for event in events if not isinstance(event, Worked)]
+    assert isinstance(failed, Failed) and "checkpoint" in failed.message
 
 
 def test_more_evaluations_than_steps_report_each_point(make_study, make_objective, make_trial, drive):
@@ -196,8 +197,8 @@ def test_stop_frees_the_slot_for_the_next_trial(objective, study, make_trial, dr
 
 
 def test_stop_of_a_trial_that_is_gone_is_answered(objective):
-    (event,) = objective.advance([Stop(key="0077", attempt=1, reason="late")])
-    assert event == Stopped(key="0077", attempt=1)
+    events = objective.advance([Stop(key="0077", attempt=1, reason="late")])
+    assert [event for event in events if not isinstance(event, Worked)] == [Stopped(key="0077", attempt=1)]
 
 
 def test_start_without_a_free_slot_breaks_the_contract(objective, study, make_trial):
