@@ -66,7 +66,11 @@ def _table(folder: Path) -> ScoreTable:
 
 
 def _contents(folder: StudyFolder) -> dict[str, bytes]:
-    paths = [p for p in folder.path.glob("**/*.json*") if "report" not in p.parts and p.name != "clock.json"]
+    paths = [
+        p
+        for p in folder.path.glob("**/*.json*")
+        if "report" not in p.parts and p.name not in ("clock.json", "work_times.jsonl")
+    ]
     return {str(path.relative_to(folder.path)): path.read_bytes() for path in paths}
 
 

@@ -366,7 +366,9 @@ def test_the_first_line_says_that_over_a_fifth_is_gone(prepare, write_jsonl, alp
 
 
 def test_the_defaults_fit_two_hundred_rows(prepare, write_jsonl, alpaca_rows):
-    found = prepare(write_jsonl(alpaca_rows(200)), eval_fraction=None, evaluation={"dev_examples": None})
+    evaluation = {"dev_examples": None, "metrics": ["exact_match"]}
+    rows = write_jsonl(alpaca_rows(200))
+    found = prepare(rows, eval_fraction=None, evaluation=evaluation, metric="exact_match")
     assert {name: len(split) for name, split in found.data.named_splits.items()} == {
         "train": 150,
         "dev": 25,
