@@ -11,7 +11,7 @@ _SECONDS_BETWEEN_TIMES = 1.0
 
 
 class Part(StrEnum):
-    """What a worker's device does."""
+    """Kind of work on a worker's device."""
 
     TRAINING = "training"
     SCORING = "scoring"

@@ -271,8 +271,8 @@ class Choice(Frozen):
     expected: float | None = None
     """The metric on eval.confirm without what the choice among the candidates adds to it."""
     optimism: float | None = None
-    """What the choice among the candidates adds to its value on eval.confirm, in the direction in which the
-    metric improves; null where nothing tells."""
+    """Mean amount by which the choice among the candidates raises the value on eval.confirm, in the direction in
+    which the metric improves; null if unknown."""
     interval: Interval | None = None
     """Interval of `expected`, 95%, from eval.confirm alone."""
     unit: str | None = None
@@ -289,7 +289,7 @@ class PublishAdvice(Frozen):
     """How the adapter that the study chose is published."""
 
     options: tuple[str, ...] = ()
-    """What follows `loratory publish FOLDER`; empty if there is no adapter to publish."""
+    """Arguments of `loratory publish` after the folder; empty if there is no adapter to publish."""
     note: str = ""
     """A sentence on what to replace in the options, or on why there are none."""
 

@@ -59,7 +59,8 @@ class Gain(Frozen):
     chose: bool = False
     """True if the split had a say in the choice of the adapter, which flatters it there."""
     optimism: float | None = None
-    """What that adds on average; taken off. Null where the split did not choose, or nothing tells."""
+    """Mean amount by which that choice raises the gain; it was subtracted. Null if the split did not choose,
+    or if the amount is unknown."""
 
 
 class Findings(Frozen):

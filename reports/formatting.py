@@ -71,7 +71,7 @@ TIMES: Final = (
     "Device time adds up over workers, which run side by side; the time of a step is shared among the trials "
     "that train in it. From the first start to the last end is time on the clock, with all breaks."
 )
-"""What the times of a study are, in a sentence for all views."""
+"""A sentence for all views that explains the times of a study."""
 
 
 def size(count: int | None) -> str:

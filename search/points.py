@@ -1,4 +1,4 @@
-"""What tells the points of a search space apart."""
+"""Keys that distinguish the points of a search space."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any

@@ -10,7 +10,7 @@ from loratory.reports.statistics.paired import Verdict
 from loratory.reports.studies.studies_report import ComparedPart, ComparedStudy, Difference, StudiesReport
 
 TIMES: Final = formatting.TIMES
-"""What the times in the facts are."""
+"""Sentence that explains the times in the facts."""
 LIMIT: Final = (
     "One training run each: this compares the published adapters, not settings, bases or searches. Another "
     "run of the same study would publish another adapter."
