@@ -271,8 +271,8 @@ class Choice(Frozen):
     expected: float | None = None
     """The metric on eval.confirm without what the choice among the candidates adds to it."""
     optimism: float | None = None
-    """Mean amount by which the choice among the candidates raises the value on eval.confirm, in the direction in
-    which the metric improves; null if unknown."""
+    """Mean amount by which the choice among the candidates raises the value on eval.confirm, in the direction
+    in which the metric improves; null if unknown."""
     interval: Interval | None = None
     """Interval of `expected`, 95%, from eval.confirm alone."""
     unit: str | None = None

@@ -9,7 +9,7 @@ from loratory.objectives.work_times import Part, WorkerTimes
 
 @dataclass
 class WorkLog:
-    """Keeps the times of all workers, and writes them when the driver is done.
+    """Adds up the times of all workers in one run of the driver.
 
     Attributes:
         began: `time.monotonic()` at the beginning of the command.
